@@ -1,0 +1,122 @@
+"""The cells that can be simulated: one file each, a registry by name, and one protocol for a user's own."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dendrotwin.errors import CellError
+from dendrotwin.tree import Conductance, Synapse
+
+MECHANISMS = Path(__file__).parent / "mechanisms"
+
+# The synapses of the paper's protocol (Beniaguev et al. 2021, doi:10.1016/j.neuron.2021.07.002).
+EXCITATORY = Synapse(
+    "excitatory",
+    True,
+    (
+        Conductance(rise_ms=0.3, decay_ms=3.0, g_max_uS=4e-4, e_mV=0.0),
+        Conductance(rise_ms=2.0, decay_ms=70.0, g_max_uS=4e-4, e_mV=0.0, mg_mM=1.0),
+    ),
+)
+INHIBITORY = Synapse("inhibitory", False, (Conductance(rise_ms=0.2, decay_ms=8.0, g_max_uS=1e-3, e_mV=-80.0),))
+
+
+class Sections(NamedTuple):
+    """NEURON sections of a cell, in the order in which its compartments are counted. The soma holds the root."""
+
+    soma: list[Any]
+    basal: list[Any]
+    apical: list[Any]
+    axon: list[Any]
+
+
+def nothing_missing() -> str | None:
+    """For cells that need nothing but NEURON."""
+    return None
+
+
+@dataclass(frozen=True)
+class CellModel:
+    """How to build a cell in NEURON. A description: making one imports no NEURON and reads no file.
+
+    Attributes:
+        name: what users call it.
+        source, licence: where it comes from, with a DOI where there is one, and on what terms.
+        build: makes the sections, with geometry, `nseg`, passive properties and channels, in a process where the
+            mechanisms are loaded. It may `from neuron import h`.
+        mechanisms: gives the .mod files of the cell's channels; the synapses' are added to them.
+        v_init_mV: potential at the start of a trial [mV].
+        celsius: temperature of the simulation [degC].
+        compartments: how many it has, for listings; None where that is not known before building.
+        missing: says in one line what this machine lacks to build it, with the fix, or gives None.
+        synapses: the kinds of synapse; every basal and apical compartment gets one of each, at its centre.
+        rate_scale: factor on the rates of the input protocol that suits the cell (see `inputs.Modulated`).
+    """
+
+    name: str
+    source: str
+    licence: str
+    build: Callable[[], Sections]
+    mechanisms: Callable[[], list[Path]]
+    v_init_mV: float
+    celsius: float
+    compartments: int | None = None
+    missing: Callable[[], str | None] = nothing_missing
+    synapses: tuple[Synapse, ...] = (EXCITATORY, INHIBITORY)
+    rate_scale: float = 1.0
+
+
+NAMES = ("ball_and_stick", "allen_l4", "l5pc")
+
+
+def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
+    """The description of a cell.
+
+    Args:
+        name: one of NAMES, or the path of a Python file with a function `cell(**options) -> CellModel`.
+        options: passed to that function; for `l5pc`, `parameters` and `morphology`.
+
+    Raises:
+        CellError: there is no such cell, or it does not know an option.
+    """
+    if name in NAMES:
+        module = importlib.import_module(f"dendrotwin.cells.{name}")
+    elif name.endswith(".py"):
+        module = _import_file(Path(name))
+    else:
+        raise CellError(
+            f"there is no cell {name!r}; choose {', '.join(NAMES)}, or name a Python file with a function `cell()`"
+        )
+    if not callable(getattr(module, "cell", None)):
+        raise CellError(f"{name} has no function `cell()`; define one that returns a dendrotwin.cells.CellModel")
+    try:
+        model = module.cell(**(options or {}))
+    except TypeError as error:
+        raise CellError(f"the cell {name} does not take the options {options}: {error}") from error
+    if not isinstance(model, CellModel):
+        raise CellError(
+            f"`cell()` of {name} must return a dendrotwin.cells.CellModel, it returned {type(model).__name__}"
+        )
+    return model
+
+
+def _import_file(path: Path) -> Any:
+    if not path.is_file():
+        raise CellError(f"{path} does not exist; name a Python file with a function `cell()`")
+    name = f"dendrotwin_user_cell_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise CellError(f"{path} cannot be imported as a Python file; check its name")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise CellError(f"{path} cannot be imported: {type(error).__name__}: {error}; correct it") from error
+    return module

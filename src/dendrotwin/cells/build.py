@@ -1,0 +1,198 @@
+"""From a cell's description to NEURON sections, synapses, and the tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dendrotwin.cells import MECHANISMS, CellModel, Sections
+from dendrotwin.cells.compile import load_mechanisms
+from dendrotwin.errors import CellError
+from dendrotwin.tree import APICAL, REGIONS, Synapse, Tree, apical_regions
+
+SYNAPSE_FILES = [MECHANISMS / "synapses" / name for name in ("AmpaNmda.mod", "GabaA.mod")]
+IH = "Ih"  # mechanisms of this name are Kole et al. 2006, with the density `gbar`
+
+
+class NeuronCell:
+    """A cell built in this process's NEURON.
+
+    Attributes:
+        model: its description.
+        sections: its NEURON sections.
+        segments: NEURON's segment of each compartment.
+        tree: its compartments and inputs.
+        synapses: NEURON's point process of each input.
+        connections: a NetCon without a source for each input; `connections[i].event(t)` is an event at t.
+    """
+
+    def __init__(self, model: CellModel) -> None:
+        """Build `model`.
+
+        Raises:
+            CellError: this machine lacks something, or the sections are no cell that can be handled.
+        """
+        missing = model.missing()
+        if missing:
+            raise CellError(f"the cell {model.name} cannot be built here: {missing}")
+        load_mechanisms(model.mechanisms() + SYNAPSE_FILES)
+        from neuron import h
+
+        self.model = model
+        self.sections = Sections(*model.build())
+        h.define_shape()
+        self.segments = [segment for part in self.sections for section in part for segment in section]
+        self.tree = _tree(model, self.sections, self.segments)
+        self.synapses = [
+            _point_process(model.synapses[kind], self.segments[compartment])
+            for compartment, kind in zip(self.tree.input_compartment, self.tree.input_synapse, strict=True)
+        ]
+        self.connections = [h.NetCon(None, synapse, 0.0, 0.0, 1.0) for synapse in self.synapses]
+
+
+def _point_process(synapse: Synapse, segment: Any) -> Any:
+    """NEURON's mechanism for a kind of synapse, at a segment."""
+    from neuron import h
+
+    match synapse.conductances:
+        case (ampa, nmda) if ampa.mg_mM == 0 and nmda.mg_mM > 0 and ampa.e_mV == nmda.e_mV:
+            point = h.DendrotwinAmpaNmda(segment)
+            point.tau_rise_ampa, point.tau_decay_ampa, point.gmax_ampa = ampa.rise_ms, ampa.decay_ms, ampa.g_max_uS
+            point.tau_rise_nmda, point.tau_decay_nmda, point.gmax_nmda = nmda.rise_ms, nmda.decay_ms, nmda.g_max_uS
+            point.e, point.mg, point.slope = ampa.e_mV, nmda.mg_mM, nmda.slope_per_mV
+        case (gaba,) if gaba.mg_mM == 0:
+            point = h.DendrotwinGabaA(segment)
+            point.tau_rise, point.tau_decay, point.gmax, point.e = gaba.rise_ms, gaba.decay_ms, gaba.g_max_uS, gaba.e_mV
+        case _:
+            raise CellError(
+                f"the synapse {synapse.name!r} has no mechanism; use one conductance without magnesium block, "
+                "or one without and one with it, of the same reversal potential"
+            )
+    return point
+
+
+def _proximal_node(section: Any, nodes: dict[Any, int], joints: dict[Any, int], n: int) -> int:
+    """The axial node to which the first segment of a section is connected; makes its joint if it has none yet."""
+    parent = section.parentseg()
+    if parent is None:
+        return -1
+    parent_section = parent.sec
+    if 0.0 < parent.x < 1.0:
+        return nodes[(parent_section, int(parent.x * parent_section.nseg))]
+    if parent.x == 0.0 and parent_section.parentseg() is not None:
+        return _proximal_node(parent_section, nodes, joints, n)
+    # The end of a section (or the free end of the root): NEURON has a node without area there.
+    return joints.setdefault((parent_section, parent.x), n + len(joints))
+
+
+def _tree(model: CellModel, sections: Sections, segments: list[Any]) -> Tree:
+    from neuron import h
+
+    parts = [part for part, members in zip(("soma", "basal", "apical", "axon"), sections, strict=True) for _ in members]
+    every = [section for members in sections for section in members]
+    _check(model, sections, every)
+    number = {section: i for i, section in enumerate(every)}
+    n = len(segments)
+    nodes, first = {}, 0
+    for section in every:
+        for i in range(section.nseg):
+            nodes[(section, i)] = first + i
+        first += section.nseg
+
+    apical = [number[section] for section in sections.apical]
+    parent_section = [-1 if s.parentseg() is None else number[s.parentseg().sec] for s in every]
+    among = {section: i for i, section in enumerate(apical)}
+    names = apical_regions([among.get(parent_section[s], -1) for s in apical], [every[s].L for s in apical])
+    region_name = list(parts)
+    for section, name in zip(apical, names, strict=True):
+        region_name[section] = name
+
+    joints: dict[Any, int] = {}
+    parent = np.full(n, -1, dtype=np.int32)
+    axial_parent = np.full(n, -1, dtype=np.int32)
+    axial = np.zeros(n)
+    for section in every:
+        for i, segment in enumerate(section):
+            node = nodes[(section, i)]
+            if i > 0:
+                parent[node] = axial_parent[node] = node - 1
+            else:
+                axial_parent[node] = _proximal_node(section, nodes, joints, n)
+                at = section.parentseg()
+                if at is not None:
+                    parent[node] = nodes[(at.sec, min(int(at.x * at.sec.nseg), at.sec.nseg - 1))]
+            if axial_parent[node] >= 0:
+                axial[node] = 1.0 / segment.ri()
+    joint_parent, joint_axial = np.zeros(len(joints), dtype=np.int32), np.zeros(len(joints))
+    for (section, x), joint in joints.items():
+        joint_parent[joint - n] = nodes[(section, section.nseg - 1 if x == 1.0 else 0)]
+        # NEURON keeps the resistance to a section's far end at its last node, to the root's near end at its first.
+        joint_axial[joint - n] = 1.0 / (section(1.0).ri() if x == 1.0 else section(0.5 / section.nseg).ri())
+
+    h.distance(0, sections.soma[0](0.5))
+    area = np.array([segment.area() for segment in segments])
+    ih = np.array([getattr(segment, IH).gbar if hasattr(segment, IH) else 0.0 for segment in segments])
+    ih_mV = np.array([_ih_reversal(segment) for segment in segments])
+    dendrites = np.flatnonzero(np.isin([region_name[number[s.sec]] for s in segments], ("basal", *APICAL)))
+    kinds = len(model.synapses)
+    uS = area * 1e-8 * 1e6  # um2 -> cm2, S -> uS
+    return Tree(
+        parent=parent,
+        region=np.array([REGIONS.index(region_name[number[s.sec]]) for s in segments], dtype=np.int32),
+        section=np.array([number[s.sec] for s in segments], dtype=np.int32),
+        section_names=tuple(section.hname().split(".")[-1] for section in every),
+        x=np.array([s.x for s in segments]),
+        ends_um=np.concatenate([_ends(section) for section in every]),
+        length_um=np.array([s.sec.L / s.sec.nseg for s in segments]),
+        diameter_um=np.array([s.diam for s in segments]),
+        area_um2=area,
+        distance_um=np.array([h.distance(s) for s in segments]),
+        axial_parent=np.concatenate([axial_parent, joint_parent]),
+        axial_uS=np.concatenate([axial, joint_axial]),
+        capacitance_nF=area * 1e-8 * np.array([s.cm for s in segments]) * 1e3,
+        leak_uS=uS * np.array([s.pas.g if hasattr(s, "pas") else 0.0 for s in segments]),
+        leak_mV=np.array([s.pas.e if hasattr(s, "pas") else 0.0 for s in segments]),
+        ih_uS=uS * ih,
+        ih_mV=ih_mV,
+        v_init_mV=float(model.v_init_mV),
+        synapses=model.synapses,
+        input_compartment=np.tile(dendrites, kinds).astype(np.int32),
+        input_synapse=np.repeat(np.arange(kinds), len(dendrites)).astype(np.int32),
+    )
+
+
+def _ih_reversal(segment: Any) -> float:
+    from neuron import h
+
+    if not hasattr(segment, IH):
+        return 0.0
+    mechanism = getattr(segment, IH)
+    return float(mechanism.ehcn if hasattr(mechanism, "ehcn") else h.ehcn_Ih)
+
+
+def _check(model: CellModel, sections: Sections, every: list[Any]) -> None:
+    if not sections.soma or sections.soma[0].parentseg() is not None:
+        raise CellError(f"the cell {model.name}: the first soma section must exist and be the root of the tree")
+    known = set(every)
+    for section in every:
+        at = section.parentseg()
+        if at is None and section != sections.soma[0]:
+            raise CellError(
+                f"the cell {model.name}: {section.name()} is not connected to the soma; connect or delete it"
+            )
+        if at is not None and at.sec not in known:
+            raise CellError(f"the cell {model.name}: {at.sec.name()} is in none of the four lists of sections; add it")
+        if at is not None and section.orientation() != 0:
+            raise CellError(f"the cell {model.name}: {section.name()} is connected by its end 1; connect its end 0")
+    if not sections.basal and not sections.apical:
+        raise CellError(f"the cell {model.name} has no dendrite; a twin needs compartments that receive inputs")
+
+
+def _ends(section: Any) -> np.ndarray:
+    """3-D start and end (nseg, 2, 3) of the section's segments [um]."""
+    points = np.array([[section.x3d(i), section.y3d(i), section.z3d(i)] for i in range(section.n3d())])
+    arc = np.array([section.arc3d(i) for i in range(section.n3d())])
+    borders = np.linspace(0.0, arc[-1], section.nseg + 1)
+    at = np.stack([np.interp(borders, arc, points[:, axis]) for axis in range(3)], axis=1)
+    return np.stack([at[:-1], at[1:]], axis=1)

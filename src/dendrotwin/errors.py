@@ -1,0 +1,21 @@
+"""The package's own exceptions: each message names the cause and the fix."""
+
+
+class DendrotwinError(Exception):
+    """Base of every error that a user can cause; the command line prints it in one line and exits 2."""
+
+
+class CellError(DendrotwinError):
+    """A cell is unknown, or cannot be built on this machine."""
+
+
+class FileError(DendrotwinError):
+    """A file or folder is missing, incomplete, of another cell, or in the way."""
+
+
+class InputError(DendrotwinError):
+    """Input events, injected currents or options do not fit the cell, the duration or the data."""
+
+
+class TwinError(DendrotwinError):
+    """A twin's folder is incomplete or altered, or a training run cannot go on."""

@@ -1,0 +1,71 @@
+"""Files and folders that are whole or not there: written under a temporary name, renamed when done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dendrotwin.errors import FileError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, and rename it to `path` once the block has ended well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def whole_folder(path: Path, marker: str, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, and rename it to `path` once the block has ended well.
+
+    Args:
+        path: the folder.
+        marker: a file that every folder of this kind holds.
+        overwrite: replace a folder of this kind that is there.
+
+    Raises:
+        FileError: see `refuse_existing`.
+    """
+    path = Path(path)
+    refuse_existing(path, marker, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        folder.chmod(0o755)
+        yield folder
+        if path.is_dir():
+            old = folder.with_suffix(".old")
+            path.rename(old)
+            folder.rename(path)
+            shutil.rmtree(old)
+        else:
+            folder.rename(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_existing(path: Path, marker: str, *, overwrite: bool) -> None:
+    """Raise FileError where `path` exists and is not to be overwritten, or is no folder with the file `marker`."""
+    if path.exists() and not overwrite:
+        raise FileError(f"{path} exists; name another one, or use --overwrite")
+    if path.exists() and not (path / marker).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileError(f"{path} holds something else (no {marker}), which is not overwritten; name another one")

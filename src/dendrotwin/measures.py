@@ -1,0 +1,169 @@
+"""How far a prediction is from the truth: per compartment, and for the output spikes. Numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import find_peaks
+from scipy.stats import rankdata
+
+SETTLE_MS = 500  # the start of a trial does not count
+CLIP_MV = -55.0
+MATCH_MS = 2.0
+REFRACTORY_MS = 3  # two predicted spikes are at least this far apart
+BIN_MV = 0.25
+BINS_MV = np.arange(-250.0, 150.0 + BIN_MV, BIN_MV)
+
+Floats = NDArray[np.float64]
+
+
+class VoltageErrors:
+    """Sums over trials from which the errors of all compartments follow; add trials one after the other."""
+
+    def __init__(self, n: int) -> None:
+        self.count = 0
+        self._sums = {clipped: np.zeros((3, n)) for clipped in (False, True)}
+        self._histograms = np.zeros((2, n, len(BINS_MV) - 1))
+
+    def add(self, true_mV: NDArray[np.floating], predicted_mV: NDArray[np.floating]) -> None:
+        """Add a trial, (steps, n) both; its first SETTLE_MS do not count."""
+        true, predicted = (np.asarray(v[SETTLE_MS:], dtype=np.float64) for v in (true_mV, predicted_mV))
+        self.count += len(true)
+        for clipped, sums in self._sums.items():
+            t, p = (np.minimum(v, CLIP_MV) if clipped else v for v in (true, predicted))
+            t, p = t - CLIP_MV, p - CLIP_MV  # sums of squares of small numbers lose fewer digits
+            sums += np.stack([t.sum(0), (t**2).sum(0), ((t - p) ** 2).sum(0)])
+        for histogram, v in zip(self._histograms, (true, predicted), strict=True):
+            column = np.clip(((v - BINS_MV[0]) / BIN_MV).astype(np.int64), 0, histogram.shape[1] - 1)
+            flat = column + np.arange(histogram.shape[0]) * histogram.shape[1]
+            histogram += np.bincount(flat.ravel(), minlength=histogram.size).reshape(histogram.shape)
+
+    def explained_variance(self, *, clipped: bool = False) -> Floats:
+        """(n,) 1 - sum (V - V^)^2 / sum (V - mean V)^2, over all trials; NaN where V never changes.
+
+        With `clipped`, both potentials are cut at CLIP_MV first: fidelity below threshold.
+        """
+        total, squares, errors = self._sums[clipped]
+        variance = squares - total**2 / max(self.count, 1)
+        varies = variance > 1e-9 * max(self.count, 1)
+        return np.where(varies, 1.0 - errors / np.where(varies, variance, 1.0), np.nan)
+
+    def rmse_mV(self) -> Floats:
+        """(n,) root of the mean squared error [mV]."""
+        return np.asarray(np.sqrt(self._sums[False][2] / self.count))
+
+    def wasserstein_mV(self) -> Floats:
+        """(n,) distance between the distributions of true and predicted V (W1, on bins of BIN_MV) [mV]."""
+        cumulative = np.cumsum(self._histograms, axis=2) / self.count
+        return np.asarray(np.abs(cumulative[0] - cumulative[1]).sum(axis=1) * BIN_MV)
+
+
+@dataclass(frozen=True)
+class SpikeErrors:
+    """How well output spikes are predicted.
+
+    Attributes:
+        auc: area under the ROC curve of the score over 1 ms bins; NaN without spikes.
+        precision, recall, f1: with a match within MATCH_MS; NaN without spikes.
+        rate_error_hz: mean over trials of the absolute difference of the firing rates [Hz].
+        true_spikes, predicted_spikes: counts.
+    """
+
+    auc: float
+    precision: float
+    recall: float
+    f1: float
+    rate_error_hz: float
+    true_spikes: int
+    predicted_spikes: int
+
+
+def predicted_spikes(score: NDArray[np.floating], threshold: float) -> Floats:
+    """Output spikes [ms] from a score for each 1 ms step: its peaks at or above the threshold, in mid-step."""
+    padded = np.concatenate([[-np.inf], np.asarray(score, dtype=np.float64), [-np.inf]])
+    peaks, _ = find_peaks(padded, height=threshold, distance=REFRACTORY_MS)
+    return np.asarray(peaks, dtype=np.float64) - 1.0 + 0.5
+
+
+def matched(true_ms: Floats, predicted_ms: Floats, within_ms: float = MATCH_MS) -> int:
+    """How many spikes can be paired one to one, within a distance; the times are sorted.
+
+    Bins are compared, not moments: a spike is anywhere in its 1 ms step.
+    """
+    true, predicted = np.floor(true_ms), np.floor(predicted_ms)
+    i = j = pairs = 0
+    while i < len(true) and j < len(predicted):
+        gap = predicted[j] - true[i]
+        if abs(gap) <= within_ms:
+            pairs, i, j = pairs + 1, i + 1, j + 1
+        elif gap < 0:
+            j += 1
+        else:
+            i += 1
+    return pairs
+
+
+def _settled(spikes_ms: Floats) -> Floats:
+    return spikes_ms[spikes_ms >= SETTLE_MS]
+
+
+def spike_errors(true_ms: Sequence[Floats], scores: Sequence[NDArray[np.floating]], threshold: float) -> SpikeErrors:
+    """Compare a score for each 1 ms step with the true output spikes, over several trials.
+
+    Args:
+        true_ms: true output spikes of each trial [ms].
+        scores: (steps,) of each trial; the higher, the likelier a spike.
+        threshold: at which a score is a spike, chosen on other trials (see `best_threshold`).
+    """
+    settled = [np.asarray(score[SETTLE_MS:], dtype=np.float64) for score in scores]
+    labels = []
+    pairs = n_true = n_predicted = 0
+    rate_errors = []
+    for true, score in zip(true_ms, scores, strict=True):
+        true, guess = _settled(true), _settled(predicted_spikes(score, threshold))
+        label = np.zeros(len(score), dtype=bool)
+        label[np.floor(true[true < len(score)]).astype(int)] = True
+        labels.append(label[SETTLE_MS:])
+        pairs += matched(true, guess)
+        n_true, n_predicted = n_true + len(true), n_predicted + len(guess)
+        rate_errors.append(1000.0 * abs(len(true) - len(guess)) / max(len(score) - SETTLE_MS, 1))
+    spikes = n_true > 0
+    return SpikeErrors(
+        auc=roc_auc(np.concatenate(labels), np.concatenate(settled)),
+        precision=pairs / n_predicted if n_predicted else (0.0 if spikes else np.nan),
+        recall=pairs / n_true if spikes else np.nan,
+        f1=2.0 * pairs / (n_true + n_predicted) if spikes else np.nan,
+        rate_error_hz=float(np.mean(rate_errors)),
+        true_spikes=n_true,
+        predicted_spikes=n_predicted,
+    )
+
+
+def roc_auc(label: NDArray[np.bool_], score: Floats) -> float:
+    """Probability that a bin with a spike scores higher than one without (ties count half)."""
+    positive = int(label.sum())
+    negative = len(label) - positive
+    if positive == 0 or negative == 0:
+        return float("nan")
+    ranks = rankdata(score)
+    return float((ranks[label].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def best_threshold(true_ms: Sequence[Floats], scores: Sequence[NDArray[np.floating]]) -> float:
+    """The threshold of the score with the highest F1 on these (validation) trials.
+
+    Without true spikes it is just above the highest score: nothing is called a spike.
+    """
+    every = np.concatenate([np.asarray(score[SETTLE_MS:], dtype=np.float64) for score in scores])
+    n_true = sum(len(_settled(true)) for true in true_ms)
+    if n_true == 0:
+        return float(np.nextafter(every.max(), np.inf))
+    # Around the score that as many bins reach as there are spikes, from a tenth of the count to ten times it.
+    share = np.geomspace(0.1, 10.0, 41) * n_true / len(every)
+    candidates = np.unique(np.quantile(every, 1.0 - np.clip(share, 0.0, 1.0)))
+    # A saturated score has many equal values; one step above the lower one separates them as well.
+    f1 = [spike_errors(true_ms, scores, float(candidate)).f1 for candidate in candidates]
+    return float(candidates[int(np.argmax(f1))])

@@ -1,0 +1,308 @@
+"""A recording: one trial of a cell, whether NEURON or a twin made it, and the HDF5 file of many trials."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dendrotwin import __version__
+from dendrotwin.errors import FileError
+from dendrotwin.files import whole_file
+from dendrotwin.tree import Events, Injection, Tree
+
+FORMAT_VERSION = 1
+SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
+CHUNK_STEPS = 128
+
+Volts = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One trial; sample t is the state at the *end* of the 1 ms step t.
+
+    Attributes:
+        tree: the cell.
+        v_mV: (steps, n) membrane potential of every compartment [mV].
+        events: the input events.
+        spikes_ms: (s,) times of the output spikes, not rounded to steps [ms].
+        trial_id: which trial this is; a hash of the configuration, the seed and the number that made it.
+        injection: current injected, or None.
+        spike_probability: (steps,) a twin's probability of an output spike in each step, or None.
+    """
+
+    tree: Tree
+    v_mV: Volts
+    events: Events
+    spikes_ms: NDArray[np.float64]
+    trial_id: str
+    injection: Injection | None = None
+    spike_probability: Volts | None = None
+
+    @property
+    def steps(self) -> int:
+        """Duration [ms]."""
+        return len(self.v_mV)
+
+    def spike_train(self) -> NDArray[np.bool_]:
+        """(steps,) whether each 1 ms step holds an output spike."""
+        return spike_train(self.spikes_ms, self.steps)
+
+
+def spike_train(spikes_ms: NDArray[np.float64], steps: int) -> NDArray[np.bool_]:
+    """(steps,) whether each 1 ms step holds one of the spikes [ms]."""
+    train = np.zeros(steps, dtype=bool)
+    bins = np.floor(spikes_ms).astype(int)
+    train[bins[(bins >= 0) & (bins < steps)]] = True
+    return train
+
+
+def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
+    """Potentials [mV] as the files store them.
+
+    Raises:
+        FileError: a potential is not finite, or outside what int16 holds.
+    """
+    if not np.isfinite(v_mV).all():
+        step, compartment = np.argwhere(~np.isfinite(v_mV))[0]
+        raise FileError(
+            f"trial {trial_id}: V of compartment {compartment} is not finite at {step} ms; the run diverged: "
+            "use a smaller dt, or look at the injected current"
+        )
+    stored = np.rint((v_mV - OFFSET_MV) / SCALE_MV)
+    limits = np.iinfo(np.int16)
+    if stored.min() < limits.min or stored.max() > limits.max:
+        raise FileError(
+            f"trial {trial_id}: V reaches {v_mV.min():.0f} ... {v_mV.max():.0f} mV, the file holds -238 ... 88 mV; "
+            "the run diverged: use a smaller dt, or look at the injected current"
+        )
+    return stored.astype(np.int16)
+
+
+def provenance() -> dict[str, str]:
+    """Versions that make a recording or a twin: an attribute of their files."""
+    versions = {"dendrotwin": __version__, "python": platform.python_version()}
+    for name in ("neuron", "numpy", "h5py", "torch"):
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {"versions": json.dumps(versions)}
+
+
+def write_tree(group: h5py.Group, tree: Tree) -> None:
+    """Store a tree in an HDF5 group: arrays as datasets, everything else as attributes."""
+    for name, value in tree.to_dict().items():
+        if isinstance(value, np.ndarray):
+            group[name] = value
+        else:
+            group.attrs[name] = value
+
+
+def read_tree(group: h5py.Group) -> Tree:
+    """The tree stored by `write_tree`."""
+    return Tree.from_dict({**group.attrs, **{name: dataset[()] for name, dataset in group.items()}})
+
+
+def write_recordings(
+    path: Path, recordings: Iterable[Recording], attributes: dict[str, Any], *, compress: bool = False
+) -> None:
+    """Write trials of one cell to one HDF5 file, under a temporary name until it is whole.
+
+    Args:
+        path: the file; replaced if it exists.
+        recordings: the trials, taken one after the other.
+        attributes: what made them (cell, configuration, seeds, versions), stored as the file's attributes.
+        compress: gzip and shuffle, for publishing; reading windows of it is slower.
+
+    Raises:
+        FileError: a potential cannot be stored (see `to_int16`), or the trials are of different cells.
+    """
+    options = {"compression": "gzip", "shuffle": True} if compress else {}
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        tree = None
+        for index, recording in enumerate(recordings):
+            if tree is None:
+                tree = recording.tree
+                write_tree(file.create_group("tree"), tree)
+            elif recording.tree is not tree and recording.tree.fingerprint() != tree.fingerprint():
+                raise FileError(f"trial {recording.trial_id} is of another cell; write one file for each cell")
+            group = file.create_group(f"trials/{index:06d}")
+            group.attrs["trial_id"] = recording.trial_id
+            stored = to_int16(recording.v_mV, recording.trial_id)
+            chunks = (min(CHUNK_STEPS, len(stored)), stored.shape[1])
+            v = group.create_dataset("v", data=stored, chunks=chunks, **options)
+            v.attrs.update(scale_factor=SCALE_MV, add_offset=OFFSET_MV, units="mV")
+            group["spikes_ms"] = recording.spikes_ms
+            # Events by step: those of step t are input[indptr[t]:indptr[t + 1]].
+            group["events/indptr"] = np.searchsorted(recording.events.time_ms, np.arange(recording.steps + 1))
+            group["events/input"] = recording.events.input
+            if recording.injection is not None:
+                group["injection/compartment"] = recording.injection.compartment
+                group["injection/current_nA"] = recording.injection.current_nA
+            if recording.spike_probability is not None:
+                group["spike_probability"] = recording.spike_probability
+        if tree is None:
+            raise FileError(f"there is no trial to write to {path}")
+        file.attrs.update(attributes)
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["tree_fingerprint"] = tree.fingerprint()
+
+
+class RecordingFile:
+    """A file of trials, open for reading; use it as a context manager.
+
+    Raises:
+        FileError: the file is missing, truncated, or no recording of this format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileError(f"{path} does not exist; `dendrotwin simulate` makes such files")
+        again = "delete it and run the command that made it again"
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise FileError(f"{path} is truncated or is no HDF5 file; {again}") from error
+        try:
+            version = self._file.attrs.get("format_version")
+            if version != FORMAT_VERSION or "tree" not in self._file or "trials" not in self._file:
+                raise FileError(f"{path} is no recording of format {FORMAT_VERSION} (it says {version}); {again}")
+            self.attributes: dict[str, Any] = dict(self._file.attrs)
+            self.fingerprint = str(self.attributes["tree_fingerprint"])
+            self._trials = [self._file["trials"][name] for name in sorted(self._file["trials"])]
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> RecordingFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def tree(self) -> Tree:
+        """The cell."""
+        return read_tree(self._file["tree"])
+
+    def trial_id(self, trial: int) -> str:
+        """Which trial it is."""
+        return str(self._trials[trial].attrs["trial_id"])
+
+    def steps(self, trial: int) -> int:
+        """Duration of a trial [ms]."""
+        return int(self._trials[trial]["v"].shape[0])
+
+    def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
+        """Potentials (stop - start, n) of a trial [mV].
+
+        Raises:
+            FileError: a potential is not finite (files of others may store floats).
+        """
+        dataset = self._trials[trial]["v"]
+        try:
+            v = dataset[start:stop]
+        except OSError as error:
+            raise FileError(f"{self.path} is damaged; delete it and run the command that made it again") from error
+        if v.dtype != np.int16:
+            if not np.isfinite(v).all():
+                raise FileError(f"{self.path}, trial {self.trial_id(trial)}: V holds NaN or infinity; make it again")
+            return np.asarray(v, dtype=np.float32)
+        scale, offset = np.float32(dataset.attrs["scale_factor"]), np.float32(dataset.attrs["add_offset"])
+        return np.asarray(v.astype(np.float32) * scale + offset)
+
+    def events(self, trial: int) -> Events:
+        """Input events of a trial."""
+        group = self._trials[trial]["events"]
+        counts = np.diff(group["indptr"][()])
+        return Events(group["input"][()], np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+
+    def spikes_ms(self, trial: int) -> NDArray[np.float64]:
+        """Output spikes of a trial [ms]."""
+        spikes: NDArray[np.float64] = self._trials[trial]["spikes_ms"][()]
+        return spikes
+
+    def injection(self, trial: int) -> Injection | None:
+        """Injected current of a trial, or None."""
+        group = self._trials[trial].get("injection")
+        return None if group is None else Injection(group["compartment"][()], group["current_nA"][()])
+
+    def read(self, trial: int, tree: Tree) -> Recording:
+        """The whole trial, of the cell `tree` (this file's own, read once by the caller)."""
+        probability = self._trials[trial].get("spike_probability")
+        return Recording(
+            tree,
+            self.v(trial),
+            self.events(trial),
+            self.spikes_ms(trial),
+            self.trial_id(trial),
+            self.injection(trial),
+            None if probability is None else probability[()],
+        )
+
+
+def recording_files(path: Path) -> list[Path]:
+    """The recordings of a data set: the file itself, or every `*.h5` in the directory, by name.
+
+    Raises:
+        FileError: there is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileError(f"{path} does not exist; `dendrotwin simulate` makes a data set")
+    files = sorted(path.glob("*.h5"))
+    if not files:
+        raise FileError(f"{path} holds no recording (*.h5); `dendrotwin simulate` makes a data set")
+    return files
+
+
+@dataclass(frozen=True)
+class TrialIndex:
+    """Where each trial of a data set is: file, number in the file, identity and duration [ms]."""
+
+    path: Path
+    number: int
+    trial_id: str
+    steps: int
+
+
+def index_trials(path: Path) -> tuple[Tree, list[TrialIndex]]:
+    """The cell and the trials of a data set (file or directory), in the order of the files' names.
+
+    Raises:
+        FileError: no recording, a damaged one, or recordings of different cells.
+    """
+    tree: Tree | None = None
+    fingerprint = ""
+    trials = []
+    for file_path in recording_files(path):
+        with RecordingFile(file_path) as file:
+            if tree is None:
+                tree, fingerprint = file.tree(), file.fingerprint
+            elif file.fingerprint != fingerprint:
+                raise FileError(
+                    f"{file_path} is a recording of another cell than its neighbours; keep one cell in a directory"
+                )
+            trials += [TrialIndex(file_path, i, file.trial_id(i), file.steps(i)) for i in range(len(file))]
+    assert tree is not None
+    return tree, trials
+
+
+def read_trial(trial: TrialIndex, tree: Tree) -> Recording:
+    """One trial of a data set, read whole."""
+    with RecordingFile(trial.path) as file:
+        return file.read(trial.number, tree)

@@ -1,0 +1,306 @@
+"""A cell and its inputs to recordings: in NEURON, on one core, on all cores, or on a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from dendrotwin.cells import load_cell
+from dendrotwin.cells.build import NeuronCell
+from dendrotwin.errors import DendrotwinError, FileError, InputError
+from dendrotwin.files import whole_file
+from dendrotwin.inputs import Modulated, Protocol, draw_events, trial_rng
+from dendrotwin.progress import progress
+from dendrotwin.recording import Recording, RecordingFile, provenance, write_recordings
+from dendrotwin.tree import Events, Injection
+
+SPIKE_THRESHOLD_MV = -25.0  # an output spike is a local maximum of the soma's potential above this ...
+SPIKE_SAMPLING_MS = 0.125  # ... looked at about this often (doi:10.1016/j.neuron.2021.07.002)
+CONFIG_FILE = "simulation.json"
+
+
+class Simulation(BaseModel):
+    """What determines every trial of a data set; with a trial's number, all of its bits.
+
+    Attributes:
+        cell: name of the cell, or path of a file that defines it.
+        cell_options: options of that cell.
+        duration_ms: of a trial [ms].
+        seed: trial k draws from child k of `SeedSequence(seed)`.
+        inputs: the input protocol; ignored where events are given.
+        dt_ms: step of the integration [ms], a divisor of 1 ms.
+        method: NEURON's fixed-step method.
+        events, injection: hash of the user's own events and injected currents, where there are some.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    cell: str
+    cell_options: dict[str, str] = {}
+    duration_ms: int = Field(gt=0)
+    seed: int = Field(default=0, ge=0)
+    inputs: Protocol = Modulated()
+    dt_ms: float = Field(default=0.05, gt=0, le=1)
+    method: Literal["crank-nicolson", "backward-euler"] = "crank-nicolson"
+    events: str = ""
+    injection: str = ""
+
+    def trial_id(self, trial: int) -> str:
+        """Identity of a trial: equal ids are equal trials."""
+        return hashlib.sha256(f"{self.model_dump_json()}#{trial}".encode()).hexdigest()[:16]
+
+
+def steps_per_ms(dt_ms: float) -> int:
+    """Integration steps in 1 ms.
+
+    Raises:
+        InputError: dt does not divide 1 ms.
+    """
+    per_ms = round(1.0 / dt_ms)
+    if abs(per_ms * dt_ms - 1.0) > 1e-9:
+        raise InputError(f"dt is {dt_ms} ms; it must divide 1 ms, such as 0.05, 0.025 or 0.1")
+    return per_ms
+
+
+def run_trial(
+    cell: NeuronCell,
+    events: Events,
+    steps: int,
+    dt_ms: float = 0.05,
+    method: str = "crank-nicolson",
+    injection: Injection | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Simulate one trial in NEURON.
+
+    Args:
+        cell: built in this process.
+        events: input events; those of bin t act from the start of step t.
+        steps: duration [ms].
+        dt_ms, method: see `Simulation`.
+        injection: current through electrodes, held over each step.
+
+    Returns:
+        V (steps, n) at the end of each step [mV], and the times of the output spikes [ms].
+
+    Raises:
+        InputError: events or injection do not fit the cell and the duration.
+    """
+    from neuron import h
+
+    events.check(cell.tree.n_inputs, steps)
+    h.celsius = cell.model.celsius
+    h.dt = 1.0 / steps_per_ms(dt_ms)
+    h.secondorder = 2 if method == "crank-nicolson" else 0
+    clamps = []
+    current = np.zeros((steps, 0))
+    if injection is not None:
+        injection.check(cell.tree.n, steps)
+        current = injection.current_nA
+        for compartment in injection.compartment:
+            clamp = h.IClamp(cell.segments[compartment])
+            clamp.delay, clamp.dur = 0.0, 1e12
+            clamps.append(clamp)
+
+    potentials = h.PtrVector(len(cell.segments))
+    for i, segment in enumerate(cell.segments):
+        potentials.pset(i, segment._ref_v)
+    sample = h.Vector(len(cell.segments))
+    soma = h.Vector().record(cell.segments[0]._ref_v)
+    context = h.ParallelContext()
+    context.set_maxstep(10)
+    h.finitialize(cell.tree.v_init_mV)
+
+    v = np.empty((steps, len(cell.segments)))
+    start_of = np.searchsorted(events.time_ms, np.arange(steps + 1))
+    inputs = events.input.tolist()
+    for step in range(steps):
+        # One ms at a time: the event queue stays short, and one call gathers all potentials.
+        for i in inputs[start_of[step] : start_of[step + 1]]:
+            cell.connections[i].event(step)
+        for clamp, amplitude in zip(clamps, current[step], strict=True):
+            clamp.amp = amplitude
+        context.psolve(step + 1)
+        potentials.gather(sample)
+        v[step] = sample.as_numpy()
+    return v, _spike_times(np.array(soma), h.dt)
+
+
+def _spike_times(soma_mV: NDArray[np.float64], dt_ms: float) -> NDArray[np.float64]:
+    """Times of local maxima above the threshold [ms], from the soma's potential at every step."""
+    stride = max(1, round(SPIKE_SAMPLING_MS / dt_ms))
+    v = soma_mV[::stride]
+    middle = v[1:-1]
+    peaks = np.flatnonzero((middle > SPIKE_THRESHOLD_MV) & (middle > v[:-2]) & (middle >= v[2:])) + 1
+    return np.asarray(peaks * stride * dt_ms, dtype=np.float64)
+
+
+# NEURON is not thread-safe, and a Dask worker may have several threads.
+_lock = threading.Lock()
+_cells: dict[tuple[str, str], NeuronCell] = {}
+
+
+def _built(simulation: Simulation) -> NeuronCell:
+    """The cell, built once in each process."""
+    key = (simulation.cell, json.dumps(simulation.cell_options, sort_keys=True))
+    if key not in _cells:
+        if _cells:
+            built = next(iter(_cells))[0]
+            raise InputError(f"this worker has built the cell {built} before; use fresh workers for {simulation.cell}")
+        _cells[key] = NeuronCell(load_cell(simulation.cell, simulation.cell_options))
+    return _cells[key]
+
+
+def simulate_trial(
+    simulation: Simulation, trial: int, path: Path, events: Events | None = None, injection: Injection | None = None
+) -> int:
+    """Simulate one trial and write its shard; the unit of work that executors are given.
+
+    Args:
+        simulation: what to simulate.
+        trial: number of the trial.
+        path: the shard.
+        events: the user's own events, in place of the protocol's.
+        injection: the user's own current.
+
+    Returns:
+        The number of output spikes.
+    """
+    with _lock:
+        cell = _built(simulation)
+        steps = simulation.duration_ms
+        if events is None:
+            events = draw_events(cell.tree, simulation.inputs, steps, trial_rng(simulation.seed, trial))
+        v, spikes = run_trial(cell, events, steps, simulation.dt_ms, simulation.method, injection)
+    recording = Recording(cell.tree, v.astype(np.float32), events, spikes, simulation.trial_id(trial), injection)
+    write_recordings(path, [recording], {**provenance(), "simulation": simulation.model_dump_json(), "trial": trial})
+    return len(spikes)
+
+
+def shard_path(out: Path, trial: int) -> Path:
+    """The file of a trial in the data set `out`."""
+    return Path(out) / f"trial-{trial:06d}.h5"
+
+
+def simulate(
+    simulation: Simulation,
+    trials: int,
+    out: Path,
+    *,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    events: Events | None = None,
+    injection: Injection | None = None,
+) -> list[Path]:
+    """Simulate the trials of a data set that are not there yet.
+
+    Args:
+        simulation: what to simulate.
+        trials: how many.
+        out: folder of the data set; trials in it are kept, if they are of the same simulation.
+        executor: where to run, such as `distributed.Client(...).get_executor()`; None means processes on this machine.
+        workers: number of those processes; None means one for each core.
+        events, injection: the user's own input, the same in every trial.
+
+    Returns:
+        The shards, in the order of the trials.
+
+    Raises:
+        FileError: `out` holds another simulation, or a worker died.
+        DendrotwinError: whatever building or running the cell raises.
+    """
+    steps_per_ms(simulation.dt_ms)
+    simulation = simulation.model_copy(update={"events": _digest(events), "injection": _digest(injection)})
+    model = load_cell(simulation.cell, simulation.cell_options)
+    missing = model.missing()
+    if executor is None and missing:
+        raise DendrotwinError(f"the cell {model.name} cannot be built here: {missing}")
+    _claim(out, simulation)
+    paths = [shard_path(out, trial) for trial in range(trials)]
+    todo = [trial for trial, path in enumerate(paths) if not path.exists()]
+    for path in set(paths) - {paths[trial] for trial in todo}:
+        RecordingFile(path).__exit__()  # a damaged shard is named now, not when a training reads it
+    if not todo:
+        return paths
+    own = executor is None
+    if executor is None:
+        executor = ProcessPoolExecutor(
+            min(workers or os.cpu_count() or 1, len(todo)), mp_context=get_context("spawn"), initializer=_start_worker
+        )
+    try:
+        futures = [executor.submit(simulate_trial, simulation, k, paths[k], events, injection) for k in todo]
+        with progress(f"simulating {model.name}", len(todo), "trials") as advance:
+            for future in as_completed(futures):
+                spikes = future.result()
+                advance(1, f"(last: {spikes} spikes)")
+    except BrokenProcessPool as error:
+        raise FileError(
+            "a worker process died (killed, or out of memory); finished trials are kept: run the same command again"
+        ) from error
+    finally:
+        if own:
+            executor.shutdown(wait=True, cancel_futures=True)
+    return paths
+
+
+def _start_worker() -> None:
+    """Let a worker die with Ctrl-C, and with the process that started it, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
+
+
+def _digest(arrays: Events | Injection | None) -> str:
+    if arrays is None:
+        return ""
+    digest = hashlib.sha256()
+    for name, value in sorted(vars(arrays).items()):
+        digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _claim(out: Path, simulation: Simulation) -> None:
+    """Make `out` the folder of this simulation, or see that it is."""
+    out = Path(out)
+    config = out / CONFIG_FILE
+    if config.exists():
+        try:
+            there = json.loads(config.read_text())
+        except ValueError as error:
+            raise FileError(f"{config} is damaged; delete {out} or name another folder") from error
+        here = json.loads(simulation.model_dump_json())
+        different = sorted(key for key in {*there, *here} if there.get(key) != here.get(key))
+        if different:
+            raise FileError(
+                f"{out} holds another simulation (other {', '.join(different)}); name another, or use --overwrite"
+            )
+    elif out.is_file() or (out.is_dir() and any(out.glob("*.h5"))):
+        raise FileError(f"{out} exists and is no data set of `simulate`; name another folder, or use --overwrite")
+    else:
+        with whole_file(config) as temporary:
+            temporary.write_text(json.dumps(simulation.model_dump(mode="json"), indent=2) + "\n")
+    for stale in out.glob(".*.partial"):
+        stale.unlink(missing_ok=True)
+
+
+def clear(out: Path) -> None:
+    """Remove a data set: its configuration and its shards, nothing else."""
+    for pattern in ("trial-*.h5", ".*.partial", CONFIG_FILE):
+        for path in Path(out).glob(pattern):
+            path.unlink()

@@ -1,0 +1,335 @@
+"""The implicit step of the whole tree, batched over cells, and the coarse cable that is built on it.
+
+Arrays are node-major with the cells contiguous, (nodes, cells), so that the inner loops run over cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from dendrotwin.tree import Conductance, Events, Floats, Injection, Ints, Tree
+
+DT_MS = 1.0
+CHUNK_STEPS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Elimination:
+    """The axial network in an order in which every node comes after its parent.
+
+    Attributes:
+        parent: (n + j,) position of each node's parent, -1 at the root (position 0).
+        axial_uS: (n + j,) conductance to the parent [uS].
+        compartment: (n + j,) compartment at each position, or -1 at a joint.
+        position: (n,) position of each compartment.
+    """
+
+    parent: Ints
+    axial_uS: Floats
+    compartment: Ints
+    position: Ints
+
+    @classmethod
+    def of(cls, tree: Tree) -> Elimination:
+        """The elimination order of a tree."""
+        nodes = len(tree.axial_parent)
+        children: list[list[int]] = [[] for _ in range(nodes)]
+        for node, parent in enumerate(tree.axial_parent):
+            if parent >= 0:
+                children[parent].append(node)
+        order = [0]
+        for node in order:
+            order += children[node]
+        position = np.empty(nodes, dtype=np.int32)
+        position[order] = np.arange(nodes, dtype=np.int32)
+        parents = tree.axial_parent[order]
+        return cls(
+            parent=np.where(parents >= 0, position[parents], -1).astype(np.int32),
+            axial_uS=tree.axial_uS[order],
+            compartment=np.where(np.array(order) < tree.n, order, -1).astype(np.int32),
+            position=position[: tree.n],
+        )
+
+
+@numba.njit(cache=True, fastmath=True)
+def hines(parent: Ints, axial: Floats, diagonal: Floats, right: Floats) -> None:
+    """Solve A V = b for every cell, in place (Hines 1984, doi:10.1016/0020-7101(84)90008-4).
+
+    A is symmetric: A[i, i] = diagonal[i] + the conductances of all edges at i, A[i, parent] = -axial[i].
+
+    Args:
+        parent, axial: of an `Elimination`, (nodes,).
+        diagonal: (nodes, cells) what each node has besides its edges [uS]; overwritten.
+        right: (nodes, cells) b [nA]; becomes V [mV].
+    """
+    nodes, cells = right.shape
+    for i in range(1, nodes):
+        p, g = parent[i], axial[i]
+        for c in range(cells):
+            diagonal[i, c] += g
+            diagonal[p, c] += g
+    for i in range(nodes - 1, 0, -1):
+        p, g = parent[i], axial[i]
+        for c in range(cells):
+            share = g / diagonal[i, c]
+            diagonal[p, c] -= share * g
+            right[p, c] += share * right[i, c]
+    for c in range(cells):
+        right[0, c] /= diagonal[0, c]
+    for i in range(1, nodes):
+        p, g = parent[i], axial[i]
+        for c in range(cells):
+            right[i, c] = (right[i, c] + g * right[p, c]) / diagonal[i, c]
+
+
+def components(tree: Tree) -> tuple[Ints, Floats]:
+    """The conductances of all inputs, one after the other: K of them.
+
+    Returns:
+        (K,) input of each, and (K, 6) rise [ms], decay [ms], normalised peak g_max f [uS], reversal [mV],
+        magnesium [mM] and slope [1/mV].
+    """
+    inputs, values = [], []
+    for i, kind in enumerate(tree.input_synapse):
+        for g in tree.synapses[kind].conductances:
+            inputs.append(i)
+            values.append((g.rise_ms, g.decay_ms, g.g_max_uS * g.normalisation(), g.e_mV, g.mg_mM, g.slope_per_mV))
+    return np.array(inputs, dtype=np.int32), np.array(values, dtype=np.float64).reshape(-1, 6)
+
+
+def mean_time_course(conductance: Conductance, steps: int) -> Floats:
+    """Mean of a conductance over each of the `steps` ms after one event, (steps,) [uS], without magnesium block."""
+    begin = np.arange(steps) * DT_MS
+    course = np.zeros(steps)
+    for tau, sign in ((conductance.decay_ms, 1.0), (conductance.rise_ms, -1.0)):
+        course += sign * tau / DT_MS * (1.0 - np.exp(-DT_MS / tau)) * np.exp(-begin / tau)
+    return conductance.g_max_uS * conductance.normalisation() * course
+
+
+@numba.njit(cache=True)
+def _filter(
+    start: NDArray[np.int64],
+    component: Ints,
+    cell: Ints,
+    rise: Floats,
+    decay: Floats,
+    values: Floats,
+    out: NDArray[np.float32],
+) -> None:
+    """Mean conductance over each step, exactly: the integral of both exponentials, then their decay."""
+    steps, k_all, cells = out.shape
+    for t in range(steps):
+        for e in range(start[t], start[t + 1]):
+            k, c = component[e], cell[e]
+            rise[k, c] += values[k, 2]
+            decay[k, c] += values[k, 2]
+        for k in range(k_all):
+            tau_r, tau_d = values[k, 0], values[k, 1]
+            keep_r, keep_d = np.exp(-DT_MS / tau_r), np.exp(-DT_MS / tau_d)
+            mean_r, mean_d = tau_r / DT_MS * (1.0 - keep_r), tau_d / DT_MS * (1.0 - keep_d)
+            for c in range(cells):
+                out[t, k, c] = decay[k, c] * mean_d - rise[k, c] * mean_r
+                rise[k, c] *= keep_r
+                decay[k, c] *= keep_d
+
+
+def synaptic_conductances(tree: Tree, events: Sequence[Events], steps: int) -> Iterator[NDArray[np.float32]]:
+    """Conductances that the events of several trials open, without the magnesium block, in chunks of time.
+
+    Args:
+        tree: the cell.
+        events: of each trial (a cell of the batch).
+        steps: duration [ms].
+
+    Yields:
+        (chunk, K, cells) mean conductance over each 1 ms step [uS], K as in `components`.
+    """
+    inputs, values = components(tree)
+    k_all, cells = len(inputs), len(events)
+    first = np.searchsorted(inputs, np.arange(tree.n_inputs + 1))
+    times, members, at = [], [], []
+    for c, trial in enumerate(events):
+        trial.check(tree.n_inputs, steps)
+        per_event = (first[1:] - first[:-1])[trial.input]
+        offset = np.arange(per_event.sum()) - np.repeat(np.cumsum(per_event) - per_event, per_event)
+        members.append(np.repeat(first[trial.input], per_event) + offset)
+        times.append(np.repeat(trial.time_ms, per_event))
+        at.append(np.full(len(offset), c, dtype=np.int32))
+    time, component, cell = (np.concatenate(parts) for parts in (times, members, at))
+    order = np.argsort(time, kind="stable")
+    time, component, cell = time[order], component[order].astype(np.int32), cell[order]
+    rise, decay = np.zeros((k_all, cells)), np.zeros((k_all, cells))
+    for begin in range(0, steps, CHUNK_STEPS):
+        end = min(begin + CHUNK_STEPS, steps)
+        out = np.empty((end - begin, k_all, cells), dtype=np.float32)
+        start = np.searchsorted(time, np.arange(begin, end + 1))
+        _filter(start, component, cell, rise, decay, values, out)
+        yield out
+
+
+@numba.njit(cache=True, fastmath=True)
+def _ih_rates(v: float) -> tuple[float, float]:
+    """alpha and beta [1/ms] of Ih (Kole et al. 2006, doi:10.1523/JNEUROSCI.3664-05.2006)."""
+    x = (v + 154.9) / 11.9
+    alpha = 0.00643 * 11.9 * (1.0 - 0.5 * x if abs(x) < 1e-6 else x / (np.exp(x) - 1.0))
+    return alpha, 0.193 * np.exp(v / 33.1)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _cable_steps(
+    parent: Ints,
+    axial: Floats,
+    capacitance: Floats,
+    leak: Floats,
+    leak_mV: Floats,
+    ih: Floats,
+    ih_mV: Floats,
+    at: Ints,
+    values: Floats,
+    conductance: NDArray[np.float32],
+    injected: NDArray[np.float64],
+    v: Floats,
+    m: Floats,
+    out: NDArray[np.float32],
+) -> None:
+    """Backward Euler steps of 1 ms; conductances taken at the potential that the step starts from."""
+    steps, k_all, cells = conductance.shape
+    nodes = v.shape[0]
+    diagonal, right = np.empty((nodes, cells)), np.empty((nodes, cells))
+    for t in range(steps):
+        for i in range(nodes):
+            for c in range(cells):
+                g = capacitance[i] / DT_MS
+                diagonal[i, c] = g + leak[i]
+                right[i, c] = g * v[i, c] + leak[i] * leak_mV[i] + injected[t, i, c]
+            if ih[i] > 0.0:
+                for c in range(cells):
+                    alpha, beta = _ih_rates(v[i, c])
+                    steady = alpha / (alpha + beta)
+                    m[i, c] = steady + (m[i, c] - steady) * np.exp(-DT_MS * (alpha + beta))
+                    diagonal[i, c] += ih[i] * m[i, c]
+                    right[i, c] += ih[i] * m[i, c] * ih_mV[i]
+        for k in range(k_all):
+            i, e, mg, slope = at[k], values[k, 3], values[k, 4], values[k, 5]
+            for c in range(cells):
+                g = conductance[t, k, c]
+                if mg > 0.0:
+                    g /= 1.0 + mg * np.exp(-slope * v[i, c]) / 3.57
+                diagonal[i, c] += g
+                right[i, c] += g * e
+        hines(parent, axial, diagonal, right)
+        for i in range(nodes):
+            for c in range(cells):
+                v[i, c] = right[i, c]
+                out[t, i, c] = right[i, c]
+
+
+def coarse_cable(
+    tree: Tree, events: Sequence[Events], steps: int, injections: Sequence[Injection | None] | None = None
+) -> NDArray[np.float32]:
+    """The cable without learning: passive tree, Ih and exact synaptic conductances, one implicit step per ms.
+
+    (C/dt + g_leak + g_ih m + g_syn) V' - axial coupling = C/dt V + g_leak E_leak + g_ih m E_ih + g_syn E_syn + I,
+    with the synaptic conductances averaged over the step, and their magnesium block and Ih's gate taken at V.
+
+    Args:
+        tree: the cell.
+        events: of each trial.
+        steps: duration of all trials [ms].
+        injections: injected current of each trial.
+
+    Returns:
+        V (trials, steps, n) at the end of each step, from `tree.v_init_mV` [mV].
+
+    Raises:
+        InputError: events or injections do not fit the cell and the duration.
+    """
+    order = Elimination.of(tree)
+    inputs, values = components(tree)
+    at = order.position[tree.input_compartment[inputs]]
+    nodes, cells = len(order.parent), len(events)
+    here = order.compartment >= 0
+
+    def by_position(of_compartment: Floats) -> Floats:
+        placed = np.zeros(nodes)
+        placed[here] = of_compartment[order.compartment[here]]
+        return placed
+
+    injected = np.zeros((CHUNK_STEPS, nodes, cells))
+    electrodes = []
+    for c, injection in enumerate(injections or []):
+        if injection is not None:
+            injection.check(tree.n, steps)
+            electrodes.append((c, order.position[injection.compartment], injection.current_nA))
+    v = np.full((nodes, cells), tree.v_init_mV)
+    alpha, beta = _ih_rates(tree.v_init_mV)
+    m = np.full((nodes, cells), alpha / (alpha + beta))
+    result = np.empty((cells, steps, tree.n), dtype=np.float32)
+    begin = 0
+    for conductance in synaptic_conductances(tree, events, steps):
+        end = begin + len(conductance)
+        out = np.empty((end - begin, nodes, cells), dtype=np.float32)
+        for c, positions, current in electrodes:
+            injected[: end - begin, :, c] = 0.0
+            for e, position in enumerate(positions):
+                injected[: end - begin, position, c] += current[begin:end, e]
+        _cable_steps(
+            order.parent,
+            order.axial_uS,
+            by_position(tree.capacitance_nF),
+            by_position(tree.leak_uS),
+            by_position(tree.leak_mV),
+            by_position(tree.ih_uS),
+            by_position(tree.ih_mV),
+            at,
+            values,
+            conductance,
+            injected[: end - begin],
+            v,
+            m,
+            out,
+        )
+        result[:, begin:end] = out[:, order.position].transpose(2, 0, 1)
+        begin = end
+    return result
+
+
+def axial_currents(tree: Tree, v_mV: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Net current that flows into each compartment along the tree.
+
+    The potential of a joint follows from Kirchhoff's law: no current leaves the cell there.
+
+    Args:
+        tree: the cell.
+        v_mV: (time, n) potentials [mV].
+
+    Returns:
+        (time, n) [nA]; each row sums to zero.
+    """
+    nodes = len(tree.axial_parent)
+    v = np.zeros((len(v_mV), nodes))
+    v[:, : tree.n] = v_mV
+    child = np.flatnonzero(tree.axial_parent >= 0)
+    parent, g = tree.axial_parent[child], tree.axial_uS[child]
+    # Every edge of a joint leads to a compartment, so joints can be solved one by one.
+    weighted, total = np.zeros((len(v_mV), nodes)), np.zeros(nodes)
+    for i, p, conductance in zip(child, parent, g, strict=True):
+        if p >= tree.n:
+            weighted[:, p] += conductance * v[:, i]
+            total[p] += conductance
+        elif i >= tree.n:
+            weighted[:, i] += conductance * v[:, p]
+            total[i] += conductance
+    joints = slice(tree.n, nodes)
+    v[:, joints] = weighted[:, joints] / total[joints]
+    current = np.zeros((len(v_mV), nodes))
+    for i, p, conductance in zip(child, parent, g, strict=True):
+        flow = conductance * (v[:, p] - v[:, i])
+        current[:, i] += flow
+        current[:, p] -= flow
+    return current[:, : tree.n]
