@@ -73,16 +73,12 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
 @app.command()
 def cells() -> None:
     """List the cells: source, licence, compartments, and whether they can be built here."""
-    from rich.console import Console
-    from rich.table import Table
-
     from dendrotwin.cells import NAMES, load_cell
 
-    table = Table("cell", "compartments", "source", "licence", "here", title="cells")
     for name in NAMES:
         model = load_cell(name)
-        table.add_row(name, str(model.compartments), model.source, model.licence, model.missing() or "can be built")
-    Console().print(table)
+        print(f"{name}: {model.compartments} compartments")
+        print(f"  source:  {model.source}\n  licence: {model.licence}\n  here:    {model.missing() or 'can be built'}")
 
 
 @app.command()

@@ -18,6 +18,9 @@ from dendrotwin.solve import mean_time_course
 from dendrotwin.tree import Tree
 
 
+TYPICAL_HZ = 5.0
+
+
 class HardSharingConfig(BaseModel):
     """Sizes of the network.
 
@@ -43,8 +46,8 @@ class _Entrance(nn.Module):
     """Events to features, through the known time course of the synapses' conductances.
 
     For each conductance (AMPA, NMDA, GABA_A) the events of the inputs that open it are summed with learned weights into
-    `channels` features, which are then convolved with its dual exponential, averaged over each step and scaled to a
-    sum of 1. The weights are learned, the time courses are not. All features are mixed to `channels`.
+    `channels` features, which are then convolved with its dual exponential, averaged over each step. The weights are
+    learned, the time courses are not. All features are mixed to `channels`.
     """
 
     kernel: torch.Tensor
@@ -56,8 +59,10 @@ class _Entrance(nn.Module):
         self._members = [torch.from_numpy(np.flatnonzero(tree.input_synapse == kind)) for kind, _ in kinds]
         self.weigh = nn.ModuleList(nn.Conv1d(len(members), channels, 1, bias=False) for members in self._members)
         courses = torch.stack([torch.from_numpy(mean_time_course(g, synapse_ms)).float() for _, g in kinds])
+        # Scaled so that inputs at TYPICAL_HZ make features of variance 1, without which learning is slow.
+        courses /= courses.norm(dim=1, keepdim=True) * math.sqrt(TYPICAL_HZ / 1000.0)
         # Newest last, as a convolution wants it: (conductances * channels, 1, synapse_ms).
-        kernel = (courses / courses.sum(1, keepdim=True)).flip(1).repeat_interleave(channels, 0)[:, None]
+        kernel = courses.flip(1).repeat_interleave(channels, 0)[:, None]
         self.register_buffer("kernel", kernel, persistent=False)
         self.mix = nn.Conv1d(len(kinds) * channels, channels, 1)
 

@@ -1,0 +1,352 @@
+"""Figures: arrays in, `matplotlib.figure.Figure` out. Nothing here reads a file or computes an error.
+
+The cell is drawn upright: seen from the side on which its branches spread widest, the mean apical direction up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import NDArray
+
+from dendrotwin.recording import Recording, whole_file
+from dendrotwin.tree import APICAL, REGIONS, Tree
+
+Floats = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
+
+STYLE: Any = {
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+    "path.simplify_threshold": 0.2,
+}
+DPI = 150
+TRUE, TWIN, MISSING, BELOW = "#000000", "#0072B2", "#bdbdbd", "#c2185b"
+BASELINE, MEDIAN, RULE = "#8c8c8c", "#404040", "#d0d0d0"
+# Okabe and Ito's colours, which the colour-blind tell apart, and a marker for prints without colour.
+REGION_COLOURS = dict(zip(REGIONS, ("#000000", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73"), strict=True))
+REGION_MARKERS = dict(zip(REGIONS, ("*", "o", "^", "s", "D", "P"), strict=True))
+SCALE_BAR_UM = 100.0
+
+
+def upright(tree: Tree) -> Floats:
+    """Where to draw the compartments: (n, 2, 2) start and end, to the right of the soma and above it [um].
+
+    Up is the mean apical direction from the soma in space, right the direction across it in which the branches
+    spread most. Without apical compartments it is the plain x-y projection.
+    """
+    ends = np.asarray(tree.ends_um, dtype=np.float64)
+    middles = ends.mean(axis=1)
+    soma = tree.in_region("soma")
+    centre = middles[soma].mean(axis=0) if soma.any() else middles[0]
+    apical = tree.in_region(*APICAL)
+    up, right = np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])
+    direction = tree.length_um[apical] @ (middles[apical] - centre)
+    if np.linalg.norm(direction) > 0.0:
+        up = direction / np.linalg.norm(direction)
+        spread = (middles - centre) - np.outer((middles - centre) @ up, up)
+        scatter = spread.T @ (spread * tree.length_um[:, None])
+        # Made negative along `up`, so that the largest eigenvalue is never there, not even in an unbranched cell.
+        right = np.linalg.eigh(scatter - (1.0 + np.trace(scatter)) * np.outer(up, up))[1][:, -1]
+        right = -right if right[np.argmax(np.abs(right))] < 0.0 else right
+    return np.asarray((ends - centre) @ np.stack([right, up], axis=1))
+
+
+def height_um(tree: Tree) -> Floats:
+    """(n,) height of each compartment's middle above the soma, the cell drawn upright [um]."""
+    return np.asarray(upright(tree)[:, :, 1].mean(axis=1))
+
+
+def _cell_in(tree: Tree, height_in: float) -> float:
+    """Width that the drawn cell needs at this height, within reason [inches]."""
+    width, height = np.ptp(upright(tree).reshape(-1, 2), axis=0)
+    return float(np.clip(height_in * width / max(height, 1.0), 2.0, 0.8 * height_in))
+
+
+def _colours(limits: tuple[float, float]) -> tuple[Colormap, Normalize]:
+    """A sequential map, dark to light, without the yellows that thin lines on white lose; grey for NaN."""
+    low, high = limits if limits[1] > limits[0] else (limits[0] - 0.5, limits[0] + 0.5)
+    colours = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, 256)), name="viridis, cut")
+    return colours.with_extremes(bad=MISSING, under=BELOW), Normalize(low, high)
+
+
+def _draw_cell(axes: Axes, tree: Tree, value: Real, colours: Colormap, norm: Normalize) -> LineCollection:
+    """Draw the compartments as lines (thicker where the dendrite is), the soma as a disc of its own area."""
+    ends = upright(tree)
+    widths = 0.7 + 0.7 * np.clip(tree.diameter_um, 0.0, 6.0)
+    lines = LineCollection(list(ends), cmap=colours, norm=norm, linewidths=widths, capstyle="round")
+    lines.set_array(np.ma.masked_invalid(value))
+    axes.add_collection(lines)
+    soma = np.flatnonzero(tree.in_region("soma"))
+    if len(soma):
+        radius = float(np.sqrt(tree.area_um2[soma].sum() / (4.0 * np.pi)))
+        colour = colours(norm(np.ma.masked_invalid(value[soma[:1]])))[0]
+        axes.add_patch(Circle((0.0, 0.0), radius, facecolor=colour, edgecolor="black", linewidth=0.8, zorder=3))
+    low, high = ends.min(axis=(0, 1)), ends.max(axis=(0, 1))
+    below = low[1] - 0.05 * max(high - low)
+    right = max(high[0], low[0] + SCALE_BAR_UM)
+    axes.plot([right - SCALE_BAR_UM, right], [below, below], color="black", linewidth=2.0, solid_capstyle="butt")
+    label = f"{SCALE_BAR_UM:.0f} µm"
+    axes.annotate(label, (right - SCALE_BAR_UM / 2, below), (0, -4), textcoords="offset points", ha="center", va="top")
+    axes.set_aspect("equal", anchor="C")
+    axes.autoscale_view()
+    axes.set_axis_off()
+    return lines
+
+
+@matplotlib.rc_context(STYLE)
+def figure_traces(tree: Tree, true_mV: Real, predicted_mV: Real, start_ms: float = 0) -> Figure:
+    """The cell and the potentials of all its compartments: true, predicted, and the difference.
+
+    After figure 1 of Verhellen et al. 2024 (doi:10.1371/journal.pcbi.1011728).
+
+    Args:
+        tree: the cell.
+        true_mV, predicted_mV: (steps, n) potentials at the end of each 1 ms step [mV].
+        start_ms: when the first step begins [ms].
+    """
+    height = height_um(tree)
+    colours, norm = _colours((float(height.min()), float(height.max())))
+    figure = Figure(figsize=(12.0, 7.0), layout="constrained")
+    cell_in = _cell_in(tree, 6.3) + 1.0
+    grid = figure.add_gridspec(3, 2, width_ratios=(cell_in, 12.0 - cell_in))
+    cell = figure.add_subplot(grid[:, 0])
+    lines = _draw_cell(cell, tree, height, colours, norm)
+    bar = figure.colorbar(lines, ax=cell, location="left", shrink=0.5, aspect=30, pad=0.02)
+    bar.set_label("height above the soma (µm)")
+
+    order = np.argsort(height, kind="stable")
+    time = start_ms + 1.0 + np.arange(len(true_mV))
+    difference = np.asarray(predicted_mV, dtype=np.float64) - true_mV
+    panels: list[Axes] = []
+    for row, (name, v) in enumerate((("true", true_mV), ("predicted", predicted_mV), ("predicted - true", difference))):
+        axes = figure.add_subplot(grid[row, 1], sharex=panels[0] if panels else None)
+        panels.append(axes)
+        segments = [np.column_stack([time, v[:, i]]) for i in order]
+        traces = LineCollection(segments, cmap=colours, norm=norm, linewidths=0.6, alpha=0.7, rasterized=True)
+        traces.set_array(height[order])
+        axes.add_collection(traces)
+        axes.set_title(name, loc="left", pad=3)
+        axes.set_ylabel("V (mV)" if row < 2 else "ΔV (mV)")
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+        axes.tick_params(labelbottom=row == 2)
+    both = np.concatenate([np.ravel(true_mV), np.ravel(predicted_mV)])
+    low, high = float(np.nanmin(both)), float(np.nanmax(both))
+    margin = 0.04 * (high - low) or 1.0
+    panels[0].sharey(panels[1])
+    panels[0].set_ylim(low - margin, high + margin)
+    largest = 1.05 * float(np.nanmax(np.abs(difference))) or 1.0
+    panels[2].set_ylim(-largest, largest)
+    panels[2].axhline(0.0, color="black", linewidth=0.6)
+    panels[2].set_xlim(start_ms, time[-1])
+    panels[2].set_xlabel("time (ms)")
+    figure.align_ylabels(panels)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def figure_morphology(tree: Tree, value: Real, label: str, limits: tuple[float, float] | None = (0.0, 1.0)) -> Figure:
+    """One value per compartment, drawn on the cell and against the path distance from the soma.
+
+    Args:
+        tree: the cell.
+        value: (n,) such as EV; NaN is drawn grey on the cell and left out beside it.
+        label: what it is, with its unit.
+        limits: of the colours and of the axis, the defaults for EV; what is outside is drawn at the limit, in a colour
+            of its own where it is below, and counted. None for the range of the values.
+    """
+    value = np.asarray(value, dtype=np.float64)
+    finite = np.isfinite(value)
+    if limits is None:
+        limits = (float(value[finite].min()), float(value[finite].max())) if finite.any() else (0.0, 1.0)
+    colours, norm = _colours(limits)
+    figure = Figure(figsize=(11.0, 6.0), layout="constrained")
+    cell_in = _cell_in(tree, 5.0) + 1.0
+    cell, beside = figure.subplots(1, 2, width_ratios=(cell_in, 11.0 - cell_in))
+    lines = _draw_cell(cell, tree, value, colours, norm)
+    low, high = float(norm.vmin or 0.0), float(norm.vmax or 0.0)  # no longer of width 0
+    below, above = int((value < low).sum()), int((value > high).sum())
+    sides = (f"below {low:g}", f"above {high:g}")
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below > 0, above > 0), "both")
+    bar = figure.colorbar(lines, ax=cell, location="left", shrink=0.7, aspect=30, extend=extend)
+    bar.set_label(label)
+    if not finite.all():
+        cell.plot([], [], color=MISSING, linewidth=4, label=f"no value ({np.sum(~finite)})")
+        cell.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0))
+    for region, marker in REGION_MARKERS.items():
+        here = tree.in_region(region) & finite
+        y = np.clip(value[here], low, high)
+        style: Any = {"color": REGION_COLOURS[region], "label": region, "markeredgewidth": 0, "clip_on": False}
+        style |= {"markersize": 13, "zorder": 3} if region == "soma" else {"markersize": 5, "alpha": 0.75}
+        if here.any():
+            beside.plot(tree.distance_um[here], y, marker, **style)
+    outside = [f"{count} of {tree.n} {side}" for count, side in zip((below, above), sides, strict=True) if count]
+    beside.set_title(", ".join(outside), loc="right", color=BELOW)
+    beside.set_ylim(low, high)
+    beside.set_xlim(left=0.0)
+    beside.set_xlabel("path distance from the soma (µm)")
+    beside.set_ylabel(label)
+    if finite.any():
+        beside.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(REGIONS), columnspacing=1.0)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def figure_soma(
+    recording_true: Recording,
+    v_predicted_mV: Real,
+    probability: Real | None,
+    threshold: float,
+    predicted_spikes_ms: Real,
+    window_ms: tuple[int, int] | None = None,
+) -> Figure:
+    """Soma potential and output spikes of one trial, true and predicted.
+
+    Args:
+        recording_true: the trial; compartment 0 is the soma.
+        v_predicted_mV: (steps,) predicted potential of the soma at the end of each 1 ms step [mV].
+        probability: (steps,) predicted probability of an output spike in each step, or None: no such panel.
+        threshold: probability at which a step holds a spike.
+        predicted_spikes_ms: (s,) predicted output spikes [ms].
+        window_ms: the part to draw, from and to [ms]; None for the whole trial.
+    """
+    begin, end = window_ms or (0, recording_true.steps)
+    steps = slice(begin, min(end, recording_true.steps))
+    time = np.arange(steps.start, steps.stop)
+    figure = Figure(figsize=(12.0, 6.0 if probability is not None else 4.5), layout="constrained")
+    ratios = (0.5, 3.0, 1.3) if probability is not None else (0.5, 3.0)
+    panels = figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios)
+    ticks, soma = panels[0], panels[1]
+
+    spikes = [recording_true.spikes_ms, np.asarray(predicted_spikes_ms)]
+    ticks.eventplot(spikes, lineoffsets=[1.0, 0.0], linelengths=0.75, linewidths=1.5, colors=[TRUE, TWIN])
+    ticks.set_yticks([1.0, 0.0], ["true spikes", "predicted spikes"])
+    ticks.set_ylim(-0.5, 1.5)
+    ticks.tick_params(length=0, labelbottom=False)
+    ticks.spines[["left", "bottom"]].set_visible(False)
+    soma.plot(time + 1.0, recording_true.v_mV[steps, 0], color=TRUE, linewidth=1.2, label="true")
+    soma.plot(time + 1.0, v_predicted_mV[steps], color=TWIN, linewidth=1.2, alpha=0.85, label="predicted")
+    soma.set_ylabel("V, soma (mV)")
+    soma.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.0)
+    if probability is not None:
+        shown = probability[steps]
+        panels[2].fill_between(time + 0.5, shown, color=TWIN, alpha=0.3, linewidth=0)
+        panels[2].plot(time + 0.5, shown, color=TWIN, linewidth=0.9)
+        panels[2].axhline(threshold, color=TRUE, linewidth=1.0, linestyle=(0, (5, 3)))
+        place: Any = ("axes fraction", "data")
+        panels[2].annotate(f"threshold\n{threshold:.3g}", (1.0, threshold), (6, 0), place, "offset points", va="center")
+        panels[2].set_ylim(0.0, 1.15 * max(float(np.nanmax(shown)), threshold, 1e-6))
+        panels[2].set_ylabel("P(spike)\n(per ms)")
+    panels[-1].set_xlim(begin, steps.stop)
+    panels[-1].set_xlabel("time (ms)")
+    figure.align_ylabels(panels[1:])
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def figure_errors(tree: Tree, evs: Mapping[str, Real], twin: str = "twin", low: float = -0.5) -> Figure:
+    """EV of every compartment by predictor and region: a dot each, a bar at the median, the median in figures.
+
+    Args:
+        tree: the cell.
+        evs: (n,) EV by predictor, drawn from top to bottom; NaN is left out and counted.
+        twin: the predictor drawn in colour, the others are grey.
+        low: where the axis begins at the lowest; how many compartments are below is written beside.
+    """
+    regions = [region for region in REGIONS if tree.in_region(region).any()]
+    lanes = len(regions) + 1  # one stays empty between two predictors
+    figure = Figure(figsize=(11.0, 1.2 + 0.21 * lanes * len(evs)), layout="constrained")
+    axes = figure.subplots()
+    every = np.concatenate([np.ravel(ev) for ev in evs.values()])
+    left = max(low, np.floor(10.0 * np.nanmin(every, initial=0.9)) / 10.0)
+    rng = np.random.default_rng(0)
+    edge: Any = ("axes fraction", "data")
+    for row, (name, ev) in enumerate(evs.items()):
+        top, ours, missing = row * lanes, name == twin, int(np.isnan(ev).sum())
+        text = f"{name}\n{missing} without EV" if missing else name
+        place = (0.0, top + (lanes - 2) / 2)
+        style: Any = {"ha": "right", "va": "center", "weight": "bold", "color": TWIN if ours else MEDIAN}
+        axes.annotate(text, place, (-70, 0), edge, "offset points", **style)
+        if row:
+            axes.axhline(top - 1, color=RULE, linewidth=0.8)
+        for y, region in enumerate(regions, top):
+            here = np.asarray(ev)[tree.in_region(region) & np.isfinite(ev)]
+            if len(here):
+                _draw_lane(axes, y, here, left, REGION_COLOURS[region] if ours else BASELINE, rng)
+    axes.axvline(0.0, color=RULE, linewidth=0.8, zorder=0)
+    places = [row * lanes + lane for row in range(len(evs)) for lane in range(len(regions))]
+    axes.set_yticks(places, regions * len(evs), fontsize=10)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(lanes * len(evs) - 1, -1.0)
+    axes.set_xlim(left, 1.0)
+    axes.annotate("median", (1.0, -1.0), (10, 0), edge, "offset points", va="center", fontsize=10, color=MEDIAN)
+    axes.set_xlabel("explained variance EV (1: exact, 0: no better than the mean)")
+    return figure
+
+
+def _draw_lane(axes: Axes, y: float, ev: Real, left: float, colour: str, rng: np.random.Generator) -> None:
+    """One region of one predictor: dots, median, and the count of those left of the axis."""
+    inside, median = ev[ev >= left], float(np.median(ev))
+    jitter = rng.uniform(-0.28, 0.28, len(inside)) * (len(ev) > 1)
+    size = 4.5 if len(ev) > 1 else 8.0
+    axes.plot(inside, y + jitter, "o", color=colour, markersize=size, markeredgewidth=0, alpha=0.5, clip_on=False)
+    if len(ev) > 1 and median >= left:
+        axes.plot([median, median], [y - 0.42, y + 0.42], color=MEDIAN, linewidth=2.2, clip_on=False)
+    edge: Any = ("axes fraction", "data")
+    text, below = f"{round(median, 3) + 0.0:.3f}", len(ev) - len(inside)
+    if below:
+        text += f" ({below} of {len(ev)} off axis)"
+        axes.annotate("◂", (left, y), (3, 0), textcoords="offset points", va="center_baseline", color=colour)
+    axes.annotate(text, (1.0, y), (10, 0), edge, "offset points", va="center_baseline", fontsize=10, color=MEDIAN)
+
+
+@matplotlib.rc_context(STYLE)
+def figure_training(curve: Sequence[Mapping[str, float]], unit: str = "normalised") -> Figure:
+    """Loss over training: on the last training batch and on the validation trials, the best one marked.
+
+    Args:
+        curve: points with `step`, `training` and `validation`.
+        unit: of the loss.
+    """
+    step = np.array([point["step"] for point in curve])
+    figure = Figure(figsize=(10.0, 4.5), layout="constrained")
+    axes = figure.subplots()
+    values = {name: np.array([point[name] for point in curve], dtype=np.float64) for name in ("training", "validation")}
+    axes.plot(step, values["training"], color="#8c8c8c", linewidth=1.0, label="training")
+    axes.plot(step, values["validation"], color=TWIN, linewidth=2.0, label="validation")
+    if np.isfinite(values["validation"]).any():
+        best = int(np.nanargmin(values["validation"]))
+        label = f"best: {values['validation'][best]:.4g} at step {step[best]:,}"
+        axes.plot(step[best], values["validation"][best], "o", color=TWIN, markersize=8, label=label, clip_on=False)
+    every = np.concatenate(list(values.values()))
+    every = every[np.isfinite(every)]
+    if len(every) and every.min() > 0.0 and every.max() > 3.0 * every.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("step (optimiser updates)")
+    axes.set_ylabel(f"loss ({unit})")
+    axes.legend(loc="upper right")
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG under a temporary name until it is whole, and empty it."""
+    with whole_file(Path(path)) as temporary, matplotlib.rc_context(STYLE):
+        figure.savefig(temporary, dpi=DPI, format="png", facecolor="white")
+    figure.clear()

@@ -1,0 +1,364 @@
+"""Cells: against references and equations, Kirchhoff's law, and what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference_l5pc
+from conftest import in_new_process
+
+from dendrotwin.cells import MECHANISMS, CellModel, Sections, compile, l5pc, load_cell
+from dendrotwin.cells.build import SYNAPSE_FILES, NeuronCell
+from dendrotwin.errors import CellError
+from dendrotwin.inputs import Modulated, draw_events, trial_rng
+from dendrotwin.signals import membrane_currents
+from dendrotwin.simulate import run_trial
+from dendrotwin.tree import REGIONS, Events, Injection, apical_regions
+
+
+def _with_mechanisms(check: str, *arguments: object) -> object:
+    compile.load_mechanisms(load_cell("l5pc").mechanisms() + SYNAPSE_FILES)
+    return getattr(reference_l5pc, check)(*arguments)
+
+
+def test_l5pc_compartments(reference: Path) -> None:
+    deviation = in_new_process(_with_mechanisms, "compartments", reference)
+    assert deviation["names"] == 0
+    assert deviation["area"] < 1e-6
+    assert deviation["ri"] < 1e-6
+
+
+def test_l5pc_under_synaptic_input(reference: Path) -> None:
+    assert in_new_process(_with_mechanisms, "synaptic", reference) < 1e-3
+
+
+def test_l5pc_current_step(reference: Path) -> None:
+    deviation = in_new_process(_with_mechanisms, "step", reference)
+    assert deviation["spikes"] == 12
+    assert deviation["spike_times"] < 0.025 / 2  # the same step of 0.025 ms
+    assert deviation["V"] < 1e-3
+
+
+@pytest.mark.parametrize("with_epsp", [False, True], ids=["BAP", "BAC"])
+def test_l5pc_back_propagation(reference: Path, with_epsp: bool) -> None:
+    deviation = in_new_process(_with_mechanisms, "back_propagation", reference, with_epsp)
+    assert set(deviation) == {"soma", "apic620", "apic400"}
+    assert max(deviation.values()) < 1e-3
+
+
+@pytest.mark.parametrize("check", ["nata_current", "ca_lvast_current", "nmda_current", "nata_singular_rates"])
+def test_currents_follow_their_equations(check: str) -> None:
+    assert in_new_process(_with_mechanisms, check) < 1e-9
+
+
+def _through_the_package(folder: Path) -> tuple[float, list[str]]:
+    """The reference recording again, by the way that `simulate` goes."""
+    cell = NeuronCell(load_cell("l5pc", {"morphology": str(folder / "cell1.asc")}))
+    reference = np.load(folder / "reference_synaptic.npz")
+    exc, inh = reference["exc_events"], reference["inh_events"]
+    first = np.flatnonzero(cell.tree.input_synapse == 1)[0]
+    events = Events.sort(
+        np.concatenate([exc[:, 0], inh[:, 0] + first]), np.concatenate([exc[:, 1], inh[:, 1]])
+    )
+    v, _ = run_trial(cell, events, 400, 0.025, "backward-euler")
+    # Our sample t is the end of step t; the reference's is the start.
+    return float(np.abs(v[:-1] - reference["V_mV"][1:]).max()), cell.tree.names
+
+
+def test_simulation_of_l5pc_gives_the_reference(reference: Path) -> None:
+    deviation, names = in_new_process(_through_the_package, reference)
+    assert deviation < 1e-3
+    assert names == np.load(reference / "reference_compartments.npz")["names"].tolist()
+
+
+def _kirchhoff(name: str, options: dict[str, str], method: str) -> dict[str, float]:
+    """Currents from potentials against NEURON's own, while inputs arrive and current is injected."""
+    from neuron import h
+
+    model = load_cell(name, options)
+    cell = NeuronCell(model)
+    h.CVode().use_fast_imem(True)
+    h.celsius, h.dt, h.secondorder = model.celsius, 0.025, 2 if method == "crank-nicolson" else 0
+    clamp = h.IClamp(cell.segments[0])
+    clamp.delay, clamp.dur, clamp.amp = 2.0, 100.0, 0.5
+    h.finitialize(cell.tree.v_init_mV)
+    for i in range(0, cell.tree.n_inputs, 3):
+        cell.connections[i].event(1.0)
+
+    def potentials() -> np.ndarray:
+        return np.array([segment.v for segment in cell.segments])
+
+    v, current, injected = [potentials()], [], []
+    for _ in range(400):
+        h.fadvance()
+        v.append(potentials())
+        current.append([segment.i_membrane_ for segment in cell.segments])
+        injected.append([clamp.i])
+    samples, neuron = np.array(v), np.array(current)
+    # Backward Euler's currents belong to the end of the step, Crank-Nicolson's to its middle.
+    at = samples[1:] if method == "backward-euler" else (samples[1:] + samples[:-1]) / 2
+    injection = Injection(np.array([0], dtype=np.int32), np.array(injected))
+    ours = membrane_currents(cell.tree, at, injection)
+    largest = np.abs(neuron).max()
+    without = membrane_currents(cell.tree, at)
+    return {
+        "difference": float(np.abs(ours - neuron).max() / largest),
+        "sum": float(np.abs(without.sum(axis=1)).max() / largest),
+        "swing": float(np.ptp(samples)),
+    }
+
+
+@pytest.mark.parametrize("method", ["backward-euler", "crank-nicolson"])
+@pytest.mark.parametrize("name", ["ball_and_stick", "allen_l4", "l5pc"])
+def test_kirchhoff(name: str, method: str, request: pytest.FixtureRequest) -> None:
+    options = {"morphology": str(request.getfixturevalue("reference") / "cell1.asc")} if name == "l5pc" else {}
+    found = in_new_process(_kirchhoff, name, options, method)
+    assert found["swing"] > 10.0  # mV: something happened
+    assert found["difference"] < 1e-6
+    assert found["sum"] < 1e-6
+
+
+def _facts(name: str) -> dict[str, object]:
+    cell = NeuronCell(load_cell(name))
+    tree = cell.tree
+    return {
+        "n": tree.n,
+        "regions": {region: int(tree.in_region(region).sum()) for region in REGIONS},
+        "inputs": tree.n_inputs,
+        "parents_first": bool((tree.parent[1:] < np.arange(1, tree.n)).all()),
+        "area": bool((tree.area_um2 > 0).all()),
+        "capacitance": float(tree.capacitance_nF.sum()),
+        "neuron_capacitance": sum(s.cm * s.area() * 1e-5 for s in cell.segments),
+        "joints": len(tree.axial_parent) - tree.n,
+    }
+
+
+@pytest.mark.parametrize("name", ["ball_and_stick", "allen_l4"])
+def test_cell_is_what_its_description_says(name: str) -> None:
+    facts = in_new_process(_facts, name)
+    assert facts["n"] == load_cell(name).compartments
+    assert facts["regions"]["soma"] == 1
+    assert facts["inputs"] == 2 * sum(facts["regions"][r] for r in ("basal", "oblique", "trunk", "tuft"))
+    assert facts["parents_first"]
+    assert facts["area"]
+    assert facts["joints"] > 0
+    assert facts["capacitance"] == pytest.approx(facts["neuron_capacitance"], rel=1e-12)
+
+
+def test_apical_regions() -> None:
+    # 0 is the trunk, 1 a small side branch, 2 goes on, 3 and 4 are the tuft's two halves, 5 sits on 4
+    parent, length = [-1, 0, 0, 2, 2, 4], [100.0, 30.0, 200.0, 300.0, 100.0, 150.0]
+    assert apical_regions(parent, length) == ["trunk", "oblique", "trunk", "tuft", "tuft", "tuft"]
+    assert apical_regions([-1], [10.0]) == ["trunk"]
+    assert apical_regions([], []) == []
+
+
+def test_unknown_cell_and_options() -> None:
+    with pytest.raises(CellError, match="no cell 'purkinje'; choose ball_and_stick"):
+        load_cell("purkinje")
+    with pytest.raises(CellError, match="no parameter set 'hay2012'; choose"):
+        load_cell("l5pc", {"parameters": "hay2012"})
+    with pytest.raises(CellError, match="does not take the options"):
+        load_cell("ball_and_stick", {"colour": "red"})
+
+
+def _own_file(folder: Path, text: str) -> Path:
+    path = folder / "own.py"
+    path.write_text(text)
+    return path
+
+
+OWN_CELL = """
+from dendrotwin.cells import CellModel, Sections
+
+def build():
+    from neuron import h
+    soma, dend = h.Section(name="soma"), h.Section(name="dend")
+    soma.L = soma.diam = 15
+    dend.L, dend.diam, dend.nseg = 100, 1, 3
+    dend.connect(soma(1))
+    for section in (soma, dend):
+        section.insert("pas")
+    return Sections(soma=[soma], basal=[dend], apical=[], axon=[])
+
+def cell():
+    return CellModel("own", "me", "MIT", build, lambda: [], v_init_mV=-70, celsius=34)
+"""
+
+
+def test_own_cell_from_a_file(tmp_path: Path) -> None:
+    facts = in_new_process(_facts, str(_own_file(tmp_path, OWN_CELL)))
+    assert facts["n"] == 4
+    assert facts["inputs"] == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "has no function `cell"),
+        ("def cell(): return 3", "must return a dendrotwin.cells.CellModel"),
+        ("import nothing_of_this_name", "cannot be imported: ModuleNotFoundError"),
+    ],
+)
+def test_own_cell_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CellError, match=message):
+        load_cell(str(_own_file(tmp_path, text)))
+
+
+def _build_own(text: str, folder: Path) -> None:
+    NeuronCell(load_cell(str(_own_file(folder, OWN_CELL.replace("dend.connect(soma(1))", text)))))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("pass", "is not connected to the soma"), ("dend.connect(soma(1), 1)", "is connected by its end 1")],
+)
+def test_own_cell_with_a_wrong_tree(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CellError, match=message):
+        in_new_process(_build_own, text, tmp_path)
+
+
+def test_missing_and_wrong_reconstruction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(l5pc.MORPHOLOGY_VARIABLE, raising=False)
+    monkeypatch.setenv("DENDROTWIN_CACHE", str(tmp_path))
+    assert "dendrotwin download l5pc" in (load_cell("l5pc").missing() or "")
+    wrong = tmp_path / "cell1.asc"
+    wrong.write_text("no reconstruction")
+    assert "SHA-256 differs" in (load_cell("l5pc", {"morphology": str(wrong)}).missing() or "")
+    with pytest.raises(CellError, match="cannot be built here: .*SHA-256 differs"):
+        NeuronCell(load_cell("l5pc", {"morphology": str(wrong)}))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> object:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{httpd.server_port}"
+    httpd.shutdown()
+    httpd.server_close()
+
+
+def test_download_checks_the_hash(server: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, url = server
+    monkeypatch.setenv("DENDROTWIN_CACHE", str(tmp_path / "cache"))
+    content = b"a stand-in for the reconstruction"
+    monkeypatch.setattr(l5pc, "MORPHOLOGY_SHA256", hashlib.sha256(content).hexdigest())
+    with zipfile.ZipFile(folder / "model.zip", "w") as archive:
+        archive.writestr("__MACOSX/morphologies/cell1.asc", b"not this one")
+        archive.writestr("L5bPCmodelsEH/morphologies/cell1.asc", content)
+    assert l5pc.download(f"{url}/model.zip").read_bytes() == content
+    l5pc.downloaded().unlink()
+
+    (folder / "other.asc").write_bytes(b"something else")
+    with pytest.raises(CellError, match="SHA-256 differs"):
+        l5pc.download(f"{url}/other.asc")
+    with pytest.raises(CellError, match="does not answer"):
+        l5pc.download(f"{url}/nothing.zip")
+    assert not list((tmp_path / "cache").glob("*"))  # nothing half-written is left
+
+
+def test_download_of_the_reconstruction(
+    reference: Path, server: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url = server
+    monkeypatch.delenv(l5pc.MORPHOLOGY_VARIABLE, raising=False)
+    monkeypatch.setenv("DENDROTWIN_CACHE", str(tmp_path / "cache"))
+    shutil.copy(reference / "cell1.asc", folder)
+    l5pc.download(f"{url}/cell1.asc")
+    assert load_cell("l5pc").missing() is None
+
+
+def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DENDROTWIN_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(CellError, match=r"needs g\+\+, make, perl, not found; install them: apt-get install"):
+        compile.build_mechanisms([MECHANISMS / "l5pc" / "Ih.mod"])
+
+
+def test_mechanism_that_does_not_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENDROTWIN_CACHE", str(tmp_path / "cache"))
+    broken = tmp_path / "Broken.mod"
+    broken.write_text("NEURON { SUFFIX Broken }\nBREAKPOINT { x = }\n")
+    with pytest.raises(CellError, match=r"Broken.mod do not compile; the compiler's words are in (.*)\.log"):
+        compile.build_mechanisms([broken])
+    assert [path.suffix for path in (tmp_path / "cache" / "mechanisms").iterdir()] == [".log"]
+
+
+def _load_with_a_missing_mechanism(cache: Path) -> None:
+    """The build lacks a mechanism, as if its cache had been damaged: NEURON itself says nothing."""
+    os.environ["DENDROTWIN_CACHE"] = str(cache)
+    built = compile.build_mechanisms([MECHANISMS / "l5pc" / "Ih.mod"])
+    wanted = [MECHANISMS / "l5pc" / "Ih.mod", MECHANISMS / "l5pc" / "Im.mod"]
+    compile.build_mechanisms = lambda files: built
+    compile.load_mechanisms(wanted)
+
+
+def test_every_mechanism_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(CellError, match="NEURON did not load Im from"):
+        in_new_process(_load_with_a_missing_mechanism, tmp_path)
+
+
+def test_mechanism_names() -> None:
+    files = SYNAPSE_FILES + [MECHANISMS / "l5pc" / "NaTa_t.mod"]
+    assert compile.mechanism_names(files) == ["DendrotwinAmpaNmda", "DendrotwinGabaA", "NaTa_t"]
+
+
+def _two_cells() -> None:
+    NeuronCell(load_cell("ball_and_stick"))
+    NeuronCell(load_cell("allen_l4"))
+
+
+def test_one_cell_in_a_process() -> None:
+    with pytest.raises(CellError, match="holds the mechanisms of another cell"):
+        in_new_process(_two_cells)
+
+
+def _inject_by_the_ms() -> np.ndarray:
+    """Current that `run_trial` holds for each ms against NEURON's own pulse."""
+    from neuron import h
+
+    cell = NeuronCell(load_cell("ball_and_stick"))
+    current = np.zeros((60, 1))
+    current[10:30] = 0.4
+    none = Events.sort(np.zeros(0), np.zeros(0))
+    ours, _ = run_trial(cell, none, 60, injection=Injection(np.array([5], dtype=np.int32), current))
+    clamp = h.IClamp(cell.segments[5])
+    clamp.delay, clamp.dur, clamp.amp = 10.0, 20.0, 0.4
+    neuron, _ = run_trial(cell, none, 60)
+    return ours - neuron
+
+
+def test_injected_current_is_neurons_pulse() -> None:
+    difference = in_new_process(_inject_by_the_ms)
+    # NEURON switches a pulse within the step that it begins in, hence not to the last digit.
+    assert np.abs(difference).max() < 0.05
+
+
+def _same_trial_twice() -> bool:
+    cell = NeuronCell(load_cell("ball_and_stick"))
+    first, other = (draw_events(cell.tree, Modulated(rate_scale=0.2), 300, trial_rng(0, k)) for k in (0, 1))
+    before, _ = run_trial(cell, first, 300)
+    run_trial(cell, other, 300)
+    after, _ = run_trial(cell, first, 300)
+    return bool(np.array_equal(before, after))
+
+
+def test_a_trial_does_not_depend_on_the_one_before() -> None:
+    assert in_new_process(_same_trial_twice)
+
+
+def test_sections_are_named() -> None:
+    assert Sections._fields == ("soma", "basal", "apical", "axon")
+    assert isinstance(load_cell("ball_and_stick"), CellModel)
