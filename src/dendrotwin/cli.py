@@ -198,7 +198,7 @@ def train(
     batch: Annotated[int, typer.Option(help="Windows in a step.")] = 8,
     window: Annotated[int, typer.Option(help="Length of a window [ms].")] = 400,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 3e-3,
-    spike_share: Annotated[float, typer.Option(help="Share of the windows around an output spike.")] = 0.5,
+    spike_share: Annotated[float, typer.Option(help="Share of the windows around an output spike.")] = 0.2,
     validation: Annotated[float, typer.Option(help="Share of the trials for validation.")] = 0.1,
     test: Annotated[float, typer.Option(help="Share of the trials kept for the test.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of weights and windows.")] = 0,
@@ -476,3 +476,7 @@ Next:
   dendrotwin simulate YOUR_CELL.py --out DIR         your own NEURON cell (README, "Your own cell")
   dendrotwin train {out / "data"} --out TWIN --steps 20000     a better twin, with more time"""
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,8 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
-from dendrotwin.recording import Recording, whole_file
+from dendrotwin.files import whole_file
+from dendrotwin.recording import Recording
 from dendrotwin.tree import APICAL, REGIONS, Tree
 
 Floats = NDArray[np.float64]

@@ -116,6 +116,7 @@ def run_trial(
     for i, segment in enumerate(cell.segments):
         potentials.pset(i, segment._ref_v)
     sample = h.Vector(len(cell.segments))
+    view = sample.as_numpy()  # once: each call leaks some 450 bytes (NEURON 9.0.2)
     soma = h.Vector().record(cell.segments[0]._ref_v)
     context = h.ParallelContext()
     context.set_maxstep(10)
@@ -132,7 +133,7 @@ def run_trial(
             clamp.amp = amplitude
         context.psolve(step + 1)
         potentials.gather(sample)
-        v[step] = sample.as_numpy()
+        v[step] = view
     return v, _spike_times(np.array(soma), h.dt)
 
 

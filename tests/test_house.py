@@ -1,0 +1,85 @@
+"""The plan of the house: who may import whom, and what stays out of where."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dendrotwin
+
+SOURCE = Path(dendrotwin.__file__).parent
+# Every room may use the first four; then what it may import besides, as in docs/design.md.
+EVERYWHERE = {"", "errors", "files", "progress"}
+MAY_IMPORT = {
+    "errors": set(),
+    "files": set(),
+    "progress": set(),
+    "tree": set(),
+    "recording": {"tree"},
+    "measures": set(),
+    "inputs": {"tree"},
+    "solve": {"tree"},
+    "cells": {"tree", "cells"},
+    "simulate": {"cells", "inputs", "recording", "tree"},
+    "dataset": {"tree", "recording", "measures"},
+    "models": {"tree", "solve", "models"},
+    "twin": {"tree", "recording", "models", "dataset"},
+    "train": {"tree", "recording", "measures", "dataset", "models", "twin"},
+    "predict": {"tree", "recording", "measures", "dataset", "twin"},
+    "evaluate": {"tree", "recording", "measures", "solve"},
+    "signals": {"tree", "solve"},
+    "plot": {"tree", "recording"},
+    "speed": {"tree", "cells", "inputs", "simulate", "solve", "twin", "predict"},
+    "doctor": {"cells"},
+    "cli": {"tree", "cells", "inputs", "simulate", "dataset", "recording", "measures", "twin", "train", "predict",
+            "evaluate", "plot", "speed", "doctor"},
+}  # fmt: skip
+
+
+def _imports(path: Path) -> set[str]:
+    """Full names of all modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module}
+            if node.module == "dendrotwin":
+                found |= {f"dendrotwin.{alias.name}" for alias in node.names}
+    return found
+
+
+def _room(path: Path) -> str:
+    inside = path.relative_to(SOURCE)
+    return inside.parts[0] if len(inside.parts) > 1 else inside.stem
+
+
+FILES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_follow_the_plan(path: Path) -> None:
+    room = _room(path)
+    ours = {name.removeprefix("dendrotwin").removeprefix(".").split(".")[0] for name in _imports(path)
+            if name.split(".")[0] == "dendrotwin"}  # fmt: skip
+    ours -= {"__version__"}
+    assert ours <= MAY_IMPORT[room] | EVERYWHERE | {room}
+    packages = {name.split(".")[0] for name in _imports(path)}
+    if room not in ("cells", "simulate", "speed"):
+        assert "neuron" not in packages
+    if room in ("tree", "recording", "measures", "inputs", "solve", "evaluate", "signals", "plot", "cells", "simulate"):
+        assert "torch" not in packages
+
+
+def test_the_plan_names_every_room() -> None:
+    assert {_room(path) for path in FILES} == set(MAY_IMPORT)
+
+
+def test_the_command_line_starts_without_the_heavy_packages() -> None:
+    code = "import sys, dendrotwin.cli; print([m for m in ('torch', 'neuron', 'numba', 'matplotlib') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

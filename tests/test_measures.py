@@ -1,0 +1,103 @@
+"""Measures against their definitions, and on cases with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import wasserstein_distance
+
+from dendrotwin.measures import (
+    SETTLE_MS,
+    VoltageErrors,
+    best_threshold,
+    matched,
+    predicted_spikes,
+    roc_auc,
+    spike_errors,
+)
+
+
+def _pair(rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    true = [rng.normal(-65, 8, (SETTLE_MS + length, 3)) for length in (400, 700)]
+    return true, [v + rng.normal(0, 3, v.shape) for v in true]
+
+
+def test_explained_variance_is_the_definition_over_all_trials(rng: np.random.Generator) -> None:
+    true, predicted = _pair(rng)
+    errors = VoltageErrors(3)
+    for t, p in zip(true, predicted, strict=True):
+        errors.add(t, p)
+    t, p = (np.concatenate([v[SETTLE_MS:] for v in parts]) for parts in (true, predicted))
+    assert errors.explained_variance() == pytest.approx(1 - ((t - p) ** 2).sum(0) / ((t - t.mean(0)) ** 2).sum(0))
+    assert errors.rmse_mV() == pytest.approx(np.sqrt(((t - p) ** 2).mean(0)))
+    assert errors.wasserstein_mV() == pytest.approx([wasserstein_distance(t[:, i], p[:, i]) for i in range(3)], abs=0.05)
+    t, p = np.minimum(t, -55), np.minimum(p, -55)
+    clipped = 1 - ((t - p) ** 2).sum(0) / ((t - t.mean(0)) ** 2).sum(0)
+    assert errors.explained_variance(clipped=True) == pytest.approx(clipped)
+
+
+def test_perfect_constant_and_settling(rng: np.random.Generator) -> None:
+    true, _ = _pair(rng)
+    true[0][:, 1] = true[1][:, 1] = -70.0
+    wrong_at_first = [v.copy() for v in true]
+    for v in wrong_at_first:
+        v[:SETTLE_MS] = 0.0
+    errors = VoltageErrors(3)
+    for t, p in zip(true, wrong_at_first, strict=True):
+        errors.add(t, p)
+    ev = errors.explained_variance()
+    assert ev[[0, 2]] == pytest.approx(1.0)
+    assert np.isnan(ev[1])  # a potential that never changes has no variance to explain
+    assert errors.wasserstein_mV() == pytest.approx(0.0)
+
+
+def test_auc_is_the_probability_of_the_right_order(rng: np.random.Generator) -> None:
+    label, score = rng.random(300) < 0.1, rng.integers(0, 20, 300).astype(float)
+    pairs = [(p > n) + 0.5 * (p == n) for p in score[label] for n in score[~label]]
+    assert roc_auc(label, score) == pytest.approx(np.mean(pairs))
+    assert np.isnan(roc_auc(np.zeros(5, bool), np.arange(5.0)))
+
+
+def test_matching_is_one_to_one() -> None:
+    assert matched(np.array([10.9, 20.0]), np.array([12.0, 12.9])) == 1
+    assert matched(np.array([10.0, 13.0]), np.array([12.0, 15.0])) == 2
+    assert matched(np.array([10.0]), np.array([13.0])) == 0
+    assert matched(np.array([]), np.array([1.0])) == 0
+
+
+def test_predicted_spikes_are_peaks() -> None:
+    score = np.zeros(40)
+    score[[0, 10, 11, 20, 22, 39]] = [0.9, 0.6, 0.8, 0.9, 0.7, 0.8]
+    assert predicted_spikes(score, 0.5).tolist() == [0.5, 11.5, 20.5, 39.5]
+    assert predicted_spikes(score, 0.95).tolist() == []
+    score[10:13] = 1.0  # saturated: one spike, in the middle
+    assert 11.5 in predicted_spikes(score, 0.5)
+
+
+def test_spike_errors_and_threshold(rng: np.random.Generator) -> None:
+    steps = SETTLE_MS + 2000
+    true = [np.array([SETTLE_MS + 100.3, SETTLE_MS + 900.0]), np.array([100.0, SETTLE_MS + 1500.2])]
+    scores = [rng.uniform(0, 0.3, steps) for _ in true]
+    for times, score in zip(true, scores, strict=True):
+        score[times.astype(int)] = 0.8
+    threshold = best_threshold(true, scores)
+    assert 0.3 < threshold <= 0.8
+    found = spike_errors(true, scores, threshold)
+    assert (found.f1, found.precision, found.recall, found.auc) == (1.0, 1.0, 1.0, 1.0)
+    assert (found.true_spikes, found.predicted_spikes, found.rate_error_hz) == (3, 3, 0.0)
+    scores[1][SETTLE_MS + 1700] = 0.9  # a spike too many, and one 3 ms late
+    scores[0][SETTLE_MS + 900], scores[0][SETTLE_MS + 903] = 0.0, 0.8
+    found = spike_errors(true, scores, threshold)
+    assert found.precision == pytest.approx(2 / 4)
+    assert found.recall == pytest.approx(2 / 3)
+    assert found.f1 == pytest.approx(2 * 2 / 7)
+    assert found.rate_error_hz == pytest.approx((0 + 0.5) / 2)
+
+
+def test_without_spikes_nothing_is_called_one(rng: np.random.Generator) -> None:
+    scores = [rng.random(SETTLE_MS + 300)]
+    threshold = best_threshold([np.array([])], scores)
+    found = spike_errors([np.array([])], scores, threshold)
+    assert found.predicted_spikes == 0
+    assert np.isnan(found.f1)
+    assert np.isnan(found.auc)

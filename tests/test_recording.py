@@ -1,0 +1,302 @@
+"""Recordings and their file, events and the user's own inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from test_plot import small_tree
+
+from dendrotwin.errors import FileError, InputError
+from dendrotwin.files import refuse_existing, whole_file, whole_folder
+from dendrotwin.inputs import Modulated, Poisson, draw_events, read_events, read_injection, trial_rng
+from dendrotwin.recording import (
+    Recording,
+    RecordingFile,
+    index_trials,
+    read_trial,
+    spike_train,
+    to_int16,
+    write_recordings,
+)
+from dendrotwin.tree import APICAL, Conductance, Events, Injection, Synapse, Tree
+
+
+def tree_with_inputs() -> Tree:
+    """A tree with a joint at its branch point, and with both kinds of synapse on its dendrites."""
+    tree = small_tree()
+    branch = next(p for p in range(1, tree.n) if (tree.parent == p).sum() > 1)
+    axial_parent = np.append(tree.axial_parent, branch).astype(np.int32)
+    axial_parent[:-1][tree.parent == branch] = tree.n
+    excitatory = Synapse(
+        "exc", True, (Conductance(0.3, 3.0, 4e-4, 0.0), Conductance(2.0, 70.0, 4e-4, 0.0, mg_mM=1.0))
+    )
+    inhibitory = Synapse("inh", False, (Conductance(0.2, 8.0, 1e-3, -80.0),))
+    dendrites = np.flatnonzero(tree.dendrites).astype(np.int32)
+    area_cm2 = tree.area_um2 * 1e-8
+    return dataclasses.replace(
+        tree,
+        axial_parent=axial_parent,
+        axial_uS=np.append(np.where(tree.parent < 0, 0.0, 0.05), 0.08),
+        capacitance_nF=area_cm2 * 1e3,
+        leak_uS=area_cm2 * 1e6 * 5e-5,
+        synapses=(excitatory, inhibitory),
+        input_compartment=np.tile(dendrites, 2),
+        input_synapse=np.repeat(np.array([0, 1], dtype=np.int32), len(dendrites)),
+    )
+
+
+def recording(tree: Tree, steps: int = 50, trial_id: str = "a", seed: int = 0) -> Recording:
+    rng = np.random.default_rng(seed)
+    events = Events.sort(rng.integers(0, tree.n_inputs, 40), rng.integers(0, steps, 40))
+    v = rng.uniform(-90.0, 40.0, (steps, tree.n)).astype(np.float32)
+    injection = Injection(np.array([1], dtype=np.int32), rng.normal(size=(steps, 1)))
+    return Recording(tree, v, events, np.array([3.25, 41.5]), trial_id, injection, rng.random(steps).astype(np.float32))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    tree = tree_with_inputs()
+    made = [recording(tree, 50, "a", 0), recording(tree, 300, "b", 1)]
+    for compress in (False, True):
+        write_recordings(tmp_path / "r.h5", made, {"cell": "x"}, compress=compress)
+        found, trials = index_trials(tmp_path / "r.h5")
+        assert found.fingerprint() == tree.fingerprint()
+        assert found.to_dict().keys() == tree.to_dict().keys()
+        assert found.synapses == tree.synapses
+        assert [(t.trial_id, t.steps) for t in trials] == [("a", 50), ("b", 300)]
+        for trial, truth in zip(trials, made, strict=True):
+            read = read_trial(trial, found)
+            assert np.abs(read.v_mV - truth.v_mV).max() <= 0.0026  # half a step of the int16, and float32's digits
+            assert np.array_equal(read.events.input, truth.events.input)
+            assert np.array_equal(read.events.time_ms, truth.events.time_ms)
+            assert np.array_equal(read.spikes_ms, truth.spikes_ms)
+            assert np.array_equal(read.injection.current_nA, truth.injection.current_nA)
+            assert np.array_equal(read.spike_probability, truth.spike_probability)
+
+
+def test_window_of_a_trial(tmp_path: Path) -> None:
+    tree = tree_with_inputs()
+    write_recordings(tmp_path / "r.h5", [recording(tree, 300)], {})
+    with RecordingFile(tmp_path / "r.h5") as file:
+        assert np.array_equal(file.v(0, 100, 220), file.v(0)[100:220])
+
+
+def test_v_that_cannot_be_stored(tmp_path: Path) -> None:
+    tree = tree_with_inputs()
+    for value, message in ((np.nan, "V of compartment 2 is not finite at 7 ms"), (200.0, "V reaches .* 200 mV")):
+        wrong = recording(tree)
+        wrong.v_mV[7, 2] = value
+        with pytest.raises(FileError, match=message):
+            write_recordings(tmp_path / "r.h5", [wrong], {})
+    assert list(tmp_path.iterdir()) == []
+    assert to_int16(np.array([[-75.0, -74.995]]), "x").tolist() == [[0, 1]]
+
+
+def test_nan_in_a_foreign_file(tmp_path: Path) -> None:
+    tree = tree_with_inputs()
+    write_recordings(tmp_path / "r.h5", [recording(tree)], {})
+    with h5py.File(tmp_path / "r.h5", "r+") as file:
+        v = file["trials/000000/v"][()].astype(np.float32)
+        v[3, 1] = np.nan
+        del file["trials/000000/v"]
+        file["trials/000000/v"] = v
+    found, trials = index_trials(tmp_path)
+    with pytest.raises(FileError, match="V holds NaN"):
+        read_trial(trials[0], found)
+
+
+def test_truncated_and_foreign_files(tmp_path: Path) -> None:
+    tree = tree_with_inputs()
+    path = tmp_path / "r.h5"
+    write_recordings(path, [recording(tree, 300)], {})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileError, match="is truncated or is no HDF5 file; delete it"):
+        index_trials(tmp_path)
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+    with pytest.raises(FileError, match="is no recording of format"):
+        index_trials(tmp_path)
+
+
+def test_cells_are_not_mixed(tmp_path: Path) -> None:
+    tree = tree_with_inputs()
+    other = dataclasses.replace(tree, capacitance_nF=tree.capacitance_nF * 1.001)
+    with pytest.raises(FileError, match="is of another cell"):
+        write_recordings(tmp_path / "r.h5", [recording(tree), recording(other)], {})
+    write_recordings(tmp_path / "a.h5", [recording(tree)], {})
+    write_recordings(tmp_path / "b.h5", [recording(other)], {})
+    with pytest.raises(FileError, match="b.h5 is a recording of another cell"):
+        index_trials(tmp_path)
+
+
+def test_no_data(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="holds no recording"):
+        index_trials(tmp_path)
+    with pytest.raises(FileError, match="does not exist"):
+        index_trials(tmp_path / "nothing")
+    with pytest.raises(FileError, match="no trial to write"):
+        write_recordings(tmp_path / "r.h5", [], {})
+
+
+def test_damaged_tree(tmp_path: Path) -> None:
+    values = tree_with_inputs().to_dict()
+    with pytest.raises(FileError, match="the tree lacks axial_uS"):
+        Tree.from_dict({k: v for k, v in values.items() if k != "axial_uS"})
+    with pytest.raises(FileError, match="format version 99"):
+        Tree.from_dict({**values, "format_version": 99})
+
+
+def test_spike_train() -> None:
+    assert np.flatnonzero(spike_train(np.array([0.2, 3.999, 4.0, 99.0]), 10)).tolist() == [0, 3, 4]
+
+
+def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
+    def half(path: Path) -> None:
+        with whole_file(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+    with whole_folder(tmp_path / "folder", "mark", overwrite=False) as folder:
+        (folder / "mark").write_text("1")
+    with pytest.raises(FileError, match="exists; name another one, or use --overwrite"):
+        refuse_existing(tmp_path / "folder", "mark", overwrite=False)
+    with whole_folder(tmp_path / "folder", "mark", overwrite=True) as folder:
+        (folder / "mark").write_text("2")
+    assert (tmp_path / "folder" / "mark").read_text() == "2"
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis").write_text("x")
+    with pytest.raises(FileError, match="holds something else"):
+        refuse_existing(precious, "mark", overwrite=True)
+
+
+# ------------------------------------------------------------------------------------------------- inputs
+
+
+def test_same_seed_same_trial() -> None:
+    tree = tree_with_inputs()
+    a, b, c = (draw_events(tree, Modulated(), 2000, trial_rng(5, k)) for k in (2, 2, 3))
+    assert np.array_equal(a.input, b.input)
+    assert np.array_equal(a.time_ms, b.time_ms)
+    assert len(a) != len(c) or not np.array_equal(a.time_ms, c.time_ms)
+
+
+def test_poisson_rates(rng: np.random.Generator) -> None:
+    tree = tree_with_inputs()
+    events = draw_events(tree, Poisson(excitatory_hz=20.0, inhibitory_hz=5.0), 200_000, rng)
+    hz = np.bincount(events.input, minlength=tree.n_inputs) / 200.0
+    excitatory = tree.input_synapse == 0
+    assert np.allclose(hz[excitatory].mean(), 20.0, atol=4 * np.sqrt(20 / 200 / excitatory.sum()))
+    assert np.allclose(hz[~excitatory].mean(), 5.0, atol=4 * np.sqrt(5 / 200 / (~excitatory).sum()))
+
+
+def test_modulated_rates_are_the_published_ones() -> None:
+    """Mean number of spikes per 100 ms on each tree: 400 excitatory, and what the uniform law gives inhibitory.
+
+    (A bin holds one spike at most, which the low rate_scale makes rare.)
+    """
+    tree = tree_with_inputs()
+    scale, steps, trials = 0.002, 6000, 300
+    counts = np.zeros(tree.n_inputs)
+    for trial in range(trials):
+        counts += np.bincount(
+            draw_events(tree, Modulated(rate_scale=scale), steps, trial_rng(0, trial)).input, minlength=tree.n_inputs
+        )
+    per_100_ms = counts / (trials * steps / 100.0) / scale
+    exc = np.random.default_rng(1).uniform(0, 800, 200_000)
+    inhibitory = ((np.maximum(0, exc - 600) + exc + 200) / 2).mean()
+    for regions in (("basal",), APICAL):
+        on_tree = tree.in_region(*regions)[tree.input_compartment]
+        for kind, expected in ((0, 400.0), (1, inhibitory)):
+            of = on_tree & (tree.input_synapse == kind)
+            assert per_100_ms[of].sum() == pytest.approx(expected, rel=0.05)
+            share = tree.length_um[tree.input_compartment[of]] + 10.0
+            assert np.allclose(per_100_ms[of], expected * share / share.sum(), rtol=0.12)
+
+
+def test_events_are_checked() -> None:
+    events = Events.sort(np.array([0, 3, 1]), np.array([4.9, 2.0, 2.0]))
+    assert events.time_ms.tolist() == [2, 2, 4]
+    assert events.input.tolist() == [1, 3, 0]
+    events.check(4, 5)
+    with pytest.raises(InputError, match="names input 3, the cell has inputs 0 to 2"):
+        events.check(3, 5)
+    with pytest.raises(InputError, match="at 4 ms, after the end at 4 ms"):
+        events.check(4, 4)
+    with pytest.raises(InputError, match="at -1 ms, before the trial starts"):
+        Events.sort(np.array([0]), np.array([-0.5])).check(4, 5)
+
+
+def test_injection_is_checked() -> None:
+    good = Injection(np.array([0, 4], dtype=np.int32), np.zeros((5, 2)))
+    good.check(5, 5)
+    with pytest.raises(InputError, match="into compartment 4, the cell has compartments 0 to 3"):
+        good.check(4, 5)
+    with pytest.raises(InputError, match=r"shape \(5, 2\), the trial needs \(6, 2\)"):
+        good.check(5, 6)
+    with pytest.raises(InputError, match="holds NaN"):
+        Injection(np.array([0], dtype=np.int32), np.full((5, 1), np.nan)).check(5, 5)
+
+
+def test_own_events(tmp_path: Path) -> None:
+    table, arrays = tmp_path / "e.csv", tmp_path / "e.npz"
+    table.write_text("time, input\n3.7,2\n0,1\n")
+    np.savez(arrays, input=[2, 1], time=[3.7, 0.0])
+    for path in (table, arrays):
+        events = read_events(path)
+        assert events.input.tolist() == [1, 2]
+        assert events.time_ms.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "must name the columns input and time"),
+        ("", "must name the columns"),
+        ("input,time\n1,x\n", "every row needs two numbers"),
+        ("input,time\n1\n", "every row must have the 2 columns"),
+        ("input,time\n1.5,2\n", "input 1.5 is no whole number"),
+        ("input,time\n1,nan\n", "not a finite number"),
+    ],
+)
+def test_own_events_that_are_none(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "e.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_events(path)
+    with pytest.raises(InputError, match="does not exist"):
+        read_events(tmp_path / "other.csv")
+
+
+def test_own_current(tmp_path: Path) -> None:
+    table, arrays = tmp_path / "i.csv", tmp_path / "i.npz"
+    table.write_text("time,0,7\n0,0.5,1\n1,0.25,0\n")
+    np.savez(arrays, compartment=[0, 7], current_nA=[[0.5, 1.0], [0.25, 0.0]])
+    for path in (table, arrays):
+        injection = read_injection(path, 4)
+        assert injection.compartment.tolist() == [0, 7]
+        assert injection.current_nA.tolist() == [[0.5, 1.0], [0.25, 0.0], [0.0, 0.0], [0.0, 0.0]]
+    with pytest.raises(InputError, match="lasts 2 ms, the trial 1 ms"):
+        read_injection(table, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0,7\n1,2\n", "first line must be `time,`"),
+        ("time,soma\n0,1\n", "compartments are whole numbers"),
+        ("time,0\n5,1\n", "must count the milliseconds"),
+    ],
+)
+def test_own_current_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "i.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_injection(path, 100)

@@ -1,0 +1,193 @@
+"""The tree solve against dense algebra, the conductances against their integral, the cable against theory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from test_recording import tree_with_inputs
+
+from dendrotwin.errors import InputError
+from dendrotwin.inputs import Poisson, draw_events, trial_rng
+from dendrotwin.solve import (
+    Elimination,
+    axial_currents,
+    coarse_cable,
+    components,
+    hines,
+    mean_time_course,
+    synaptic_conductances,
+)
+from dendrotwin.tree import Events, Injection, Tree
+
+NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
+
+
+def dense_matrix(parent: np.ndarray, axial: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+    """The matrix that `hines` solves, written out."""
+    matrix = np.diag(diagonal)
+    for i, (p, g) in enumerate(zip(parent, axial, strict=True)):
+        if p >= 0:
+            matrix[i, i] += g
+            matrix[p, p] += g
+            matrix[i, p] -= g
+            matrix[p, i] -= g
+    return matrix
+
+
+@settings(max_examples=60, deadline=None)
+@given(nodes=st.integers(1, 30), cells=st.integers(1, 4), seed=st.integers(0, 2**31))
+def test_hines_is_the_dense_solution(nodes: int, cells: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parent = np.array([-1, *(rng.integers(0, i) for i in range(1, nodes))], dtype=np.int32)
+    axial = 10.0 ** rng.uniform(-4, 2, nodes)
+    axial[0] = 0.0
+    diagonal = 10.0 ** rng.uniform(-4, 1, (nodes, cells))
+    diagonal[rng.random((nodes, cells)) < 0.2] = 0.0  # joints have no membrane
+    diagonal[0] = np.maximum(diagonal[0], 1e-3)
+    right = rng.normal(size=(nodes, cells))
+    expected = [np.linalg.solve(dense_matrix(parent, axial, diagonal[:, c]), right[:, c]) for c in range(cells)]
+    hines(parent, axial, diagonal, right)
+    assert np.allclose(right.T, expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max())
+
+
+def test_elimination_order() -> None:
+    tree = tree_with_inputs()
+    order = Elimination.of(tree)
+    assert (order.parent[1:] < np.arange(1, len(order.parent))).all()
+    assert order.parent[0] == -1
+    assert np.array_equal(order.compartment[order.position], np.arange(tree.n))
+
+
+def test_time_course_is_the_mean_over_each_step() -> None:
+    for synapse in tree_with_inputs().synapses:
+        for g in synapse.conductances:
+
+            def course(t: float, g: object = g) -> float:
+                return g.g_max_uS * g.normalisation() * (np.exp(-t / g.decay_ms) - np.exp(-t / g.rise_ms))
+
+            means = mean_time_course(g, 30)
+            assert means == pytest.approx([quad(course, k, k + 1)[0] for k in range(30)], rel=1e-6)
+            times = np.linspace(0, 30, 300_001)
+            assert max(course(t) for t in times[::10]) == pytest.approx(g.g_max_uS, rel=1e-4)
+
+
+def test_conductances_are_sums_of_time_courses() -> None:
+    tree, steps = tree_with_inputs(), 450
+    events = [draw_events(tree, Poisson(excitatory_hz=30, inhibitory_hz=30), steps, trial_rng(0, k)) for k in range(3)]
+    found = np.concatenate(list(synaptic_conductances(tree, events, steps)))
+    inputs, values = components(tree)
+    assert found.shape == (steps, len(inputs), 3)
+    conductances = [g for i in range(tree.n_inputs) for g in tree.synapses[tree.input_synapse[i]].conductances]
+    for c, trial in enumerate(events):
+        expected = np.zeros((steps, len(inputs)))
+        for i, time in zip(trial.input, trial.time_ms, strict=True):
+            for k in np.flatnonzero(inputs == i):
+                expected[time:, k] += mean_time_course(conductances[k], steps - time)
+        assert found[:, :, c] == pytest.approx(expected, rel=1e-4, abs=1e-9)
+    assert values.shape == (len(inputs), 6)
+
+
+def passive(tree: Tree) -> Tree:
+    """The same tree without Ih."""
+    return dataclasses.replace(tree, ih_uS=np.zeros(tree.n), leak_mV=np.full(tree.n, -70.0), v_init_mV=-70.0)
+
+
+def test_cable_at_rest_stays_at_rest() -> None:
+    v = coarse_cable(passive(tree_with_inputs()), [NO_EVENTS], 50)
+    assert np.allclose(v, -70.0, atol=1e-4)
+
+
+def test_cable_follows_the_dense_equation() -> None:
+    """One step after the other, written out with a dense matrix, with synapses, magnesium block, Ih and injection."""
+    tree, steps = tree_with_inputs(), 40
+    rng = np.random.default_rng(1)
+    tree = dataclasses.replace(tree, ih_uS=np.full(tree.n, 1e-4), ih_mV=np.full(tree.n, -45.0))
+    events = draw_events(tree, Poisson(excitatory_hz=60, inhibitory_hz=60), steps, rng)
+    injection = Injection(np.array([tree.n - 1, 0], dtype=np.int32), rng.normal(0, 0.02, (steps, 2)))
+    g = np.concatenate(list(synaptic_conductances(tree, [events], steps)))[:, :, 0]
+    inputs, values = components(tree)
+    nodes = len(tree.axial_parent)
+
+    def rates(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return 0.00643 * (v + 154.9) / (np.exp((v + 154.9) / 11.9) - 1), 0.193 * np.exp(v / 33.1)
+
+    v = np.full(tree.n, tree.v_init_mV)
+    alpha, beta = rates(v)
+    m = alpha / (alpha + beta)
+    expected = np.empty((steps, tree.n))
+    for t in range(steps):
+        alpha, beta = rates(v)
+        m = alpha / (alpha + beta) + (m - alpha / (alpha + beta)) * np.exp(-(alpha + beta))
+        diagonal, right = np.zeros(nodes), np.zeros(nodes)
+        diagonal[: tree.n] = tree.capacitance_nF + tree.leak_uS + tree.ih_uS * m
+        right[: tree.n] = tree.capacitance_nF * v + tree.leak_uS * tree.leak_mV + tree.ih_uS * m * tree.ih_mV
+        for e, i in enumerate(injection.compartment):
+            right[i] += injection.current_nA[t, e]
+        for k, i in enumerate(inputs):
+            at = tree.input_compartment[i]
+            block = 1.0 / (1.0 + values[k, 4] * np.exp(-values[k, 5] * v[at]) / 3.57)
+            diagonal[at] += g[t, k] * block
+            right[at] += g[t, k] * block * values[k, 3]
+        v = np.linalg.solve(dense_matrix(tree.axial_parent, tree.axial_uS, diagonal), right)[: tree.n]
+        expected[t] = v
+    found = coarse_cable(tree, [events], steps, [injection])[0]
+    assert np.ptp(expected) > 5.0
+    assert np.allclose(found, expected, atol=1e-3)
+
+
+def test_cells_of_a_batch_do_not_meet() -> None:
+    tree, steps = tree_with_inputs(), 300
+    events = [draw_events(tree, Poisson(excitatory_hz=30), steps, trial_rng(0, k)) for k in range(3)]
+    together = coarse_cable(tree, events, steps)
+    for c, trial in enumerate(events):
+        assert np.allclose(coarse_cable(tree, [trial], steps)[0], together[c], atol=1e-4)
+
+
+def test_cable_is_causal() -> None:
+    tree, steps, at = tree_with_inputs(), 120, 70
+    before = draw_events(tree, Poisson(excitatory_hz=30), steps, trial_rng(0, 0))
+    extra = Events.sort(np.append(before.input, 0), np.append(before.time_ms, at))
+    v, w = coarse_cable(tree, [before, extra], steps)
+    assert np.array_equal(v[:at], w[:at])
+    assert (v[at] != w[at]).any()
+
+
+def test_charge_is_conserved_by_a_step() -> None:
+    """What is injected charges the membrane, all of it, where nothing leaks."""
+    tree = passive(tree_with_inputs())
+    tree = dataclasses.replace(tree, leak_uS=np.zeros(tree.n))
+    injection = Injection(np.array([2], dtype=np.int32), np.full((20, 1), 0.01))
+    v = coarse_cable(tree, [NO_EVENTS], 20, [injection])[0].astype(np.float64)
+    charge_pC = (tree.capacitance_nF * (v + 70.0)).sum(axis=1)
+    assert charge_pC == pytest.approx(0.01 * np.arange(1, 21), rel=1e-3)
+
+
+def test_uniform_tree_relaxes_with_its_time_constant() -> None:
+    """A sealed, unstimulated tree with C/g the same everywhere: V - E shrinks by 1/(1 + dt/tau) in each step."""
+    tree = passive(tree_with_inputs())
+    tau_ms = 12.5
+    tree = dataclasses.replace(tree, leak_uS=tree.capacitance_nF / tau_ms, v_init_mV=-50.0)
+    v = coarse_cable(tree, [NO_EVENTS], 60)[0]
+    expected = -70.0 + 20.0 / (1.0 + 1.0 / tau_ms) ** np.arange(1, 61)
+    assert np.allclose(v, expected[:, None], atol=1e-3)
+
+
+def test_axial_currents_sum_to_zero_and_vanish_without_gradient(rng: np.random.Generator) -> None:
+    tree = tree_with_inputs()
+    current = axial_currents(tree, rng.normal(-70, 10, (8, tree.n)))
+    assert np.abs(current).max() > 1e-3
+    assert np.abs(current.sum(axis=1)).max() < 1e-9 * np.abs(current).max()
+    assert np.allclose(axial_currents(tree, np.full((1, tree.n), -60.0)), 0.0, atol=1e-12)
+
+
+def test_wrong_input_to_the_cable() -> None:
+    tree = tree_with_inputs()
+    with pytest.raises(InputError, match="names input"):
+        coarse_cable(tree, [Events.sort(np.array([tree.n_inputs]), np.array([0]))], 10)
+    with pytest.raises(InputError, match="into compartment 99"):
+        coarse_cable(tree, [NO_EVENTS], 10, [Injection(np.array([99], dtype=np.int32), np.zeros((10, 1)))])

@@ -1,0 +1,336 @@
+"""From a data set to a twin: the network against a slow version of itself, training, the folder, predictions."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_recording import tree_with_inputs
+
+from dendrotwin.dataset import Windows, event_counts, measure_scaling, split_trials
+from dendrotwin.errors import FileError, InputError, TwinError
+from dendrotwin.evaluate import baselines, evaluate, linear_predictor
+from dendrotwin.inputs import Poisson, draw_events, trial_rng
+from dendrotwin.models import build_network
+from dendrotwin.predict import predict, predict_recordings
+from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.solve import synaptic_conductances
+from dendrotwin.train import Training, train
+from dendrotwin.tree import Events, Injection
+from dendrotwin.twin import Twin
+
+SMALL = {"channels": 16, "blocks": 3, "synapse_ms": 60}
+QUICK = Training(options=SMALL, steps=150, batch=4, window_ms=200, round_steps=50)
+
+
+@pytest.fixture(scope="module")
+def twin_folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("twins") / "twin"
+    train(data, out, QUICK)
+    return out
+
+
+# ----------------------------------------------------------------------------------------------- network
+
+
+@pytest.mark.parametrize("options", [SMALL, {**SMALL, "synapse_ms": 0, "kernel": 4}])
+def test_dense_equals_window_by_window(options: dict[str, int]) -> None:
+    """One pass over the trial against a loop over time and over compartments, each output from its own history."""
+    tree, steps = tree_with_inputs(), 90
+    torch.manual_seed(0)
+    _, network = build_network("hard-sharing", options, tree)
+    network.double().eval()
+    events = draw_events(tree, Poisson(excitatory_hz=40, inhibitory_hz=40), steps, trial_rng(0, 0))
+    history = network.history
+    counts = torch.from_numpy(event_counts(events, tree.n_inputs, -history, steps))[None].double()
+    with torch.no_grad():
+        z, logit = network(counts)
+        assert z.shape == (1, steps, tree.n)
+        for t in range(steps):
+            window = counts[..., t : t + history + 1]
+            shared = network.enter(window)
+            for block in network.blocks:
+                shared = block(shared)
+            assert shared.shape[-1] == 1  # the history is exactly as long as it says
+            feature = shared[0, :, 0]
+            for i in range(tree.n):
+                hidden = torch.nn.functional.gelu(network.tower_in[i] @ feature + network.tower_bias[i])
+                assert float(hidden @ network.tower_out[i] + network.offset[i]) == pytest.approx(
+                    float(z[0, t, i]), abs=1e-5
+                )
+            assert float(network.spike(feature)) == pytest.approx(float(logit[0, t]), abs=1e-5)
+
+
+def test_network_is_causal() -> None:
+    tree, steps = tree_with_inputs(), 80
+    torch.manual_seed(0)
+    _, network = build_network("hard-sharing", SMALL, tree)
+    network.eval()
+    events = draw_events(tree, Poisson(excitatory_hz=40), steps, trial_rng(0, 0))
+    before = torch.from_numpy(event_counts(events, tree.n_inputs, -network.history, steps))[None]
+    with torch.no_grad():
+        z, logit = network(before)
+        for at in (0, 31, 79):
+            after = before.clone()
+            after[0, 3, network.history + at] += 1.0
+            z_after, logit_after = network(after)
+            assert torch.equal(z_after[:, :at], z[:, :at])
+            assert torch.equal(logit_after[:, :at], logit[:, :at])
+            assert not torch.equal(z_after[:, at], z[:, at])  # it acts within its own step
+
+
+def test_entrance_is_the_exact_conductance() -> None:
+    """With weights of one input only, a feature is that input's conductance as `solve` gives it, up to its scale."""
+    tree, steps = tree_with_inputs(), 200
+    _, network = build_network("hard-sharing", {"channels": 2, "blocks": 1, "synapse_ms": 400}, tree)
+    events = draw_events(tree, Poisson(excitatory_hz=20, inhibitory_hz=20), steps, trial_rng(0, 0))
+    exact = np.concatenate(list(synaptic_conductances(tree, [events], steps)))[:, :, 0]
+    entrance = network.enter
+    counts = torch.from_numpy(event_counts(events, tree.n_inputs, -entrance.shorter, steps))[None]
+    with torch.no_grad():
+        for member, column in ((0, 0), (0, 1)):  # AMPA and NMDA of input 0
+            for weigh in entrance.weigh:
+                weigh.weight.zero_()
+            entrance.weigh[column].weight[0, member] = 1.0
+            entrance.mix.weight.zero_()
+            entrance.mix.bias.zero_()
+            entrance.mix.weight[0, 2 * column] = 1.0
+            feature = entrance(counts)[0, 0].numpy()
+            assert feature.std() > 0
+            assert np.corrcoef(feature, exact[:, column])[0, 1] > 0.9999
+
+
+def test_unknown_architecture_and_option() -> None:
+    tree = tree_with_inputs()
+    with pytest.raises(InputError, match="no architecture 'transformer'; choose hard-sharing"):
+        build_network("transformer", {}, tree)
+    with pytest.raises(InputError, match="option 'chanels' of hard-sharing"):
+        build_network("hard-sharing", {"chanels": 3}, tree)
+    with pytest.raises(InputError, match="option 'channels' of hard-sharing"):
+        build_network("hard-sharing", {"channels": 0}, tree)
+
+
+# ----------------------------------------------------------------------------------------------- data set
+
+
+def test_split_is_by_trial(data: Path) -> None:
+    tree, split = split_trials(data, 0.1, 0.2)
+    parts = [[trial.trial_id for trial in part] for part in (split.train, split.validation, split.test)]
+    assert [len(part) for part in parts] == [7, 1, 2]
+    assert len(set(sum(parts, []))) == 10  # noqa: RUF017
+    with pytest.raises(InputError, match="none is left for training"):
+        split_trials(data, 0.5, 0.5)
+    with pytest.raises(InputError, match="must lie between 0 and 1"):
+        split_trials(data, 0.0, 0.2)
+
+
+def test_scaling_is_that_of_the_training_split(data: Path) -> None:
+    tree, split = split_trials(data)
+    scaling = measure_scaling(split.train)
+    v = np.concatenate([read_trial(t, tree).v_mV[500:] for t in split.train]).astype(np.float64)
+    assert scaling.mean_mV.numpy() == pytest.approx(v.mean(0), rel=1e-5)
+    assert scaling.sd_mV.numpy() == pytest.approx(v.std(0), rel=1e-4)
+    some = torch.randn(4, tree.n)
+    assert torch.allclose(scaling.normalise(scaling.restore(some)), some, atol=1e-4)
+
+
+def test_windows_are_cut_from_their_trials(data: Path) -> None:
+    tree, split = split_trials(data)
+    scaling = measure_scaling(split.train)
+    batch = Windows(tree, split.train, scaling, 30, 100, 1.0).draw(16, np.random.default_rng(0))
+    recordings = [read_trial(trial, tree) for trial in split.train]
+    for events, z, spikes in zip(batch.events, batch.z, batch.spikes, strict=True):
+        v = scaling.restore(z).numpy()
+        places = [
+            (r, start)
+            for r in recordings
+            for start in range(500, r.steps - 99)
+            if np.abs(r.v_mV[start] - v[0]).max() < 0.01 and np.abs(r.v_mV[start : start + 100] - v).max() < 0.01
+        ]
+        assert len(places) == 1
+        r, start = places[0]
+        assert np.array_equal(events.numpy(), event_counts(r.events, tree.n_inputs, start - 30, start + 100))
+        assert np.array_equal(spikes.numpy().astype(bool), r.spike_train()[start : start + 100])
+        assert spikes.sum() > 0  # spike_share is 1
+    with pytest.raises(InputError, match="lasts 1500 ms, a window 2000 ms"):
+        Windows(tree, split.train, scaling, 30, 2000, 0.5)
+
+
+def test_event_counts() -> None:
+    events = Events.sort(np.array([0, 0, 1, 1]), np.array([2, 2, 0, 5]))
+    assert event_counts(events, 2, -1, 4).tolist() == [[0, 0, 0, 2, 0], [0, 1, 0, 0, 0]]
+
+
+# ----------------------------------------------------------------------------------------------- training
+
+
+def test_training_learns_and_keeps_the_best(data: Path, twin_folder: Path) -> None:
+    twin = Twin.load(twin_folder)
+    curve = twin.training["curve"]
+    assert [point["step"] for point in curve] == [50, 100, 150]
+    best = min(curve, key=lambda point: point["validation"])
+    assert twin.training["best_step"] == best["step"]
+    assert best["validation"] < 0.95 * curve[0]["validation"]
+    tree, split = split_trials(data)
+    assert twin.training["train_trials"] == [t.trial_id for t in split.train]
+
+    def predictor(recording: object) -> tuple[np.ndarray, np.ndarray]:
+        v, probability = predict(twin, [recording.events], recording.steps)
+        return v[0], probability[0]
+
+    ours = evaluate("twin", predictor, tree, split.test, threshold=twin.threshold)
+    rows = {e.name: e for e in baselines(tree, split.train, split.validation, split.test, twin.scaling.mean_mV.numpy())}
+    assert set(rows) == {"mean", "linear", "coarse cable", "persistence"}
+    assert np.median(ours.ev) > np.median(rows["mean"].ev) + 0.1
+    assert np.median(rows["linear"].ev) > np.median(rows["mean"].ev)
+    assert np.nanmax(rows["mean"].ev) <= 0.0
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_same_seed_same_twin(data: Path, twin_folder: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "again", QUICK)
+    once, again = _weights(twin_folder), _weights(tmp_path / "again")
+    assert all(torch.equal(once[name], again[name]) for name in once)
+
+
+def _train_command(data: Path, out: Path) -> list[str]:
+    code = (
+        "import sys; from pathlib import Path; from dendrotwin.train import Training, train\n"
+        "train(Path(sys.argv[1]), Path(sys.argv[2]), Training.model_validate_json(sys.argv[3]))"
+    )
+    return [sys.executable, "-c", code, str(data), str(out), QUICK.model_dump_json()]
+
+
+def test_killed_training_goes_on(data: Path, tmp_path: Path) -> None:
+    """Killed after its first checkpoint and started again: the weights and losses of an undisturbed run."""
+    subprocess.run(_train_command(data, tmp_path / "whole"), check=True, capture_output=True)
+    process = subprocess.Popen(_train_command(data, tmp_path / "killed"), stderr=subprocess.PIPE)
+    checkpoint = tmp_path / ".killed.checkpoint"
+    while not checkpoint.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed").exists()
+    subprocess.run(_train_command(data, tmp_path / "killed"), check=True, capture_output=True)
+    once, again = _weights(tmp_path / "whole"), _weights(tmp_path / "killed")
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    curves = [Twin.load(tmp_path / name).training["curve"] for name in ("whole", "killed")]
+    assert curves[0] == curves[1]
+    assert not checkpoint.exists()
+
+
+def test_divergence_is_named(data: Path, tmp_path: Path) -> None:
+    wild = QUICK.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(TwinError, match=r"no longer finite at step \d+ with a learning rate of .*use a lower"):
+        train(data, tmp_path / "wild", wild)
+    assert not (tmp_path / "wild").exists()
+
+
+def test_existing_twin_is_kept(data: Path, twin_folder: Path) -> None:
+    with pytest.raises(FileError, match="exists; name another one, or use --overwrite"):
+        train(data, twin_folder, QUICK)
+
+
+# ----------------------------------------------------------------------------------------------- folder
+
+
+def _copy(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to / "twin"))
+
+
+def test_missing_and_altered_tensors(twin_folder: Path, tmp_path: Path) -> None:
+    folder = _copy(twin_folder, tmp_path)
+    tensors = _weights(folder)
+    save_file({k: t for k, t in tensors.items() if k != "network.offset"}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"model.safetensors lacks network.offset"):
+        Twin.load(folder)
+    save_file({**tensors, "network.offset": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"network.offset has shape \(3,\), not \(37,\)"):
+        Twin.load(folder)
+    save_file({**tensors, "network.offset": tensors["network.offset"] + 1.0}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"model.safetensors was altered"):
+        Twin.load(folder)
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(TwinError, match="is damaged"):
+        Twin.load(folder)
+
+
+def test_damaged_folder(twin_folder: Path, tmp_path: Path) -> None:
+    folder = _copy(twin_folder, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "options": {"channels": "many"}}))
+    with pytest.raises(TwinError, match="is damaged"):
+        Twin.load(folder)
+    (folder / "tree.h5").unlink()
+    with pytest.raises(TwinError, match=r"is no twin: tree.h5 is missing"):
+        Twin.load(folder)
+
+
+def test_loading_gives_what_was_saved(data: Path, twin_folder: Path, tmp_path: Path) -> None:
+    twin = Twin.load(twin_folder)
+    twin.save(tmp_path / "copy", "a copy")
+    tree, trials = index_trials(data)
+    events = read_trial(trials[0], tree).events
+    for a, b in zip(predict(twin, [events], 400 + 1100), predict(Twin.load(tmp_path / "copy"), [events], 1500), strict=True):
+        assert np.array_equal(a, b)
+
+
+# ----------------------------------------------------------------------------------------------- predictions
+
+
+def test_chunks_and_batches_change_nothing(data: Path, twin_folder: Path) -> None:
+    twin = Twin.load(twin_folder)
+    tree, trials = index_trials(data)
+    events = [read_trial(trial, tree).events for trial in trials[:3]]
+    v, probability = predict(twin, events, 1500, chunk_ms=1500)
+    for chunk in (1, 137):
+        steps = 1500 if chunk > 1 else 60
+        few = [Events(e.input[e.time_ms < steps], e.time_ms[e.time_ms < steps]) for e in events]
+        w, q = predict(twin, few, steps, chunk_ms=chunk)
+        assert np.allclose(w, v[:, :steps], atol=1e-3)
+        assert np.allclose(q, probability[:, :steps], atol=1e-5)
+    alone, _ = predict(twin, [events[2]], 1500)
+    assert np.allclose(alone[0], v[2], atol=1e-3)
+
+
+def test_injected_current_is_refused(twin_folder: Path) -> None:
+    twin = Twin.load(twin_folder)
+    none = Events.sort(np.zeros(0), np.zeros(0))
+    injection = Injection(np.array([0], dtype=np.int32), np.ones((10, 1)))
+    with pytest.raises(InputError, match="trial x has injected current"):
+        list(predict_recordings(twin, [("x", none, 10, injection)]))
+
+
+def test_linear_baseline_is_the_ridge_solution(data: Path) -> None:
+    """The best of the penalties, against the same regression by augmented least squares."""
+    tree, split = split_trials(data)
+    truth = [read_trial(trial, tree) for trial in split.train]
+    x = [np.concatenate(list(synaptic_conductances(tree, [r.events], r.steps)))[:, :, 0].astype(float) for r in truth]
+    features, target = np.concatenate([a[500:] for a in x]), np.concatenate([r.v_mV[500:] for r in truth])
+    scale = (features**2).sum() / features.shape[1]
+    check = read_trial(split.validation[0], tree)
+    of_check = np.concatenate(list(synaptic_conductances(tree, [check.events], check.steps)))[:, :, 0].astype(float)
+    found, _ = linear_predictor(tree, split.train, split.validation)(check)
+    errors = []
+    for penalty in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
+        rows = np.vstack([np.c_[features, np.ones(len(features))],
+                          np.c_[np.sqrt(penalty * scale) * np.eye(features.shape[1]), np.zeros(features.shape[1])]])  # fmt: skip
+        weights, *_ = np.linalg.lstsq(rows, np.vstack([target, np.zeros((features.shape[1], tree.n))]), rcond=None)
+        v = of_check @ weights[:-1] + weights[-1]
+        errors.append((((v - check.v_mV)[500:] ** 2).mean(), v))
+    best = min(errors, key=lambda pair: pair[0])[1]
+    assert np.abs(found - best).max() < 0.05
