@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import reference_l5pc
 from conftest import in_new_process
-
 from dendrotwin.cells import MECHANISMS, CellModel, Sections, compile, l5pc, load_cell
 from dendrotwin.cells.build import SYNAPSE_FILES, NeuronCell
 from dendrotwin.errors import CellError
@@ -66,9 +66,7 @@ def _through_the_package(folder: Path) -> tuple[float, list[str]]:
     reference = np.load(folder / "reference_synaptic.npz")
     exc, inh = reference["exc_events"], reference["inh_events"]
     first = np.flatnonzero(cell.tree.input_synapse == 1)[0]
-    events = Events.sort(
-        np.concatenate([exc[:, 0], inh[:, 0] + first]), np.concatenate([exc[:, 1], inh[:, 1]])
-    )
+    events = Events.sort(np.concatenate([exc[:, 0], inh[:, 0] + first]), np.concatenate([exc[:, 1], inh[:, 1]]))
     v, _ = run_trial(cell, events, 400, 0.025, "backward-euler")
     # Our sample t is the end of step t; the reference's is the start.
     return float(np.abs(v[:-1] - reference["V_mV"][1:]).max()), cell.tree.names

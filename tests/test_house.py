@@ -80,6 +80,8 @@ def test_the_plan_names_every_room() -> None:
 
 
 def test_the_command_line_starts_without_the_heavy_packages() -> None:
-    code = "import sys, dendrotwin.cli; print([m for m in ('torch', 'neuron', 'numba', 'matplotlib') if m in sys.modules])"
+    code = (
+        "import sys, dendrotwin.cli; print([m for m in ('torch', 'neuron', 'numba', 'matplotlib') if m in sys.modules])"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -30,7 +30,9 @@ def test_explained_variance_is_the_definition_over_all_trials(rng: np.random.Gen
     t, p = (np.concatenate([v[SETTLE_MS:] for v in parts]) for parts in (true, predicted))
     assert errors.explained_variance() == pytest.approx(1 - ((t - p) ** 2).sum(0) / ((t - t.mean(0)) ** 2).sum(0))
     assert errors.rmse_mV() == pytest.approx(np.sqrt(((t - p) ** 2).mean(0)))
-    assert errors.wasserstein_mV() == pytest.approx([wasserstein_distance(t[:, i], p[:, i]) for i in range(3)], abs=0.05)
+    assert errors.wasserstein_mV() == pytest.approx(
+        [wasserstein_distance(t[:, i], p[:, i]) for i in range(3)], abs=0.05
+    )
     t, p = np.minimum(t, -55), np.minimum(p, -55)
     clipped = 1 - ((t - p) ** 2).sum(0) / ((t - t.mean(0)) ** 2).sum(0)
     assert errors.explained_variance(clipped=True) == pytest.approx(clipped)

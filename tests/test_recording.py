@@ -8,7 +8,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from test_plot import small_tree
 
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.files import refuse_existing, whole_file, whole_folder
@@ -23,6 +22,7 @@ from dendrotwin.recording import (
     write_recordings,
 )
 from dendrotwin.tree import APICAL, Conductance, Events, Injection, Synapse, Tree
+from test_plot import small_tree
 
 
 def tree_with_inputs() -> Tree:
@@ -31,9 +31,7 @@ def tree_with_inputs() -> Tree:
     branch = next(p for p in range(1, tree.n) if (tree.parent == p).sum() > 1)
     axial_parent = np.append(tree.axial_parent, branch).astype(np.int32)
     axial_parent[:-1][tree.parent == branch] = tree.n
-    excitatory = Synapse(
-        "exc", True, (Conductance(0.3, 3.0, 4e-4, 0.0), Conductance(2.0, 70.0, 4e-4, 0.0, mg_mM=1.0))
-    )
+    excitatory = Synapse("exc", True, (Conductance(0.3, 3.0, 4e-4, 0.0), Conductance(2.0, 70.0, 4e-4, 0.0, mg_mM=1.0)))
     inhibitory = Synapse("inh", False, (Conductance(0.2, 8.0, 1e-3, -80.0),))
     dendrites = np.flatnonzero(tree.dendrites).astype(np.int32)
     area_cm2 = tree.area_um2 * 1e-8

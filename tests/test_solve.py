@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from test_recording import tree_with_inputs
 
 from dendrotwin.errors import InputError
 from dendrotwin.inputs import Poisson, draw_events, trial_rng
@@ -23,6 +22,7 @@ from dendrotwin.solve import (
     synaptic_conductances,
 )
 from dendrotwin.tree import Events, Injection, Tree
+from test_recording import tree_with_inputs
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
 
@@ -102,11 +102,13 @@ def test_cable_at_rest_stays_at_rest() -> None:
     assert np.allclose(v, -70.0, atol=1e-4)
 
 
-def test_cable_follows_the_dense_equation() -> None:
+@pytest.mark.parametrize(("share", "bounded"), [(1.0, False), (0.003, True)])
+def test_cable_follows_the_dense_equation(share: float, bounded: bool) -> None:
     """One step after the other, written out with a dense matrix, with synapses, magnesium block, Ih and injection."""
-    tree, steps = tree_with_inputs(), 40
+    tree, steps = tree_with_inputs(), 120
     rng = np.random.default_rng(1)
-    tree = dataclasses.replace(tree, ih_uS=np.full(tree.n, 1e-4), ih_mV=np.full(tree.n, -45.0))
+    tree = dataclasses.replace(tree, ih_uS=np.full(tree.n, 1e-4 * share), ih_mV=np.full(tree.n, -45.0))
+    tree = dataclasses.replace(tree, capacitance_nF=share * tree.capacitance_nF, leak_uS=share * tree.leak_uS)
     events = draw_events(tree, Poisson(excitatory_hz=60, inhibitory_hz=60), steps, rng)
     injection = Injection(np.array([tree.n - 1, 0], dtype=np.int32), rng.normal(0, 0.02, (steps, 2)))
     g = np.concatenate(list(synaptic_conductances(tree, [events], steps)))[:, :, 0]
@@ -120,6 +122,7 @@ def test_cable_follows_the_dense_equation() -> None:
     alpha, beta = rates(v)
     m = alpha / (alpha + beta)
     expected = np.empty((steps, tree.n))
+    lacked = False
     for t in range(steps):
         alpha, beta = rates(v)
         m = alpha / (alpha + beta) + (m - alpha / (alpha + beta)) * np.exp(-(alpha + beta))
@@ -131,12 +134,19 @@ def test_cable_follows_the_dense_equation() -> None:
         for k, i in enumerate(inputs):
             at = tree.input_compartment[i]
             block = 1.0 / (1.0 + values[k, 4] * np.exp(-values[k, 5] * v[at]) / 3.57)
-            diagonal[at] += g[t, k] * block
-            right[at] += g[t, k] * block * values[k, 3]
+            current, slope = g[t, k] * block * (v[at] - values[k, 3]), g[t, k] * block
+            slope += g[t, k] * values[k, 5] * block * (1.0 - block) * (v[at] - values[k, 3]) * (values[k, 4] > 0)
+            diagonal[at] += slope
+            right[at] += slope * v[at] - current
+        lacking = np.maximum(0.5 * tree.capacitance_nF - diagonal[: tree.n], 0.0)
+        lacked = lacked or lacking.any()
+        diagonal[: tree.n] += lacking
+        right[: tree.n] += lacking * v
         v = np.linalg.solve(dense_matrix(tree.axial_parent, tree.axial_uS, diagonal), right)[: tree.n]
         expected[t] = v
     found = coarse_cable(tree, [events], steps, [injection])[0]
     assert np.ptp(expected) > 5.0
+    assert lacked == bounded  # with little capacitance the bound on NMDA's slope is reached
     assert np.allclose(found, expected, atol=1e-3)
 
 

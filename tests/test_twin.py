@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_recording import tree_with_inputs
 
 from dendrotwin.dataset import Windows, event_counts, measure_scaling, split_trials
 from dendrotwin.errors import FileError, InputError, TwinError
@@ -28,6 +27,7 @@ from dendrotwin.solve import synaptic_conductances
 from dendrotwin.train import Training, train
 from dendrotwin.tree import Events, Injection
 from dendrotwin.twin import Twin
+from test_recording import tree_with_inputs
 
 SMALL = {"channels": 16, "blocks": 3, "synapse_ms": 60}
 QUICK = Training(options=SMALL, steps=150, batch=4, window_ms=200, round_steps=50)
@@ -285,7 +285,9 @@ def test_loading_gives_what_was_saved(data: Path, twin_folder: Path, tmp_path: P
     twin.save(tmp_path / "copy", "a copy")
     tree, trials = index_trials(data)
     events = read_trial(trials[0], tree).events
-    for a, b in zip(predict(twin, [events], 400 + 1100), predict(Twin.load(tmp_path / "copy"), [events], 1500), strict=True):
+    for a, b in zip(
+        predict(twin, [events], 400 + 1100), predict(Twin.load(tmp_path / "copy"), [events], 1500), strict=True
+    ):
         assert np.array_equal(a, b)
 
 

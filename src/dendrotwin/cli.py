@@ -405,9 +405,9 @@ def _draw(folder: Path, twin: Twin, test: list[TrialIndex], evaluations: list[Ev
     window = _busiest(true)
     _draw_pair(folder, true, predicted, window, twin.threshold)
     tree, ours = twin.tree, evaluations[0]
-    figures.save(figures.figure_morphology(tree, ours.ev, f"EV of {ours.name}"), folder / "ev.png")
+    figures.save(figures.figure_morphology(tree, ours.ev, f"explained variance (EV), {ours.name}"), folder / "ev.png")
     evs = {e.name: e.ev for e in evaluations if not e.one_step_ahead and e.name != "mean"}
-    figures.save(figures.figure_errors(tree, evs), folder / "errors.png")
+    figures.save(figures.figure_errors(tree, evs, twin=ours.name), folder / "errors.png")
     figures.save(figures.figure_training(twin.training["curve"]), folder / "training.png")
 
 

@@ -197,7 +197,7 @@ def _cable_steps(
     m: Floats,
     out: NDArray[np.float32],
 ) -> None:
-    """Backward Euler steps of 1 ms; conductances taken at the potential that the step starts from."""
+    """Linearly implicit Euler steps of 1 ms about the potential that each starts from."""
     steps, k_all, cells = conductance.shape
     nodes = v.shape[0]
     diagonal, right = np.empty((nodes, cells)), np.empty((nodes, cells))
@@ -219,9 +219,21 @@ def _cable_steps(
             for c in range(cells):
                 g = conductance[t, k, c]
                 if mg > 0.0:
-                    g /= 1.0 + mg * np.exp(-slope * v[i, c]) / 3.57
-                diagonal[i, c] += g
-                right[i, c] += g * e
+                    # The current g B(V) (V - e), linearised about V: its slope is negative at rest.
+                    block = 1.0 / (1.0 + mg * np.exp(-slope * v[i, c]) / 3.57)
+                    steep = g * block * (1.0 + slope * (1.0 - block) * (v[i, c] - e))
+                    diagonal[i, c] += steep
+                    right[i, c] += steep * v[i, c] - g * block * (v[i, c] - e)
+                else:
+                    diagonal[i, c] += g
+                    right[i, c] += g * e
+        for i in range(nodes):
+            # However many NMDA channels are open, a step at most doubles what the capacitance alone would let it move.
+            least = 0.5 * capacitance[i] / DT_MS
+            for c in range(cells):
+                if diagonal[i, c] < least:
+                    right[i, c] += (least - diagonal[i, c]) * v[i, c]
+                    diagonal[i, c] = least
         hines(parent, axial, diagonal, right)
         for i in range(nodes):
             for c in range(cells):
@@ -235,7 +247,7 @@ def coarse_cable(
     """The cable without learning: passive tree, Ih and exact synaptic conductances, one implicit step per ms.
 
     (C/dt + g_leak + g_ih m + g_syn) V' - axial coupling = C/dt V + g_leak E_leak + g_ih m E_ih + g_syn E_syn + I,
-    with the synaptic conductances averaged over the step, and their magnesium block and Ih's gate taken at V.
+    with the synaptic conductances averaged over the step, Ih's gate taken at V, and NMDA's current linearised about V.
 
     Args:
         tree: the cell.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+import numpy as np
 import torch
 
 from dendrotwin.cells import load_cell
@@ -24,7 +25,7 @@ SETTINGS = {"NEURON default": (0.025, "backward-euler"), "NEURON tuned": (0.05, 
 TRIAL = 1_000_000  # number of the trial whose input is used; no data set is that long
 
 
-def _median_seconds(run: Callable[[], object], repeats: int) -> float:
+def median_seconds(run: Callable[[], object], repeats: int) -> float:
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -33,13 +34,13 @@ def _median_seconds(run: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def _time_neuron(simulation: Simulation, steps: int, repeats: int) -> tuple[Events, dict[str, float]]:
+def time_neuron(simulation: Simulation, steps: int, repeats: int) -> tuple[Events, dict[str, float]]:
     """Median wall seconds of each setting, building and compiling not counted; runs in a process of its own."""
     cell = NeuronCell(load_cell(simulation.cell, simulation.cell_options))
     events = draw_events(cell.tree, simulation.inputs, steps, trial_rng(simulation.seed, TRIAL))
-    run_trial(cell, events, min(steps, 50))
+    run_trial(cell, Events.sort(np.zeros(0), np.zeros(0)), 20)
     seconds = {
-        name: _median_seconds(lambda setting=setting: run_trial(cell, events, steps, *setting), repeats)  # type: ignore[misc]
+        name: median_seconds(lambda setting=setting: run_trial(cell, events, steps, *setting), repeats)  # type: ignore[misc]
         for name, setting in SETTINGS.items()
     }
     return events, seconds
@@ -61,7 +62,7 @@ def measure_speed(
         Seconds by name; the ratio to NEURON is theirs to divide.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        events, seconds = pool.submit(_time_neuron, simulation, steps, repeats).result()
+        events, seconds = pool.submit(time_neuron, simulation, steps, repeats).result()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -73,7 +74,7 @@ def measure_speed(
             }
             for name, run in contenders.items():
                 run()  # compiles, and fills the caches
-                seconds[name] = _median_seconds(run, repeats) / cells
+                seconds[name] = median_seconds(run, repeats) / cells
     finally:
         torch.set_num_threads(threads)
     return {name: value / (steps / 1000.0) for name, value in seconds.items()}

@@ -17,7 +17,6 @@ from torch.nn import functional
 from dendrotwin.solve import mean_time_course
 from dendrotwin.tree import Tree
 
-
 TYPICAL_HZ = 5.0
 
 
