@@ -39,7 +39,7 @@ def reference() -> Path:
     folder = Path(os.environ.get(l5pc.MORPHOLOGY_VARIABLE, REFERENCE / "cell1.asc")).parent
     if not (folder / "cell1.asc").is_file() or not (folder / "reference_synaptic.npz").is_file():
         pytest.skip(
-            f"no reconstruction and reference recordings at {folder}; set ${l5pc.MORPHOLOGY_VARIABLE} to cell1.asc there"
+            f"no reconstruction with reference recordings at {folder}; set ${l5pc.MORPHOLOGY_VARIABLE} to its path"
         )
     return folder
 

@@ -232,7 +232,7 @@ def test_missing_and_wrong_reconstruction(tmp_path: Path, monkeypatch: pytest.Mo
     wrong = tmp_path / "cell1.asc"
     wrong.write_text("no reconstruction")
     assert "SHA-256 differs" in (load_cell("l5pc", {"morphology": str(wrong)}).missing() or "")
-    with pytest.raises(CellError, match="cannot be built here: .*SHA-256 differs"):
+    with pytest.raises(CellError, match=r"cannot be built here: .*SHA-256 differs"):
         NeuronCell(load_cell("l5pc", {"morphology": str(wrong)}))
 
 
@@ -309,7 +309,7 @@ def test_every_mechanism_is_checked(tmp_path: Path) -> None:
 
 
 def test_mechanism_names() -> None:
-    files = SYNAPSE_FILES + [MECHANISMS / "l5pc" / "NaTa_t.mod"]
+    files = [*SYNAPSE_FILES, MECHANISMS / "l5pc" / "NaTa_t.mod"]
     assert compile.mechanism_names(files) == ["DendrotwinAmpaNmda", "DendrotwinGabaA", "NaTa_t"]
 
 

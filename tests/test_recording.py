@@ -127,7 +127,7 @@ def test_cells_are_not_mixed(tmp_path: Path) -> None:
         write_recordings(tmp_path / "r.h5", [recording(tree), recording(other)], {})
     write_recordings(tmp_path / "a.h5", [recording(tree)], {})
     write_recordings(tmp_path / "b.h5", [recording(other)], {})
-    with pytest.raises(FileError, match="b.h5 is a recording of another cell"):
+    with pytest.raises(FileError, match=r"b.h5 is a recording of another cell"):
         index_trials(tmp_path)
 
 

@@ -113,7 +113,7 @@ def test_on_a_dask_cluster(data: Path, simulation: Simulation, tmp_path: Path) -
 
 def test_another_simulation_is_not_mixed_in(data: Path, simulation: Simulation) -> None:
     other = simulation.model_copy(update={"seed": 4, "dt_ms": 0.025})
-    with pytest.raises(FileError, match="holds another simulation .other dt_ms, seed."):
+    with pytest.raises(FileError, match=r"holds another simulation .other dt_ms, seed."):
         simulate(other, 1, data)
 
 
@@ -121,7 +121,7 @@ def test_damaged_shard_is_named(simulation: Simulation, tmp_path: Path, data: Pa
     (tmp_path / "simulation.json").write_text((data / "simulation.json").read_text())
     whole = shard_path(data, 0).read_bytes()
     shard_path(tmp_path, 0).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FileError, match="trial-000000.h5 is truncated"):
+    with pytest.raises(FileError, match=r"trial-000000.h5 is truncated"):
         simulate(simulation, 1, tmp_path)
 
 

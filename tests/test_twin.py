@@ -65,9 +65,8 @@ def test_dense_equals_window_by_window(options: dict[str, int]) -> None:
             feature = shared[0, :, 0]
             for i in range(tree.n):
                 hidden = torch.nn.functional.gelu(network.tower_in[i] @ feature + network.tower_bias[i])
-                assert float(hidden @ network.tower_out[i] + network.offset[i]) == pytest.approx(
-                    float(z[0, t, i]), abs=1e-5
-                )
+                linear = network.tower_linear.weight[i] @ feature + network.tower_linear.bias[i]
+                assert float(hidden @ network.tower_out[i] + linear) == pytest.approx(float(z[0, t, i]), abs=1e-5)
             assert float(network.spike(feature)) == pytest.approx(float(logit[0, t]), abs=1e-5)
 
 
@@ -124,7 +123,7 @@ def test_unknown_architecture_and_option() -> None:
 
 
 def test_split_is_by_trial(data: Path) -> None:
-    tree, split = split_trials(data, 0.1, 0.2)
+    _, split = split_trials(data, 0.1, 0.2)
     parts = [[trial.trial_id for trial in part] for part in (split.train, split.validation, split.test)]
     assert [len(part) for part in parts] == [7, 1, 2]
     assert len(set(sum(parts, []))) == 10  # noqa: RUF017
@@ -255,13 +254,16 @@ def _copy(folder: Path, to: Path) -> Path:
 def test_missing_and_altered_tensors(twin_folder: Path, tmp_path: Path) -> None:
     folder = _copy(twin_folder, tmp_path)
     tensors = _weights(folder)
-    save_file({k: t for k, t in tensors.items() if k != "network.offset"}, folder / "model.safetensors")
-    with pytest.raises(TwinError, match=r"model.safetensors lacks network.offset"):
+    save_file({k: t for k, t in tensors.items() if k != "network.tower_linear.bias"}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"model.safetensors lacks network.tower_linear.bias"):
         Twin.load(folder)
-    save_file({**tensors, "network.offset": torch.zeros(3)}, folder / "model.safetensors")
-    with pytest.raises(TwinError, match=r"network.offset has shape \(3,\), not \(37,\)"):
+    save_file({**tensors, "network.tower_linear.bias": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"network.tower_linear.bias has shape \(3,\), not \(37,\)"):
         Twin.load(folder)
-    save_file({**tensors, "network.offset": tensors["network.offset"] + 1.0}, folder / "model.safetensors")
+    save_file(
+        {**tensors, "network.tower_linear.bias": tensors["network.tower_linear.bias"] + 1.0},
+        folder / "model.safetensors",
+    )
     with pytest.raises(TwinError, match=r"model.safetensors was altered"):
         Twin.load(folder)
     (folder / "model.safetensors").write_bytes(b"nothing")
@@ -329,9 +331,9 @@ def test_linear_baseline_is_the_ridge_solution(data: Path) -> None:
     found, _ = linear_predictor(tree, split.train, split.validation)(check)
     errors = []
     for penalty in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
-        rows = np.vstack([np.c_[features, np.ones(len(features))],
-                          np.c_[np.sqrt(penalty * scale) * np.eye(features.shape[1]), np.zeros(features.shape[1])]])  # fmt: skip
-        weights, *_ = np.linalg.lstsq(rows, np.vstack([target, np.zeros((features.shape[1], tree.n))]), rcond=None)
+        penalties = np.sqrt(penalty * scale) * np.eye(features.shape[1], features.shape[1] + 1)
+        rows = np.vstack([np.column_stack([features, np.ones(len(features))]), penalties])
+        weights, *_ = np.linalg.lstsq(rows, np.vstack([target, np.zeros((len(penalties), tree.n))]), rcond=None)
         v = of_check @ weights[:-1] + weights[-1]
         errors.append((((v - check.v_mV)[500:] ** 2).mean(), v))
     best = min(errors, key=lambda pair: pair[0])[1]

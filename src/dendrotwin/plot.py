@@ -249,7 +249,7 @@ def figure_soma(
         panels[2].plot(time + 0.5, shown, color=TWIN, linewidth=0.9)
         panels[2].axhline(threshold, color=TRUE, linewidth=1.0, linestyle=(0, (5, 3)))
         place: Any = ("axes fraction", "data")
-        panels[2].annotate(f"threshold\n{threshold:.3g}", (1.0, threshold), (6, 0), place, "offset points", va="center")
+        panels[2].annotate(f"threshold\n{threshold:.3g}", (1.0, threshold), (6, 0), place, "offset points", va="bottom")
         panels[2].set_ylim(0.0, 1.15 * max(float(np.nanmax(shown)), threshold, 1e-6))
         panels[2].set_ylabel("P(spike)\n(per ms)")
     panels[-1].set_xlim(begin, steps.stop)

@@ -280,7 +280,8 @@ def _claim(out: Path, simulation: Simulation) -> None:
     """Make `out` the folder of this simulation, or see that it is."""
     out = Path(out)
     config = out / CONFIG_FILE
-    if config.exists():
+    shards = out.is_dir() and any(out.glob("*.h5"))
+    if config.exists() and shards:
         try:
             there = json.loads(config.read_text())
         except ValueError as error:
@@ -291,7 +292,7 @@ def _claim(out: Path, simulation: Simulation) -> None:
             raise FileError(
                 f"{out} holds another simulation (other {', '.join(different)}); name another, or use --overwrite"
             )
-    elif out.is_file() or (out.is_dir() and any(out.glob("*.h5"))):
+    elif out.is_file() or shards:
         raise FileError(f"{out} exists and is no data set of `simulate`; name another folder, or use --overwrite")
     else:
         with whole_file(config) as temporary:

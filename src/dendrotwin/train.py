@@ -105,6 +105,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False)
             first, last = state["step"], min(state["step"] + training.round_steps, training.steps)
             torch.manual_seed(int(np.random.SeedSequence([training.seed, first]).generate_state(1)[0]))
             model.train()
+            losses = []
             for step in range(first, last):
                 batch = windows.draw(training.batch, np.random.default_rng([training.seed, step]))
                 z, logit = model(fabric.to_device(batch.events))
@@ -119,12 +120,13 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False)
                 fabric.clip_gradients(model, optimiser, max_norm=1.0)
                 optimiser.step()
                 schedule.step()
+                losses.append(loss.item())
                 advance(1)
             validation, scores = _validate(
                 model, fabric, tree, split.validation, scaling, history, training.spike_weight
             )
             state["step"] = last
-            state["curve"].append({"step": last, "training": loss.item(), "validation": validation})
+            state["curve"].append({"step": last, "training": sum(losses) / len(losses), "validation": validation})
             if state["best"] is None or validation < state["best"]["validation"]:
                 weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
                 state["best"] = {"validation": validation, "step": last, "weights": weights, "scores": scores}

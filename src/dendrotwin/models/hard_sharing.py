@@ -94,7 +94,7 @@ class _Block(nn.Module):
 
 
 class HardSharing(nn.Module):
-    """One shared network, and for every compartment a tower: V_i = w2_i . gelu(W1_i s + b1_i) + b2_i.
+    """One shared network s, and for every compartment a tower: V_i = w_i . s + u_i . gelu(W_i s + b_i) + c_i.
 
     The towers of all compartments are one batched operation; so is the spikes', which reads the same features.
     """
@@ -108,10 +108,11 @@ class HardSharing(nn.Module):
         else:
             self.enter = nn.Conv1d(tree.n_inputs, channels, 1)
         self.blocks = nn.ModuleList(_Block(channels, config.kernel, 2**b, config.dropout) for b in range(config.blocks))
+        self.tower_linear = nn.Linear(channels, n)
         self.tower_in = nn.Parameter(torch.randn(n, hidden, channels) / math.sqrt(channels))
         self.tower_bias = nn.Parameter(torch.zeros(n, hidden))
         self.tower_out = nn.Parameter(torch.randn(n, hidden) / math.sqrt(hidden))
-        self.offset = nn.Parameter(torch.zeros(n))
+        self.dropout = nn.Dropout(config.dropout)
         self.spike = nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, 1))
 
     def forward(self, events: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,9 +129,9 @@ class HardSharing(nn.Module):
         # (batch, channels, time): what they amount to over the history.
         for block in self.blocks:
             shared = block(shared)
-        shared = shared.transpose(1, 2)
+        shared = self.dropout(shared.transpose(1, 2))
         # (batch, time, n, hidden) -> (batch, time, n): each compartment's own reading of it.
         hidden = functional.gelu(torch.einsum("btc,nhc->btnh", shared, self.tower_in) + self.tower_bias)
-        z = torch.einsum("btnh,nh->btn", hidden, self.tower_out) + self.offset
+        z = torch.einsum("btnh,nh->btn", hidden, self.tower_out) + self.tower_linear(shared)
         # (batch, time): and the spikes'.
         return z, self.spike(shared).squeeze(-1)

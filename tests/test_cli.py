@@ -1,0 +1,220 @@
+"""The command line from end to end, and every mistake a user can make: one line, exit status 2, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.simulate import shard_path
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dendrotwin.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """One line that names the cause, and exit status 2."""
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("dendrotwin: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture(scope="module")
+def twin(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "twin"
+    options = ["--option", "channels=16", "--option", "blocks=3", "--option", "synapse_ms=60"]
+    result = run("train", data, "--out", out, "--steps", 30, "--window", 200, *options)
+    assert result.returncode == 0, result.stderr
+    assert f"twin of 37 compartments in {out}" in result.stdout
+    return out
+
+
+def test_the_whole_way(data: Path, twin: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    result = run("evaluate", twin, data, "--out", report, "--speed")
+    assert result.returncode == 0, result.stderr
+    assert sorted(p.name for p in report.iterdir()) == sorted(
+        ["compartments.csv", "errors.png", "ev.png", "report.json", "soma.png", "traces.png", "training.png"]
+    )
+    rows = {row["name"]: row for row in json.loads((report / "report.json").read_text())["rows"]}
+    assert list(rows) == ["hard-sharing", "mean", "linear", "coarse cable", "persistence"]
+    assert [row["one_step_ahead"] for row in rows.values()] == [False, False, False, False, True]
+    assert rows["hard-sharing"]["EV soma"] is not None
+    assert "x NEURON default" in result.stdout
+    with open(report / "compartments.csv") as file:
+        assert sum(1 for _ in file) == 1 + 37
+
+    predicted = tmp_path / "predicted.h5"
+    result = run("predict", twin, data, "--out", predicted)
+    assert result.returncode == 0, result.stderr
+    tree, trials = index_trials(predicted)
+    assert len(trials) == 10
+    assert read_trial(trials[0], tree).spike_probability is not None
+    result = run("plot", shard_path(data, 3), predicted, "--out", tmp_path / "figures", "--start", 500, "--stop", 900)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "figures" / "traces.png").stat().st_size > 10_000
+
+    refused(run("evaluate", twin, data, "--out", report), "exists", "--overwrite")
+    refused(run("predict", twin, data, "--out", predicted), "exists", "--overwrite")
+    assert run("evaluate", twin, data, "--out", report, "--overwrite").returncode == 0
+
+
+def test_own_events_in_neuron_and_in_the_twin(twin: Path, tmp_path: Path) -> None:
+    events = tmp_path / "events.csv"
+    events.write_text("input,time\n" + "".join(f"{i},{100 + i}\n" for i in range(35)))
+    out = tmp_path / "neuron"
+    result = run("simulate", "ball_and_stick", "--events", events, "--duration", 0.4, "--out", out)
+    assert result.returncode == 0, result.stderr
+    result = run("predict", twin, events, "--duration", 0.4, "--out", tmp_path / "twin.h5")
+    assert result.returncode == 0, result.stderr
+    (tree, (a,)), (_, (b,)) = index_trials(out), index_trials(tmp_path / "twin.h5")
+    neuron, ours = read_trial(a, tree), read_trial(b, tree)
+    assert np.array_equal(neuron.events.time_ms, ours.events.time_ms)
+    assert neuron.v_mV.shape == ours.v_mV.shape == (400, 37)
+
+
+def test_lists() -> None:
+    result = run("cells")
+    assert result.returncode == 0
+    for name in ("ball_and_stick: 37", "allen_l4: 264", "l5pc: 642"):
+        assert f"{name} compartments" in result.stdout
+    result = run("doctor")
+    assert result.returncode == 0, result.stdout
+    assert "yes  simulate: " in result.stdout
+    assert "yes  train: " in result.stdout
+
+
+def test_doctor_without_a_compiler(tmp_path: Path) -> None:
+    result = run("doctor", PATH=str(tmp_path), DENDROTWIN_CACHE=str(tmp_path / "cache"))
+    assert result.returncode == 2
+    assert "NO   simulate: building mechanisms needs g++, make, perl, not found; install them" in result.stdout
+
+
+# ------------------------------------------------------------------------------------------- mistakes
+
+
+def test_mistakes_in_simulate(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refused(run("simulate", "purkinje", "--out", out), "no cell 'purkinje'", "choose")
+    nowhere = {"DENDROTWIN_CACHE": str(tmp_path / "cache"), "DENDROTWIN_L5PC": str(tmp_path / "cell1.asc")}
+    refused(run("simulate", "l5pc", "--out", out, **nowhere), "reconstruction is not at", "dendrotwin download l5pc")
+    nothing = {"DENDROTWIN_CACHE": str(tmp_path / "cache"), "PATH": str(tmp_path)}
+    refused(run("simulate", "ball_and_stick", "--out", out, **nothing), "needs g++, make, perl", "apt-get install")
+    refused(run("simulate", "ball_and_stick", "--out", out, "--dt", 0.03), "it must divide 1 ms")
+    refused(run("simulate", "ball_and_stick", "--out", out, "--method", "euler"), "method = euler")
+    refused(run("simulate", "ball_and_stick", "--out", out, "--protocol", "white"), "no protocol 'white'")
+    refused(run("simulate", "ball_and_stick", "--out", out, "--rate-scale", -1), "rate_scale = -1.0")
+    refused(run("simulate", "ball_and_stick", "--out", out, "--option", "x"), "must have the form key=value")
+    refused(run("simulate", "ball_and_stick", "--out", out, "--executor", "dask"), "needs --scheduler")
+    refused(run("simulate", "ball_and_stick", "--out", data, "--seed", 99), "holds another simulation", "seed")
+    refused(run("simulate", "ball_and_stick", "--out", Path(__file__)), "exists and is no data set")
+    assert not (out / "trial-000000.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("70,5", ("input 70", "inputs 0 to 69")),
+        ("3,500", ("at 500 ms", "after the end at 500 ms")),
+        ("3,-2", ("at -2 ms", "before the trial starts")),
+        ("3,soon", ("every row needs two numbers",)),
+    ],
+)
+def test_wrong_events(twin: Path, tmp_path: Path, row: str, words: tuple[str, ...]) -> None:
+    events = tmp_path / "events.csv"
+    events.write_text(f"input,time\n0,1\n{row}\n")
+    out = tmp_path / "out"
+    refused(run("simulate", "ball_and_stick", "--events", events, "--duration", 0.5, "--out", out), *words)
+    refused(run("predict", twin, events, "--duration", 0.5, "--out", tmp_path / "p.h5"), *words)
+    assert not (tmp_path / "p.h5").exists()
+    assert not list(tmp_path.rglob("*.h5"))
+    events.write_text("input,time\n0,1\n")  # corrected, the same command goes through
+    assert run("simulate", "ball_and_stick", "--events", events, "--duration", 0.5, "--out", out).returncode == 0
+
+
+def test_wrong_injection(tmp_path: Path) -> None:
+    current = tmp_path / "current.csv"
+    current.write_text("time,37\n0,0.1\n")
+    command = ("simulate", "ball_and_stick", "--inject", current, "--duration", 0.1, "--out", tmp_path / "out")
+    refused(run(*command), "into compartment 37, the cell has compartments 0 to 36")
+
+
+def test_mistakes_with_data(data: Path, twin: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(run("train", empty, "--out", out), "holds no recording")
+    refused(run("train", tmp_path / "nothing", "--out", out), "does not exist")
+    refused(run("train", data, "--out", twin), "exists", "--overwrite")
+    refused(run("train", data, "--out", out, "--arch", "transformer"), "no architecture 'transformer'")
+    refused(run("train", data, "--out", out, "--steps", 0), "steps = 0")
+    refused(run("train", data, "--out", out, "--option", "colour=red"), "option 'colour' of hard-sharing")
+    refused(run("evaluate", twin, empty, "--out", out), "holds no recording")
+
+    short = tmp_path / "short"
+    short.mkdir()
+    whole = shard_path(data, 0).read_bytes()
+    (short / "trial-000000.h5").write_bytes(whole[: len(whole) // 3])
+    refused(run("train", short, "--out", out), "truncated", "delete it")
+
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(shard_path(data, 0), other)
+    with h5py.File(shard_path(other, 0), "r+") as file:
+        file["tree/capacitance_nF"][0] = 1.0
+        del file.attrs["tree_fingerprint"]
+        file.attrs["tree_fingerprint"] = "another"
+    refused(run("evaluate", twin, other, "--out", out), "of another cell than the twin's")
+    shutil.copy(shard_path(data, 1), other)
+    refused(run("train", other, "--out", out), "of another cell than its neighbours")
+
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    shutil.copy(shard_path(data, 0), seen)
+    refused(run("evaluate", twin, seen, "--out", out), "trained on every trial")
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    shutil.copy(shard_path(data, 9), fresh)
+    refused(run("evaluate", twin, fresh, "--out", out), "--training-data")
+    result = run("evaluate", twin, fresh, "--training-data", data, "--out", out)
+    assert result.returncode == 0, result.stderr
+    shutil.rmtree(out)
+
+    with h5py.File(shard_path(seen, 0), "r+") as file:
+        v = file["trials/000000/v"][()].astype(np.float32)
+        v[700, 3] = np.nan
+        del file["trials/000000/v"]
+        file["trials/000000/v"] = v
+    for k in range(1, 4):
+        shutil.copy(shard_path(data, k), seen)
+    refused(run("train", seen, "--out", out), "V holds NaN")
+    assert not out.exists()
+
+
+def test_mistakes_with_a_twin(data: Path, twin: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    refused(run("predict", data, data, "--out", out), "is no twin", "config.json")
+    broken = tmp_path / "broken"
+    shutil.copytree(twin, broken)
+    (broken / "model.safetensors").write_bytes(b"")
+    refused(run("predict", broken, data, "--out", out), "is damaged")
+    assert not out.exists()
+
+
+def test_help_names_every_command() -> None:
+    result = run("--help")
+    for command in "cells doctor download simulate train predict evaluate plot demo".split():
+        assert command in result.stdout
