@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -214,7 +216,30 @@ def test_mistakes_with_a_twin(data: Path, twin: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.parametrize("arguments", ["simulate", "frobnicate", "train x --steps y --out z", "simulate x --trials 0"])
+def test_wrong_words(arguments: str) -> None:
+    refused(run(*arguments.split()), "--help says more")
+
+
+def test_stopped_by_ctrl_c(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "dendrotwin.cli", "simulate", "ball_and_stick", "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "--trials", "40", "--duration", "3"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not shard_path(out, 0).exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal sends: to the command and to its workers
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "dendrotwin: stopped; the same command goes on from here"
+    assert "Traceback" not in errors
+    assert not shard_path(out, 39).exists()
+    index_trials(out)  # every shard that is there is whole
+
+
 def test_help_names_every_command() -> None:
     result = run("--help")
-    for command in "cells doctor download simulate train predict evaluate plot demo".split():
+    for command in ["cells", "doctor", "download", "simulate", "train", "predict", "evaluate", "plot", "demo"]:
         assert command in result.stdout

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
+from typer.exceptions import TyperException
 
 from dendrotwin import __version__
 from dendrotwin.errors import DendrotwinError, FileError, InputError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Twins of biophysically detailed neuron models: synaptic input in, every compartment's potential out.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     add_completion=False,
@@ -36,13 +36,16 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 def main() -> None:
     """Run the command line; what a user can cause ends in one line and exit status 2."""
     try:
-        app()
+        status = app(standalone_mode=False)
     except DendrotwinError as error:
         print(f"dendrotwin: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
+        status = 2
+    except TyperException as error:
+        print(f"dendrotwin: {error.format_message()} --help says more", file=sys.stderr)
+        status = error.exit_code
+    if status == 130:  # Ctrl-C
         print("dendrotwin: stopped; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+    raise SystemExit(status or 0)
 
 
 def _configure(config: type[Config], **values: Any) -> Config:
@@ -64,10 +67,13 @@ def _pairs(options: list[str]) -> dict[str, str]:
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+def _root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
+) -> None:
     if version:
         print(__version__)
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()

@@ -33,9 +33,13 @@ def progress(what: str, total: float, unit: str) -> Iterator[Advance]:
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
         with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bar:
             task = bar.add_task(what, total=total, note="")
+            began, reached = time.monotonic(), 0.0
 
             def advance(amount: float = 1.0, note: str = "") -> None:
-                bar.update(task, advance=amount, note=note)
+                nonlocal reached
+                reached += amount
+                rate = reached / max(time.monotonic() - began, 1e-9)
+                bar.update(task, advance=amount, note=f"{rate:.2g}/s {note}")
 
             yield advance
         return

@@ -221,6 +221,7 @@ def simulate(
         DendrotwinError: whatever building or running the cell raises.
     """
     steps_per_ms(simulation.dt_ms)
+    out = Path(out).resolve()  # workers of a cluster may run elsewhere
     simulation = simulation.model_copy(update={"events": _digest(events), "injection": _digest(injection)})
     model = load_cell(simulation.cell, simulation.cell_options)
     missing = model.missing()
@@ -240,11 +241,14 @@ def simulate(
         )
     try:
         futures = [executor.submit(simulate_trial, simulation, k, paths[k], events, injection) for k in todo]
-        with progress(f"simulating {model.name}", len(todo), "trials") as advance:
+        with progress(f"simulating {model.name} into {out}", len(todo), "trials") as advance:
             for future in as_completed(futures):
                 spikes = future.result()
                 advance(1, f"(last: {spikes} spikes)")
-    except BrokenProcessPool as error:
+    except Exception as error:
+        lost = isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"  # the latter is Dask's
+        if not lost:
+            raise
         raise FileError(
             "a worker process died (killed, or out of memory); finished trials are kept: run the same command again"
         ) from error

@@ -99,7 +99,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False)
     _resume(checkpoint, identity, state, model, optimiser, schedule)
 
     began = time.monotonic()
-    with progress(f"training {training.architecture}", training.steps, "steps") as advance:
+    with progress(f"training {training.architecture} into {out}", training.steps, "steps") as advance:
         advance(state["step"])
         while state["step"] < training.steps:
             first, last = state["step"], min(state["step"] + training.round_steps, training.steps)

@@ -1,0 +1,39 @@
+"""What the README shows works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from conftest import in_new_process
+from dendrotwin.cli import app
+from test_cells import _facts
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_own_cell_of_the_readme(tmp_path: Path) -> None:
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "# my_cell.py" in b]
+    path = tmp_path / "my_cell.py"
+    path.write_text(block)
+    facts = in_new_process(_facts, str(path))
+    assert facts["n"] == 1 + 7 + 21
+    assert facts["inputs"] == 2 * (7 + 21)
+
+
+def _commands() -> list[str]:
+    blocks = re.findall(r"```\n(.*?)```", README, re.DOTALL)
+    return [line.split("#")[0].strip() for b in blocks for line in b.splitlines() if line.startswith("dendrotwin ")]
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_commands_of_the_readme_are_understood(command: str) -> None:
+    """Every sub-command and option exists (they are run for real by the demo and in test_cli.py)."""
+    _, name, *arguments = shlex.split(command)
+    sub_command = get_command(app).commands[name]
+    context = sub_command.make_context(name, arguments)
+    assert not context.args
