@@ -4,7 +4,8 @@
 
 Both sides count everything: starting a process, building the cell, drawing the input, writing the result. The bare
 loop is what one would write by hand: all events queued, `Vector.record` of every compartment each ms and of the soma
-each step, one call to run the trial, the potentials saved by numpy. The results stand in docs/measurements.md.
+each step, one call to run the trial, the potentials saved by numpy. Two bare loops at once, each with half of the
+trials, show what the machine's cores, caches and memory allow. The results stand in docs/measurements.md.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from dendrotwin.inputs import Modulated, draw_events, trial_rng
 from dendrotwin.simulate import Simulation, run_trial, simulate
 
 
-def bare_loop(simulation: Simulation, trials: int, out: Path) -> None:
+def bare_loop(simulation: Simulation, trials: range, out: Path) -> None:
     """The same trials by hand, in this process."""
     from neuron import h
 
@@ -35,7 +36,7 @@ def bare_loop(simulation: Simulation, trials: int, out: Path) -> None:
     context.set_maxstep(10)
     recorded = [h.Vector().record(segment._ref_v, 1.0) for segment in cell.segments]
     soma = h.Vector().record(cell.segments[0]._ref_v)
-    for trial in range(trials):
+    for trial in trials:
         events = draw_events(cell.tree, simulation.inputs, simulation.duration_ms, trial_rng(simulation.seed, trial))
         h.finitialize(cell.tree.v_init_mV)
         for i, at in zip(events.input.tolist(), events.time_ms.tolist(), strict=True):
@@ -69,24 +70,29 @@ def main() -> None:
         seed=1,
         inputs=Modulated(rate_scale=load_cell(arguments.cell).rate_scale),
     )
-    times: dict[str, list[float]] = {"bare loop": [], "one worker": [], "two workers": []}
+    times: dict[str, list[float]] = {"bare loop": [], "two bare loops": [], "one worker": [], "two workers": []}
     context = get_context("spawn")
     for _ in range(arguments.repeats):  # interleaved, so that a slow minute of the machine hits all alike
         for name, seconds in times.items():
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder)
                 start = time.perf_counter()
-                if name == "bare loop":
-                    with ProcessPoolExecutor(1, mp_context=context) as pool:
-                        pool.submit(bare_loop, simulation, arguments.trials, out).result()
+                if name.endswith(("loop", "loops")):
+                    loops = 1 if name == "bare loop" else 2
+                    with ProcessPoolExecutor(loops, mp_context=context) as pool:
+                        shares = [range(first, arguments.trials, loops) for first in range(loops)]
+                        running = [pool.submit(bare_loop, simulation, share, out) for share in shares]
+                        for future in running:
+                            future.result()
                 else:
                     simulate(simulation, arguments.trials, out / "data", workers=1 if name == "one worker" else 2)
                 seconds.append(time.perf_counter() - start)
-                print(f"{name:<12} {seconds[-1]:7.2f} s", flush=True)
-    bare, one, two = (statistics.median(seconds) for seconds in times.values())
+                print(f"{name:<14} {seconds[-1]:7.2f} s", flush=True)
+    bare, two_bare, one, two = (statistics.median(seconds) for seconds in times.values())
     print(f"{arguments.cell}, {arguments.trials} trials of {arguments.seconds:g} s, medians of {arguments.repeats}:")
     print(f"one worker / bare loop  {one / bare:.3f}")
     print(f"one worker / two workers {one / two:.3f}")
+    print(f"bare loop / two bare loops at once {bare / two_bare:.3f} (what the machine allows)")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         resident = pool.submit(memory, simulation, 50).result()
     print(f"memory of a worker after 5, 25, 50 trials: {resident[4]:.1f}, {resident[24]:.1f}, {resident[49]:.1f} MB")

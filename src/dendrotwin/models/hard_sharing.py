@@ -38,7 +38,7 @@ class HardSharingConfig(BaseModel):
     kernel: int = Field(default=3, ge=2)
     blocks: int = Field(default=5, ge=1)
     tower: int = Field(default=4, ge=1)
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
 
 
 class _Entrance(nn.Module):
@@ -113,7 +113,7 @@ class HardSharing(nn.Module):
         self.tower_bias = nn.Parameter(torch.zeros(n, hidden))
         self.tower_out = nn.Parameter(torch.randn(n, hidden) / math.sqrt(hidden))
         self.dropout = nn.Dropout(config.dropout)
-        self.spike = nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, 1))
+        self.spike = nn.Linear(channels, 1)
 
     def forward(self, events: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Potentials and spike logits.
