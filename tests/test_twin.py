@@ -67,7 +67,8 @@ def test_dense_equals_window_by_window(options: dict[str, int]) -> None:
                 hidden = torch.nn.functional.gelu(network.tower_in[i] @ feature + network.tower_bias[i])
                 linear = network.tower_linear.weight[i] @ feature + network.tower_linear.bias[i]
                 assert float(hidden @ network.tower_out[i] + linear) == pytest.approx(float(z[0, t, i]), abs=1e-5)
-            assert float(network.spike(feature)) == pytest.approx(float(logit[0, t]), abs=1e-5)
+            spike = network.spike_gain * z[0, t, 0] + network.spike_offset
+            assert float(spike) == pytest.approx(float(logit[0, t]), abs=1e-5)
 
 
 def test_network_is_causal() -> None:
