@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -22,7 +23,7 @@ from dendrotwin.errors import CellError
 from dendrotwin.inputs import Modulated, draw_events, trial_rng
 from dendrotwin.signals import membrane_currents
 from dendrotwin.simulate import run_trial
-from dendrotwin.tree import REGIONS, Events, Injection, apical_regions
+from dendrotwin.tree import REGIONS, Conductance, Events, Injection, Synapse, apical_regions
 
 
 def _with_mechanisms(check: str, *arguments: object) -> object:
@@ -136,6 +137,11 @@ def _facts(name: str) -> dict[str, object]:
         "area": bool((tree.area_um2 > 0).all()),
         "capacitance": float(tree.capacitance_nF.sum()),
         "neuron_capacitance": sum(s.cm * s.area() * 1e-5 for s in cell.segments),
+        "leak": [
+            float(tree.leak_uS @ (tree.leak_mV + 100.0)),
+            sum(s.pas.g * s.area() * 1e-2 * (s.pas.e + 100.0) for s in cell.segments),
+        ],
+        "ih": [float(tree.ih_uS.sum()), sum(s.Ih.gbar * s.area() * 1e-2 for s in cell.segments if hasattr(s, "Ih"))],
         "joints": len(tree.axial_parent) - tree.n,
     }
 
@@ -149,6 +155,9 @@ def test_cell_is_what_its_description_says(name: str) -> None:
     assert facts["parents_first"]
     assert facts["area"]
     assert facts["joints"] > 0
+    assert facts["leak"][0] == pytest.approx(facts["leak"][1], rel=1e-12)
+    assert facts["ih"][0] == pytest.approx(facts["ih"][1], rel=1e-12)
+    assert facts["ih"][0] > 0.0
     assert facts["capacitance"] == pytest.approx(facts["neuron_capacitance"], rel=1e-12)
 
 
@@ -342,6 +351,42 @@ def test_injected_current_is_neurons_pulse() -> None:
     difference = in_new_process(_inject_by_the_ms)
     # NEURON switches a pulse within the step that it begins in, hence not to the last digit.
     assert np.abs(difference).max() < 0.05
+
+
+def _own_synapses() -> dict[str, float]:
+    """A synapse with parameters of its own, as NEURON has it."""
+    synapse = Synapse("own", True, (Conductance(0.7, 4.0, 2e-4, -5.0), Conductance(3.0, 50.0, 3e-4, -5.0, 0.5, 0.06)))
+    inhibitory = Synapse("gaba", False, (Conductance(0.4, 9.0, 5e-4, -75.0),))
+    cell = NeuronCell(dataclasses.replace(load_cell("ball_and_stick"), synapses=(synapse, inhibitory)))
+    exc, inh = cell.synapses[0], cell.synapses[-1]
+    names = [
+        "tau_rise_ampa",
+        "tau_decay_ampa",
+        "gmax_ampa",
+        "tau_rise_nmda",
+        "tau_decay_nmda",
+        "gmax_nmda",
+        "e",
+        "mg",
+        "slope",
+    ]
+    found = {name: getattr(exc, name) for name in names}
+    return found | {f"inh_{name}": getattr(inh, name) for name in ("tau_rise", "tau_decay", "gmax", "e")}
+
+
+def test_own_synapses_reach_neuron() -> None:
+    found = in_new_process(_own_synapses)
+    assert list(found.values()) == [0.7, 4.0, 2e-4, 3.0, 50.0, 3e-4, -5.0, 0.5, 0.06, 0.4, 9.0, 5e-4, -75.0]
+
+
+def test_build_cache_knows_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENDROTWIN_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "Ih.mod"
+    shutil.copy(MECHANISMS / "l5pc" / "Ih.mod", file)
+    first = compile.build_mechanisms([file])
+    assert compile.build_mechanisms([file]) == first
+    file.write_text(file.read_text().replace("33.1", "33.2"))
+    assert compile.build_mechanisms([file]) != first
 
 
 def _same_trial_twice() -> bool:

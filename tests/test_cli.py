@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
+from dendrotwin.dataset import split_trials
 from dendrotwin.recording import index_trials, read_trial
 from dendrotwin.simulate import shard_path
 
@@ -55,6 +56,8 @@ def test_the_whole_way(data: Path, twin: Path, tmp_path: Path) -> None:
     assert list(rows) == ["hard-sharing", "mean", "linear", "coarse cable", "persistence"]
     assert [row["one_step_ahead"] for row in rows.values()] == [False, False, False, False, True]
     assert rows["hard-sharing"]["EV soma"] is not None
+    _, split = split_trials(data)
+    assert json.loads((report / "report.json").read_text())["test_trials"] == [t.trial_id for t in split.test]
     assert "x NEURON default" in result.stdout
     with open(report / "compartments.csv") as file:
         assert sum(1 for _ in file) == 1 + 37
@@ -86,6 +89,9 @@ def test_own_events_in_neuron_and_in_the_twin(twin: Path, tmp_path: Path) -> Non
     neuron, ours = read_trial(a, tree), read_trial(b, tree)
     assert np.array_equal(neuron.events.time_ms, ours.events.time_ms)
     assert neuron.v_mV.shape == ours.v_mV.shape == (400, 37)
+    result = run("plot", out, tmp_path / "twin.h5", "--out", tmp_path / "figures")
+    assert result.returncode == 0, result.stderr
+    refused(run("plot", out, tmp_path / "twin.h5", "--out", tmp_path / "figures"), "--overwrite")
 
 
 def test_lists() -> None:
@@ -233,7 +239,7 @@ def test_stopped_by_ctrl_c(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)  # what a terminal sends: to the command and to its workers
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "dendrotwin: stopped; the same command goes on from here"
+    assert errors.splitlines()[-1] == "dendrotwin: stopped; `simulate` and `train` go on from here when called again"
     assert "Traceback" not in errors
     assert not shard_path(out, 39).exists()
     index_trials(out)  # every shard that is there is whole

@@ -62,8 +62,9 @@ def test_auc_is_the_probability_of_the_right_order(rng: np.random.Generator) -> 
 
 def test_matching_is_one_to_one() -> None:
     assert matched(np.array([10.9, 20.0]), np.array([12.0, 12.9])) == 1
+    assert matched(np.array([10.0, 11.0]), np.array([10.5])) == 1
     assert matched(np.array([10.0, 13.0]), np.array([12.0, 15.0])) == 2
-    assert matched(np.array([10.0]), np.array([13.0])) == 0
+    assert matched(np.array([10.0]), np.array([12.01])) == 0
     assert matched(np.array([]), np.array([1.0])) == 0
 
 
@@ -94,6 +95,8 @@ def test_spike_errors_and_threshold(rng: np.random.Generator) -> None:
     assert found.recall == pytest.approx(2 / 3)
     assert found.f1 == pytest.approx(2 * 2 / 7)
     assert found.rate_error_hz == pytest.approx((0 + 0.5) / 2)
+    scores[0][SETTLE_MS + 903] = 0.0  # one too few in one trial, one too many in the other
+    assert spike_errors(true, scores, threshold).rate_error_hz == pytest.approx(0.5)
 
 
 def test_without_spikes_nothing_is_called_one(rng: np.random.Generator) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.files import refuse_existing, whole_file, whole_folder
+from dendrotwin.files import refuse_existing, remove_dead_partials, whole_file, whole_folder
 from dendrotwin.inputs import Modulated, Poisson, draw_events, read_events, read_injection, trial_rng
 from dendrotwin.recording import (
     Recording,
@@ -152,6 +155,40 @@ def test_spike_train() -> None:
     assert np.flatnonzero(spike_train(np.array([0.2, 3.999, 4.0, 99.0]), 10)).tolist() == [0, 3, 4]
 
 
+def test_every_field_counts_for_the_fingerprint() -> None:
+    tree = tree_with_inputs()
+    for field in dataclasses.fields(tree):
+        value = getattr(tree, field.name)
+        changed = value[::-1] + ("x",) if isinstance(value, tuple) and field.name == "section_names" else value
+        if isinstance(value, np.ndarray):
+            changed = value + 1
+        elif field.name == "synapses":
+            changed = value[:1]
+        elif isinstance(value, float):
+            changed = value + 0.5
+        assert dataclasses.replace(tree, **{field.name: changed}).fingerprint() != tree.fingerprint(), field.name
+
+
+def test_old_content_stays_until_the_new_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with whole_file(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_partials_of_the_dead_are_removed(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f".trial.h5.{socket.gethostname()}-{dead.pid}.abc.partial"
+    left.write_text("half")
+    with whole_file(tmp_path / "live") as live:
+        remove_dead_partials(tmp_path)
+        assert live.exists()
+        assert not left.exists()
+
+
 def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     def half(path: Path) -> None:
         with whole_file(path) as temporary:
@@ -171,8 +208,9 @@ def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis").write_text("x")
-    with pytest.raises(FileError, match="holds something else"):
-        refuse_existing(precious, "mark", overwrite=True)
+    for kept in (precious, precious / "thesis"):
+        with pytest.raises(FileError, match="holds something else"):
+            refuse_existing(kept, "mark", overwrite=True)
 
 
 # ------------------------------------------------------------------------------------------------- inputs
@@ -219,6 +257,27 @@ def test_modulated_rates_are_the_published_ones() -> None:
             assert np.allclose(per_100_ms[of], expected * share / share.sum(), rtol=0.12)
 
 
+def test_modulated_rates_vary_smoothly_and_apart() -> None:
+    """Basal and apical trees have their own rates, smooth over tens of ms."""
+    tree, steps = tree_with_inputs(), 4000
+    basal = tree.in_region("basal")[tree.input_compartment]
+    excitatory = tree.input_synapse == 0
+    means, smoothness = [], []
+    for trial in range(60):
+        events = draw_events(tree, Modulated(rate_scale=0.02), steps, trial_rng(1, trial))
+        counts = [
+            np.bincount(events.time_ms[(excitatory & of)[events.input]], minlength=steps) for of in (basal, ~basal)
+        ]
+        means.append([count[:300].sum() for count in counts])
+        # Rates smoothed over 25 ms and more hardly change within 10 ms: the excess over Poisson noise stays.
+        blocks = counts[0].reshape(-1, 10).sum(1).astype(float)
+        smoothness.append([np.var(np.diff(blocks)), 2 * blocks.mean(), np.var(blocks)])
+    assert abs(np.corrcoef(np.array(means).T)[0, 1]) < 0.45
+    jump, poisson, variance = np.mean(smoothness, axis=0)
+    assert variance > 1.5 * poisson / 2  # rates vary ...
+    assert jump - poisson < 0.35 * 2 * (variance - poisson / 2)  # ... slowly
+
+
 def test_events_are_checked() -> None:
     events = Events.sort(np.array([0, 3, 1]), np.array([4.9, 2.0, 2.0]))
     assert events.time_ms.tolist() == [2, 2, 4]
@@ -230,6 +289,10 @@ def test_events_are_checked() -> None:
         events.check(4, 4)
     with pytest.raises(InputError, match="at -1 ms, before the trial starts"):
         Events.sort(np.array([0]), np.array([-0.5])).check(4, 5)
+    with pytest.raises(InputError, match="not sorted by time"):
+        Events(np.array([0, 1], dtype=np.int32), np.array([3, 1], dtype=np.int32)).check(4, 5)
+    with pytest.raises(InputError, match="beyond 2147483647"):
+        Events.sort(np.array([2**32 + 3]), np.array([0]))
 
 
 def test_injection_is_checked() -> None:

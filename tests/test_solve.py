@@ -105,7 +105,7 @@ def test_cable_at_rest_stays_at_rest() -> None:
 @pytest.mark.parametrize(("share", "bounded"), [(1.0, False), (0.003, True)])
 def test_cable_follows_the_dense_equation(share: float, bounded: bool) -> None:
     """One step after the other, written out with a dense matrix, with synapses, magnesium block, Ih and injection."""
-    tree, steps = tree_with_inputs(), 120
+    tree, steps = tree_with_inputs(), 450
     rng = np.random.default_rng(1)
     tree = dataclasses.replace(tree, ih_uS=np.full(tree.n, 1e-4 * share), ih_mV=np.full(tree.n, -45.0))
     tree = dataclasses.replace(tree, capacitance_nF=share * tree.capacitance_nF, leak_uS=share * tree.leak_uS)

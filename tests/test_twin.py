@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -20,9 +21,11 @@ from dendrotwin.dataset import Windows, event_counts, measure_scaling, split_tri
 from dendrotwin.errors import FileError, InputError, TwinError
 from dendrotwin.evaluate import baselines, evaluate, linear_predictor
 from dendrotwin.inputs import Poisson, draw_events, trial_rng
+from dendrotwin.measures import best_threshold, predicted_spikes
 from dendrotwin.models import build_network
 from dendrotwin.predict import predict, predict_recordings
-from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.recording import Recording, index_trials, read_trial
+from dendrotwin.simulate import Simulation, simulate
 from dendrotwin.solve import synaptic_conductances
 from dendrotwin.train import Training, train
 from dendrotwin.tree import Events, Injection
@@ -174,6 +177,66 @@ def test_event_counts() -> None:
 # ----------------------------------------------------------------------------------------------- training
 
 
+def _validation_loss(twin: Twin, check: Recording, v: np.ndarray, probability: np.ndarray) -> float:
+    """The loss of a twin on a trial, from its predictions and the definition."""
+    z = (v - check.v_mV)[500:] / twin.scaling.sd_mV.numpy()
+    p, s = probability[500:].astype(float), check.spike_train()[500:]
+    cross_entropy = -(np.log(p[s]).sum() + np.log1p(-p[~s]).sum()) / len(s)
+    return float((z**2).mean() + twin.training["configuration"]["spike_weight"] * cross_entropy)
+
+
+def test_the_best_round_is_kept_not_the_last(data: Path, tmp_path: Path) -> None:
+    """A run that gets worse: the twin has the loss of its best round, with dropout off."""
+    wild = QUICK.model_copy(update={"learning_rate": 0.03, "steps": 400, "options": {**SMALL, "dropout": 0.3}})
+    twin = train(data, tmp_path / "wild", wild)
+    best = min(twin.training["curve"], key=lambda point: point["validation"])
+    assert best["step"] < 400
+    tree, split = split_trials(data)
+    check = read_trial(split.validation[0], tree)
+    v, probability = predict(twin, [check.events], check.steps)
+    assert _validation_loss(twin, check, v[0], probability[0]) == pytest.approx(best["validation"], rel=1e-3)
+
+
+def test_test_trials_are_not_looked_at(data: Path, twin_folder: Path, tmp_path: Path) -> None:
+    """With other potentials in the test trials the same twin is trained."""
+    other = tmp_path / "data"
+    shutil.copytree(data, other)
+    _, split = split_trials(other)
+    for trial in split.test:
+        with h5py.File(trial.path, "r+") as file:
+            file["trials/000000/v"][...] = 0
+            del file["trials/000000/spikes_ms"]
+            file["trials/000000/spikes_ms"] = np.arange(600.0, 1400.0, 20.0)
+    train(other, tmp_path / "twin", QUICK)
+    once, again = _weights(twin_folder), _weights(tmp_path / "twin")
+    assert all(torch.equal(once[name], again[name]) for name in once)
+
+
+def test_checkpoint_of_another_training_is_not_used(data: Path, twin_folder: Path, tmp_path: Path) -> None:
+    for seed, rounds in ((5, 1), (0, 3)):
+        training = QUICK.model_copy(update={"seed": seed})
+        if rounds == 1:
+            process = subprocess.Popen(_train_command(data, tmp_path / "twin", training), stderr=subprocess.PIPE)
+            while not (tmp_path / ".twin.checkpoint").exists():
+                assert process.poll() is None
+                time.sleep(0.005)
+            process.kill()
+            process.communicate()
+        else:
+            twin = train(data, tmp_path / "twin", training)
+    assert twin.training["curve"] == Twin.load(twin_folder).training["curve"]
+
+
+def test_trials_that_cannot_be_trained_on(data: Path, simulation: Simulation, tmp_path: Path) -> None:
+    simulate(simulation.model_copy(update={"duration_ms": 400}), 3, tmp_path / "short")
+    with pytest.raises(InputError, match="lasts 400 ms, the first 500 do not count"):
+        split_trials(tmp_path / "short")
+    injection = Injection(np.array([0], dtype=np.int32), np.full((600, 1), 0.1))
+    simulate(simulation.model_copy(update={"duration_ms": 600}), 3, tmp_path / "injected", injection=injection)
+    with pytest.raises(InputError, match="has injected current, which the networks do not see"):
+        split_trials(tmp_path / "injected")
+
+
 def test_training_learns_and_keeps_the_best(data: Path, twin_folder: Path) -> None:
     twin = Twin.load(twin_folder)
     curve = twin.training["curve"]
@@ -183,6 +246,13 @@ def test_training_learns_and_keeps_the_best(data: Path, twin_folder: Path) -> No
     assert best["validation"] < 0.95 * curve[0]["validation"]
     tree, split = split_trials(data)
     assert twin.training["train_trials"] == [t.trial_id for t in split.train]
+    assert torch.equal(twin.scaling.sd_mV, measure_scaling(split.train).sd_mV)
+    check = read_trial(split.validation[0], tree)
+    v, probability = predict(twin, [check.events], check.steps)
+    assert twin.threshold == pytest.approx(best_threshold([check.spikes_ms], [probability[0]]), rel=1e-3)
+    (made,) = predict_recordings(twin, [("x", check.events, check.steps, None)])
+    assert np.array_equal(made.spikes_ms, predicted_spikes(probability[0], twin.threshold))
+    assert _validation_loss(twin, check, v[0], probability[0]) == pytest.approx(best["validation"], rel=1e-3)
 
     def predictor(recording: object) -> tuple[np.ndarray, np.ndarray]:
         v, probability = predict(twin, [recording.events], recording.steps)
@@ -206,12 +276,12 @@ def test_same_seed_same_twin(data: Path, twin_folder: Path, tmp_path: Path) -> N
     assert all(torch.equal(once[name], again[name]) for name in once)
 
 
-def _train_command(data: Path, out: Path) -> list[str]:
+def _train_command(data: Path, out: Path, training: Training = QUICK) -> list[str]:
     code = (
         "import sys; from pathlib import Path; from dendrotwin.train import Training, train\n"
         "train(Path(sys.argv[1]), Path(sys.argv[2]), Training.model_validate_json(sys.argv[3]))"
     )
-    return [sys.executable, "-c", code, str(data), str(out), QUICK.model_dump_json()]
+    return [sys.executable, "-c", code, str(data), str(out), training.model_dump_json()]
 
 
 def test_killed_training_goes_on(data: Path, tmp_path: Path) -> None:
@@ -277,6 +347,14 @@ def test_damaged_folder(twin_folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "options": {"channels": "many"}}))
     with pytest.raises(TwinError, match="is damaged"):
+        Twin.load(folder)
+    (folder / "config.json").write_text("[1]")
+    with pytest.raises(TwinError, match="is damaged"):
+        Twin.load(folder)
+    (folder / "config.json").write_text(json.dumps(config))
+    with h5py.File(folder / "tree.h5", "r+") as file:
+        file["leak_uS"][0] += 1.0
+    with pytest.raises(TwinError, match=r"tree.h5 is not the one"):
         Twin.load(folder)
     (folder / "tree.h5").unlink()
     with pytest.raises(TwinError, match=r"is no twin: tree.h5 is missing"):

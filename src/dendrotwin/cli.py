@@ -40,11 +40,14 @@ def main() -> None:
     except DendrotwinError as error:
         print(f"dendrotwin: {error}", file=sys.stderr)
         status = 2
+    except OSError as error:
+        print(f"dendrotwin: {error}; see to that and try again", file=sys.stderr)
+        status = 2
     except TyperException as error:
         print(f"dendrotwin: {error.format_message()} --help says more", file=sys.stderr)
         status = error.exit_code
     if status == 130:  # Ctrl-C
-        print("dendrotwin: stopped; the same command goes on from here", file=sys.stderr)
+        print("dendrotwin: stopped; `simulate` and `train` go on from here when called again", file=sys.stderr)
     raise SystemExit(status or 0)
 
 
@@ -80,11 +83,13 @@ def _root(
 def cells() -> None:
     """List the cells: source, licence, compartments, and whether they can be built here."""
     from dendrotwin.cells import NAMES, load_cell
+    from dendrotwin.cells.compile import cannot_build
 
     for name in NAMES:
         model = load_cell(name)
+        here = cannot_build(model.missing()) or "can be built"
         print(f"{name}: {model.compartments} compartments")
-        print(f"  source:  {model.source}\n  licence: {model.licence}\n  here:    {model.missing() or 'can be built'}")
+        print(f"  source:  {model.source}\n  licence: {model.licence}\n  here:    {here}")
 
 
 @app.command()
@@ -167,11 +172,16 @@ def simulate(
     injection = None if inject is None else read_injection(inject, steps)
     if own_events is not None:
         own_events.check(sys.maxsize, steps)  # the cell's own number of inputs is known once it is built
-    if overwrite:
-        simulation_module.clear(out)
     pool = _executor(executor, scheduler)
     paths = simulation_module.simulate(
-        simulation, trials, out, executor=pool, workers=workers, events=own_events, injection=injection
+        simulation,
+        trials,
+        out,
+        executor=pool,
+        workers=workers,
+        events=own_events,
+        injection=injection,
+        overwrite=overwrite,
     )
     print(f"{len(paths)} trials of {duration:g} s in {out}")
 
@@ -269,7 +279,7 @@ def predict(
 def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> list[Any]:
     """Identity, events, duration [ms] and injection of each trial named on the command line."""
     from dendrotwin.inputs import read_events
-    from dendrotwin.recording import RecordingFile
+    from dendrotwin.recording import RecordingFile, trial_identity
 
     if path.suffix in (".csv", ".npz"):
         events = read_events(path)
@@ -277,7 +287,7 @@ def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> list[A
             raise InputError(f"{path} holds no event; say how long the trial is with --duration")
         steps = int(events.time_ms.max()) + 1 if duration is None else round(duration * 1000)
         events.check(twin.tree.n_inputs, steps)
-        return [(path.stem, events, steps, None)]
+        return [(trial_identity(events, None, steps), events, steps, None)]
     trials = []
     for trial in _trials_of(path, twin.tree)[1]:
         with RecordingFile(trial.path) as file:
@@ -285,15 +295,13 @@ def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> list[A
     return trials
 
 
-def _trials_of(path: Path, tree: Tree) -> tuple[Tree, list[TrialIndex]]:
+def _trials_of(path: Path, tree: Tree, of: str = "the twin's") -> tuple[Tree, list[TrialIndex]]:
     """The trials of a data set, which must be of the cell `tree`."""
     from dendrotwin.recording import index_trials
 
     found, trials = index_trials(path)
     if found.fingerprint() != tree.fingerprint():
-        raise FileError(
-            f"{path} holds recordings of another cell than the twin's; use data of the cell it was trained on"
-        )
+        raise FileError(f"{path} holds recordings of another cell than {of}; use recordings of one cell")
     return found, trials
 
 
@@ -312,7 +320,8 @@ def evaluate(
     from dendrotwin.evaluate import baselines, write_report
     from dendrotwin.evaluate import evaluate as measure
     from dendrotwin.files import refuse_existing, whole_folder
-    from dendrotwin.predict import predict
+    from dendrotwin.measures import SETTLE_MS
+    from dendrotwin.predict import predict_recordings
     from dendrotwin.twin import Twin
 
     refuse_existing(out, "report.json", overwrite=overwrite)
@@ -331,12 +340,16 @@ def evaluate(
         )
 
     def predictor(recording: Recording) -> Any:
-        v, probability = predict(loaded, [recording.events], recording.steps)
-        return v[0], probability[0]
+        trial = (recording.trial_id, recording.events, recording.steps, recording.injection)
+        (predicted,) = predict_recordings(loaded, [trial])
+        return predicted.v_mV, predicted.spike_probability
 
+    short = [trial for trial in test if trial.steps <= SETTLE_MS]
+    if short:
+        raise InputError(f"{short[0].path} lasts {short[0].steps} ms; the first {SETTLE_MS} ms of a trial do not count")
+    seconds = _speed(loaded) if speed else {}
     evaluations = [measure(loaded.architecture, predictor, tree, test, threshold=loaded.threshold)]
     evaluations += baselines(tree, train, validation, test, loaded.scaling.mean_mV.numpy())
-    seconds = _speed(loaded) if speed else {}
     context: dict[str, Any] = {
         "twin": str(twin),
         "data": str(data),
@@ -358,7 +371,7 @@ def _speed(twin: Twin) -> dict[str, float]:
 
     if not twin.training["simulation"]:
         raise InputError("the twin's data were not made by `simulate`, so NEURON cannot be timed; leave --speed away")
-    simulation = Simulation(**{**twin.training["simulation"], "events": "", "injection": ""})
+    simulation = Simulation(**twin.training["simulation"])
     return measure_speed(twin, simulation)
 
 
@@ -432,7 +445,9 @@ def _draw_pair(folder: Path, true: Recording, predicted: Recording, window: slic
 
     traces = figures.figure_traces(true.tree, true.v_mV[window], predicted.v_mV[window], window.start)
     figures.save(traces, folder / "traces.png")
-    soma = figures.figure_soma(true, predicted.v_mV[:, 0], predicted.spike_probability, threshold, predicted.spikes_ms)
+    soma = figures.figure_soma(
+        true, predicted.v_mV[:, true.tree.soma], predicted.spike_probability, threshold, predicted.spikes_ms
+    )
     figures.save(soma, folder / "soma.png")
 
 
@@ -444,12 +459,14 @@ def plot(
     trial: Annotated[int, typer.Option(min=0, help="Which of the trials that both hold.")] = 0,
     start: Annotated[int, typer.Option(min=0, help="Start of the traces [ms].")] = 0,
     stop: Annotated[int | None, typer.Option(help="End of the traces [ms].")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw two recordings of the same trials, side by side: all compartments, and the soma with its spikes."""
+    from dendrotwin.files import whole_folder
     from dendrotwin.recording import index_trials, read_trial
 
     tree, theirs = index_trials(true)
-    _, ours = _trials_of(predicted, tree)
+    _, ours = _trials_of(predicted, tree, str(true))
     by_id = {t.trial_id: t for t in ours}
     common = [t for t in theirs if t.trial_id in by_id]
     if trial >= len(common):
@@ -458,8 +475,8 @@ def plot(
     end = a.steps if stop is None else min(stop, a.steps)
     if start >= end:
         raise InputError(f"--start {start} must lie before the end at {end} ms")
-    out.mkdir(parents=True, exist_ok=True)
-    _draw_pair(out, a, b, slice(start, end), float("nan"))
+    with whole_folder(out, "traces.png", overwrite=overwrite) as folder:
+        _draw_pair(folder, a, b, slice(start, end), float("nan"))
     print(f"traces.png and soma.png in {out}")
 
 

@@ -38,11 +38,20 @@ def split_trials(path: Path, validation: float = 0.1, test: float = 0.2) -> tupl
 
     Raises:
         FileError: see `recording.index_trials`.
-        InputError: too few trials, or the shares leave none for training.
+        InputError: too few or too short trials, injected current, or the shares leave none for training.
     """
     if not (0 < validation < 1 and 0 < test < 1):
         raise InputError(f"the shares of validation ({validation}) and test ({test}) must lie between 0 and 1")
     tree, trials = index_trials(path)
+    for trial in trials:
+        if trial.steps <= SETTLE_MS:
+            raise InputError(
+                f"{trial.path} lasts {trial.steps} ms, the first {SETTLE_MS} do not count; simulate longer ones"
+            )
+        with RecordingFile(trial.path) as file:
+            injection = file.injection(trial.number)
+        if injection is not None and np.any(injection.current_nA):
+            raise InputError(f"{trial.path} has injected current, which the networks do not see; use trials without it")
     n_test, n_validation = (max(1, round(share * len(trials))) for share in (test, validation))
     n_train = len(trials) - n_test - n_validation
     if n_train < 1:
@@ -118,7 +127,7 @@ class Windows:
     def __init__(
         self, tree: Tree, trials: list[TrialIndex], scaling: Scaling, history: int, window: int, spike_share: float
     ) -> None:
-        """Open the trials.
+        """Read the events and spikes of the trials; potentials are read window by window.
 
         Args:
             tree: the cell.
@@ -138,11 +147,13 @@ class Windows:
             )
         self._tree, self._scaling = tree, scaling
         self._history, self._window, self._spike_share = history, window, spike_share
-        self._numbers = [trial.number for trial in trials]
-        self._files = [RecordingFile(trial.path) for trial in trials]
+        self._trials = trials
         self._steps = np.array([trial.steps for trial in trials])
-        self._events = [file.events(k) for file, k in zip(self._files, self._numbers, strict=True)]
-        self._spikes = [file.spikes_ms(k) for file, k in zip(self._files, self._numbers, strict=True)]
+        self._events, self._spikes = [], []
+        for trial in trials:
+            with RecordingFile(trial.path) as file:
+                self._events.append(file.events(trial.number))
+                self._spikes.append(file.spikes_ms(trial.number))
         self._spike_at = [
             (trial, int(time)) for trial, times in enumerate(self._spikes) for time in times if time >= SETTLE_MS
         ]
@@ -154,7 +165,8 @@ class Windows:
             trial, start = self._place(rng)
             stop = start + self._window
             events.append(event_counts(self._events[trial], self._tree.n_inputs, start - self._history, stop))
-            potentials.append(self._files[trial].v(self._numbers[trial], start, stop))
+            with RecordingFile(self._trials[trial].path) as file:  # a data set has more files than may be open
+                potentials.append(file.v(self._trials[trial].number, start, stop))
             train = np.zeros(self._window, dtype=np.float32)
             bins = np.floor(self._spikes[trial]).astype(int) - start
             train[bins[(bins >= 0) & (bins < self._window)]] = 1.0

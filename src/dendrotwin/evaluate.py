@@ -51,13 +51,13 @@ class Evaluation:
         """The row of a table: soma, dendrites (median, 5th percentile, worst), regions, spikes."""
         dendrites = tree.dendrites
         row = {
-            "EV soma": self.ev[0],
-            "EV soma clipped": self.ev_clipped[0],
+            "EV soma": self.ev[tree.soma],
+            "EV soma clipped": self.ev_clipped[tree.soma],
             "EV dendrite median": _nan(np.nanmedian, self.ev[dendrites]),
             "EV dendrite 5th percentile": _nan(lambda ev: np.nanpercentile(ev, 5), self.ev[dendrites]),
             "EV dendrite worst": _nan(np.nanmin, self.ev[dendrites]),
             "EV dendrite median clipped": _nan(np.nanmedian, self.ev_clipped[dendrites]),
-            "RMSE soma mV": self.rmse_mV[0],
+            "RMSE soma mV": self.rmse_mV[tree.soma],
             "RMSE dendrite median mV": np.median(self.rmse_mV[dendrites]),
             "Wasserstein dendrite median mV": np.median(self.wasserstein_mV[dendrites]),
         }
@@ -137,7 +137,7 @@ def persistence_predictor() -> Predictor:
     def predictor(recording: Recording) -> tuple[Floats, Floats]:
         start = np.full((1, recording.tree.n), recording.tree.v_init_mV, dtype=np.float32)
         v = np.concatenate([start, recording.v_mV[:-1]])
-        return v, v[:, 0]
+        return v, v[:, recording.tree.soma]
 
     return predictor
 
@@ -147,7 +147,7 @@ def cable_predictor() -> Predictor:
 
     def predictor(recording: Recording) -> tuple[Floats, Floats]:
         v = coarse_cable(recording.tree, [recording.events], recording.steps, [recording.injection])[0]
-        return v, v[:, 0]
+        return v, v[:, recording.tree.soma]
 
     return predictor
 
@@ -169,7 +169,7 @@ def linear_predictor(tree: Tree, train: Sequence[TrialIndex], validation: Sequen
         x = np.column_stack([filtered(recording), np.ones(recording.steps)])[SETTLE_MS:]
         gram += x.T @ x
         cross += x.T @ recording.v_mV[SETTLE_MS:]
-    scale = np.trace(gram[:size, :size]) / size
+    scale = np.trace(gram[:size, :size]) / size or 1.0  # silent inputs
     checks = []
     for trial in validation:
         recording = read_trial(trial, tree)
@@ -184,7 +184,7 @@ def linear_predictor(tree: Tree, train: Sequence[TrialIndex], validation: Sequen
 
     def predictor(recording: Recording) -> tuple[Floats, Floats]:
         v = (filtered(recording) @ best[:size] + best[size]).astype(np.float32)
-        return v, v[:, 0]
+        return v, v[:, tree.soma]
 
     return predictor
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +13,32 @@ from pathlib import Path
 
 from dendrotwin.errors import FileError
 
+_OWNER = f"{socket.gethostname()}-{os.getpid()}"
+
+
+def remove_dead_partials(folder: Path) -> None:
+    """Remove what processes of this machine that are no more have left half-written in a folder."""
+    for partial in folder.glob(".*.partial"):
+        match = re.search(rf"\.{re.escape(socket.gethostname())}-(\d+)\.[^.]*\.partial$", partial.name)
+        if match and not _alive(int(match[1])):
+            partial.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`, and rename it to `path` once the block has ended well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.{_OWNER}.", suffix=".partial", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -67,5 +89,9 @@ def refuse_existing(path: Path, marker: str, *, overwrite: bool) -> None:
     """Raise FileError where `path` exists and is not to be overwritten, or is no folder with the file `marker`."""
     if path.exists() and not overwrite:
         raise FileError(f"{path} exists; name another one, or use --overwrite")
-    if path.exists() and not (path / marker).is_file() and not (path.is_dir() and not any(path.iterdir())):
+    if (
+        path.exists()
+        and not (path.is_dir() and (path / marker).is_file())
+        and not (path.is_dir() and not any(path.iterdir()))
+    ):
         raise FileError(f"{path} holds something else (no {marker}), which is not overwritten; name another one")

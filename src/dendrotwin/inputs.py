@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -156,6 +157,8 @@ def read_injection(path: Path, steps: int) -> Injection:
         if not np.array_equal(table[:, 0], np.arange(len(table))):
             raise InputError(f"{path}: the column `time` must count the milliseconds 0, 1, 2, ...")
         current = table[:, 1:]
+    if (compartment != np.rint(compartment)).any():
+        raise InputError(f"{path}: compartments are whole numbers, counted from 0")
     if current.ndim != 2 or current.shape[1] != len(compartment):
         raise InputError(f"{path}: the current needs a column for each of the {len(compartment)} compartments")
     if len(current) > steps:
@@ -175,7 +178,7 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return [np.asarray(arrays[name], dtype=np.float64) for name in names]
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path} must be an npz file with the number arrays {' and '.join(names)} ({error})"
         ) from error
@@ -183,7 +186,7 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
 
 def _rows(path: Path) -> list[list[str]]:
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no CSV text; name a CSV or npz file") from error

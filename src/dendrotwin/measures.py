@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 from scipy.stats import rankdata
 
+from dendrotwin.errors import InputError
+
 SETTLE_MS = 500  # the start of a trial does not count
 CLIP_MV = -55.0
 MATCH_MS = 2.0
@@ -31,6 +33,8 @@ class VoltageErrors:
     def add(self, true_mV: NDArray[np.floating], predicted_mV: NDArray[np.floating]) -> None:
         """Add a trial, (steps, n) both; its first SETTLE_MS do not count."""
         true, predicted = (np.asarray(v[SETTLE_MS:], dtype=np.float64) for v in (true_mV, predicted_mV))
+        if not np.isfinite(predicted).all():
+            raise InputError("the predicted potential holds NaN or infinity: the predictor diverged; train it again")
         self.count += len(true)
         for clipped, sums in self._sums.items():
             t, p = (np.minimum(v, CLIP_MV) if clipped else v for v in (true, predicted))
@@ -89,14 +93,10 @@ def predicted_spikes(score: NDArray[np.floating], threshold: float) -> Floats:
 
 
 def matched(true_ms: Floats, predicted_ms: Floats, within_ms: float = MATCH_MS) -> int:
-    """How many spikes can be paired one to one, within a distance; the times are sorted.
-
-    Bins are compared, not moments: a spike is anywhere in its 1 ms step.
-    """
-    true, predicted = np.floor(true_ms), np.floor(predicted_ms)
+    """How many spikes can be paired one to one, within a distance; the times are sorted."""
     i = j = pairs = 0
-    while i < len(true) and j < len(predicted):
-        gap = predicted[j] - true[i]
+    while i < len(true_ms) and j < len(predicted_ms):
+        gap = predicted_ms[j] - true_ms[i]
         if abs(gap) <= within_ms:
             pairs, i, j = pairs + 1, i + 1, j + 1
         elif gap < 0:
@@ -164,6 +164,6 @@ def best_threshold(true_ms: Sequence[Floats], scores: Sequence[NDArray[np.floati
     # Around the score that as many bins reach as there are spikes, from a tenth of the count to ten times it.
     share = np.geomspace(0.1, 10.0, 41) * n_true / len(every)
     candidates = np.unique(np.quantile(every, 1.0 - np.clip(share, 0.0, 1.0)))
-    # A saturated score has many equal values; one step above the lower one separates them as well.
+    candidates = candidates[::-1]  # of equally good ones the strictest
     f1 = [spike_errors(true_ms, scores, float(candidate)).f1 for candidate in candidates]
     return float(candidates[int(np.argmax(f1))])

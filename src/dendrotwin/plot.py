@@ -239,7 +239,7 @@ def figure_soma(
     ticks.set_ylim(-0.5, 1.5)
     ticks.tick_params(length=0, labelbottom=False)
     ticks.spines[["left", "bottom"]].set_visible(False)
-    soma.plot(time + 1.0, recording_true.v_mV[steps, 0], color=TRUE, linewidth=1.2, label="true")
+    soma.plot(time + 1.0, recording_true.v_mV[steps, recording_true.tree.soma], color=TRUE, linewidth=1.2, label="true")
     soma.plot(time + 1.0, v_predicted_mV[steps], color=TWIN, linewidth=1.2, alpha=0.85, label="predicted")
     soma.set_ylabel("V, soma (mV)")
     soma.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.0)

@@ -18,13 +18,14 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(what: str, total: float, unit: str) -> Iterator[Advance]:
+def progress(what: str, total: float, unit: str, done: float = 0.0) -> Iterator[Advance]:
     """Show the progress of `total` units of work, with its rate and the time left, on standard error.
 
     Args:
         what: what is being done, such as "simulating".
         total: how much there is to do.
         unit: what it is counted in, such as "trials".
+        done: how much was done before, by a run that was stopped.
     """
     if sys.stderr.isatty():
         from rich.console import Console
@@ -32,7 +33,7 @@ def progress(what: str, total: float, unit: str) -> Iterator[Advance]:
 
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
         with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bar:
-            task = bar.add_task(what, total=total, note="")
+            task = bar.add_task(what, total=total, completed=int(done), note="")
             began, reached = time.monotonic(), 0.0
 
             def advance(amount: float = 1.0, note: str = "") -> None:
@@ -45,7 +46,7 @@ def progress(what: str, total: float, unit: str) -> Iterator[Advance]:
         return
 
     start = last = time.monotonic()
-    done = 0.0
+    before = done
 
     def advance_line(amount: float = 1.0, note: str = "") -> None:
         nonlocal done, last
@@ -53,8 +54,8 @@ def progress(what: str, total: float, unit: str) -> Iterator[Advance]:
         now = time.monotonic()
         if now - last >= LINE_EVERY_S or done >= total:
             last = now
-            rate = done / max(now - start, 1e-9)
-            left = f", {(total - done) / rate:.0f} s left" if done < total else ""
+            rate = (done - before) / max(now - start, 1e-9)
+            left = f", {(total - done) / max(rate, 1e-9):.0f} s left" if done < total else ""
             print(
                 f"{what}: {done:g} of {total:g} {unit}, {rate:.2g}/s{left} {note}".rstrip(), file=sys.stderr, flush=True
             )

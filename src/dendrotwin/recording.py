@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterable
 from contextlib import suppress
@@ -36,7 +38,7 @@ class Recording:
         v_mV: (steps, n) membrane potential of every compartment [mV].
         events: the input events.
         spikes_ms: (s,) times of the output spikes, not rounded to steps [ms].
-        trial_id: which trial this is; a hash of the configuration, the seed and the number that made it.
+        trial_id: which trial this is; see `trial_identity`.
         injection: current injected, or None.
         spike_probability: (steps,) a twin's probability of an output spike in each step, or None.
     """
@@ -87,6 +89,17 @@ def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
             "the run diverged: use a smaller dt, or look at the injected current"
         )
     return stored.astype(np.int16)
+
+
+def trial_identity(events: Events, injection: Injection | None, steps: int) -> str:
+    """Identity of a trial: a hash of its input, so that equal inputs are one trial, whoever makes it."""
+    digest = hashlib.sha256(str(steps).encode())
+    arrays: list[NDArray[Any]] = [events.input, events.time_ms]
+    if injection is not None:
+        arrays += [injection.compartment, injection.current_nA]
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, dtype=np.float64).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def provenance() -> dict[str, str]:
@@ -172,6 +185,8 @@ class RecordingFile:
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
+            if error.errno:  # too many open files, no permission: the file itself may be whole
+                raise FileError(f"{path} cannot be opened: {os.strerror(error.errno)}; see to that first") from error
             raise FileError(f"{path} is truncated or is no HDF5 file; {again}") from error
         try:
             version = self._file.attrs.get("format_version")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import threading
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -16,17 +17,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.signal import find_peaks
 
-from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
-from dendrotwin.errors import DendrotwinError, FileError, InputError
-from dendrotwin.files import whole_file
+from dendrotwin.cells import CellModel, load_cell
+from dendrotwin.cells.build import SYNAPSE_FILES, NeuronCell
+from dendrotwin.cells.compile import build_mechanisms
+from dendrotwin.errors import CellError, FileError, InputError
+from dendrotwin.files import remove_dead_partials, whole_file
 from dendrotwin.inputs import Modulated, Protocol, draw_events, trial_rng
 from dendrotwin.progress import progress
-from dendrotwin.recording import Recording, RecordingFile, provenance, write_recordings
+from dendrotwin.recording import Recording, RecordingFile, provenance, trial_identity, write_recordings
 from dendrotwin.tree import Events, Injection
 
 SPIKE_THRESHOLD_MV = -25.0  # an output spike is a local maximum of the soma's potential above this ...
+MAX_CRANK_NICOLSON_MS = 0.05
+SPIKE_DISTANCE_MS = 1.0  # two output spikes are at least this far apart
 SPIKE_SAMPLING_MS = 0.125  # ... looked at about this often (doi:10.1016/j.neuron.2021.07.002)
 CONFIG_FILE = "simulation.json"
 
@@ -42,7 +47,8 @@ class Simulation(BaseModel):
         inputs: the input protocol; ignored where events are given.
         dt_ms: step of the integration [ms], a divisor of 1 ms.
         method: NEURON's fixed-step method.
-        events, injection: hash of the user's own events and injected currents, where there are some.
+        cell_digest: hash of what defines the cell: its Python file and its mechanisms; `simulate` fills it in.
+        own_input: hash of the user's own events and injected currents, where there are some; likewise.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,12 +59,8 @@ class Simulation(BaseModel):
     inputs: Protocol = Modulated()
     dt_ms: float = Field(default=0.05, gt=0, le=1)
     method: Literal["crank-nicolson", "backward-euler"] = "crank-nicolson"
-    events: str = ""
-    injection: str = ""
-
-    def trial_id(self, trial: int) -> str:
-        """Identity of a trial: equal ids are equal trials."""
-        return hashlib.sha256(f"{self.model_dump_json()}#{trial}".encode()).hexdigest()[:16]
+    cell_digest: str = ""
+    own_input: str = ""
 
 
 def steps_per_ms(dt_ms: float) -> int:
@@ -69,8 +71,17 @@ def steps_per_ms(dt_ms: float) -> int:
     """
     per_ms = round(1.0 / dt_ms)
     if abs(per_ms * dt_ms - 1.0) > 1e-9:
-        raise InputError(f"dt is {dt_ms} ms; it must divide 1 ms, such as 0.05, 0.025 or 0.1")
+        raise InputError(f"dt is {dt_ms} ms; it must divide 1 ms, such as 0.05 or 0.025")
     return per_ms
+
+
+def _check_step(dt_ms: float, method: str) -> None:
+    steps_per_ms(dt_ms)
+    if method == "crank-nicolson" and dt_ms > MAX_CRANK_NICOLSON_MS:
+        raise InputError(
+            f"Crank-Nicolson rings after spikes with dt {dt_ms} ms; use {MAX_CRANK_NICOLSON_MS} ms or less, "
+            "or the method backward-euler"
+        )
 
 
 def run_trial(
@@ -117,7 +128,7 @@ def run_trial(
         potentials.pset(i, segment._ref_v)
     sample = h.Vector(len(cell.segments))
     view = sample.as_numpy()  # once: each call leaks some 450 bytes (NEURON 9.0.2)
-    soma = h.Vector().record(cell.segments[0]._ref_v)
+    soma = h.Vector().record(cell.segments[cell.tree.soma]._ref_v)
     context = h.ParallelContext()
     context.set_maxstep(10)
     h.finitialize(cell.tree.v_init_mV)
@@ -140,9 +151,8 @@ def run_trial(
 def _spike_times(soma_mV: NDArray[np.float64], dt_ms: float) -> NDArray[np.float64]:
     """Times of local maxima above the threshold [ms], from the soma's potential at every step."""
     stride = max(1, round(SPIKE_SAMPLING_MS / dt_ms))
-    v = soma_mV[::stride]
-    middle = v[1:-1]
-    peaks = np.flatnonzero((middle > SPIKE_THRESHOLD_MV) & (middle > v[:-2]) & (middle >= v[2:])) + 1
+    apart = max(1, round(SPIKE_DISTANCE_MS / (stride * dt_ms)))
+    peaks, _ = find_peaks(soma_mV[::stride], height=np.nextafter(SPIKE_THRESHOLD_MV, 0.0), distance=apart)
     return np.asarray(peaks * stride * dt_ms, dtype=np.float64)
 
 
@@ -183,7 +193,9 @@ def simulate_trial(
         if events is None:
             events = draw_events(cell.tree, simulation.inputs, steps, trial_rng(simulation.seed, trial))
         v, spikes = run_trial(cell, events, steps, simulation.dt_ms, simulation.method, injection)
-    recording = Recording(cell.tree, v.astype(np.float32), events, spikes, simulation.trial_id(trial), injection)
+    recording = Recording(
+        cell.tree, v.astype(np.float32), events, spikes, trial_identity(events, injection, steps), injection
+    )
     write_recordings(path, [recording], {**provenance(), "simulation": simulation.model_dump_json(), "trial": trial})
     return len(spikes)
 
@@ -202,6 +214,7 @@ def simulate(
     workers: int | None = None,
     events: Events | None = None,
     injection: Injection | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Simulate the trials of a data set that are not there yet.
 
@@ -211,7 +224,8 @@ def simulate(
         out: folder of the data set; trials in it are kept, if they are of the same simulation.
         executor: where to run, such as `distributed.Client(...).get_executor()`; None means processes on this machine.
         workers: number of those processes; None means one for each core.
-        events, injection: the user's own input, the same in every trial.
+        events, injection: the user's own input; events make one trial.
+        overwrite: remove the data set that is in `out` first.
 
     Returns:
         The shards, in the order of the trials.
@@ -220,13 +234,20 @@ def simulate(
         FileError: `out` holds another simulation, or a worker died.
         DendrotwinError: whatever building or running the cell raises.
     """
-    steps_per_ms(simulation.dt_ms)
+    _check_step(simulation.dt_ms, simulation.method)
+    if events is not None and trials > 1:
+        raise InputError(f"the same events in {trials} trials make the same trial {trials} times; use --trials 1")
     out = Path(out).resolve()  # workers of a cluster may run elsewhere
-    simulation = simulation.model_copy(update={"events": _digest(events), "injection": _digest(injection)})
     model = load_cell(simulation.cell, simulation.cell_options)
     missing = model.missing()
-    if executor is None and missing:
-        raise DendrotwinError(f"the cell {model.name} cannot be built here: {missing}")
+    if missing:
+        raise CellError(f"the cell {model.name} cannot be built here: {missing}")
+    if executor is None:
+        build_mechanisms(model.mechanisms() + SYNAPSE_FILES)  # once, not in every worker
+    own = "" if events is None and injection is None else _own_input_digest(events, injection)
+    simulation = simulation.model_copy(update={"cell_digest": _cell_digest(simulation, model), "own_input": own})
+    if overwrite:
+        _clear(out)
     _claim(out, simulation)
     paths = [shard_path(out, trial) for trial in range(trials)]
     todo = [trial for trial, path in enumerate(paths) if not path.exists()]
@@ -234,11 +255,12 @@ def simulate(
         RecordingFile(path).__exit__()  # a damaged shard is named now, not when a training reads it
     if not todo:
         return paths
-    own = executor is None
+    ours = executor is None
     if executor is None:
         executor = ProcessPoolExecutor(
-            min(workers or os.cpu_count() or 1, len(todo)), mp_context=get_context("spawn"), initializer=_start_worker
+            min(workers or _cores(), len(todo)), mp_context=get_context("spawn"), initializer=_start_worker
         )
+    futures: list[Future[int]] = []
     try:
         futures = [executor.submit(simulate_trial, simulation, k, paths[k], events, injection) for k in todo]
         with progress(f"simulating {model.name} into {out}", len(todo), "trials") as advance:
@@ -253,7 +275,9 @@ def simulate(
             "a worker process died (killed, or out of memory); finished trials are kept: run the same command again"
         ) from error
     finally:
-        if own:
+        for future in futures:
+            future.cancel()
+        if ours:
             executor.shutdown(wait=True, cancel_futures=True)
     return paths
 
@@ -271,12 +295,25 @@ def _start_worker() -> None:
         threading.Thread(target=follow, daemon=True).start()
 
 
-def _digest(arrays: Events | Injection | None) -> str:
-    if arrays is None:
-        return ""
+def _cores() -> int:
+    """Cores that this process may use (a cluster's scheduler may have given it fewer than there are)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _own_input_digest(events: Events | None, injection: Injection | None) -> str:
     digest = hashlib.sha256()
-    for name, value in sorted(vars(arrays).items()):
-        digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    for arrays in (events, injection):
+        for name, value in sorted(vars(arrays).items()) if arrays is not None else ():
+            digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _cell_digest(simulation: Simulation, model: CellModel) -> str:
+    """Hash of a cell's mechanisms and, for a user's own, of its file: channels do not show in the tree."""
+    files = model.mechanisms() + ([Path(simulation.cell)] if simulation.cell.endswith(".py") else [])
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -301,12 +338,13 @@ def _claim(out: Path, simulation: Simulation) -> None:
     else:
         with whole_file(config) as temporary:
             temporary.write_text(json.dumps(simulation.model_dump(mode="json"), indent=2) + "\n")
-    for stale in out.glob(".*.partial"):
-        stale.unlink(missing_ok=True)
+    remove_dead_partials(out)
 
 
-def clear(out: Path) -> None:
-    """Remove a data set: its configuration and its shards, nothing else."""
-    for pattern in ("trial-*.h5", ".*.partial", CONFIG_FILE):
-        for path in Path(out).glob(pattern):
-            path.unlink()
+def _clear(out: Path) -> None:
+    """Remove a data set: its configuration and its shards, nothing else; what is none is left to `_claim`."""
+    if (out / CONFIG_FILE).is_file():
+        for path in out.glob("trial-*.h5"):
+            if re.fullmatch(r"trial-\d{6,}\.h5", path.name):
+                path.unlink()
+        (out / CONFIG_FILE).unlink()

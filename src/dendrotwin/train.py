@@ -62,7 +62,8 @@ class Training(BaseModel):
 def train(data: Path, out: Path, training: Training, *, overwrite: bool = False) -> Twin:
     """Train a network on a data set and save the twin with the best validation loss.
 
-    A killed run goes on from its last round when it is called again with the same arguments; the result is the same.
+    A killed run goes on from its last round when it is called again with the same arguments; on a CPU the result is the
+    same to the last bit.
 
     Args:
         data: the data set.
@@ -99,8 +100,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False)
     _resume(checkpoint, identity, state, model, optimiser, schedule)
 
     began = time.monotonic()
-    with progress(f"training {training.architecture} into {out}", training.steps, "steps") as advance:
-        advance(state["step"])
+    with progress(f"training {training.architecture} into {out}", training.steps, "steps", state["step"]) as advance:
         while state["step"] < training.steps:
             first, last = state["step"], min(state["step"] + training.round_steps, training.steps)
             torch.manual_seed(int(np.random.SeedSequence([training.seed, first]).generate_state(1)[0]))
@@ -212,7 +212,7 @@ def _validate(
 
 
 def _resume(checkpoint: Path, identity: str, state: dict[str, Any], *parts: Any) -> None:
-    """Go on where a killed run of the same training was; another training's checkpoint is left behind."""
+    """Go on where a killed run of the same training was; another training's checkpoint is not used."""
     if not checkpoint.is_file():
         return
     try:

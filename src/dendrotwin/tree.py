@@ -79,6 +79,10 @@ class Events:
     @classmethod
     def sort(cls, input: NDArray[Any], time_ms: NDArray[Any]) -> Events:
         """Events in any order, at any real time [ms], put into their bins and sorted."""
+        limit = np.iinfo(np.int32).max
+        for name, values in (("input", input), ("time", time_ms)):
+            if len(values) and np.abs(np.asarray(values, dtype=np.float64)).max() > limit:
+                raise InputError(f"an event has {name} beyond {limit}; correct the events")
         bins = np.floor(np.asarray(time_ms)).astype(np.int32)
         inputs = np.asarray(input).astype(np.int32)
         order = np.lexsort((inputs, bins))
@@ -91,6 +95,8 @@ class Events:
         """Raise InputError unless every event is at one of the `n_inputs` inputs and within `steps` ms."""
         if len(self.input) == 0:
             return
+        if (np.diff(self.time_ms) < 0).any():
+            raise InputError("the events are not sorted by time; make them with Events.sort")
         if self.input.min() < 0 or self.input.max() >= n_inputs:
             wrong = self.input[(self.input < 0) | (self.input >= n_inputs)][0]
             raise InputError(
@@ -207,6 +213,12 @@ class Tree:
     def dendrites(self) -> NDArray[np.bool_]:
         """Mask (n,) of the basal and apical compartments."""
         return self.in_region("basal", *APICAL)
+
+    @property
+    def soma(self) -> int:
+        """The compartment in the middle of the soma, whose potential makes the output spikes."""
+        somatic = np.flatnonzero(self.in_region("soma"))
+        return int(somatic[len(somatic) // 2])
 
     def fingerprint(self) -> str:
         """Hash of everything in the tree: two recordings are of one cell where it is equal."""

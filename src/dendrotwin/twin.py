@@ -138,7 +138,16 @@ class Twin:
             )
         except TwinError:
             raise
-        except (ValueError, KeyError, OSError, SafetensorError, DendrotwinError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+            OSError,
+            SafetensorError,
+            DendrotwinError,
+        ) as error:
             raise TwinError(f"{path} is damaged ({error}); restore it or train it again") from error
 
 

@@ -99,6 +99,10 @@ def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
         model = module.cell(**(options or {}))
     except TypeError as error:
         raise CellError(f"the cell {name} does not take the options {options}: {error}") from error
+    except CellError:
+        raise
+    except Exception as error:  # a user's own function
+        raise CellError(f"`cell()` of {name} failed: {type(error).__name__}: {error}; correct it") from error
     if not isinstance(model, CellModel):
         raise CellError(
             f"`cell()` of {name} must return a dendrotwin.cells.CellModel, it returned {type(model).__name__}"

@@ -12,6 +12,7 @@ from dendrotwin.errors import CellError
 from dendrotwin.tree import APICAL, REGIONS, Synapse, Tree, apical_regions
 
 SYNAPSE_FILES = [MECHANISMS / "synapses" / name for name in ("AmpaNmda.mod", "GabaA.mod")]
+IH_MV = -45.0
 IH = "Ih"  # mechanisms of this name are Kole et al. 2006, with the density `gbar`
 
 
@@ -40,7 +41,12 @@ class NeuronCell:
         from neuron import h
 
         self.model = model
-        self.sections = Sections(*model.build())
+        try:
+            self.sections = Sections(*model.build())
+        except CellError:
+            raise
+        except Exception as error:  # a user's own function
+            raise CellError(f"`build` of {model.name} failed: {type(error).__name__}: {error}; correct it") from error
         h.define_shape()
         self.segments = [segment for part in self.sections for section in part for segment in section]
         self.tree = _tree(model, self.sections, self.segments)
@@ -132,7 +138,7 @@ def _tree(model: CellModel, sections: Sections, segments: list[Any]) -> Tree:
 
     h.distance(0, sections.soma[0](0.5))
     area = np.array([segment.area() for segment in segments])
-    ih = np.array([getattr(segment, IH).gbar if hasattr(segment, IH) else 0.0 for segment in segments])
+    ih = np.array([_ih_density(segment) for segment in segments])
     ih_mV = np.array([_ih_reversal(segment) for segment in segments])
     dendrites = np.flatnonzero(np.isin([region_name[number[s.sec]] for s in segments], ("basal", *APICAL)))
     kinds = len(model.synapses)
@@ -162,13 +168,25 @@ def _tree(model: CellModel, sections: Sections, segments: list[Any]) -> Tree:
     )
 
 
+def _ih_density(segment: Any) -> float:
+    """Density [S/cm2] of Ih, by either of the names in use."""
+    if not hasattr(segment, IH):
+        return 0.0
+    for name in ("gbar", "gIhbar"):
+        if hasattr(getattr(segment, IH), name):
+            return float(getattr(getattr(segment, IH), name))
+    raise CellError(f"the mechanism {IH} has no density `gbar` or `gIhbar`; rename it, or the mechanism")
+
+
 def _ih_reversal(segment: Any) -> float:
     from neuron import h
 
     if not hasattr(segment, IH):
         return 0.0
     mechanism = getattr(segment, IH)
-    return float(mechanism.ehcn if hasattr(mechanism, "ehcn") else h.ehcn_Ih)
+    if hasattr(mechanism, "ehcn"):
+        return float(mechanism.ehcn)
+    return float(h.ehcn_Ih if hasattr(h, "ehcn_Ih") else IH_MV)
 
 
 def _check(model: CellModel, sections: Sections, every: list[Any]) -> None:

@@ -26,6 +26,12 @@ def missing_tools() -> list[str]:
     return [tool for tool in TOOLS if shutil.which(tool) is None]
 
 
+def cannot_build(missing: str | None) -> str | None:
+    """What keeps this machine from building a cell that lacks `missing` (or nothing) itself, with the fix."""
+    tools = missing_tools()
+    return missing or (f"{', '.join(tools)} not found; apt-get install {' '.join(tools)}" if tools else None)
+
+
 def cache_folder() -> Path:
     """Where built mechanisms are kept: $DENDROTWIN_CACHE, else dendrotwin/ in the user's cache folder."""
     if "DENDROTWIN_CACHE" in os.environ:

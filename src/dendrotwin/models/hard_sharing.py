@@ -102,6 +102,7 @@ class HardSharing(nn.Module):
 
     def __init__(self, tree: Tree, config: HardSharingConfig) -> None:
         super().__init__()
+        self.soma = tree.soma
         n, channels, hidden = tree.n, config.channels, config.tower
         self.history = max(config.synapse_ms - 1, 0) + (config.kernel - 1) * (2**config.blocks - 1)
         if config.synapse_ms > 0:
@@ -137,4 +138,4 @@ class HardSharing(nn.Module):
         hidden = functional.gelu(torch.einsum("btc,nhc->btnh", shared, self.tower_in) + self.tower_bias)
         z = torch.einsum("btnh,nh->btn", hidden, self.tower_out) + self.tower_linear(shared)
         # (batch, time): output spikes are what the soma's potential does; their task must not bend it.
-        return z, self.spike_gain * z[..., 0].detach() + self.spike_offset
+        return z, self.spike_gain * z[..., self.soma].detach() + self.spike_offset
