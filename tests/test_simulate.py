@@ -168,12 +168,15 @@ def test_edited_own_cell_is_another_simulation(tmp_path: Path) -> None:
 def test_overwrite_removes_only_a_data_set(simulation: Simulation, tmp_path: Path) -> None:
     short = simulation.model_copy(update={"duration_ms": 20})
     simulate(short, 2, tmp_path)
-    (tmp_path / "trial-mine.h5").write_text("mine")
     with pytest.raises(InputError, match="must divide"):
         simulate(short.model_copy(update={"dt_ms": 0.03}), 1, tmp_path, overwrite=True)
+    (tmp_path / "trial-mine.h5").write_text("mine")
+    with pytest.raises(FileError, match="holds files that `simulate` did not make"):
+        simulate(short.model_copy(update={"seed": 9}), 1, tmp_path, overwrite=True)
     assert shard_path(tmp_path, 1).exists()
+    (tmp_path / "trial-mine.h5").unlink()
     simulate(short.model_copy(update={"seed": 9}), 1, tmp_path, overwrite=True)
-    assert sorted(p.name for p in tmp_path.glob("*.h5")) == ["trial-000000.h5", "trial-mine.h5"]
+    assert [p.name for p in tmp_path.glob("*.h5")] == ["trial-000000.h5"]
 
 
 def test_same_events_once(simulation: Simulation, tmp_path: Path) -> None:

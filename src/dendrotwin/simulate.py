@@ -342,9 +342,11 @@ def _claim(out: Path, simulation: Simulation) -> None:
 
 
 def _clear(out: Path) -> None:
-    """Remove a data set: its configuration and its shards, nothing else; what is none is left to `_claim`."""
-    if (out / CONFIG_FILE).is_file():
-        for path in out.glob("trial-*.h5"):
-            if re.fullmatch(r"trial-\d{6,}\.h5", path.name):
-                path.unlink()
-        (out / CONFIG_FILE).unlink()
+    """Remove a data set: its configuration and its shards. A folder that holds anything else of the kind is left."""
+    shards = list(out.glob("*.h5"))
+    foreign = [path.name for path in shards if not re.fullmatch(r"trial-\d{6,}\.h5", path.name)]
+    if foreign or (shards and not (out / CONFIG_FILE).is_file()):
+        raise FileError(f"{out} holds files that `simulate` did not make, and is not overwritten; name another folder")
+    for path in shards:
+        path.unlink()
+    (out / CONFIG_FILE).unlink(missing_ok=True)
