@@ -37,3 +37,13 @@ def test_commands_of_the_readme_are_understood(command: str) -> None:
     sub_command = get_command(app).commands[name]
     context = sub_command.make_context(name, arguments)
     assert not context.args
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    root = Path(__file__).parents[1]
+    for document in (root / "README.md", *(root / "docs").glob("*.md")):
+        links = [link for link in re.findall(r"\]\(([^)#]+)", document.read_text()) if not link.startswith("http")]
+        missing = [link for link in links if not (document.parent / link).exists()]
+        assert not missing, document
+    # No figure is still to be filled in.
+    assert not re.findall(r"\b[A-Z]{3,}_[A-Z]{3,}\b", re.sub(r"\$[A-Z_0-9]+", "", README))
