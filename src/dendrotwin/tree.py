@@ -216,9 +216,9 @@ class Tree:
 
     @property
     def soma(self) -> int:
-        """The compartment in the middle of the soma, whose potential makes the output spikes."""
+        """The compartment in the middle of the soma, whose potential makes the output spikes; without a soma the root."""
         somatic = np.flatnonzero(self.in_region("soma"))
-        return int(somatic[len(somatic) // 2])
+        return int(somatic[len(somatic) // 2]) if len(somatic) else 0
 
     def fingerprint(self) -> str:
         """Hash of everything in the tree: two recordings are of one cell where it is equal."""
