@@ -216,7 +216,7 @@ class Tree:
 
     @property
     def soma(self) -> int:
-        """The compartment in the middle of the soma, whose potential makes the output spikes; without a soma the root."""
+        """The compartment in the middle of the soma, which makes the output spikes (without one, the root)."""
         somatic = np.flatnonzero(self.in_region("soma"))
         return int(somatic[len(somatic) // 2]) if len(somatic) else 0
 
