@@ -231,7 +231,11 @@ def test_stopped_by_ctrl_c(tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "dendrotwin.cli", "simulate", "ball_and_stick", "--out", str(out)]
     process = subprocess.Popen(
-        [*command, "--trials", "40", "--duration", "3"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, "--trials", "40", "--duration", "3"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell has it ignored
     )
     while not shard_path(out, 0).exists():
         assert process.poll() is None
