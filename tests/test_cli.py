@@ -50,7 +50,16 @@ def test_the_whole_way(data: Path, twin: Path, tmp_path: Path) -> None:
     result = run("evaluate", twin, data, "--out", report, "--speed")
     assert result.returncode == 0, result.stderr
     assert sorted(p.name for p in report.iterdir()) == sorted(
-        ["compartments.csv", "errors.png", "ev.png", "report.json", "soma.png", "traces.png", "training.png"]
+        [
+            "compartments.csv",
+            "errors.png",
+            "ev.png",
+            "report.json",
+            "report.md",
+            "soma.png",
+            "traces.png",
+            "training.png",
+        ]
     )
     rows = {row["name"]: row for row in json.loads((report / "report.json").read_text())["rows"]}
     assert list(rows) == ["hard-sharing", "mean", "linear", "coarse cable", "persistence"]
@@ -75,6 +84,22 @@ def test_the_whole_way(data: Path, twin: Path, tmp_path: Path) -> None:
     refused(run("evaluate", twin, data, "--out", report), "exists", "--overwrite")
     refused(run("predict", twin, data, "--out", predicted), "exists", "--overwrite")
     assert run("evaluate", twin, data, "--out", report, "--overwrite").returncode == 0
+
+
+def test_preset_is_its_numbers(tmp_path: Path) -> None:
+    for name, options in (("preset", "--preset tiny"), ("numbers", "--trials 3 --duration 1.5 --seed 2024")):
+        result = run("simulate", "ball_and_stick", *options.split(), "--out", tmp_path / name)
+        assert result.returncode == 0, result.stderr
+    (tree, theirs), (_, ours) = index_trials(tmp_path / "preset"), index_trials(tmp_path / "numbers")
+    assert (len(theirs), len(ours)) == (12, 3)
+    for a, b in zip(theirs, ours, strict=False):
+        once, again = read_trial(a, tree), read_trial(b, tree)
+        assert np.array_equal(once.events.input, again.events.input)
+        assert np.array_equal(once.events.time_ms, again.events.time_ms)
+        assert np.array_equal(once.v_mV, again.v_mV)
+    _, split = split_trials(tmp_path / "preset")
+    assert [*split.test, *split.validation, *split.train] == theirs
+    assert [len(part) for part in (split.test, split.validation, split.train)] == [2, 2, 8]
 
 
 def test_own_events_in_neuron_and_in_the_twin(twin: Path, tmp_path: Path) -> None:
@@ -127,6 +152,9 @@ def test_mistakes_in_simulate(data: Path, tmp_path: Path) -> None:
     refused(run("simulate", "ball_and_stick", "--out", out, "--rate-scale", -1), "rate_scale = -1.0")
     refused(run("simulate", "ball_and_stick", "--out", out, "--option", "x"), "must have the form key=value")
     refused(run("simulate", "ball_and_stick", "--out", out, "--executor", "dask"), "needs --scheduler")
+    for option in ("--trials", "--duration", "--seed"):
+        refused(run("simulate", "ball_and_stick", "--out", out, "--preset", "tiny", option, 2), "sets --trials, --dur")
+    refused(run("simulate", "ball_and_stick", "--out", out, "--preset", "huge"), "no preset 'huge'; choose tiny, bench")
     refused(run("simulate", "ball_and_stick", "--out", data, "--seed", 99), "holds another simulation", "seed")
     refused(run("simulate", "ball_and_stick", "--out", Path(__file__)), "exists and is no data set")
     assert not (out / "trial-000000.h5").exists()
@@ -191,17 +219,17 @@ def test_mistakes_with_data(data: Path, twin: Path, tmp_path: Path) -> None:
 
     seen = tmp_path / "seen"
     seen.mkdir()
-    shutil.copy(shard_path(data, 0), seen)
+    shutil.copy(shard_path(data, 9), seen)
     refused(run("evaluate", twin, seen, "--out", out), "trained on every trial")
     fresh = tmp_path / "fresh"
     fresh.mkdir()
-    shutil.copy(shard_path(data, 9), fresh)
+    shutil.copy(shard_path(data, 0), fresh)
     refused(run("evaluate", twin, fresh, "--out", out), "--training-data")
     result = run("evaluate", twin, fresh, "--training-data", data, "--out", out)
     assert result.returncode == 0, result.stderr
     shutil.rmtree(out)
 
-    with h5py.File(shard_path(seen, 0), "r+") as file:
+    with h5py.File(shard_path(seen, 9), "r+") as file:
         v = file["trials/000000/v"][()].astype(np.float32)
         v[700, 3] = np.nan
         del file["trials/000000/v"]
@@ -243,7 +271,10 @@ def test_stopped_by_ctrl_c(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)  # what a terminal sends: to the command and to its workers
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "dendrotwin: stopped; `simulate` and `train` go on from here when called again"
+    assert (
+        errors.splitlines()[-1]
+        == "dendrotwin: stopped; `simulate`, `train` and `benchmark` go on from here when called again"
+    )
     assert "Traceback" not in errors
     assert not shard_path(out, 39).exists()
     index_trials(out)  # every shard that is there is whole
@@ -251,5 +282,16 @@ def test_stopped_by_ctrl_c(tmp_path: Path) -> None:
 
 def test_help_names_every_command() -> None:
     result = run("--help")
-    for command in ["cells", "doctor", "download", "simulate", "train", "predict", "evaluate", "plot", "demo"]:
+    for command in [
+        "cells",
+        "doctor",
+        "download",
+        "simulate",
+        "train",
+        "predict",
+        "evaluate",
+        "benchmark",
+        "plot",
+        "demo",
+    ]:
         assert command in result.stdout

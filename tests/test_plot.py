@@ -97,7 +97,7 @@ ALL_TREES = {
 def test_every_figure_draws_any_tree_and_labels_its_axes(
     regions: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plot, "DPI", 40)  # for speed
+    monkeypatch.setattr(plot.style, "DPI", 40)  # for speed
     tree = small_tree(*regions)
     trial = recording(tree)
     ev = RNG.uniform(0.5, 1.0, tree.n)
@@ -109,6 +109,13 @@ def test_every_figure_draws_any_tree_and_labels_its_axes(
         "no spikes": plot.figure_soma(trial, trial.v_mV[:, 0], None, 0.4, np.zeros(0), (10, 20)),
         "errors": plot.figure_errors(tree, {"twin": ev, "mean": 0.0 * ev}),
         "training": plot.figure_training([{"step": 1, "training": 0.0, "validation": -1.0}]),
+        "distributions": plot.figure_distributions(tree, {"a": ev, "b": ev - 1.0}, {"a": ev, "b": 9.0 * ev}, ["b"]),
+        "cells": plot.figure_cells(tree, {"a": ev, "b:c=1": ev - 1.0, "none": np.nan * ev}),
+        "distances": plot.figure_distances(tree, {"a": ev, "b": ev - 9.0}),
+        "curves": plot.figure_curves({"a": [[{"minutes": 0.1, "training": 2.0, "validation": 1.0}]] * 2}),
+        "experts": plot.figure_experts(
+            [{"step": 5, "distances": [[0.0, 1.0], [1.0, 0.0]], "determinant": -1.0, "permanent": 1.0}], "whose"
+        ),
     }
     for name, figure in figures.items():
         labels = [axes.get_xlabel() for axes in figure.axes] + [axes.get_ylabel() for axes in figure.axes]
@@ -215,6 +222,40 @@ def test_soma_shows_the_window_and_both_spike_trains() -> None:
     np.testing.assert_allclose(predicted[:, 1] - true[:, 1], 1.0, atol=1e-4)
     np.testing.assert_allclose(np.asarray(lower.lines[0].get_ydata(), dtype=float), probability[20:45])
     assert soma.get_xlim() == (20.0, 45.0)
+
+
+def test_distributions_show_every_compartment_and_count_what_is_below() -> None:
+    tree = small_tree()
+    ev = np.linspace(-0.9, 0.9, tree.n)
+    ev[1] = np.nan
+    figure = plot.figure_distributions(tree, {"a": ev, "b": ev}, {"a": 1.0 - ev, "b": 2.0 - ev})
+    above, below = figure.axes
+    dots = [np.asarray(line.get_ydata()) for line in above.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(np.sort(np.concatenate(dots)), np.sort(np.tile(ev[ev >= -0.5], 2)))
+    counted = sum(int(text.get_text().split()[0]) for text in above.texts)
+    assert counted == 2 * int((ev < -0.5).sum())
+    rmse = np.sort(np.concatenate([1.0 - ev, 2.0 - ev])[np.isfinite(np.tile(ev, 2))])
+    dots = [np.asarray(line.get_ydata()) for line in below.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(np.sort(np.concatenate(dots)), rmse)
+    assert above.get_ylim() == (-0.5, 1.0)
+
+
+def test_distances_show_every_compartment_of_every_predictor() -> None:
+    tree = small_tree()
+    ev = np.linspace(-0.9, 0.9, tree.n)
+    (axes,) = plot.figure_distances(tree, {"a": ev, "b": ev + 0.05}).axes
+    points = np.concatenate([np.column_stack(line.get_data()) for line in axes.lines if line.get_linestyle() == "None"])
+    expected = np.column_stack([np.tile(tree.distance_um, 2), np.maximum(np.concatenate([ev, ev + 0.05]), -0.5)])
+    np.testing.assert_allclose(points[np.lexsort(points.T)].astype(float), expected[np.lexsort(expected.T)])
+    below = int((ev < -0.5).sum() + (ev + 0.05 < -0.5).sum())
+    assert axes.get_title(loc="right") == f"{below} of {2 * tree.n} points below -0.5"
+
+
+def test_more_predictors_than_named_colours_still_have_one_each() -> None:
+    names = [f"n{i}" for i in range(10)]
+    colours = plot.style.series_colours([*names, "linear"], ["linear"])
+    assert list(colours) == [*names, "linear"]
+    assert len(set(colours.values())) == 11
 
 
 def test_training_marks_the_best_point_on_a_log_axis() -> None:

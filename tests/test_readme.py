@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,8 +31,33 @@ def test_own_cell_of_the_readme(tmp_path: Path) -> None:
 
 
 def _commands() -> list[str]:
-    blocks = re.findall(r"```\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     return [line.split("#")[0].strip() for b in blocks for line in b.splitlines() if line.startswith("dendrotwin ")]
+
+
+def test_cluster_script_of_the_readme(tmp_path: Path) -> None:
+    """As it stands, but for a small data set, a free port, and an `srun` that starts one worker here."""
+    pytest.importorskip("distributed")
+    (script,) = re.findall(r"^```bash\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for here, there in (("l5pc", "ball_and_stick"), ("paper", "tiny"), ("8786", port), (". .venv/bin/activate\n", "")):
+        assert here in script
+        script = script.replace(here, there)
+    (tmp_path / "srun").write_text('#!/bin/bash\nexec "$@"\n')
+    (tmp_path / "srun").chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["bash", "-ec", script], cwd=tmp_path, env={**os.environ, "PATH": path}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert process.wait(timeout=120) == 0
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # SLURM ends what a script leaves running
+        output, _ = process.communicate()
+    assert "12 trials of 1.5 s in tiny" in output
 
 
 @pytest.mark.parametrize("command", _commands())

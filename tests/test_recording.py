@@ -280,6 +280,27 @@ def test_modulated_rates_vary_smoothly_and_apart() -> None:
     assert np.var(sums, axis=0).min() > 2.0 * np.mean(sums)
 
 
+def test_each_bin_of_each_input_has_a_rate_of_its_own() -> None:
+    """Spikes in the first 5 ms, where the drawn rates are constant, against the published law.
+
+    A spike's probability is the rate times an Exp(1) factor of that bin and that input. At high rates it shows:
+    without the factor an input that reaches 1 fires in every bin, and where bins or inputs share one, all fire or none.
+    """
+    tree, scale, trials = tree_with_inputs(), 2.0, 2000
+    of = np.flatnonzero(tree.in_region("basal")[tree.input_compartment] & (tree.input_synapse == 0))
+    fired = np.zeros((trials, tree.n_inputs, 5), dtype=bool)
+    for trial in range(trials):
+        events = draw_events(tree, Modulated(rate_scale=scale), 5, trial_rng(0, trial))
+        fired[trial, events.input, events.time_ms] = True
+    rng = np.random.default_rng(1)
+    share = tree.length_um[tree.input_compartment[of]] + 10.0
+    rate = scale * rng.uniform(0, 8, (20_000, 1)) * share / share.sum() * rng.uniform(0.5, 1.5, (20_000, len(of)))
+    expected = rng.random((*rate.shape, 5)) < rate[:, :, None] * rng.exponential(size=(*rate.shape, 5))
+    for axis in (1, 2):  # how many inputs fire in a bin, in how many bins an input fires
+        found, law = (np.bincount(a.sum(axis=axis).ravel()) for a in (fired[:, of], expected))
+        assert found / found.sum() == pytest.approx(law / law.sum(), abs=0.03)
+
+
 def test_events_are_checked() -> None:
     events = Events.sort(np.array([0, 3, 1]), np.array([4.9, 2.0, 2.0]))
     assert events.time_ms.tolist() == [2, 2, 4]

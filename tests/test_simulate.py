@@ -18,8 +18,16 @@ from dendrotwin.cells import load_cell
 from dendrotwin.cells.build import NeuronCell
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.inputs import draw_events, trial_rng
-from dendrotwin.recording import index_trials, read_trial
-from dendrotwin.simulate import SPIKE_THRESHOLD_MV, Simulation, _spike_times, run_trial, shard_path, simulate
+from dendrotwin.recording import HeldOut, index_trials, read_held_out, read_trial
+from dendrotwin.simulate import (
+    PRESETS,
+    SPIKE_THRESHOLD_MV,
+    Simulation,
+    _spike_times,
+    run_trial,
+    shard_path,
+    simulate,
+)
 from dendrotwin.tree import Events, Injection
 
 
@@ -177,6 +185,32 @@ def test_overwrite_removes_only_a_data_set(simulation: Simulation, tmp_path: Pat
     (tmp_path / "trial-mine.h5").unlink()
     simulate(short.model_copy(update={"seed": 9}), 1, tmp_path, overwrite=True)
     assert [p.name for p in tmp_path.glob("*.h5")] == ["trial-000000.h5"]
+
+
+def test_presets() -> None:
+    minutes = {
+        name: [trials * p.duration_ms / 60_000 for trials in (p.test, p.validation, p.train)]
+        for name, p in PRESETS.items()
+    }
+    assert minutes == {"tiny": [0.05, 0.05, 0.2], "bench": [5, 3, 30], "paper": [5, 3, 600]}
+    assert [p.trials for p in PRESETS.values()] == [12, 380, 6080]
+    assert {p.seed for p in PRESETS.values()} == {2024}
+    bench, paper = PRESETS["bench"], PRESETS["paper"]
+    assert (bench.held_out, bench.duration_ms) == (paper.held_out, paper.duration_ms)
+
+
+def test_split_of_a_data_set_is_kept(simulation: Simulation, tmp_path: Path) -> None:
+    short, held_out = simulation.model_copy(update={"duration_ms": 20}), HeldOut(test=2, validation=1)
+    (tmp_path / "split.json").write_text("of a data set that was never begun")
+    simulate(short, 1, tmp_path)
+    assert read_held_out(tmp_path) is None
+    simulate(short, 1, tmp_path, held_out=held_out)
+    simulate(short, 2, tmp_path)  # grows
+    assert read_held_out(tmp_path) == held_out
+    with pytest.raises(FileError, match=r"is split in another way \(test=2 validation=1\); name another folder"):
+        simulate(short, 2, tmp_path, held_out=HeldOut(test=1, validation=1))
+    simulate(short, 1, tmp_path, overwrite=True)
+    assert read_held_out(tmp_path) is None
 
 
 def test_same_events_once(simulation: Simulation, tmp_path: Path) -> None:

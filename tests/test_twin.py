@@ -20,20 +20,17 @@ from safetensors.torch import load_file, save_file
 from dendrotwin.dataset import Windows, event_counts, measure_scaling, split_trials
 from dendrotwin.errors import FileError, InputError, TwinError
 from dendrotwin.evaluate import baselines, evaluate, linear_predictor
-from dendrotwin.inputs import Poisson, draw_events, trial_rng
 from dendrotwin.measures import best_threshold, predicted_spikes
-from dendrotwin.models import build_network
 from dendrotwin.predict import predict, predict_recordings
 from dendrotwin.recording import Recording, index_trials, read_trial
 from dendrotwin.simulate import Simulation, simulate
-from dendrotwin.solve import synaptic_conductances
 from dendrotwin.train import Training, train
 from dendrotwin.tree import Events, Injection
+from dendrotwin.solve import synaptic_conductances
 from dendrotwin.twin import Twin
-from test_recording import tree_with_inputs
 
-SMALL = {"channels": 16, "blocks": 3, "synapse_ms": 60}
-QUICK = Training(options=SMALL, steps=150, batch=4, window_ms=200, round_steps=50)
+SMALL = {"channels": (16, 16), "features": 16, "synapse_ms": 60}
+QUICK = Training(options=SMALL, steps=150, batch=4, window_ms=200, round_steps=50, checkpoint_minutes=0)
 
 
 @pytest.fixture(scope="module")
@@ -43,86 +40,6 @@ def twin_folder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-# ----------------------------------------------------------------------------------------------- network
-
-
-@pytest.mark.parametrize("options", [SMALL, {**SMALL, "synapse_ms": 0, "kernel": 4}])
-def test_dense_equals_window_by_window(options: dict[str, int]) -> None:
-    """One pass over the trial against a loop over time and over compartments, each output from its own history."""
-    tree, steps = tree_with_inputs(), 90
-    torch.manual_seed(0)
-    _, network = build_network("hard-sharing", options, tree)
-    network.double().eval()
-    events = draw_events(tree, Poisson(excitatory_hz=40, inhibitory_hz=40), steps, trial_rng(0, 0))
-    history = network.history
-    counts = torch.from_numpy(event_counts(events, tree.n_inputs, -history, steps))[None].double()
-    with torch.no_grad():
-        z, logit = network(counts)
-        assert z.shape == (1, steps, tree.n)
-        for t in range(steps):
-            window = counts[..., t : t + history + 1]
-            shared = network.enter(window)
-            for block in network.blocks:
-                shared = block(shared)
-            assert shared.shape[-1] == 1  # the history is exactly as long as it says
-            feature = shared[0, :, 0]
-            for i in range(tree.n):
-                hidden = torch.nn.functional.gelu(network.tower_in[i] @ feature + network.tower_bias[i])
-                linear = network.tower_linear.weight[i] @ feature + network.tower_linear.bias[i]
-                assert float(hidden @ network.tower_out[i] + linear) == pytest.approx(float(z[0, t, i]), abs=1e-5)
-            spike = network.spike_gain * z[0, t, 0] + network.spike_offset
-            assert float(spike) == pytest.approx(float(logit[0, t]), abs=1e-5)
-
-
-def test_network_is_causal() -> None:
-    tree, steps = tree_with_inputs(), 80
-    torch.manual_seed(0)
-    _, network = build_network("hard-sharing", SMALL, tree)
-    network.eval()
-    events = draw_events(tree, Poisson(excitatory_hz=40), steps, trial_rng(0, 0))
-    before = torch.from_numpy(event_counts(events, tree.n_inputs, -network.history, steps))[None]
-    with torch.no_grad():
-        z, logit = network(before)
-        for at in (0, 31, 79):
-            after = before.clone()
-            after[0, 3, network.history + at] += 1.0
-            z_after, logit_after = network(after)
-            assert torch.equal(z_after[:, :at], z[:, :at])
-            assert torch.equal(logit_after[:, :at], logit[:, :at])
-            assert not torch.equal(z_after[:, at], z[:, at])  # it acts within its own step
-
-
-def test_entrance_is_the_exact_conductance() -> None:
-    """With weights of one input only, a feature is that input's conductance as `solve` gives it, up to its scale."""
-    tree, steps = tree_with_inputs(), 200
-    _, network = build_network("hard-sharing", {"channels": 2, "blocks": 1, "synapse_ms": 400}, tree)
-    events = draw_events(tree, Poisson(excitatory_hz=20, inhibitory_hz=20), steps, trial_rng(0, 0))
-    exact = np.concatenate(list(synaptic_conductances(tree, [events], steps)))[:, :, 0]
-    entrance = network.enter
-    counts = torch.from_numpy(event_counts(events, tree.n_inputs, -entrance.shorter, steps))[None]
-    with torch.no_grad():
-        for member, column in ((0, 0), (0, 1)):  # AMPA and NMDA of input 0
-            for weigh in entrance.weigh:
-                weigh.weight.zero_()
-            entrance.weigh[column].weight[0, member] = 1.0
-            entrance.mix.weight.zero_()
-            entrance.mix.bias.zero_()
-            entrance.mix.weight[0, 2 * column] = 1.0
-            feature = entrance(counts)[0, 0].numpy()
-            assert feature.std() > 0
-            assert np.corrcoef(feature, exact[:, column])[0, 1] > 0.9999
-
-
-def test_unknown_architecture_and_option() -> None:
-    tree = tree_with_inputs()
-    with pytest.raises(InputError, match="no architecture 'transformer'; choose hard-sharing"):
-        build_network("transformer", {}, tree)
-    with pytest.raises(InputError, match="option 'chanels' of hard-sharing"):
-        build_network("hard-sharing", {"chanels": 3}, tree)
-    with pytest.raises(InputError, match="option 'channels' of hard-sharing"):
-        build_network("hard-sharing", {"channels": 0}, tree)
-
-
 # ----------------------------------------------------------------------------------------------- data set
 
 
@@ -130,7 +47,7 @@ def test_split_is_by_trial(data: Path) -> None:
     _, split = split_trials(data, 0.1, 0.2)
     parts = [[trial.trial_id for trial in part] for part in (split.train, split.validation, split.test)]
     assert [len(part) for part in parts] == [7, 1, 2]
-    assert len(set(sum(parts, []))) == 10  # noqa: RUF017
+    assert sum(reversed(parts), []) == [trial.trial_id for trial in index_trials(data)[1]]  # noqa: RUF017
     with pytest.raises(InputError, match="none is left for training"):
         split_trials(data, 0.5, 0.5)
     with pytest.raises(InputError, match="must lie between 0 and 1"):
@@ -325,14 +242,14 @@ def _copy(folder: Path, to: Path) -> Path:
 def test_missing_and_altered_tensors(twin_folder: Path, tmp_path: Path) -> None:
     folder = _copy(twin_folder, tmp_path)
     tensors = _weights(folder)
-    save_file({k: t for k, t in tensors.items() if k != "network.tower_linear.bias"}, folder / "model.safetensors")
-    with pytest.raises(TwinError, match=r"model.safetensors lacks network.tower_linear.bias"):
+    save_file({k: t for k, t in tensors.items() if k != "network.towers.bias"}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"model.safetensors lacks network.towers.bias"):
         Twin.load(folder)
-    save_file({**tensors, "network.tower_linear.bias": torch.zeros(3)}, folder / "model.safetensors")
-    with pytest.raises(TwinError, match=r"network.tower_linear.bias has shape \(3,\), not \(37,\)"):
+    save_file({**tensors, "network.towers.bias": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"network.towers.bias has shape \(3,\), not \(38, 5\)"):
         Twin.load(folder)
     save_file(
-        {**tensors, "network.tower_linear.bias": tensors["network.tower_linear.bias"] + 1.0},
+        {**tensors, "network.towers.bias": tensors["network.towers.bias"] + 1.0},
         folder / "model.safetensors",
     )
     with pytest.raises(TwinError, match=r"model.safetensors was altered"):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+from collections.abc import Iterable
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -14,9 +18,7 @@ from dendrotwin import __version__
 from dendrotwin.errors import DendrotwinError, FileError, InputError
 
 if TYPE_CHECKING:
-    from dendrotwin.evaluate import Evaluation
-    from dendrotwin.recording import Recording, TrialIndex
-    from dendrotwin.tree import Tree
+    from dendrotwin.train import Training
     from dendrotwin.twin import Twin
 
 app = typer.Typer(
@@ -47,7 +49,10 @@ def main() -> None:
         print(f"dendrotwin: {error.format_message()} --help says more", file=sys.stderr)
         status = error.exit_code
     if status == 130:  # Ctrl-C
-        print("dendrotwin: stopped; `simulate` and `train` go on from here when called again", file=sys.stderr)
+        print(
+            "dendrotwin: stopped; `simulate`, `train` and `benchmark` go on from here when called again",
+            file=sys.stderr,
+        )
     raise SystemExit(status or 0)
 
 
@@ -65,7 +70,7 @@ def _pairs(options: list[str]) -> dict[str, str]:
     """key=value options as a dictionary."""
     for option in options:
         if "=" not in option:
-            raise InputError(f"--option {option} must have the form key=value")
+            raise InputError(f"{option!r} must have the form key=value")
     return dict(option.split("=", 1) for option in options)
 
 
@@ -123,9 +128,12 @@ def simulate(
         str, typer.Argument(help="Name of a cell (`dendrotwin cells`), or a Python file that defines one.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of the data set.")],
-    trials: Annotated[int, typer.Option(min=1, help="Number of trials.")] = 1,
-    duration: Annotated[float, typer.Option(min=0.001, help="Of a trial [s].")] = 6.0,
-    seed: Annotated[int, typer.Option(min=0, help="Trial k draws from child k of this seed.")] = 0,
+    preset: Annotated[
+        str | None, typer.Option(help="tiny, bench or paper: a number of trials, duration, seed and split.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Number of trials [1].")] = None,
+    duration: Annotated[float | None, typer.Option(min=0.001, help="Of a trial [s] [6].")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Trial k draws from child k of this seed [0].")] = None,
     protocol: Annotated[str, typer.Option(help="Input protocol: modulated or poisson.")] = "modulated",
     rate_scale: Annotated[float | None, typer.Option(help="Factor on the modulated rates [the cell's own].")] = None,
     excitatory_hz: Annotated[float, typer.Option(help="Rate of an excitatory input, poisson [Hz].")] = 1.0,
@@ -136,6 +144,7 @@ def simulate(
     ] = None,
     dt: Annotated[float, typer.Option(help="Step of the integration [ms].")] = 0.05,
     method: Annotated[str, typer.Option(help="crank-nicolson or backward-euler.")] = "crank-nicolson",
+    engine: Annotated[str, typer.Option(help="neuron, or coreneuron, which is faster.")] = "neuron",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes [one for each core].")] = None,
     executor: Annotated[str, typer.Option(help="local or dask.")] = "local",
     scheduler: Annotated[str | None, typer.Option(help="Address of the Dask scheduler.")] = None,
@@ -157,6 +166,16 @@ def simulate(
         if protocol == "modulated"
         else _configure(Poisson, excitatory_hz=excitatory_hz, inhibitory_hz=inhibitory_hz)
     )
+    held_out = None
+    if preset is None:
+        trials, duration, seed = trials or 1, duration or 6.0, seed or 0
+    else:
+        if (trials, duration, seed) != (None, None, None):
+            raise InputError(f"--preset {preset} sets --trials, --duration and --seed itself; leave them or it away")
+        if preset not in simulation_module.PRESETS:
+            raise InputError(f"there is no preset {preset!r}; choose {', '.join(simulation_module.PRESETS)}")
+        chosen = simulation_module.PRESETS[preset]
+        trials, duration, seed, held_out = chosen.trials, chosen.duration_ms / 1000, chosen.seed, chosen.held_out
     steps = round(duration * 1000)
     simulation = _configure(
         simulation_module.Simulation,
@@ -167,6 +186,7 @@ def simulate(
         inputs=inputs,
         dt_ms=dt,
         method=method,
+        engine=engine,
     )
     own_events = None if events is None else read_events(events)
     injection = None if inject is None else read_injection(inject, steps)
@@ -181,6 +201,7 @@ def simulate(
         workers=workers,
         events=own_events,
         injection=injection,
+        held_out=held_out,
         overwrite=overwrite,
     )
     print(f"{len(paths)} trials of {duration:g} s in {out}")
@@ -209,38 +230,66 @@ def _executor(name: str, scheduler: str | None) -> Any:
 def train(
     data: Annotated[Path, typer.Argument(help="Data set made by `simulate`.")],
     out: Annotated[Path, typer.Option(help="Folder of the twin.")],
-    arch: Annotated[str, typer.Option(help="Architecture.")] = "hard-sharing",
+    arch: Annotated[str, typer.Option(help="Architecture: hard-sharing, mmoe, mmoeex or elm.")] = "hard-sharing",
+    preset: Annotated[str | None, typer.Option(help="Named sizes of the network, such as paper.")] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Also see the true potentials up to 1 ms before: one step ahead.")
+    ] = False,
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 4000,
     batch: Annotated[int, typer.Option(help="Windows in a step.")] = 8,
+    micro_batch: Annotated[int | None, typer.Option(help="Windows at once, to save memory [all].")] = None,
     window: Annotated[int, typer.Option(help="Length of a window [ms].")] = 400,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 3e-3,
     spike_share: Annotated[float, typer.Option(help="Share of the windows around an output spike.")] = 0.2,
+    spike_weight: Annotated[float, typer.Option(help="Weight of the spikes' loss.")] = 2.0,
+    balance: Annotated[str, typer.Option(help="Of the tasks: equal, uncertainty or dwa.")] = "equal",
+    meta_rate: Annotated[float, typer.Option(help="First learning rate of the two-step update; 0: without.")] = 0.0,
+    patience: Annotated[int | None, typer.Option(help="Rounds without progress before it stops [never].")] = None,
+    round_steps: Annotated[int, typer.Option(help="Steps between two looks at the validation trials.")] = 100,
+    checkpoint_minutes: Annotated[float, typer.Option(help="Time between checkpoints.")] = 2.0,
+    precision: Annotated[str, typer.Option(help="auto, 32-true, bf16-mixed or 16-mixed.")] = "auto",
     validation: Annotated[float, typer.Option(help="Share of the trials for validation.")] = 0.1,
     test: Annotated[float, typer.Option(help="Share of the trials kept for the test.")] = 0.2,
+    train_trials: Annotated[int | None, typer.Option(help="Use only so many training trials [all].")] = None,
     seed: Annotated[int, typer.Option(help="Of weights and windows.")] = 0,
     option: Annotated[
-        list[str], typer.Option("--option", help="Option of the network as key=value, such as channels=128.")
+        list[str], typer.Option("--option", help="Option of the network as key=value, such as channels=64,64.")
     ] = [],  # noqa: B006
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a twin. A killed run goes on when the same command is given again."""
+    """Train a twin. A killed run goes on when the same command is given again; torchrun shares it among processes."""
+    from dendrotwin import plot as figures
     from dendrotwin import train as train_module
 
+    options = _pairs(option) | ({} if preset is None else {"preset": preset})
     training = _configure(
         train_module.Training,
         architecture=arch,
-        options=_pairs(option),
+        options=options,
+        history=history,
         steps=steps,
         batch=batch,
+        micro_batch=micro_batch,
         window_ms=window,
         learning_rate=learning_rate,
         spike_share=spike_share,
+        spike_weight=spike_weight,
+        balance=balance,
+        meta_rate=meta_rate,
+        patience=patience,
+        round_steps=round_steps,
+        checkpoint_minutes=checkpoint_minutes,
+        precision=precision,
         validation=validation,
         test=test,
+        train_trials=train_trials,
         seed=seed,
     )
-    twin = train_module.train(data, out, training, overwrite=overwrite)
-    print(f"twin of {twin.tree.n} compartments in {out}, best at step {twin.training['best_step']}")
+    twin = train_module.train(data, out, training, overwrite=overwrite, tensorboard=tensorboard)
+    if int(os.environ.get("RANK", "0")) == 0:
+        figures.save(figures.figure_training(twin.training["curve"]), out / "training.png")
+        print(f"twin of {twin.tree.n} compartments in {out}, best at step {twin.training['best_step']}")
 
 
 @app.command()
@@ -251,10 +300,17 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(help="File of recordings (.h5) to write.")],
     duration: Annotated[float | None, typer.Option(help="Of the trial [s], for CSV and npz.")] = None,
+    feed_back: Annotated[
+        bool, typer.Option("--feed-back", help="Of recordings, show a twin made with --history its own predictions.")
+    ] = False,
     compress: Annotated[bool, typer.Option("--compress", help="Smaller file, slower to read.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict the potential of every compartment and the output spikes, in the format of the simulator's recordings."""
+    """Predict the potential of every compartment and the output spikes, in the format of the simulator's recordings.
+
+    A twin made with --history predicts recordings one step ahead, from their true potentials; everything else is
+    free-running.
+    """
     from dendrotwin.predict import predict_recordings
     from dendrotwin.progress import progress
     from dendrotwin.recording import provenance, write_recordings
@@ -263,11 +319,13 @@ def predict(
     if out.exists() and not overwrite:
         raise FileError(f"{out} exists; name another file, or use --overwrite")
     loaded = Twin.load(twin)
-    trials = _trials_to_predict(loaded, events, duration)
+    trials, true_mV = _trials_to_predict(loaded, events, duration)
+    if feed_back or not loaded.one_step_ahead:
+        true_mV = repeat(None)
 
     def shown() -> Any:
         with progress("predicting", len(trials), "trials") as advance:
-            for recording in predict_recordings(loaded, trials):
+            for recording in predict_recordings(loaded, trials, true_mV):
                 yield recording
                 advance(1)
 
@@ -276,10 +334,10 @@ def predict(
     print(f"{len(trials)} predicted trials in {out}")
 
 
-def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> list[Any]:
-    """Identity, events, duration [ms] and injection of each trial named on the command line."""
+def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> tuple[list[Any], Iterable[Any]]:
+    """Identity, events, duration [ms] and injection of each trial that is named, and its true potentials."""
     from dendrotwin.inputs import read_events
-    from dendrotwin.recording import RecordingFile, trial_identity
+    from dendrotwin.recording import RecordingFile, read_trial, trial_identity, trials_of_cell
 
     if path.suffix in (".csv", ".npz"):
         events = read_events(path)
@@ -287,22 +345,13 @@ def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> list[A
             raise InputError(f"{path} holds no event; say how long the trial is with --duration")
         steps = int(events.time_ms.max()) + 1 if duration is None else round(duration * 1000)
         events.check(twin.tree.n_inputs, steps)
-        return [(trial_identity(events, None, steps), events, steps, None)]
+        return [(trial_identity(events, None, steps), events, steps, None)], repeat(None)
+    index = trials_of_cell(path, twin.tree, "the twin's")
     trials = []
-    for trial in _trials_of(path, twin.tree)[1]:
+    for trial in index:
         with RecordingFile(trial.path) as file:
             trials.append((trial.trial_id, file.events(trial.number), trial.steps, file.injection(trial.number)))
-    return trials
-
-
-def _trials_of(path: Path, tree: Tree, of: str = "the twin's") -> tuple[Tree, list[TrialIndex]]:
-    """The trials of a data set, which must be of the cell `tree`."""
-    from dendrotwin.recording import index_trials
-
-    found, trials = index_trials(path)
-    if found.fingerprint() != tree.fingerprint():
-        raise FileError(f"{path} holds recordings of another cell than {of}; use recordings of one cell")
-    return found, trials
+    return trials, (read_trial(trial, twin.tree).v_mV for trial in index)
 
 
 @app.command()
@@ -317,138 +366,68 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Measure a twin on trials it has not seen, beside baselines; write a table and figures."""
-    from dendrotwin.evaluate import baselines, write_report
-    from dendrotwin.evaluate import evaluate as measure
+    from dendrotwin import report
+    from dendrotwin.evaluate import baselines, evaluate_twin, trials_of_twin
     from dendrotwin.files import refuse_existing, whole_folder
-    from dendrotwin.measures import SETTLE_MS
-    from dendrotwin.predict import predict_recordings
+    from dendrotwin.speed import speed_beside_neuron
     from dendrotwin.twin import Twin
 
     refuse_existing(out, "report.json", overwrite=overwrite)
     loaded = Twin.load(twin)
-    tree, trials = _trials_of(data, loaded.tree)
-    seen = {name: set(loaded.training[f"{name}_trials"]) for name in ("train", "validation")}
-    pool = trials if training_data is None else _trials_of(training_data, loaded.tree)[1]
-    train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
-    test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
-    if not test:
-        raise InputError(f"the twin was trained on every trial in {data}; simulate others, such as with another --seed")
-    if len(train) < len(seen["train"]) or len(validation) < len(seen["validation"]):
-        raise InputError(
-            f"{training_data or data} lacks trials that the twin was trained on, which the baselines need too; "
-            "name their folder with --training-data"
-        )
-
-    def predictor(recording: Recording) -> Any:
-        trial = (recording.trial_id, recording.events, recording.steps, recording.injection)
-        (predicted,) = predict_recordings(loaded, [trial])
-        return predicted.v_mV, predicted.spike_probability
-
-    short = [trial for trial in test if trial.steps <= SETTLE_MS]
-    if short:
-        raise InputError(f"{short[0].path} lasts {short[0].steps} ms; the first {SETTLE_MS} ms of a trial do not count")
-    seconds = _speed(loaded) if speed else {}
-    evaluations = [measure(loaded.architecture, predictor, tree, test, threshold=loaded.threshold)]
-    evaluations += baselines(tree, train, validation, test, loaded.scaling.mean_mV.numpy())
-    context: dict[str, Any] = {
-        "twin": str(twin),
-        "data": str(data),
-        "test_trials": [trial.trial_id for trial in test],
-        "test_s": sum(trial.steps for trial in test) / 1000.0,
-        "seconds_per_simulated_second": seconds,
-    }
+    train, validation, test = trials_of_twin(loaded, data, training_data)
+    seconds = speed_beside_neuron(loaded) if speed else {}
+    own = evaluate_twin(loaded.architecture, loaded, test)
+    rows = own + list(baselines(loaded.tree, train, validation, test, loaded.scaling.mean_mV.numpy()))
+    context = {"twin": str(twin), "data": str(data), "seconds_per_simulated_second": seconds}
     with whole_folder(out, "report.json", overwrite=overwrite) as folder:
-        write_report(folder, tree, evaluations, context)
-        _draw(folder, loaded, test, evaluations)
-    _print_table(tree, evaluations, len(test), context["test_s"])
-    _print_speed(seconds)
+        report.write_report(folder, loaded.tree, rows, test, context)
+        report.draw_report(folder, loaded, test, rows)
+    report.print_report(loaded.tree, rows, test, seconds)
     print(f"table and figures in {out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
+    report.write_measured_error(twin, loaded.tree, own, test, data)
 
 
-def _speed(twin: Twin) -> dict[str, float]:
-    from dendrotwin.simulate import Simulation
-    from dendrotwin.speed import measure_speed
+@app.command()
+def benchmark(
+    data: Annotated[Path, typer.Option(help="Data set made by `simulate`.")],
+    budget: Annotated[float, typer.Option(help="Wall time of each training [min].")],
+    out: Annotated[Path, typer.Option(help="Folder of the benchmark.")],
+    archs: Annotated[
+        str, typer.Option(help="NAME or NAME:key=value:..., keys of a training or its network, with commas between.")
+    ] = "hard-sharing,mmoe,mmoeex,elm",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each.")] = 3,
+    history: Annotated[bool, typer.Option("--history", help="One step ahead, from true potentials.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, which share the cores.")] = 1,
+    no_speed: Annotated[bool, typer.Option("--no-speed", help="Do not time the twins beside NEURON.")] = False,
+    train_trials: Annotated[int | None, typer.Option(min=1, help="Use only so many training trials [all].")] = None,
+) -> None:
+    """Train architectures for the same wall time and compare them. The same command again does what is not done yet."""
+    from dendrotwin import benchmark as benchmark_module
 
-    if not twin.training["simulation"]:
-        raise InputError("the twin's data were not made by `simulate`, so NEURON cannot be timed; leave --speed away")
-    simulation = Simulation(**twin.training["simulation"])
-    return measure_speed(twin, simulation)
-
-
-def _print_table(tree: Tree, evaluations: list[Evaluation], trials: int, seconds: float) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    columns = {
-        "EV soma": "EV soma",
-        "EV soma clipped": "clipped",
-        "EV dendrite median": "EV dendrite median",
-        "EV dendrite 5th percentile": "5th pct.",
-        "EV dendrite worst": "worst",
-        "RMSE dendrite median mV": "RMSE dendrite [mV]",
-        "Wasserstein dendrite median mV": "W1 dendrite [mV]",
-        "spikes auc": "AUC",
-        "spikes f1": "F1 ±2 ms",
-        "spikes rate_error_hz": "rate error [Hz]",
-    }
-    for one_step, title in ((False, "free-running"), (True, "one step ahead (sees the true V of 1 ms before)")):
-        rows = [e for e in evaluations if e.one_step_ahead == one_step]
-        spikes = evaluations[0].spikes.true_spikes
-        table = Table("", *columns.values(), title=f"{title}: {trials} test trials, {seconds:g} s, {spikes} spikes")
-        for e in rows:
-            row = e.summary(tree)
-            table.add_row(e.name, *("-" if row[key] is None else f"{row[key]:.3f}" for key in columns))
-        Console(width=140).print(table)
-
-
-def _print_speed(seconds: dict[str, float]) -> None:
-    if not seconds:
-        return
-    reference = seconds["NEURON default"]
-    print("wall seconds per simulated second of one cell, one thread (median of 3):")
-    for name, value in seconds.items():
-        print(f"  {name:<24} {value:9.4f} s   {reference / value:8.1f} x NEURON default")
-
-
-def _draw(folder: Path, twin: Twin, test: list[TrialIndex], evaluations: list[Evaluation]) -> None:
-    """The figures of a report; the trial that is drawn is the first with output spikes."""
-    from dendrotwin import plot as figures
-    from dendrotwin.measures import SETTLE_MS
-    from dendrotwin.predict import predict_recordings
-    from dendrotwin.recording import read_trial
-
-    recordings = (read_trial(trial, twin.tree) for trial in test)
-    first = read_trial(test[0], twin.tree)
-    true = next((r for r in recordings if (r.spikes_ms >= SETTLE_MS).any()), first)
-    predicted = next(predict_recordings(twin, [(true.trial_id, true.events, true.steps, None)]))
-    window = _busiest(true)
-    _draw_pair(folder, true, predicted, window, twin.threshold)
-    tree, ours = twin.tree, evaluations[0]
-    figures.save(figures.figure_morphology(tree, ours.ev, f"explained variance (EV), {ours.name}"), folder / "ev.png")
-    evs = {e.name: e.ev for e in evaluations if not e.one_step_ahead and e.name != "mean"}
-    figures.save(figures.figure_errors(tree, evs, twin=ours.name), folder / "errors.png")
-    figures.save(figures.figure_training(twin.training["curve"]), folder / "training.png")
-
-
-def _busiest(recording: Recording, length: int = 600) -> slice:
-    """The stretch of a trial, after it has settled, with the most output spikes."""
-    from dendrotwin.measures import SETTLE_MS
-
-    train = recording.spike_train()
-    starts = range(min(SETTLE_MS, max(recording.steps - length, 0)), max(recording.steps - length, 0) + 1, 50)
-    start = max(starts, key=lambda at: train[at : at + length].sum())
-    return slice(start, start + length)
-
-
-def _draw_pair(folder: Path, true: Recording, predicted: Recording, window: slice, threshold: float) -> None:
-    from dendrotwin import plot as figures
-
-    traces = figures.figure_traces(true.tree, true.v_mV[window], predicted.v_mV[window], window.start)
-    figures.save(traces, folder / "traces.png")
-    soma = figures.figure_soma(
-        true, predicted.v_mV[:, true.tree.soma], predicted.spike_probability, threshold, predicted.spikes_ms
+    entries = _entries(archs, history=history, train_trials=train_trials)
+    table = benchmark_module.benchmark(
+        data, out, entries, budget_minutes=budget, seeds=seeds, workers=workers, speed=not no_speed
     )
-    figures.save(soma, folder / "soma.png")
+    print(table.read_text())
+    print(f"tables and figures in {out}")
+
+
+def _entries(archs: str, **shared: Any) -> dict[str, Training]:
+    """What `--archs` names, by its text; keys of `Training` are told from those of the network by their name."""
+    from dendrotwin.train import Training
+
+    entries: dict[str, Training] = {}
+    for label in re.split(r",(?=[A-Za-z])", archs):  # a number behind a comma belongs to a list of sizes
+        architecture, *pairs = label.split(":")
+        options = _pairs(pairs)
+        taken = sorted(options.keys() & {"architecture", "options", "steps", "seed", *shared})
+        if taken:
+            raise InputError(f"{label}: {taken[0]} is the same for all, or set by the budget; leave it away there")
+        if label in entries:
+            raise InputError(f"--archs names {label} twice; name it once")
+        own = {key: options.pop(key) for key in list(options) if key in Training.model_fields}
+        entries[label] = _configure(Training, architecture=architecture, options=options, **own, **shared)
+    return entries
 
 
 @app.command()
@@ -463,10 +442,11 @@ def plot(
 ) -> None:
     """Draw two recordings of the same trials, side by side: all compartments, and the soma with its spikes."""
     from dendrotwin.files import whole_folder
-    from dendrotwin.recording import index_trials, read_trial
+    from dendrotwin.recording import index_trials, read_trial, trials_of_cell
+    from dendrotwin.report import draw_pair
 
     tree, theirs = index_trials(true)
-    _, ours = _trials_of(predicted, tree, str(true))
+    ours = trials_of_cell(predicted, tree, str(true))
     by_id = {t.trial_id: t for t in ours}
     common = [t for t in theirs if t.trial_id in by_id]
     if trial >= len(common):
@@ -476,7 +456,7 @@ def plot(
     if start >= end:
         raise InputError(f"--start {start} must lie before the end at {end} ms")
     with whole_folder(out, "traces.png", overwrite=overwrite) as folder:
-        _draw_pair(folder, a, b, slice(start, end), float("nan"))
+        draw_pair(folder, a, b, slice(start, end), float("nan"))
     print(f"traces.png and soma.png in {out}")
 
 

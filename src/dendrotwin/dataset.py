@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dendrotwin.errors import InputError
+from dendrotwin.errors import FileError, InputError
 from dendrotwin.measures import SETTLE_MS
-from dendrotwin.recording import RecordingFile, TrialIndex, index_trials
+from dendrotwin.recording import SPLIT_FILE, RecordingFile, TrialIndex, index_trials, read_held_out
 from dendrotwin.tree import Events, Tree
 
 MIN_SD_MV = 1e-3
@@ -26,40 +26,70 @@ class Split:
     test: list[TrialIndex]
 
 
-def split_trials(path: Path, validation: float = 0.1, test: float = 0.2) -> tuple[Tree, Split]:
-    """Split a data set by trial: first training, then validation, the last ones test.
+def split_trials(
+    path: Path, validation: float = 0.1, test: float = 0.2, train_trials: int | None = None
+) -> tuple[Tree, Split]:
+    """Split a data set by trial: the first ones test, then validation, the rest training.
+
+    Where the data set has a `split.json`, that says which trials are held out, by the number that `simulate` gave
+    them: trials may still be missing behind them, or come later, and none changes its part.
 
     Args:
         path: the data set.
-        validation, test: share of the trials, at least one each.
+        validation, test: share of the trials, at least one each; not looked at where there is a `split.json`.
+        train_trials: use only so many training trials, the first ones; None means all.
 
     Returns:
         The cell, and the split.
 
     Raises:
-        FileError: see `recording.index_trials`.
+        FileError: see `recording.index_trials` and `recording.read_held_out`.
         InputError: too few or too short trials, injected current, or the shares leave none for training.
     """
     if not (0 < validation < 1 and 0 < test < 1):
         raise InputError(f"the shares of validation ({validation}) and test ({test}) must lie between 0 and 1")
     tree, trials = index_trials(path)
-    for trial in trials:
+    held_out = read_held_out(path)
+    by_number = {}
+    for position, trial in enumerate(trials):
         if trial.steps <= SETTLE_MS:
             raise InputError(
                 f"{trial.path} lasts {trial.steps} ms, the first {SETTLE_MS} do not count; simulate longer ones"
             )
         with RecordingFile(trial.path) as file:
             injection = file.injection(trial.number)
+            by_number[position if held_out is None else _number(file)] = trial
         if injection is not None and np.any(injection.current_nA):
             raise InputError(f"{trial.path} has injected current, which the networks do not see; use trials without it")
-    n_test, n_validation = (max(1, round(share * len(trials))) for share in (test, validation))
-    n_train = len(trials) - n_test - n_validation
-    if n_train < 1:
+    trials = [by_number[number] for number in sorted(by_number)]
+    if held_out is None:
+        n_test, n_validation = (max(1, round(share * len(trials))) for share in (test, validation))
+        if n_test + n_validation >= len(trials):
+            raise InputError(
+                f"{path} holds {len(trials)} trials; with {n_validation} for validation and {n_test} for test none is "
+                "left for training: simulate more, or lower the shares"
+            )
+    else:
+        n_test, n_validation = held_out.test, held_out.validation
+        missing = set(range(n_test + n_validation)) - by_number.keys()
+        if missing or n_test + n_validation >= len(trials):
+            raise InputError(
+                f"{path} holds {len(trials)} trials; {SPLIT_FILE} keeps the first {n_test + n_validation} for test and "
+                f"validation, of which {len(missing)} are missing, and the rest for training: simulate more"
+            )
+    train = trials[n_test + n_validation :]
+    if train_trials is not None and not 1 <= train_trials <= len(train):
         raise InputError(
-            f"{path} holds {len(trials)} trials; with {n_validation} for validation and {n_test} for test none is left "
-            "for training: simulate more, or lower the shares"
+            f"{path} has {len(train)} training trials, {train_trials} are asked for; ask for fewer, or simulate more"
         )
-    return tree, Split(trials[:n_train], trials[n_train : n_train + n_validation], trials[n_train + n_validation :])
+    return tree, Split(train[:train_trials], trials[n_test : n_test + n_validation], trials[:n_test])
+
+
+def _number(file: RecordingFile) -> int:
+    """The number of a shard's trial in its data set."""
+    if "trial" not in file.attributes:
+        raise FileError(f"{file.path} was not made by `simulate`, and {SPLIT_FILE} cannot place it; keep it elsewhere")
+    return int(file.attributes["trial"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +138,13 @@ class Batch:
 
     Attributes:
         events: (batch, n_inputs, history + window) event counts; the first `history` steps come before the window.
-        z: (batch, window, n) z-scored potentials.
+        past: (batch, n, history + window) z-scored potentials at the start of each of these steps, or None.
+        z: (batch, window, n) z-scored potentials at the end of each step of the window.
         spikes: (batch, window) 1 where an output spike is.
     """
 
     events: torch.Tensor
+    past: torch.Tensor | None
     z: torch.Tensor
     spikes: torch.Tensor
 
@@ -122,10 +154,20 @@ class Windows:
 
     A share of them holds an output spike, at a random place; the rest lies anywhere after the start of the trial.
     The same `rng` state gives the same windows.
+
+    Attributes:
+        spikes: number of output spikes of all the trials.
     """
 
     def __init__(
-        self, tree: Tree, trials: list[TrialIndex], scaling: Scaling, history: int, window: int, spike_share: float
+        self,
+        tree: Tree,
+        trials: list[TrialIndex],
+        scaling: Scaling,
+        history: int,
+        window: int,
+        spike_share: float,
+        past: bool = False,
     ) -> None:
         """Read the events and spikes of the trials; potentials are read window by window.
 
@@ -136,6 +178,7 @@ class Windows:
             history: steps of input that come before a window.
             window: length of a window [ms].
             spike_share: share of the windows that are placed around an output spike, 0..1.
+            past: whether a batch holds past potentials too.
 
         Raises:
             InputError: a trial is shorter than the window.
@@ -147,8 +190,9 @@ class Windows:
             )
         self._tree, self._scaling = tree, scaling
         self._history, self._window, self._spike_share = history, window, spike_share
-        self._trials = trials
-        self._steps = np.array([trial.steps for trial in trials])
+        self._trials, self._past = trials, past
+        self._latest = np.array([trial.steps for trial in trials]) - window
+        self._earliest = np.minimum(SETTLE_MS, self._latest)
         self._events, self._spikes = [], []
         for trial in trials:
             with RecordingFile(trial.path) as file:
@@ -157,31 +201,35 @@ class Windows:
         self._spike_at = [
             (trial, int(time)) for trial, times in enumerate(self._spikes) for time in times if time >= SETTLE_MS
         ]
+        self.spikes = len(self._spike_at)
 
-    def draw(self, size: int, rng: np.random.Generator) -> Batch:
-        """A batch of `size` windows."""
+    def draw(self, size: int, rng: np.random.Generator, rank: int = 0, ranks: int = 1) -> Batch:
+        """A batch of `size` windows, or the share of it that is the rank's among several processes."""
         events, potentials, spikes = [], [], []
-        for _ in range(size):
-            trial, start = self._place(rng)
+        before = self._history + 1 if self._past else 0  # potentials at the start of a step are those of the one before
+        for trial, start in [self._place(rng) for _ in range(size)][rank::ranks]:
             stop = start + self._window
             events.append(event_counts(self._events[trial], self._tree.n_inputs, start - self._history, stop))
             with RecordingFile(self._trials[trial].path) as file:  # a data set has more files than may be open
-                potentials.append(file.v(self._trials[trial].number, start, stop))
+                v = file.v(self._trials[trial].number, max(start - before, 0), stop)
+            rest = np.full((self._window + before - len(v), self._tree.n), self._tree.v_init_mV, dtype=np.float32)
+            potentials.append(np.concatenate([rest, v]))
             train = np.zeros(self._window, dtype=np.float32)
             bins = np.floor(self._spikes[trial]).astype(int) - start
             train[bins[(bins >= 0) & (bins < self._window)]] = 1.0
             spikes.append(train)
         z = self._scaling.normalise(torch.from_numpy(np.stack(potentials)))
-        return Batch(torch.from_numpy(np.stack(events)), z, torch.from_numpy(np.stack(spikes)))
+        past = z[:, :-1].transpose(1, 2) if self._past else None
+        return Batch(torch.from_numpy(np.stack(events)), past, z[:, before:], torch.from_numpy(np.stack(spikes)))
 
     def _place(self, rng: np.random.Generator) -> tuple[int, int]:
         around_spike = rng.random() < self._spike_share and len(self._spike_at) > 0
         if around_spike:
             trial, at = self._spike_at[int(rng.integers(len(self._spike_at)))]
         else:
-            trial = int(rng.choice(len(self._steps), p=self._steps / self._steps.sum()))
-        earliest = min(SETTLE_MS, int(self._steps[trial]) - self._window)
-        latest = int(self._steps[trial]) - self._window
+            places = self._latest - self._earliest + 1
+            trial = int(rng.choice(len(places), p=places / places.sum()))
+        earliest, latest = int(self._earliest[trial]), int(self._latest[trial])
         if not around_spike:
             return trial, int(rng.integers(earliest, latest + 1))
         start = at - int(rng.integers(self._window))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,16 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from dendrotwin.files import whole_file
-from dendrotwin.measures import SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
-from dendrotwin.recording import Recording, TrialIndex, read_trial
+from dendrotwin.errors import InputError
+from dendrotwin.measures import BINS_MV, SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
+from dendrotwin.predict import twin_predictor
+from dendrotwin.recording import Recording, TrialIndex, read_trial, trials_of_cell
 from dendrotwin.solve import coarse_cable, components, synaptic_conductances
 from dendrotwin.tree import REGIONS, Tree
+from dendrotwin.twin import Twin
 
 Floats = NDArray[np.float32]
 # A trial to its potentials (steps, n) [mV] and a score for each step (steps,), the higher the likelier a spike.
 # Predictors get the whole recording; all but persistence look at its input only.
 Predictor = Callable[[Recording], tuple[Floats, Floats]]
+FED_BACK = ", fed back"
+BASELINES = ("mean", "linear", "coarse cable", "persistence")
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the linear baseline
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,38 @@ class Evaluation:
 def _nan(statistic: Callable[[Any], Any], values: NDArray[np.float64]) -> float:
     """The statistic, or NaN where no value is finite."""
     return float(statistic(values)) if np.isfinite(values).any() else float("nan")
+
+
+def trials_of_twin(
+    twin: Twin, data: Path, training_data: Path | None = None
+) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
+    """The trials that a twin was trained on, those it was validated on, and those of `data` that it has not seen.
+
+    Args:
+        twin: the twin.
+        data: a data set of its cell.
+        training_data: where the training and validation trials are, if not there.
+
+    Raises:
+        FileError: the data set is not one, or is of another cell.
+        InputError: `data` holds no trial that is new, a new one is too short, or training trials are missing.
+    """
+    trials = trials_of_cell(data, twin.tree, "the twin's")
+    pool = trials if training_data is None else trials_of_cell(training_data, twin.tree, "the twin's")
+    seen = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation")}
+    train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
+    test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
+    if not test:
+        raise InputError(f"the twin was trained on every trial in {data}; simulate others, such as with another --seed")
+    if len(train) < len(seen["train"]) or len(validation) < len(seen["validation"]):
+        raise InputError(
+            f"{training_data or data} lacks trials that the twin was trained on, which the baselines need too; "
+            "name their folder with --training-data"
+        )
+    short = [trial for trial in test if trial.steps <= SETTLE_MS]
+    if short:
+        raise InputError(f"{short[0].path} lasts {short[0].steps} ms; the first {SETTLE_MS} ms of a trial do not count")
+    return train, validation, test
 
 
 def evaluate(
@@ -163,22 +198,25 @@ def linear_predictor(tree: Tree, train: Sequence[TrialIndex], validation: Sequen
         return np.concatenate(chunks).astype(np.float64)
 
     size = len(components(tree)[0])
-    gram, cross = np.zeros((size + 1, size + 1)), np.zeros((size + 1, tree.n))
-    for trial in train:
-        recording = read_trial(trial, tree)
-        x = np.column_stack([filtered(recording), np.ones(recording.steps)])[SETTLE_MS:]
-        gram += x.T @ x
-        cross += x.T @ recording.v_mV[SETTLE_MS:]
+
+    def products(trials: Sequence[TrialIndex]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """X'X, X'V and the sum of V^2: all that the weights and their error need, however many trials there are."""
+        gram, cross, squares = np.zeros((size + 1, size + 1)), np.zeros((size + 1, tree.n)), 0.0
+        for trial in trials:
+            recording = read_trial(trial, tree)
+            x = np.column_stack([filtered(recording), np.ones(recording.steps)])[SETTLE_MS:]
+            v = recording.v_mV[SETTLE_MS:].astype(np.float64)
+            gram, cross, squares = gram + x.T @ x, cross + x.T @ v, squares + float((v**2).sum())
+        return gram, cross, squares
+
+    gram, cross, _ = products(train)
+    check_gram, check_cross, check_squares = products(validation)
     scale = np.trace(gram[:size, :size]) / size or 1.0  # silent inputs
-    checks = []
-    for trial in validation:
-        recording = read_trial(trial, tree)
-        checks.append((filtered(recording)[SETTLE_MS:], recording.v_mV[SETTLE_MS:]))
     best, best_error = cross, np.inf
-    for penalty in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
+    for penalty in PENALTIES:
         ridge = np.append(np.full(size, penalty * scale), 0.0)  # the constant is not penalised
         weights = cho_solve(cho_factor(gram + np.diag(ridge)), cross)
-        error = sum(float(((x @ weights[:size] + weights[size] - v) ** 2).sum()) for x, v in checks)
+        error = float((weights * (check_gram @ weights - 2.0 * check_cross)).sum()) + check_squares
         if error < best_error:
             best, best_error = weights, error
 
@@ -189,40 +227,53 @@ def linear_predictor(tree: Tree, train: Sequence[TrialIndex], validation: Sequen
     return predictor
 
 
+def evaluate_twin(
+    name: str, twin: Twin, test: Sequence[TrialIndex], fed_back_trials: int | None = None
+) -> list[Evaluation]:
+    """Measure a twin with its own threshold.
+
+    Args:
+        name: of the row.
+        twin: the twin.
+        test: trials that it never saw.
+        fed_back_trials: run a twin that sees past potentials freely on the first so many trials only, for it goes
+            millisecond by millisecond; None means on all.
+
+    Returns:
+        The row of a free-running twin. Of a twin that sees past potentials two: one step ahead from the true ones, and
+        free-running on its own predictions, named with FED_BACK; a loop that diverges is held at the limits of
+        `measures.BINS_MV`.
+    """
+    if not twin.one_step_ahead:
+        return [evaluate(name, twin_predictor(twin), twin.tree, test, threshold=twin.threshold)]
+    ahead, closed_loop = twin_predictor(twin), twin_predictor(twin, feed_back=True)
+    few = test[:fed_back_trials]
+
+    def fed_back(recording: Recording) -> tuple[Floats, Floats]:
+        v, score = closed_loop(recording)  # may have diverged, which is a result
+        low, high = BINS_MV[0], BINS_MV[-1]
+        return np.nan_to_num(v.clip(low, high), nan=low), np.nan_to_num(score)
+
+    return [
+        evaluate(name, ahead, twin.tree, test, threshold=twin.threshold, one_step_ahead=True),
+        evaluate(f"{name}{FED_BACK}", fed_back, twin.tree, few, threshold=twin.threshold),
+    ]
+
+
 def baselines(
     tree: Tree,
     train: Sequence[TrialIndex],
     validation: Sequence[TrialIndex],
     test: Sequence[TrialIndex],
     mean_mV: NDArray[np.floating],
+    names: Sequence[str] = BASELINES,
 ) -> Iterable[Evaluation]:
     """The rows that stand beside every predictor: mean, linear, coarse cable, and persistence (one step ahead)."""
-    yield evaluate("mean", mean_predictor(mean_mV), tree, test, validation)
-    yield evaluate("linear", linear_predictor(tree, train, validation), tree, test, validation)
-    yield evaluate("coarse cable", cable_predictor(), tree, test, validation)
-    yield evaluate("persistence", persistence_predictor(), tree, test, validation, one_step_ahead=True)
-
-
-def write_report(out: Path, tree: Tree, evaluations: Sequence[Evaluation], context: dict[str, Any]) -> None:
-    """Write `report.json` (a row for each predictor) and `compartments.csv` (a row for each compartment).
-
-    Args:
-        out: a folder that exists.
-        tree: the cell.
-        evaluations: the rows.
-        context: what was measured: data, trials, twin, speed.
-    """
-    rows = [
-        {"name": e.name, "one_step_ahead": e.one_step_ahead, "threshold": e.threshold, **e.summary(tree)}
-        for e in evaluations
-    ]
-    with whole_file(out / "report.json") as temporary:
-        temporary.write_text(json.dumps({**context, "rows": rows}, indent=2) + "\n")
-    columns = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")
-    with whole_file(out / "compartments.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file)
-        header = [f"{column} {e.name}" for e in evaluations for column in columns]
-        writer.writerow(["compartment", "name", "region", "distance_um", *header])
-        for i, name in enumerate(tree.names):
-            values = [f"{getattr(e, column)[i]:.6g}" for e in evaluations for column in columns]
-            writer.writerow([i, name, REGIONS[tree.region[i]], f"{tree.distance_um[i]:.3f}", *values])
+    predictors: dict[str, Callable[[], Predictor]] = {
+        "mean": lambda: mean_predictor(mean_mV),
+        "linear": lambda: linear_predictor(tree, train, validation),
+        "coarse cable": cable_predictor,
+        "persistence": persistence_predictor,
+    }
+    for name in names:
+        yield evaluate(name, predictors[name](), tree, test, validation, one_step_ahead=name == "persistence")

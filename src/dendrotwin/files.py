@@ -21,7 +21,10 @@ def remove_dead_partials(folder: Path) -> None:
     for partial in folder.glob(".*.partial"):
         match = re.search(rf"\.{re.escape(socket.gethostname())}-(\d+)\.[^.]*\.partial$", partial.name)
         if match and not _alive(int(match[1])):
-            partial.unlink(missing_ok=True)
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink(missing_ok=True)
 
 
 def _alive(process: int) -> bool:
@@ -70,7 +73,7 @@ def whole_folder(path: Path, marker: str, *, overwrite: bool) -> Iterator[Path]:
     path = Path(path)
     refuse_existing(path, marker, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.{_OWNER}.", suffix=".partial", dir=path.parent))
     try:
         folder.chmod(0o755)
         yield folder

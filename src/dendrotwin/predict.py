@@ -2,68 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from dendrotwin.dataset import event_counts
 from dendrotwin.errors import InputError
 from dendrotwin.measures import predicted_spikes
 from dendrotwin.recording import Recording
 from dendrotwin.tree import Events, Injection
-from dendrotwin.twin import Twin
+from dendrotwin.twin import CHUNK_MS, Twin, run
 
-CHUNK_MS = 1000
+Floats = NDArray[np.float32]
 
 
 def predict(
-    twin: Twin, events: Sequence[Events], steps: int, chunk_ms: int = CHUNK_MS
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Free-running prediction: the twin sees input events only, never the true potential.
+    twin: Twin,
+    events: Sequence[Events],
+    steps: int,
+    true_mV: NDArray[np.floating] | None = None,
+    chunk_ms: int = CHUNK_MS,
+) -> tuple[Floats, Floats]:
+    """Predict whole trials from rest, as one batch; the result does not depend on `chunk_ms`.
 
-    Time is cut into chunks, each evaluated with the history before it, so that memory does not grow with the
-    duration; the result does not depend on where it is cut.
+    Free-running, the twin sees input events only, never the true potential: this is what a free-running twin always
+    does, and a twin that predicts one step ahead where no truth is given; it then sees its own predictions.
 
     Args:
         twin: the twin.
-        events: of each trial; all trials are evaluated as one batch.
+        events: of each trial.
         steps: duration of all trials [ms].
-        chunk_ms: duration of a chunk [ms].
+        true_mV: (trials, steps, n) true potentials [mV]: predict each step from those before it.
+        chunk_ms: how much is evaluated at once [ms].
 
     Returns:
         V (trials, steps, n) [mV], and the probability of an output spike in each step (trials, steps).
 
     Raises:
-        InputError: events do not fit the cell or the duration.
+        InputError: events do not fit the cell or the duration, or the twin does not look at true potentials.
     """
+    if true_mV is not None and not twin.one_step_ahead:
+        raise InputError("this twin is free-running and looks at no true potential; leave it away")
     for trial in events:
         trial.check(twin.tree.n_inputs, steps)
     v = np.empty((len(events), steps, twin.tree.n), dtype=np.float32)
     probability = np.empty((len(events), steps), dtype=np.float32)
-    for start in range(0, steps, chunk_ms):
-        stop = min(start + chunk_ms, steps)
-        counts = np.stack([event_counts(t, twin.tree.n_inputs, start - twin.history, stop) for t in events])
-        v[:, start:stop], probability[:, start:stop] = twin.forward(counts)
+    z_rest = z_true = None
+    if twin.one_step_ahead:
+        z_rest = twin.scaling.normalise(torch.full((twin.tree.n,), twin.tree.v_init_mV))
+    if true_mV is not None:
+        z_true = twin.scaling.normalise(torch.from_numpy(true_mV.astype(np.float32)))
+    twin.network.eval()
+    for time, z, logit in run(twin.network, twin.tree, events, steps, z_rest, z_true, chunk_ms):  # type: ignore[arg-type]
+        v[:, time] = twin.scaling.restore(z).numpy()
+        probability[:, time] = torch.sigmoid(logit).numpy()
     return v, probability
 
 
-def predict_recordings(twin: Twin, trials: Sequence[tuple[str, Events, int, Injection | None]]) -> Iterator[Recording]:
-    """Predictions as recordings, one after the other.
+def twin_predictor(twin: Twin, feed_back: bool = False) -> Callable[[Recording], tuple[Floats, Floats]]:
+    """A twin as `evaluate` takes predictors: a recording to V (steps, n) [mV] and spike probabilities (steps,).
+
+    Args:
+        twin: the twin; of the recordings, a free-running one sees the input only.
+        feed_back: let a twin that predicts one step ahead see its own predictions in place of the true potential.
+    """
+
+    def predictor(recording: Recording) -> tuple[Floats, Floats]:
+        truth = recording.v_mV if twin.one_step_ahead and not feed_back else None
+        trial = (recording.trial_id, recording.events, recording.steps, recording.injection)
+        (predicted,) = predict_recordings(twin, [trial], [truth])
+        assert predicted.spike_probability is not None
+        return predicted.v_mV, predicted.spike_probability
+
+    return predictor
+
+
+def predict_recordings(
+    twin: Twin,
+    trials: Sequence[tuple[str, Events, int, Injection | None]],
+    true_mV: Iterable[NDArray[np.floating] | None] = repeat(None),
+) -> Iterator[Recording]:
+    """Predictions as recordings, one after the other; free-running where no truth is given.
 
     Args:
         twin: the twin.
         trials: identity, input events, duration [ms] and injected current of each trial.
+        true_mV: true potentials of each trial (steps, n) [mV], to predict one step ahead, or None.
 
     Raises:
         InputError: events do not fit, or current is injected: the networks here know synaptic events only.
     """
-    for trial_id, events, steps, injection in trials:
+    for (trial_id, events, steps, injection), truth in zip(trials, true_mV, strict=False):
         if injection is not None and np.any(injection.current_nA):
             raise InputError(
                 f"trial {trial_id} has injected current, which a {twin.architecture} twin does not know; "
                 "predict trials without it"
             )
-        v, probability = predict(twin, [events], steps)
+        v, probability = predict(twin, [events], steps, None if truth is None else truth[None])
         spikes = predicted_spikes(probability[0], twin.threshold)
         yield Recording(twin.tree, v[0], events, spikes, trial_id, None, probability[0])

@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from dendrotwin import __version__
 from dendrotwin.errors import FileError
@@ -25,6 +26,7 @@ from dendrotwin.tree import Events, Injection, Tree
 FORMAT_VERSION = 1
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
 CHUNK_STEPS = 128
+SPLIT_FILE = "split.json"
 
 Volts = NDArray[np.float32]
 
@@ -315,6 +317,46 @@ def index_trials(path: Path) -> tuple[Tree, list[TrialIndex]]:
             trials += [TrialIndex(file_path, i, file.trial_id(i), file.steps(i)) for i in range(len(file))]
     assert tree is not None
     return tree, trials
+
+
+def trials_of_cell(path: Path, tree: Tree, of: str) -> list[TrialIndex]:
+    """The trials of a data set, which must be of the cell `tree`.
+
+    Raises:
+        FileError: see `index_trials`, or they are of another cell than that of `of`, such as "the twin's".
+    """
+    found, trials = index_trials(path)
+    if found.fingerprint() != tree.fingerprint():
+        raise FileError(f"{path} holds recordings of another cell than {of}; use recordings of one cell")
+    return trials
+
+
+class HeldOut(BaseModel):
+    """How many trials of a data set are not for training, whatever its size.
+
+    Attributes:
+        test: the first ones.
+        validation: those that follow.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    test: int = Field(ge=1)
+    validation: int = Field(ge=1)
+
+
+def read_held_out(path: Path) -> HeldOut | None:
+    """What the split file in the folder of a data set says; None where there is no such file.
+
+    Raises:
+        FileError: the file is damaged.
+    """
+    file = Path(path) / SPLIT_FILE
+    if not file.is_file():
+        return None
+    try:
+        return HeldOut.model_validate_json(file.read_bytes())
+    except ValueError as error:
+        raise FileError(f'{file} is damaged; it must read {{"test": 50, "validation": 30}}, or so') from error
 
 
 def read_trial(trial: TrialIndex, tree: Tree) -> Recording:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import signal
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -26,14 +25,25 @@ from dendrotwin.errors import CellError, FileError, InputError
 from dendrotwin.files import remove_dead_partials, whole_file
 from dendrotwin.inputs import Modulated, Protocol, draw_events, trial_rng
 from dendrotwin.progress import progress
-from dendrotwin.recording import Recording, RecordingFile, provenance, trial_identity, write_recordings
+from dendrotwin.recording import (
+    SPLIT_FILE,
+    HeldOut,
+    Recording,
+    RecordingFile,
+    provenance,
+    read_held_out,
+    trial_identity,
+    write_recordings,
+)
 from dendrotwin.tree import Events, Injection
+from dendrotwin.workers import cores, start_worker
 
 SPIKE_THRESHOLD_MV = -25.0  # an output spike is a local maximum of the soma's potential above this ...
 MAX_CRANK_NICOLSON_MS = 0.05
 SPIKE_DISTANCE_MS = 1.0  # two output spikes are at least this far apart
 SPIKE_SAMPLING_MS = 0.125  # ... looked at about this often (doi:10.1016/j.neuron.2021.07.002)
 CONFIG_FILE = "simulation.json"
+CORE_CHUNK_MS = 200  # each call hands the whole cell to CoreNEURON and back
 
 
 class Simulation(BaseModel):
@@ -47,6 +57,8 @@ class Simulation(BaseModel):
         inputs: the input protocol; ignored where events are given.
         dt_ms: step of the integration [ms], a divisor of 1 ms.
         method: NEURON's fixed-step method.
+        engine: "neuron", or "coreneuron", two to four times faster, with other roundings (see docs/measurements.md);
+            it needs no injected current.
         cell_digest: hash of what defines the cell: its Python file and its mechanisms; `simulate` fills it in.
         own_input: hash of the user's own events and injected currents, where there are some; likewise.
     """
@@ -59,8 +71,44 @@ class Simulation(BaseModel):
     inputs: Protocol = Modulated()
     dt_ms: float = Field(default=0.05, gt=0, le=1)
     method: Literal["crank-nicolson", "backward-euler"] = "crank-nicolson"
+    engine: Literal["neuron", "coreneuron"] = "neuron"
     cell_digest: str = ""
     own_input: str = ""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A published data set, of any cell: the first trials are for the test, then come validation and training.
+
+    Attributes:
+        test, validation, train: how many trials.
+        duration_ms: of a trial [ms].
+        seed: see `Simulation`.
+    """
+
+    test: int
+    validation: int
+    train: int
+    duration_ms: int
+    seed: int = 2024
+
+    @property
+    def trials(self) -> int:
+        """All of them."""
+        return self.test + self.validation + self.train
+
+    @property
+    def held_out(self) -> HeldOut:
+        """Those that are not for training."""
+        return HeldOut(test=self.test, validation=self.validation)
+
+
+# bench and paper have the same test and validation trials.
+PRESETS = {
+    "tiny": Preset(test=2, validation=2, train=8, duration_ms=1500),
+    "bench": Preset(test=50, validation=30, train=300, duration_ms=6000),
+    "paper": Preset(test=50, validation=30, train=6000, duration_ms=6000),
+}
 
 
 def steps_per_ms(dt_ms: float) -> int:
@@ -148,6 +196,53 @@ def run_trial(
     return v, _spike_times(np.array(soma), h.dt)
 
 
+def run_trial_core(
+    cell: NeuronCell, events: Events, steps: int, dt_ms: float = 0.05, method: str = "crank-nicolson"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Simulate one trial in CoreNEURON (Kumbhar et al. 2019, doi:10.3389/fninf.2019.00063).
+
+    Args:
+        cell: built in this process, with `core`.
+        events, steps, dt_ms, method: see `run_trial`.
+
+    Returns:
+        As `run_trial`.
+
+    Raises:
+        InputError: events do not fit the cell and the duration.
+    """
+    from neuron import coreneuron, h
+
+    events.check(cell.tree.n_inputs, steps)
+    per_ms = steps_per_ms(dt_ms)
+    h.celsius = cell.model.celsius
+    h.dt = 1.0 / per_ms
+    h.secondorder = 2 if method == "crank-nicolson" else 0
+    h.CVode().cache_efficient(True)
+    # CoreNEURON records every step or nothing.
+    records = [h.Vector().record(segment._ref_v) for segment in cell.segments]
+    context = h.ParallelContext()
+    context.set_maxstep(10)
+    h.finitialize(cell.tree.v_init_mV)
+    v, soma = np.empty((steps, len(records))), np.empty(steps * per_ms + 1)
+    inputs, times = events.input.tolist(), events.time_ms.tolist()
+    with coreneuron(enable=True, verbose=0):
+        for start in range(0, steps, CORE_CHUNK_MS):
+            stop = min(start + CORE_CHUNK_MS, steps)
+            first, last = np.searchsorted(events.time_ms, [start, stop])
+            for i, time in zip(inputs[first:last], times[first:last], strict=True):
+                cell.connections[i].event(time)
+            # t is a sum of steps, some 1e-12 of it off: aim a quarter of a step behind the last one.
+            context.psolve(stop + 0.25 * h.dt)
+            chunk = np.array([np.array(record)[-(stop - start) * per_ms :] for record in records])
+            v[start:stop] = chunk[:, per_ms - 1 :: per_ms].T
+            soma[start * per_ms + 1 : stop * per_ms + 1] = chunk[cell.tree.soma]
+            for record in records:
+                record.resize(0)
+    soma[0] = cell.tree.v_init_mV
+    return v, _spike_times(soma, h.dt)
+
+
 def _spike_times(soma_mV: NDArray[np.float64], dt_ms: float) -> NDArray[np.float64]:
     """Times of local maxima above the threshold [ms], from the soma's potential at every step."""
     stride = max(1, round(SPIKE_SAMPLING_MS / dt_ms))
@@ -163,12 +258,13 @@ _cells: dict[tuple[str, str], NeuronCell] = {}
 
 def _built(simulation: Simulation) -> NeuronCell:
     """The cell, built once in each process."""
-    key = (simulation.cell, json.dumps(simulation.cell_options, sort_keys=True))
+    key = (simulation.cell, json.dumps([simulation.cell_options, simulation.engine], sort_keys=True))
     if key not in _cells:
         if _cells:
             built = next(iter(_cells))[0]
             raise InputError(f"this worker has built the cell {built} before; use fresh workers for {simulation.cell}")
-        _cells[key] = NeuronCell(load_cell(simulation.cell, simulation.cell_options))
+        core = simulation.engine == "coreneuron"
+        _cells[key] = NeuronCell(load_cell(simulation.cell, simulation.cell_options), core)
     return _cells[key]
 
 
@@ -192,7 +288,10 @@ def simulate_trial(
         steps = simulation.duration_ms
         if events is None:
             events = draw_events(cell.tree, simulation.inputs, steps, trial_rng(simulation.seed, trial))
-        v, spikes = run_trial(cell, events, steps, simulation.dt_ms, simulation.method, injection)
+        if simulation.engine == "coreneuron":
+            v, spikes = run_trial_core(cell, events, steps, simulation.dt_ms, simulation.method)
+        else:
+            v, spikes = run_trial(cell, events, steps, simulation.dt_ms, simulation.method, injection)
     recording = Recording(
         cell.tree, v.astype(np.float32), events, spikes, trial_identity(events, injection, steps), injection
     )
@@ -214,6 +313,7 @@ def simulate(
     workers: int | None = None,
     events: Events | None = None,
     injection: Injection | None = None,
+    held_out: HeldOut | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Simulate the trials of a data set that are not there yet.
@@ -225,16 +325,19 @@ def simulate(
         executor: where to run, such as `distributed.Client(...).get_executor()`; None means processes on this machine.
         workers: number of those processes; None means one for each core.
         events, injection: the user's own input; events make one trial.
+        held_out: how many of the first trials `dataset.split_trials` keeps from training; None leaves that open.
         overwrite: remove the data set that is in `out` first.
 
     Returns:
         The shards, in the order of the trials.
 
     Raises:
-        FileError: `out` holds another simulation, or a worker died.
+        FileError: `out` holds another simulation or another split, or a worker died.
         DendrotwinError: whatever building or running the cell raises.
     """
     _check_step(simulation.dt_ms, simulation.method)
+    if injection is not None and simulation.engine == "coreneuron":
+        raise InputError("injected current is simulated by the engine neuron alone; use that")
     if events is not None and trials > 1:
         raise InputError(f"the same events in {trials} trials make the same trial {trials} times; use --trials 1")
     out = Path(out).resolve()  # workers of a cluster may run elsewhere
@@ -243,12 +346,12 @@ def simulate(
     if missing:
         raise CellError(f"the cell {model.name} cannot be built here: {missing}")
     if executor is None:
-        build_mechanisms(model.mechanisms() + SYNAPSE_FILES)  # once, not in every worker
+        build_mechanisms(model.mechanisms() + SYNAPSE_FILES, simulation.engine == "coreneuron")  # once, not in every worker
     own = "" if events is None and injection is None else _own_input_digest(events, injection)
     simulation = simulation.model_copy(update={"cell_digest": _cell_digest(simulation, model), "own_input": own})
     if overwrite:
         _clear(out)
-    _claim(out, simulation)
+    _claim(out, simulation, held_out)
     paths = [shard_path(out, trial) for trial in range(trials)]
     todo = [trial for trial, path in enumerate(paths) if not path.exists()]
     for path in set(paths) - {paths[trial] for trial in todo}:
@@ -258,7 +361,7 @@ def simulate(
     ours = executor is None
     if executor is None:
         executor = ProcessPoolExecutor(
-            min(workers or _cores(), len(todo)), mp_context=get_context("spawn"), initializer=_start_worker
+            min(workers or cores(), len(todo)), mp_context=get_context("spawn"), initializer=start_worker
         )
     futures: list[Future[int]] = []
     try:
@@ -282,24 +385,6 @@ def simulate(
     return paths
 
 
-def _start_worker() -> None:
-    """Let a worker die with Ctrl-C, and with the process that started it, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = parent_process()
-    if parent is not None:
-
-        def follow() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=follow, daemon=True).start()
-
-
-def _cores() -> int:
-    """Cores that this process may use (a cluster's scheduler may have given it fewer than there are)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _own_input_digest(events: Events | None, injection: Injection | None) -> str:
     digest = hashlib.sha256()
     for arrays in (events, injection):
@@ -317,8 +402,8 @@ def _cell_digest(simulation: Simulation, model: CellModel) -> str:
     return digest.hexdigest()[:16]
 
 
-def _claim(out: Path, simulation: Simulation) -> None:
-    """Make `out` the folder of this simulation, or see that it is."""
+def _claim(out: Path, simulation: Simulation, held_out: HeldOut | None) -> None:
+    """Make `out` the folder of this simulation with this split, or see that it is."""
     out = Path(out)
     config = out / CONFIG_FILE
     shards = out.is_dir() and any(out.glob("*.h5"))
@@ -336,8 +421,15 @@ def _claim(out: Path, simulation: Simulation) -> None:
     elif out.is_file() or shards:
         raise FileError(f"{out} exists and is no data set of `simulate`; name another folder, or use --overwrite")
     else:
+        (out / SPLIT_FILE).unlink(missing_ok=True)
         with whole_file(config) as temporary:
             temporary.write_text(json.dumps(simulation.model_dump(mode="json"), indent=2) + "\n")
+    if held_out is not None:
+        there = read_held_out(out)
+        if there not in (None, held_out):
+            raise FileError(f"{out} is split in another way ({there}); name another folder, or use --overwrite")
+        with whole_file(out / SPLIT_FILE) as temporary:
+            temporary.write_text(held_out.model_dump_json() + "\n")
     remove_dead_partials(out)
 
 

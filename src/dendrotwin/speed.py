@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -13,6 +13,7 @@ import torch
 
 from dendrotwin.cells import load_cell
 from dendrotwin.cells.build import NeuronCell
+from dendrotwin.errors import InputError
 from dendrotwin.inputs import draw_events, trial_rng
 from dendrotwin.predict import predict
 from dendrotwin.simulate import Simulation, run_trial
@@ -22,6 +23,7 @@ from dendrotwin.twin import Twin
 
 # NEURON's own default, and the tuned setting that is more accurate at half the price.
 SETTINGS = {"NEURON default": (0.025, "backward-euler"), "NEURON tuned": (0.05, "crank-nicolson")}
+BATCH = 8
 TRIAL = 1_000_000  # number of the trial whose input is used; no data set is that long
 
 
@@ -47,16 +49,16 @@ def time_neuron(simulation: Simulation, steps: int, repeats: int) -> tuple[Event
 
 
 def measure_speed(
-    twin: Twin, simulation: Simulation, *, steps: int = 1000, repeats: int = 3, batch: int = 8
+    twins: Mapping[str, Twin], simulation: Simulation, *, steps: int = 1000, repeats: int = 3, batch: int = BATCH
 ) -> dict[str, float]:
-    """Median wall seconds per simulated second of one cell, on one thread.
+    """Median wall seconds per simulated second of one cell, free-running, on one thread.
 
     Args:
-        twin: the twin.
-        simulation: of the data that it was trained on.
+        twins: by name, of one cell.
+        simulation: of the data that they were trained on.
         steps: simulated time [ms].
         repeats: of each timing.
-        batch: cells that the twin and the cable evaluate at once; a row for 1 and one for this.
+        batch: cells that a twin and the cable evaluate at once; a row for 1 and one for this.
 
     Returns:
         Seconds by name; the ratio to NEURON is theirs to divide.
@@ -68,13 +70,25 @@ def measure_speed(
     try:
         for cells in (1, batch):
             many = [events] * cells
+            tree = next(iter(twins.values())).tree
             contenders: dict[str, Callable[[], object]] = {
-                f"coarse cable, batch {cells}": lambda many=many: coarse_cable(twin.tree, many, steps),  # type: ignore[misc]
-                f"twin, batch {cells}": lambda many=many: predict(twin, many, steps),  # type: ignore[misc]
+                "coarse cable": lambda tree=tree, many=many: coarse_cable(tree, many, steps),  # type: ignore[misc]
+                **{name: lambda twin=twin, many=many: predict(twin, many, steps) for name, twin in twins.items()},  # type: ignore[misc]
             }
             for name, run in contenders.items():
                 run()  # compiles, and fills the caches
-                seconds[name] = median_seconds(run, repeats) / cells
+                seconds[f"{name}, batch {cells}"] = median_seconds(run, repeats) / cells
     finally:
         torch.set_num_threads(threads)
     return {name: value / (steps / 1000.0) for name, value in seconds.items()}
+
+
+def speed_beside_neuron(twin: Twin) -> dict[str, float]:
+    """`measure_speed` of one twin, called "twin", on the simulation that its data came from.
+
+    Raises:
+        InputError: its data were not simulated.
+    """
+    if not twin.training["simulation"]:
+        raise InputError("the twin's data were not made by `simulate`, so NEURON cannot be timed; leave --speed away")
+    return measure_speed({"twin": twin}, Simulation(**twin.training["simulation"]))

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field
-from torch.nn import functional
 
-from dendrotwin.dataset import Scaling, Windows, event_counts, measure_scaling, split_trials
-from dendrotwin.errors import TwinError
+from dendrotwin.dataset import Batch, Scaling, Split, Windows, measure_scaling, split_trials
+from dendrotwin.errors import InputError, TwinError
 from dendrotwin.files import refuse_existing, whole_file
-from dendrotwin.measures import SETTLE_MS, best_threshold
+from dendrotwin.losses import Balance, Balancing, Objective, task_losses
+from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
 from dendrotwin.models import build_network
 from dendrotwin.progress import progress
-from dendrotwin.recording import RecordingFile, TrialIndex, provenance, spike_train
+from dendrotwin.recording import RecordingFile, TrialIndex, provenance, read_trial
 from dendrotwin.tree import Tree
-from dendrotwin.twin import Twin
+from dendrotwin.twin import Twin, run
+
+DIVERSITY_MS = 500  # how much of a validation trial the experts are compared on
 
 
 class Training(BaseModel):
@@ -30,126 +37,441 @@ class Training(BaseModel):
 
     Attributes:
         architecture: name in `models.ARCHITECTURES`.
-        options: of the network; what is not said has its default.
+        options: of the network; what is not said has its default, or that of the `preset` named there.
+        history: whether the network also sees the potentials of the steps before, and predicts one step ahead.
         steps: optimiser steps, 500 for a demo to 100000.
-        batch: windows in a step.
+        batch: windows in a step, of all processes together.
+        micro_batch: windows that a process evaluates at once; gradients add up to the whole batch's, memory shrinks.
         window_ms: length of a window [ms].
         learning_rate: highest learning rate of AdamW; warm-up over 5 % of the steps, then a cosine to zero.
         weight_decay: of AdamW.
+        clip: largest norm of the gradient.
         spike_share: share of the windows placed around an output spike (Verhellen et al. 2024 balance theirs too).
         spike_weight: weight of the spikes' cross-entropy beside the mean squared z-score.
-        round_steps: steps between two looks at the validation split, and two checkpoints.
-        validation, test: share of the trials.
+        balance: how the tasks are weighed, see `losses.Balance`.
+        meta_rate: learning rate of the first step of the two-step update of Aoki et al. 2021 (see `_meta_step`); 0
+            leaves it out.
+        round_steps: steps between two looks at the validation split.
+        patience: rounds without a better validation loss after which training stops; None never stops early.
+        checkpoint_minutes: time between two checkpoints.
+        precision: "auto" is float32 on a CPU, bf16 on a GPU, fp16 on a GPU without bf16.
+        validation, test: share of the trials, where the data set does not say itself.
+        train_trials: use only the first so many training trials; None means all.
         seed: of weights and windows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     architecture: str = "hard-sharing"
     options: dict[str, Any] = {}
+    history: bool = False
     steps: int = Field(default=4000, ge=1)
     batch: int = Field(default=8, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     window_ms: int = Field(default=400, ge=10)
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
+    clip: float = Field(default=1.0, gt=0)
     spike_share: float = Field(default=0.2, ge=0, le=1)
     spike_weight: float = Field(default=2.0, ge=0)
+    balance: Balancing = "equal"
+    meta_rate: float = Field(default=0.0, ge=0)
     round_steps: int = Field(default=100, ge=1)
+    patience: int | None = Field(default=None, ge=1)
+    checkpoint_minutes: float = Field(default=2.0, ge=0)
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     validation: float = Field(default=0.1, gt=0, lt=1)
     test: float = Field(default=0.2, gt=0, lt=1)
+    train_trials: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
 
 
-def train(data: Path, out: Path, training: Training, *, overwrite: bool = False) -> Twin:
+class _Run:
+    """Everything that a training works with: the parts that learn, the data, and what has happened so far."""
+
+    def __init__(self, data: Path, training: Training) -> None:
+        self.training = training
+        self.tree, self.split = split_trials(data, training.validation, training.test, training.train_trials)
+        torch.manual_seed(training.seed)
+        self.options, self.network = build_network(
+            training.architecture, training.options, self.tree, training.history
+        )
+        self.scaling = measure_scaling(self.split.train)
+        self.windows = Windows(
+            self.tree, self.split.train, self.scaling, self.network.history, training.window_ms,  # type: ignore[arg-type]
+            training.spike_share, training.history,
+        )  # fmt: skip
+        if training.spike_weight > 0 and self.windows.spikes == 0:
+            raise InputError(
+                f"no training trial in {data} has an output spike; simulate with more input, or use --spike-weight 0"
+            )
+        self.fabric = _fabric(training)
+        if training.batch % self.fabric.world_size:
+            raise InputError(
+                f"a batch of {training.batch} windows cannot be shared by {self.fabric.world_size} processes; "
+                "choose a multiple"
+            )
+        balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
+        objective = Objective(self.network, balance)
+        self.balance = balance
+        optimiser = torch.optim.AdamW(objective.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+        self.objective, self.optimiser = self.fabric.setup(objective, optimiser)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, training.learning_rate, total_steps=training.steps + 1, pct_start=0.05, cycle_momentum=False
+        )
+        self.state: dict[str, Any] = {
+            "step": 0, "best": None, "curve": [], "losses": [], "tasks": None, "seconds": 0.0, "waited": 0.0
+        }  # fmt: skip
+
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
+        """This process's share of the batch of each step, the next one read while one is worked on."""
+        t, f = self.training, self.fabric
+
+        def draw(step: int) -> Batch:
+            return self.windows.draw(t.batch, np.random.default_rng([t.seed, step]), f.global_rank, f.world_size)
+
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(draw, first)
+            for step in range(first, last):
+                began = time.perf_counter()
+                batch = coming.result()
+                self.state["waited"] += time.perf_counter() - began
+                if step + 1 < last:
+                    coming = reader.submit(draw, step + 1)
+                yield _map(batch, f.to_device)
+
+    def identity(self) -> str:
+        """What a checkpoint must be of to go on from it."""
+        trials = [trial.trial_id for trial in self.split.train + self.split.validation]
+        return json.dumps([self.training.model_dump(mode="json"), trials])
+
+    def parts(self) -> dict[str, Any]:
+        """What has weights or counts of its own."""
+        return {"objective": self.objective, "optimiser": self.optimiser, "schedule": self.schedule}
+
+
+def _fabric(training: Training) -> Fabric:
+    """One process, or those that torchrun has started; bf16 on a GPU that has it."""
+    precision: Any = training.precision
+    if precision == "auto":
+        on_gpu = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "16-mixed"
+        precision = on_gpu if torch.cuda.is_available() else "32-true"
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    if training.meta_rate > 0:
+        raise InputError("the two-step update runs in one process; leave --meta-rate away, or torchrun")
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    nodes = int(os.environ["WORLD_SIZE"]) // local
+    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=nodes, strategy="ddp", precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def train(data: Path, out: Path, training: Training, *, overwrite: bool = False, tensorboard: bool = False) -> Twin:
     """Train a network on a data set and save the twin with the best validation loss.
 
-    A killed run goes on from its last round when it is called again with the same arguments; on a CPU the result is the
-    same to the last bit.
+    A killed run goes on from its last checkpoint when it is called again with the same arguments; on a CPU the result
+    is the same to the last bit. Under torchrun several processes share the batches. Beside `out`, `NAME.log.jsonl`
+    gets a line for each round.
 
     Args:
         data: the data set.
         out: folder of the twin.
         training: how.
         overwrite: replace a twin that is there.
+        tensorboard: also write the rounds for TensorBoard, into `NAME.tensorboard`.
 
     Returns:
         The twin.
 
     Raises:
-        TwinError: the loss is no longer finite.
+        TwinError: the loss is no longer finite; the best weights so far, if there are some, are saved.
         FileError, InputError: `out` exists, the data set is not one, is too small, or an option is wrong.
     """
     out = Path(out)
     refuse_existing(out, "config.json", overwrite=overwrite)
-    tree, split = split_trials(data, training.validation, training.test)
-    torch.manual_seed(training.seed)
-    options, network = build_network(training.architecture, training.options, tree)
-    history = int(network.history)  # type: ignore[arg-type]
-    scaling = measure_scaling(split.train)
-    windows = Windows(tree, split.train, scaling, history, training.window_ms, training.spike_share)
-
-    # One process; on a GPU in bf16, on a CPU in float32.
-    fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if torch.cuda.is_available() else "32-true")
-    optimiser = torch.optim.AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
-    model, optimiser = fabric.setup(network, optimiser)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, training.learning_rate, total_steps=training.steps + 1, pct_start=0.05, cycle_momentum=False
-    )
-    state: dict[str, Any] = {"step": 0, "best": None, "curve": []}
+    work = _Run(data, training)
+    state, steps = work.state, training.steps
+    log = _Log(out, tensorboard) if work.fabric.global_rank == 0 else None
     checkpoint = out.parent / f".{out.name}.checkpoint"
-    identity = json.dumps([training.model_dump(mode="json"), [t.trial_id for t in split.train + split.validation]])
-    _resume(checkpoint, identity, state, model, optimiser, schedule)
+    _resume(checkpoint, work)
+    if log is not None:
+        log.start(state["curve"])
+    saved = began = time.monotonic()
+    before = state["seconds"]
+    with progress(f"training {training.architecture} into {out}", steps, "steps", state["step"]) as advance:
+        for step, batch in enumerate(work.batches(state["step"], steps), state["step"]):
+            try:
+                _step(work, step, batch)
+            except FloatingPointError as error:
+                kept = ""
+                if state["best"] is not None and log is not None:
+                    _finish(work, out, overwrite=overwrite)
+                    kept = f"; the best weights so far, of step {state['best']['step']}, are kept in {out}"
+                raise TwinError(f"{error}; use a lower --learning-rate{kept}") from error
+            state["seconds"] = before + time.monotonic() - began
+            advance(1)
+            if state["step"] % training.round_steps == 0 or state["step"] == steps:
+                point = _end_round(work)
+                advance(0, f"validation loss {point['validation']:.4f}, best {state['best']['validation']:.4f}")
+                if log is not None:
+                    log.add(point)
+            stale = state["curve"] and state["curve"][-1]["step"] - state["best"]["step"]
+            if training.patience is not None and stale >= training.patience * training.round_steps:
+                break
+            if log is not None and time.monotonic() - saved >= 60.0 * training.checkpoint_minutes:
+                _save_checkpoint(checkpoint, work)
+                saved = time.monotonic()
+    if log is None:
+        work.fabric.barrier()
+        return Twin.load(out)
+    twin = _finish(work, out, overwrite=overwrite)
+    checkpoint.unlink(missing_ok=True)
+    work.fabric.barrier()
+    return twin
 
-    began = time.monotonic()
-    with progress(f"training {training.architecture} into {out}", training.steps, "steps", state["step"]) as advance:
-        while state["step"] < training.steps:
-            first, last = state["step"], min(state["step"] + training.round_steps, training.steps)
-            torch.manual_seed(int(np.random.SeedSequence([training.seed, first]).generate_state(1)[0]))
-            model.train()
-            losses = []
-            for step in range(first, last):
-                batch = windows.draw(training.batch, np.random.default_rng([training.seed, step]))
-                z, logit = model(fabric.to_device(batch.events))
-                loss = _loss(z, logit, batch.z, batch.spikes, training.spike_weight)
-                if not torch.isfinite(loss):
-                    raise TwinError(
-                        f"the loss is no longer finite at step {step} with a learning rate of "
-                        f"{schedule.get_last_lr()[0]:.2g}; use a lower --learning-rate"
-                    )
-                optimiser.zero_grad()
-                fabric.backward(loss)
-                fabric.clip_gradients(model, optimiser, max_norm=1.0)
-                optimiser.step()
-                schedule.step()
-                losses.append(loss.item())
-                advance(1)
-            validation, scores = _validate(
-                model, fabric, tree, split.validation, scaling, history, training.spike_weight
-            )
-            state["step"] = last
-            state["curve"].append({"step": last, "training": sum(losses) / len(losses), "validation": validation})
-            if state["best"] is None or validation < state["best"]["validation"]:
-                weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-                state["best"] = {"validation": validation, "step": last, "weights": weights, "scores": scores}
-            advance(0, f"validation loss {validation:.4f}, best {state['best']['validation']:.4f}")
-            with whole_file(checkpoint) as temporary:
-                parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
-                torch.save(
-                    {"identity": identity, "state": state, **{k: p.state_dict() for k, p in parts.items()}}, temporary
-                )
 
+def _map(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+    """The batch with every tensor changed."""
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return replace(batch, **{name: None if value is None else change(value) for name, value in values.items()})
+
+
+def _step(work: _Run, step: int, batch: Batch) -> None:
+    """One optimiser step.
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+    """
+    training, objective = work.training, work.objective
+    # Dropout of a step does not depend on where a killed run was started again.
+    torch.manual_seed(int(np.random.SeedSequence([training.seed, step, work.fabric.global_rank]).generate_state(1)[0]))
+    objective.train()
+    work.optimiser.zero_grad()
+    tasks = _meta_step(work, batch) if training.meta_rate > 0 else _gradient(work, batch)
+    loss = float(work.balance(tasks).detach())
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss is no longer finite at step {step} with a learning rate of {work.schedule.get_last_lr()[0]:.2g}"
+        )
+    work.fabric.clip_gradients(objective, work.optimiser, max_norm=training.clip)
+    work.optimiser.step()
+    work.schedule.step()
+    state = work.state
+    state["step"] = step + 1
+    state["losses"].append(loss)
+    state["tasks"] = tasks if state["tasks"] is None else state["tasks"] + tasks
+
+
+def _gradient(work: _Run, batch: Batch) -> torch.Tensor:
+    """Add up the gradient of a batch, some windows at a time; returns the (n + 1,) losses of the tasks."""
+    size = len(batch.events)
+    step = work.training.micro_batch or size
+    tasks = torch.zeros(work.tree.n + 1, device=batch.z.device)
+    for start in range(0, size, step):
+        part = _map(batch, lambda tensor, start=start: tensor[start : start + step])  # type: ignore[misc]
+        share = len(part.events) / size
+        with work.fabric.no_backward_sync(work.objective, enabled=start + step < size):
+            loss, losses = work.objective(part)
+            work.fabric.backward(share * loss)
+        tasks += share * losses.detach()
+    return tasks
+
+
+def _meta_step(work: _Run, batch: Batch) -> torch.Tensor:
+    """The two-step update of MMoEEx (Aoki, Tung and Oliveira 2021, arXiv:2012.11202), in its first-order form.
+
+    For each group of tasks (the compartments of a region, and the output spikes) a trial step is taken that lowers
+    its loss on one half of the batch; the gradient of its loss on the other half, there, adds to the gradient
+    with which the optimiser then moves from where all groups started.
+
+    Returns:
+        The (n + 1,) losses of the tasks before the update, on the second half.
+    """
+    half = max(1, len(batch.events) // 2)
+    inner, outer = (_map(batch, lambda tensor, part=part: tensor[part]) for part in (slice(half), slice(-half, None)))  # type: ignore[misc]
+    parameters = [p for p in work.objective.parameters() if p.requires_grad]
+    group_of = np.append(work.tree.region, work.tree.region.max() + 1)
+    total: list[torch.Tensor | None] = [None] * len(parameters)
+
+    def gradients(part: Batch, tasks: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Of the group's part of the whole loss."""
+        _, losses = work.objective(part)
+        loss = work.balance(losses, tasks)
+        return torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    with torch.no_grad():
+        _, before = work.objective(outer)
+    for group in np.unique(group_of):
+        tasks = torch.from_numpy(group_of == group).to(batch.z.device)
+        away = gradients(inner, tasks)
+        start = [p.detach().clone() for p in parameters]
+        with torch.no_grad():
+            for p, g in zip(parameters, away, strict=True):
+                if g is not None:
+                    p -= work.training.meta_rate * g
+        here = gradients(outer, tasks)
+        with torch.no_grad():
+            for i, (p, old, g) in enumerate(zip(parameters, start, here, strict=True)):
+                p.copy_(old)
+                if g is not None:
+                    total[i] = g if total[i] is None else total[i] + g
+    for p, gradient in zip(parameters, total, strict=True):
+        p.grad = gradient
+    return before
+
+
+def _end_round(work: _Run) -> dict[str, Any]:
+    """Look at the validation split, keep the weights if they are the best; returns the round's line of the log."""
+    state, fabric = work.state, work.fabric
+    tasks = state["tasks"] / len(state["losses"])
+    if fabric.world_size > 1:  # each process has seen its share of the batches
+        tasks = fabric.all_reduce(tasks, reduce_op="mean")
+    work.balance.end_round(tasks)
+    validation = _validate(work)
+    if state["best"] is None or validation["loss"] < state["best"]["validation"]:
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in work.network.state_dict().items()}
+        state["best"] = {"validation": validation["loss"], "step": state["step"], "weights": weights}
+        state["best"]["scores"] = validation["scores"]
+    point = {
+        "step": state["step"],
+        "training": sum(state["losses"]) / len(state["losses"]),
+        "training_spikes": float(tasks[-1]),
+        "validation": validation["loss"],
+        "validation_regression": validation["regression"],
+        "validation_spikes": validation["spikes"],
+        "learning_rate": work.schedule.get_last_lr()[0],
+        "minutes": state["seconds"] / 60.0,
+        "reading_share": state["waited"] / max(state["seconds"], 1e-9),
+        **_diversity(work),
+    }
+    state["curve"].append(point)
+    state["losses"], state["tasks"] = [], None
+    return point
+
+
+@torch.no_grad()
+def _validate(work: _Run) -> dict[str, Any]:
+    """Losses over whole validation trials after SETTLE_MS, all tasks equally weighed.
+
+    The loss with equal weights is what weights and architectures are compared by, whatever the balancing. A network
+    that sees past potentials sees the true ones.
+
+    Returns:
+        "regression", "spikes" and their weighted sum "loss", and "scores": the probability of an output spike in each
+        step of each trial (steps,), 0 before SETTLE_MS.
+    """
+    work.network.eval()
+    total, count = torch.zeros(work.tree.n + 1), 0
+    scores = []
+    for trial in work.split.validation:
+        recording = read_trial(trial, work.tree)
+        true = work.scaling.normalise(torch.from_numpy(recording.v_mV))[None]
+        spikes = torch.from_numpy(recording.spike_train().astype(np.float32))[None]
+        z_rest = work.scaling.normalise(torch.full((work.tree.n,), work.tree.v_init_mV))
+        past = {"z_rest": z_rest, "z_true": true} if work.training.history else {}
+        score = torch.zeros(trial.steps)
+        for time_, z, logit in run(work.network, work.tree, [recording.events], trial.steps, **past):  # type: ignore[arg-type]
+            skip = max(0, SETTLE_MS - time_.start)
+            piece = slice(time_.start + skip, time_.stop)
+            if piece.start >= piece.stop:
+                continue
+            z, logit = z[:, skip:].float().cpu(), logit[:, skip:].float().cpu()
+            empty = torch.zeros(0)
+            total += task_losses(z, logit, Batch(empty, None, true[:, piece], spikes[:, piece])) * z.shape[1]
+            count += z.shape[1]
+            score[piece] = torch.sigmoid(logit[0])
+        scores.append(score)
+    regression, spike = float(total[:-1].mean()) / count, float(total[-1]) / count
+    loss = regression + work.training.spike_weight * spike
+    return {"loss": loss, "regression": regression, "spikes": spike, "scores": scores}
+
+
+@torch.no_grad()
+def _diversity(work: _Run) -> dict[str, Any]:
+    """How far the experts of a mixture are apart on a validation trial; {} for networks without experts."""
+    if not hasattr(work.network, "expert_outputs"):
+        return {}
+    work.network.eval()
+    trial = work.split.validation[0]
+    with RecordingFile(trial.path) as file:
+        start, stop = SETTLE_MS, min(SETTLE_MS + DIVERSITY_MS, trial.steps)
+        batch = Windows(
+            work.tree, [trial], work.scaling, work.network.history, stop - start, 0.0, work.training.history  # type: ignore[arg-type]
+        ).draw(1, np.random.default_rng(0))
+    batch = _map(batch, work.fabric.to_device)
+    outputs = work.network.expert_outputs(batch.events, batch.past)  # type: ignore[operator]
+    return expert_diversity(outputs[0].flatten(1).float().cpu().numpy())
+
+
+def _save_checkpoint(path: Path, work: _Run) -> None:
+    with whole_file(path) as temporary:
+        parts = {name: part.state_dict() for name, part in work.parts().items()}
+        torch.save({"identity": work.identity(), "state": work.state, **parts}, temporary)
+
+
+def _resume(checkpoint: Path, work: _Run) -> None:
+    """Go on where a killed run of the same training was; another training's checkpoint is not used."""
+    if not checkpoint.is_file():
+        return
+    try:
+        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        if saved["identity"] != work.identity():
+            return
+        for name, part in work.parts().items():
+            part.load_state_dict(saved[name])
+        work.state.update(saved["state"])
+    except Exception as error:
+        raise TwinError(f"the checkpoint {checkpoint} is damaged ({error}); delete it and train again") from error
+
+
+class _Log:
+    """The rounds of a training as lines of JSON and, if wanted, for TensorBoard."""
+
+    def __init__(self, out: Path, tensorboard: bool) -> None:
+        self.path = out.parent / f"{out.name}.log.jsonl"
+        self._board: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise InputError("--tensorboard needs the package tensorboard: pip install tensorboard") from error
+            self._board = SummaryWriter(str(out.parent / f"{out.name}.tensorboard"))  # type: ignore[no-untyped-call]
+
+    def start(self, curve: list[dict[str, Any]]) -> None:
+        """Begin with the rounds that a resumed run has behind it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("".join(json.dumps(point) + "\n" for point in curve))
+
+    def add(self, point: dict[str, Any]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(point) + "\n")
+        if self._board is not None:
+            for name, value in point.items():
+                if isinstance(value, float):
+                    self._board.add_scalar(name, value, point["step"])
+            self._board.flush()
+
+
+def _finish(work: _Run, out: Path, *, overwrite: bool) -> Twin:
+    """The twin of the best weights so far, saved."""
+    training, state, split = work.training, work.state, work.split
     true_spikes = []
     for trial in split.validation:
         with RecordingFile(trial.path) as file:
             true_spikes.append(file.spikes_ms(trial.number))
-    network.cpu()
-    network.load_state_dict(state["best"]["weights"])
+    work.network.cpu()
+    work.network.load_state_dict(state["best"]["weights"])
+    curve = [{k: v for k, v in point.items() if k not in DIVERSITY} for point in state["curve"]]
+    diversity = [{k: point[k] for k in ("step", *DIVERSITY)} for point in state["curve"] if DIVERSITY[0] in point]
     twin = Twin(
         training.architecture,
-        options.model_dump(mode="json"),
-        tree,
-        scaling,
-        network,
+        work.options.model_dump(mode="json"),
+        work.tree,
+        work.scaling,
+        work.network,
         threshold=best_threshold(true_spikes, [score.numpy() for score in state["best"]["scores"]]),
+        one_step_ahead=training.history,
         training={
             "configuration": training.model_dump(mode="json"),
             "simulation": _simulation_of(split.train[0]),
@@ -157,73 +479,38 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False)
             "validation_trials": [trial.trial_id for trial in split.validation],
             "train_s": sum(trial.steps for trial in split.train) / 1000.0,
             "best_step": state["best"]["step"],
-            "curve": state["curve"],
-            "minutes": (time.monotonic() - began) / 60.0,
+            "steps": state["step"],
+            "windows": state["step"] * training.batch,
+            "curve": curve,
+            "diversity": diversity,
+            "minutes": state["seconds"] / 60.0,
             "date": datetime.now(UTC).date().isoformat(),
             **provenance(),
         },
     )
     twin.save(out, _readme(twin), overwrite=overwrite)
-    checkpoint.unlink(missing_ok=True)
     return twin
 
 
-def _loss(
-    z: torch.Tensor, logit: torch.Tensor, true_z: torch.Tensor, spikes: torch.Tensor, spike_weight: float
-) -> torch.Tensor:
-    """Mean squared error of the z-scores, plus weighted cross-entropy of the spikes."""
-    regression = functional.mse_loss(z, true_z.to(z.device))
-    return regression + spike_weight * functional.binary_cross_entropy_with_logits(logit, spikes.to(z.device))
+DIVERSITY = ("distances", "determinant", "permanent")
 
 
-@torch.no_grad()
-def _validate(
-    model: Any,
-    fabric: Fabric,
-    tree: Tree,
-    trials: list[TrialIndex],
-    scaling: Scaling,
-    history: int,
-    spike_weight: float,
-) -> tuple[float, list[torch.Tensor]]:
-    """The training loss over whole validation trials, evaluated densely, second by second.
+def seconds_per_step(data: Path, training: Training, steps: int = 6) -> float:
+    """Median wall seconds of an optimiser step, the first one not counted; nothing is written.
 
-    Returns:
-        The loss, and the probability of an output spike in each step of each trial (steps,), 0 before SETTLE_MS.
+    Args:
+        data: the data set.
+        training: how.
+        steps: how many are timed.
     """
-    model.eval()
-    total, count = 0.0, 0
-    scores = []
-    for trial in trials:
-        score = torch.zeros(trial.steps)
-        with RecordingFile(trial.path) as file:
-            events = file.events(trial.number)
-            spikes = torch.from_numpy(spike_train(file.spikes_ms(trial.number), trial.steps).astype(np.float32))
-            for start in range(min(SETTLE_MS, trial.steps - 1), trial.steps, 1000):
-                stop = min(start + 1000, trial.steps)
-                counts = torch.from_numpy(event_counts(events, tree.n_inputs, start - history, stop))[None]
-                z, logit = model(fabric.to_device(counts))
-                true = scaling.normalise(torch.from_numpy(file.v(trial.number, start, stop)))[None]
-                loss = _loss(z, logit, true, spikes[None, start:stop], spike_weight)
-                total, count = total + loss.item() * (stop - start), count + stop - start
-                score[start:stop] = torch.sigmoid(logit[0]).float().cpu()
-        scores.append(score)
-    return total / count, scores
-
-
-def _resume(checkpoint: Path, identity: str, state: dict[str, Any], *parts: Any) -> None:
-    """Go on where a killed run of the same training was; another training's checkpoint is not used."""
-    if not checkpoint.is_file():
-        return
-    try:
-        saved = torch.load(checkpoint, weights_only=True)
-        if saved["identity"] != identity:
-            return
-        for name, part in zip(("model", "optimiser", "schedule"), parts, strict=True):
-            part.load_state_dict(saved[name])
-        state.update(saved["state"])
-    except Exception as error:
-        raise TwinError(f"the checkpoint {checkpoint} is damaged ({error}); delete it and train again") from error
+    work = _Run(data, training.model_copy(update={"steps": steps + 1}))
+    seconds, last = [], time.perf_counter()
+    for step, batch in enumerate(work.batches(0, steps + 1)):
+        _step(work, step, batch)
+        now = time.perf_counter()
+        seconds.append(now - last)
+        last = now
+    return float(np.median(seconds[1:]))
 
 
 def _simulation_of(trial: TrialIndex) -> dict[str, Any]:
@@ -235,9 +522,11 @@ def _simulation_of(trial: TrialIndex) -> dict[str, Any]:
 def _readme(twin: Twin) -> str:
     training = twin.training
     simulation = training["simulation"]
+    sees = "the input and the true potentials up to 1 ms before" if twin.one_step_ahead else "the input alone"
     return f"""# A twin of {simulation.get("cell", "a cell")}
 
 Network: {twin.architecture}, {json.dumps(twin.options)}.
+It sees {sees}.
 Trained on {len(training["train_trials"])} trials ({training["train_s"]:.0f} s of simulated time) of
 `{json.dumps(simulation)}`,
 best at step {training["best_step"]} of {training["configuration"]["steps"]} by the loss on

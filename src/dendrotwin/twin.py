@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,72 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dendrotwin.dataset import Scaling
+from dendrotwin.dataset import Scaling, event_counts
 from dendrotwin.errors import DendrotwinError, TwinError
 from dendrotwin.files import whole_folder
-from dendrotwin.models import build_network
+from dendrotwin.models import Network, build_network
 from dendrotwin.recording import read_tree, write_tree
-from dendrotwin.tree import Tree
+from dendrotwin.tree import Events, Tree
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+CHUNK_MS = 1000
 FILES = ("config.json", "model.safetensors", "tree.h5", "README.md")
+
+
+@torch.inference_mode()
+def run(
+    network: Network,
+    tree: Tree,
+    events: Sequence[Events],
+    steps: int,
+    z_rest: torch.Tensor | None = None,
+    z_true: torch.Tensor | None = None,
+    chunk_ms: int = CHUNK_MS,
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Evaluate a network over whole trials from rest, as one batch, chunk by chunk.
+
+    Memory does not grow with the duration, and the result does not depend on where time is cut: a network without state
+    gets the history before each chunk, one with state goes on from it. A network that sees past potentials gets the
+    true ones (one step ahead) or, without them, its own predictions, millisecond by millisecond.
+
+    Args:
+        network: in evaluation mode.
+        tree: the cell.
+        events: of each trial.
+        steps: duration of all trials [ms].
+        z_rest: (n,) z-scored potentials before the trial, for a network that sees past potentials.
+        z_true: (trials, steps, n) true z-scored potentials, for one step ahead.
+        chunk_ms: duration of a chunk [ms].
+
+    Yields:
+        The steps of a piece, its z-scored potentials (trials, time, n), and its spike logits (trials, time).
+    """
+    history, state = network.history, None
+    device = next(network.parameters()).device
+    feeds_back = z_rest is not None and z_true is None
+    # What is known of the potentials at the end of each of the last steps, up to the one before the piece.
+    known = None if z_rest is None else z_rest.to(device).expand(len(events), history + 1, tree.n)
+    for begin in range(0, steps, chunk_ms):
+        end = min(begin + chunk_ms, steps)
+        counts = np.stack([event_counts(trial, tree.n_inputs, begin - history, end) for trial in events])
+        chunk = torch.from_numpy(counts).to(device)
+        piece = 1 if feeds_back else end - begin
+        for start in range(begin, end, piece):
+            time = slice(start, start + piece)
+            length = piece if state is not None else history + piece
+            last = history + time.stop - begin
+            past = None
+            if known is not None:
+                newer = known[:, :0] if z_true is None else z_true[:, start : time.stop - 1].to(device)
+                past = torch.cat([known, newer], 1)[:, -length:].transpose(1, 2)
+            z, logit, state = network(chunk[..., last - length : last], past, state)
+            if known is not None:
+                now = z if z_true is None else z_true[:, time].to(device)
+                known = torch.cat([known, now], 1)[:, -history - 1 :]
+            yield time, z, logit
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +91,7 @@ class Twin:
         scaling: of the training split.
         network: maps event counts to z-scored potentials and spike logits.
         threshold: probability at which a step holds an output spike, chosen on the validation split.
+        one_step_ahead: whether the network also sees past potentials, true ones or its own, up to 1 ms before.
         training: what it was trained on, how, and how it went.
     """
 
@@ -46,26 +101,8 @@ class Twin:
     scaling: Scaling
     network: torch.nn.Module
     threshold: float
+    one_step_ahead: bool
     training: dict[str, Any]
-
-    @property
-    def history(self) -> int:
-        """Steps of input before the first output that the output depends on."""
-        return int(self.network.history)  # type: ignore[arg-type]
-
-    @torch.inference_mode()
-    def forward(self, events: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Evaluate the network on event counts.
-
-        Args:
-            events: (batch, n_inputs, history + time) number of events in each 1 ms step.
-
-        Returns:
-            V (batch, time, n) [mV] and the probability of an output spike (batch, time).
-        """
-        self.network.eval()
-        z, logit = self.network(torch.from_numpy(events))
-        return self.scaling.restore(z).numpy(), torch.sigmoid(logit).numpy()
 
     def save(self, path: Path, readme: str, *, overwrite: bool = False) -> None:
         """Write the folder, under a temporary name until it is whole.
@@ -89,6 +126,7 @@ class Twin:
                 "architecture": self.architecture,
                 "options": self.options,
                 "threshold": self.threshold,
+                "one_step_ahead": self.one_step_ahead,
                 "tree_fingerprint": self.tree.fingerprint(),
                 "tensors_sha256": _sha256(folder / "model.safetensors"),
                 "training": self.training,
@@ -121,7 +159,9 @@ class Twin:
                 raise TwinError(
                     f"{path}: tree.h5 is not the one that the twin was saved with; restore or train it again"
                 )
-            _, network = build_network(config["architecture"], config["options"], tree)
+            _, network = build_network(
+                config["architecture"], config["options"], tree, history=config["one_step_ahead"]
+            )
             _check_tensors(path, network, tree.n, tensors)
             if _sha256(path / "model.safetensors") != config["tensors_sha256"]:
                 raise TwinError(f"{path}: model.safetensors was altered after it was saved; restore or train it again")
@@ -134,6 +174,7 @@ class Twin:
                 scaling,
                 network,
                 config["threshold"],
+                config["one_step_ahead"],
                 config["training"],
             )
         except TwinError:

@@ -28,8 +28,8 @@ class NeuronCell:
         connections: a NetCon without a source for each input; `connections[i].event(t)` is an event at t.
     """
 
-    def __init__(self, model: CellModel) -> None:
-        """Build `model`.
+    def __init__(self, model: CellModel, core: bool = False) -> None:
+        """Build `model`, for CoreNEURON too if `core`.
 
         Raises:
             CellError: this machine lacks something, or the sections are no cell that can be handled.
@@ -37,7 +37,7 @@ class NeuronCell:
         missing = model.missing()
         if missing:
             raise CellError(f"the cell {model.name} cannot be built here: {missing}")
-        load_mechanisms(model.mechanisms() + SYNAPSE_FILES)
+        load_mechanisms(model.mechanisms() + SYNAPSE_FILES, core)
         from neuron import h
 
         self.model = model
@@ -54,7 +54,8 @@ class NeuronCell:
             _point_process(model.synapses[kind], self.segments[compartment])
             for compartment, kind in zip(self.tree.input_compartment, self.tree.input_synapse, strict=True)
         ]
-        self.connections = [h.NetCon(None, synapse, 0.0, 0.0, 1.0) for synapse in self.synapses]
+        # Events are put in with `event`, which does not look at the delay; CoreNEURON wants one.
+        self.connections = [h.NetCon(None, synapse, 0.0, 1.0, 1.0) for synapse in self.synapses]
 
 
 def _point_process(synapse: Synapse, segment: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -17,6 +18,9 @@ from dendrotwin.errors import CellError
 # Without this NEURON looks for a display.
 os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")
 
+# CoreNEURON gains most from vectorised exponentials, which g++ makes only when it may reorder arithmetic: potentials
+# then differ from NEURON's by rounding. Such builds belong to the processor that they were made on.
+CORE_FLAGS = "-O3 -ffast-math -march=native -fno-semantic-interposition"
 TOOLS = {"g++": "g++", "make": "make", "perl": "perl"}  # program: Debian package that has it
 _loaded: Path | None = None
 
@@ -56,11 +60,16 @@ def _code(file: Path) -> str:
     return re.sub(r":.*", "", text).replace("{", "{\n")
 
 
-def build_mechanisms(files: list[Path]) -> Path:
+def build_mechanisms(files: list[Path], core: bool = False) -> Path:
     """Compile .mod files to a library, or find it in the cache.
 
+    Args:
+        files: the mechanisms.
+        core: make CoreNEURON's library too.
+
     Returns:
-        The folder of the build; the key is a hash of the files and of the NEURON version.
+        The folder of the build; the key is a hash of the files, of the NEURON version and, with CoreNEURON, of the
+        processor.
 
     Raises:
         CellError: a file or a tool is missing, or a file does not compile.
@@ -69,6 +78,8 @@ def build_mechanisms(files: list[Path]) -> Path:
         if not file.is_file():
             raise CellError(f"the mechanism file {file} does not exist; check the cell's `mechanisms`")
     digest = hashlib.sha256(f"neuron {metadata.version('neuron')} python {sys.version_info[:2]}".encode())
+    if core:
+        digest.update(f"{CORE_FLAGS} {_processor()}".encode())
     for file in sorted(files, key=lambda file: file.name):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     folder = cache_folder() / "mechanisms" / digest.hexdigest()[:16]
@@ -91,8 +102,12 @@ def build_mechanisms(files: list[Path]) -> Path:
         for file in files:
             shutil.copy(file, source)
         environment = {**os.environ, "PATH": f"{nrnivmodl.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+        command = [sys.executable, str(nrnivmodl)]
+        if core:
+            vector_library = ["-loadflags", "-lmvec -lm"] if platform.system() == "Linux" else []
+            command += ["-coreneuron", "-incflags", CORE_FLAGS, *vector_library]
         result = subprocess.run(
-            [sys.executable, str(nrnivmodl)], cwd=source, env=environment, capture_output=True, text=True, check=False
+            command, cwd=source, env=environment, capture_output=True, text=True, check=False
         )
         (source / "build.log").write_text(result.stdout + result.stderr)
         if result.returncode != 0 or not _library(source, must_exist=False).exists():
@@ -108,6 +123,15 @@ def build_mechanisms(files: list[Path]) -> Path:
     return folder
 
 
+def _processor() -> str:
+    """What a build for this processor is good for: its instruction set."""
+    try:
+        flags = re.search(r"^(?:flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        flags = None
+    return f"{platform.machine()} {flags[0] if flags else platform.processor()}"
+
+
 def _library(folder: Path, *, must_exist: bool = True) -> Path:
     found = list(folder.glob("*/libnrnmech.*")) + list(folder.glob("*/.libs/libnrnmech.*"))
     if found:
@@ -117,20 +141,26 @@ def _library(folder: Path, *, must_exist: bool = True) -> Path:
     return folder / "libnrnmech.so"
 
 
-def load_mechanisms(files: list[Path]) -> None:
+def load_mechanisms(files: list[Path], core: bool = False) -> None:
     """Make the mechanisms of .mod files known to this process's NEURON, and check that each of them is.
+
+    Args:
+        files: the mechanisms.
+        core: make them known to CoreNEURON too.
 
     Raises:
         CellError: they cannot be built, do not load, or this process has other mechanisms already.
     """
     global _loaded
-    folder = build_mechanisms(files)
+    folder = build_mechanisms(files, core)
     if _loaded == folder:
         return
     if _loaded is not None:
         raise CellError(
             "this process holds the mechanisms of another cell, and NEURON loads them once; build the cell in a new one"
         )
+    if core:  # where CoreNEURON looks at its first run
+        os.environ["CORENEURONLIB"] = str(_library(folder).with_name("libcorenrnmech.so"))
     from neuron import h
 
     library = _library(folder)

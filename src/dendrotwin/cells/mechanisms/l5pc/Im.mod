@@ -52,7 +52,7 @@ PROCEDURE rates(v (mV)) {
     UNITSOFF
     q = 2.3^((34 - 21)/10)  : measured at 21 degC, brought to 34 degC
     a = 0.0033*exp(0.1*(v + 35))
-    b = 0.0033*exp(-0.1*(v + 35))
+    b = 0.0033^2/a  : the two rates mirror each other
     m_inf = a/(a + b)
     m_tau = 1/((a + b)*q)
     UNITSON

@@ -55,12 +55,14 @@ PROCEDURE rates(v (mV)) {
     LOCAL a, b, q
     UNITSOFF
     q = 2.3^((34 - 21)/10)  : measured at 21 degC, brought to 34 degC
-    a = 0.182*linoid(-(v + 32), 6)
-    b = 0.124*linoid(v + 32, 6)
+    b = linoid(v + 32, 6)
+    a = 0.182*(v + 32 + b)  : linoid(-x, y) = x + linoid(x, y) saves an exponential
+    b = 0.124*b
     m_inf = a/(a + b)
     m_tau = 1/((a + b)*q)
-    a = 0.015*linoid(v + 60, 6)
-    b = 0.015*linoid(-(v + 60), 6)
+    a = linoid(v + 60, 6)
+    b = 0.015*(v + 60 + a)
+    a = 0.015*a
     h_inf = a/(a + b)
     h_tau = 1/((a + b)*q)
     UNITSON

@@ -55,8 +55,9 @@ PROCEDURE rates(v (mV)) {
     LOCAL a, b, q
     UNITSOFF
     q = 2.3^((34 - 21)/10)  : measured at 21 degC, brought to 34 degC
-    a = 0.182*linoid(-(v + 38), 6)
-    b = 0.124*linoid(v + 38, 6)
+    b = linoid(v + 38, 6)
+    a = 0.182*(v + 38 + b)  : linoid(-x, y) = x + linoid(x, y) saves an exponential
+    b = 0.124*b
     m_inf = 1/(1 + exp(-(v + 52.6)/4.6))
     m_tau = 6/((a + b)*q)
     a = 2.88e-6*linoid(v + 17, 4.63)

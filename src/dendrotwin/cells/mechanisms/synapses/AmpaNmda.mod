@@ -2,6 +2,7 @@ COMMENT
 Excitatory synapse: AMPA and NMDA conductances, each a dual exponential with a peak of gmax after one event
 of weight 1; NMDA times the magnesium block of Jahr and Stevens 1990, doi:10.1523/JNEUROSCI.10-09-03178.1990.
 Every event is released, without depression or delay of its own. A rise must be shorter than its decay.
+The decay over a step is exact, and computed once: the step must not change during a run.
 ENDCOMMENT
 
 NEURON {
@@ -10,6 +11,7 @@ NEURON {
     NONSPECIFIC_CURRENT i
     RANGE tau_rise_ampa, tau_decay_ampa, gmax_ampa, tau_rise_nmda, tau_decay_nmda, gmax_nmda
     RANGE e, mg, slope, i_ampa, i_nmda, g_ampa, g_nmda, factor_ampa, factor_nmda
+    RANGE keep_rise_ampa, keep_decay_ampa, keep_rise_nmda, keep_decay_nmda
 }
 
 UNITS {
@@ -40,6 +42,11 @@ ASSIGNED {
     g_nmda (uS)
     factor_ampa (1)
     factor_nmda (1)
+    keep_rise_ampa (1)
+    keep_decay_ampa (1)
+    keep_rise_nmda (1)
+    keep_decay_nmda (1)
+    dt (ms)
 }
 
 STATE { a_ampa b_ampa a_nmda b_nmda }
@@ -47,6 +54,10 @@ STATE { a_ampa b_ampa a_nmda b_nmda }
 INITIAL {
     factor_ampa = peak_factor(tau_rise_ampa, tau_decay_ampa)
     factor_nmda = peak_factor(tau_rise_nmda, tau_decay_nmda)
+    keep_rise_ampa = exp(-dt/tau_rise_ampa)
+    keep_decay_ampa = exp(-dt/tau_decay_ampa)
+    keep_rise_nmda = exp(-dt/tau_rise_nmda)
+    keep_decay_nmda = exp(-dt/tau_decay_nmda)
     a_ampa = 0
     b_ampa = 0
     a_nmda = 0
@@ -54,7 +65,7 @@ INITIAL {
 }
 
 BREAKPOINT {
-    SOLVE states METHOD cnexp
+    SOLVE decay_step
     g_ampa = gmax_ampa*(b_ampa - a_ampa)
     g_nmda = gmax_nmda*(b_nmda - a_nmda)*block(v)
     i_ampa = g_ampa*(v - e)
@@ -62,11 +73,11 @@ BREAKPOINT {
     i = i_ampa + i_nmda
 }
 
-DERIVATIVE states {
-    a_ampa' = -a_ampa/tau_rise_ampa
-    b_ampa' = -b_ampa/tau_decay_ampa
-    a_nmda' = -a_nmda/tau_rise_nmda
-    b_nmda' = -b_nmda/tau_decay_nmda
+PROCEDURE decay_step() {
+    a_ampa = a_ampa*keep_rise_ampa
+    b_ampa = b_ampa*keep_decay_ampa
+    a_nmda = a_nmda*keep_rise_nmda
+    b_nmda = b_nmda*keep_decay_nmda
 }
 
 NET_RECEIVE(weight) {

@@ -1,46 +1,36 @@
-"""Figures: arrays in, `matplotlib.figure.Figure` out. Nothing here reads a file or computes an error.
+"""One cell: all its potentials, a value for each compartment, the soma and its spikes.
 
 The cell is drawn upright: seen from the side on which its branches spread widest, the mean apical direction up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-from numpy.typing import NDArray
+from matplotlib.ticker import MaxNLocator
 
-from dendrotwin.files import whole_file
+from dendrotwin.plot.style import (
+    BELOW,
+    MISSING,
+    REGION_COLOURS,
+    REGION_MARKERS,
+    STYLE,
+    TRUE,
+    TWIN,
+    Floats,
+    Real,
+    colour_scale,
+)
 from dendrotwin.recording import Recording
 from dendrotwin.tree import APICAL, REGIONS, Tree
 
-Floats = NDArray[np.float64]
-Real = NDArray[np.floating[Any]]
-
-STYLE: Any = {
-    "font.size": 12,
-    "axes.titlesize": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "legend.frameon": False,
-    "path.simplify_threshold": 0.2,
-}
-DPI = 150
-TRUE, TWIN, MISSING, BELOW = "#000000", "#0072B2", "#bdbdbd", "#c2185b"
-BASELINE, MEDIAN, RULE = "#8c8c8c", "#404040", "#d0d0d0"
-# Okabe and Ito's colours, which the colour-blind tell apart, and a marker for prints without colour.
-REGION_COLOURS = dict(zip(REGIONS, ("#000000", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73"), strict=True))
-REGION_MARKERS = dict(zip(REGIONS, ("*", "o", "^", "s", "D", "P"), strict=True))
 SCALE_BAR_UM = 100.0
 
 
@@ -72,20 +62,13 @@ def height_um(tree: Tree) -> Floats:
     return np.asarray(upright(tree)[:, :, 1].mean(axis=1))
 
 
-def _cell_in(tree: Tree, height_in: float) -> float:
+def cell_inches(tree: Tree, height_in: float) -> float:
     """Width that the drawn cell needs at this height, within reason [inches]."""
     width, height = np.ptp(upright(tree).reshape(-1, 2), axis=0)
     return float(np.clip(height_in * width / max(height, 1.0), 2.0, 0.8 * height_in))
 
 
-def _colours(limits: tuple[float, float]) -> tuple[Colormap, Normalize]:
-    """A sequential map, dark to light, without the yellows that thin lines on white lose; grey for NaN."""
-    low, high = limits if limits[1] > limits[0] else (limits[0] - 0.5, limits[0] + 0.5)
-    colours = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, 256)), name="viridis, cut")
-    return colours.with_extremes(bad=MISSING, under=BELOW), Normalize(low, high)
-
-
-def _draw_cell(axes: Axes, tree: Tree, value: Real, colours: Colormap, norm: Normalize) -> LineCollection:
+def draw_cell(axes: Axes, tree: Tree, value: Real, colours: Colormap, norm: Normalize) -> LineCollection:
     """Draw the compartments as lines (thicker where the dendrite is), the soma as a disc of its own area."""
     ends = upright(tree)
     widths = 0.7 + 0.7 * np.clip(tree.diameter_um, 0.0, 6.0)
@@ -121,12 +104,12 @@ def figure_traces(tree: Tree, true_mV: Real, predicted_mV: Real, start_ms: float
         start_ms: when the first step begins [ms].
     """
     height = height_um(tree)
-    colours, norm = _colours((float(height.min()), float(height.max())))
+    colours, norm = colour_scale((float(height.min()), float(height.max())))
     figure = Figure(figsize=(12.0, 7.0), layout="constrained")
-    cell_in = _cell_in(tree, 6.3) + 1.0
+    cell_in = cell_inches(tree, 6.3) + 1.0
     grid = figure.add_gridspec(3, 2, width_ratios=(cell_in, 12.0 - cell_in))
     cell = figure.add_subplot(grid[:, 0])
-    lines = _draw_cell(cell, tree, height, colours, norm)
+    lines = draw_cell(cell, tree, height, colours, norm)
     bar = figure.colorbar(lines, ax=cell, location="left", shrink=0.5, aspect=30, pad=0.02)
     bar.set_label("height above the soma (µm)")
 
@@ -174,11 +157,11 @@ def figure_morphology(tree: Tree, value: Real, label: str, limits: tuple[float, 
     finite = np.isfinite(value)
     if limits is None:
         limits = (float(value[finite].min()), float(value[finite].max())) if finite.any() else (0.0, 1.0)
-    colours, norm = _colours(limits)
+    colours, norm = colour_scale(limits)
     figure = Figure(figsize=(11.0, 6.0), layout="constrained")
-    cell_in = _cell_in(tree, 5.0) + 1.0
+    cell_in = cell_inches(tree, 5.0) + 1.0
     cell, beside = figure.subplots(1, 2, width_ratios=(cell_in, 11.0 - cell_in))
-    lines = _draw_cell(cell, tree, value, colours, norm)
+    lines = draw_cell(cell, tree, value, colours, norm)
     low, high = float(norm.vmin or 0.0), float(norm.vmax or 0.0)  # no longer of width 0
     below, above = int((value < low).sum()), int((value > high).sum())
     sides = (f"below {low:g}", f"above {high:g}")
@@ -256,98 +239,3 @@ def figure_soma(
     panels[-1].set_xlabel("time (ms)")
     figure.align_ylabels(panels[1:])
     return figure
-
-
-@matplotlib.rc_context(STYLE)
-def figure_errors(tree: Tree, evs: Mapping[str, Real], twin: str = "twin", low: float = -0.5) -> Figure:
-    """EV of every compartment by predictor and region: a dot each, a bar at the median, the median in figures.
-
-    Args:
-        tree: the cell.
-        evs: (n,) EV by predictor, drawn from top to bottom; NaN is left out and counted.
-        twin: the predictor drawn in colour, the others are grey.
-        low: where the axis begins at the lowest; how many compartments are below is written beside.
-    """
-    regions = [region for region in REGIONS if tree.in_region(region).any()]
-    lanes = len(regions) + 1  # one stays empty between two predictors
-    figure = Figure(figsize=(11.0, 1.2 + 0.21 * lanes * len(evs)), layout="constrained")
-    axes = figure.subplots()
-    every = np.concatenate([np.ravel(ev) for ev in evs.values()])
-    left = max(low, np.floor(10.0 * np.nanmin(every, initial=0.9)) / 10.0)
-    rng = np.random.default_rng(0)
-    edge: Any = ("axes fraction", "data")
-    for row, (name, ev) in enumerate(evs.items()):
-        top, ours, missing = row * lanes, name == twin, int(np.isnan(ev).sum())
-        text = f"{name}\n{missing} without EV" if missing else name
-        place = (0.0, top + (lanes - 2) / 2)
-        style: Any = {"ha": "right", "va": "center", "weight": "bold", "color": TWIN if ours else MEDIAN}
-        axes.annotate(text, place, (-70, 0), edge, "offset points", **style)
-        if row:
-            axes.axhline(top - 1, color=RULE, linewidth=0.8)
-        for y, region in enumerate(regions, top):
-            here = np.asarray(ev)[tree.in_region(region) & np.isfinite(ev)]
-            if len(here):
-                _draw_lane(axes, y, here, left, REGION_COLOURS[region] if ours else BASELINE, rng)
-    axes.axvline(0.0, color=RULE, linewidth=0.8, zorder=0)
-    places = [row * lanes + lane for row in range(len(evs)) for lane in range(len(regions))]
-    axes.set_yticks(places, regions * len(evs), fontsize=10)
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(lanes * len(evs) - 1, -1.0)
-    axes.set_xlim(left, 1.0)
-    axes.annotate("median", (1.0, -1.0), (10, 0), edge, "offset points", va="center", fontsize=10, color=MEDIAN)
-    axes.set_xlabel("explained variance EV (1: exact, 0: no better than the mean)")
-    return figure
-
-
-def _draw_lane(axes: Axes, y: float, ev: Real, left: float, colour: str, rng: np.random.Generator) -> None:
-    """One region of one predictor: dots, median, and the count of those left of the axis."""
-    inside, median = ev[ev >= left], float(np.median(ev))
-    jitter = rng.uniform(-0.28, 0.28, len(inside)) * (len(ev) > 1)
-    size = 4.5 if len(ev) > 1 else 8.0
-    axes.plot(inside, y + jitter, "o", color=colour, markersize=size, markeredgewidth=0, alpha=0.5, clip_on=False)
-    if len(ev) > 1 and median >= left:
-        axes.plot([median, median], [y - 0.42, y + 0.42], color=MEDIAN, linewidth=2.2, clip_on=False)
-    edge: Any = ("axes fraction", "data")
-    text, below = f"{round(median, 3) + 0.0:.3f}", len(ev) - len(inside)
-    if below:
-        text += f" ({below} of {len(ev)} off axis)"
-        axes.annotate("◂", (left, y), (3, 0), textcoords="offset points", va="center_baseline", color=colour)
-    axes.annotate(text, (1.0, y), (10, 0), edge, "offset points", va="center_baseline", fontsize=10, color=MEDIAN)
-
-
-@matplotlib.rc_context(STYLE)
-def figure_training(curve: Sequence[Mapping[str, float]], unit: str = "normalised") -> Figure:
-    """Loss over training: on the last training batch and on the validation trials, the best one marked.
-
-    Args:
-        curve: points with `step`, `training` and `validation`.
-        unit: of the loss.
-    """
-    step = np.array([point["step"] for point in curve])
-    figure = Figure(figsize=(10.0, 4.5), layout="constrained")
-    axes = figure.subplots()
-    values = {name: np.array([point[name] for point in curve], dtype=np.float64) for name in ("training", "validation")}
-    axes.plot(step, values["training"], color="#8c8c8c", linewidth=1.0, label="training")
-    axes.plot(step, values["validation"], color=TWIN, linewidth=2.0, label="validation")
-    if np.isfinite(values["validation"]).any():
-        best = int(np.nanargmin(values["validation"]))
-        label = f"best: {values['validation'][best]:.4g} at step {step[best]:,}"
-        axes.plot(step[best], values["validation"][best], "o", color=TWIN, markersize=8, label=label, clip_on=False)
-    every = np.concatenate(list(values.values()))
-    every = every[np.isfinite(every)]
-    if len(every) and every.min() > 0.0 and every.max() > 3.0 * every.min():
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("step (optimiser updates)")
-    axes.set_ylabel(f"loss ({unit})")
-    axes.legend(loc="upper right")
-    return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG under a temporary name until it is whole, and empty it."""
-    with whole_file(Path(path)) as temporary, matplotlib.rc_context(STYLE):
-        figure.savefig(temporary, dpi=DPI, format="png", facecolor="white")
-    figure.clear()

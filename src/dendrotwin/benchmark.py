@@ -1,0 +1,408 @@
+"""Architectures side by side: each trained for the same wall time with several seeds, on the same trials.
+
+A killed benchmark goes on when it is called again: `plan.json` holds the steps of every training, `twins/` the finished
+twins, `rows/` the finished evaluations, `speed.json` the times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from multiprocessing import active_children, get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dendrotwin.dataset import Split, split_trials
+from dendrotwin.errors import DendrotwinError, FileError, InputError, TwinError
+from dendrotwin.evaluate import BASELINES, FED_BACK, Evaluation, baselines, evaluate_twin
+from dendrotwin.files import remove_dead_partials, whole_file
+from dendrotwin.measures import SETTLE_MS, SpikeErrors
+from dendrotwin.models import build_network
+from dendrotwin.progress import progress
+from dendrotwin.recording import RecordingFile, TrialIndex, provenance
+from dendrotwin.report import Row, describe_test, draw_comparison, write_comparison, write_measured_error
+from dendrotwin.simulate import Simulation
+from dendrotwin.speed import BATCH, measure_speed
+from dendrotwin.train import Training, seconds_per_step, train
+from dendrotwin.tree import Tree
+from dendrotwin.twin import Twin
+from dendrotwin.workers import cores, start_worker
+
+FED_BACK_TRIALS = 5  # a closed loop goes millisecond by millisecond
+ERRORS = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One training; its number of steps is not yet known."""
+
+    label: str
+    name: str
+    training: Training
+
+
+def benchmark(
+    data: Path,
+    out: Path,
+    entries: Mapping[str, Training],
+    *,
+    budget_minutes: float,
+    seeds: int,
+    workers: int = 1,
+    speed: bool = True,
+) -> Path:
+    """Train every entry with every seed for the same wall time, evaluate all, and write tables and figures.
+
+    Each training's step is timed in the worker, and under the load, that it will run in; its steps fill the budget.
+    Worker processes are spawned: a script that calls this needs `if __name__ == "__main__":`.
+
+    Args:
+        data: the data set.
+        out: folder of the benchmark; what is done in it already is not done again.
+        entries: how to train, by label; `steps` and `seed` are set here, the rest must agree on what twins see.
+        budget_minutes: wall time of each training [min].
+        seeds: trainings of each entry, with seeds from 0.
+        workers: trainings at a time, each in a process with an equal share of the cores.
+        speed: also time the first twin of each entry beside NEURON.
+
+    Returns:
+        The file of the tables, `table.md`.
+
+    Raises:
+        InputError: the data have no output spikes, an option is wrong, or the budget is too short.
+        FileError: `out` holds another benchmark, or the data are of different cells.
+        TwinError: a training cannot go on, or a worker died.
+    """
+    data, out = Path(data), Path(out)
+    tree, split, first = _check_data(data, entries)
+    simulation = _simulation_of(split.train[0]) if speed else None
+    for training in entries.values():
+        build_network(training.architecture, training.options, tree, training.history)  # names what is wrong now
+    jobs = [
+        _Job(label, f"{label}-seed{seed}", training.model_copy(update={"seed": seed}))
+        for label, training in entries.items()
+        for seed in range(seeds)
+    ]
+    plan = _claim(out, tree, split, first, budget_minutes)
+    _train_all(data, out, jobs, plan, workers)
+
+    rows = _rows_of_twins(out, jobs)
+    names = BASELINES if first.history else BASELINES[:-1]  # persistence is for one step ahead
+    rows += _rows_of_baselines(out, jobs[0], tree, split, names)
+    if simulation is not None:
+        rows = _with_speed(rows, _speed(out, jobs, simulation))
+    measured = describe_test(rows[0].evaluations[0], split.test)
+    context = {
+        "data": str(data),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": _machine(),
+        "budget_minutes": budget_minutes,
+        "workers": workers,
+        "train_trials": len(split.train),
+        **provenance(),
+    }
+    write_comparison(out, tree, rows, measured, _notes(context, first, seeds, rows), context)
+    draw_comparison(out, tree, [r for r in rows if r.one_step_ahead == first.history and r.name != "mean"])
+    return out / "table.md"
+
+
+def _check_data(data: Path, entries: Mapping[str, Training]) -> tuple[Tree, Split, Training]:
+    """The cell, the split, and one of the entries, which agree on both and on what a twin sees."""
+    first = next(iter(entries.values()))
+    shared = ("history", "train_trials", "validation", "test")
+    if any(getattr(training, name) != getattr(first, name) for training in entries.values() for name in shared):
+        raise InputError(f"the entries differ in {', '.join(shared)}; give all of them the same, or run two benchmarks")
+    tree, split = split_trials(data, first.validation, first.test, first.train_trials)
+    for part, trials in vars(split).items():
+        if not any(_spikes(trial) for trial in trials):
+            raise InputError(
+                f"the {len(trials)} {part} trials of {data} have no output spike after {SETTLE_MS} ms, and spikes are "
+                "compared too; simulate more trials, or with a higher --rate-scale"
+            )
+    return tree, split, first
+
+
+def _spikes(trial: TrialIndex) -> bool:
+    with RecordingFile(trial.path) as file:
+        return bool((file.spikes_ms(trial.number) >= SETTLE_MS).any())
+
+
+def _simulation_of(trial: TrialIndex) -> Simulation:
+    with RecordingFile(trial.path) as file:
+        made = file.attributes.get("simulation")
+    if made is None:
+        raise InputError(f"{trial.path} was not made by `simulate`, so NEURON cannot be timed; use --no-speed")
+    return Simulation.model_validate_json(made)
+
+
+# ---------------------------------------------------------------------------------------------------- trainings
+
+
+def _claim(out: Path, tree: Tree, split: Split, first: Training, budget_minutes: float) -> dict[str, Any]:
+    """The plan in `out`, begun where there is none."""
+    trials = [[trial.trial_id for trial in part] for part in (split.train, split.validation, split.test)]
+    here = {
+        "cell": tree.fingerprint(),
+        "trials": hashlib.sha256(json.dumps(trials).encode()).hexdigest()[:16],
+        "history": first.history,
+        "budget_minutes": budget_minutes,
+    }
+    path = out / "plan.json"
+    if not path.exists():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise FileError(f"{out} exists and is no benchmark (no plan.json); name another folder")
+        plan = {**here, "runs": {}}
+        _write_json(path, plan)
+        return plan
+    try:
+        plan = dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise FileError(f"{path} is damaged; delete {out} or name another folder") from error
+    different = [name for name, value in here.items() if plan.get(name) != value]
+    if different:
+        raise FileError(f"{out} holds another benchmark (other {', '.join(different)}); name another folder")
+    for folder in (out, out / "twins", out / "rows"):
+        remove_dead_partials(folder)
+    return plan
+
+
+def _train_all(data: Path, out: Path, jobs: Sequence[_Job], plan: dict[str, Any], workers: int) -> None:
+    """Time, train and evaluate what has no row yet, `workers` at a time."""
+    for job in jobs:
+        known = plan["runs"].get(job.name)
+        if known is not None and {**known["training"], "steps": 0} != _dumped(job.training, 0):
+            raise FileError(f"{out} holds {job.name} with other options; name another folder")
+    todo = [job for job in jobs if not _row_path(out, job.name).exists()]
+    if not todo:
+        return
+    threads = max(1, cores() // workers)
+    others = set(active_children())
+    pool = ProcessPoolExecutor(
+        min(workers, len(todo)), mp_context=get_context("spawn"), initializer=_start, initargs=(threads,)
+    )
+    try:
+        coming: dict[Future[float | None], _Job] = {}
+
+        def submit(job: _Job) -> None:
+            if job.name in plan["runs"]:
+                training = Training(**plan["runs"][job.name]["training"])
+                coming[pool.submit(_train_and_evaluate, data, out, job.name, training)] = job
+            else:
+                coming[pool.submit(_time, data, job.name, job.training)] = job
+
+        for job in todo:
+            submit(job)
+        with progress(f"benchmark in {out}", len(todo), "twins") as advance:
+            while coming:
+                for future in wait(coming, return_when=FIRST_COMPLETED).done:
+                    job, seconds = coming.pop(future), future.result()
+                    if seconds is None:
+                        advance(1, job.name)
+                        continue
+                    steps = int(60.0 * plan["budget_minutes"] / seconds)
+                    if steps < 1:
+                        raise InputError(
+                            f"a budget of {plan['budget_minutes']:g} min is too short for one step of {job.label}, "
+                            f"which takes {seconds:.3g} s; give it a longer --budget"
+                        )
+                    plan["runs"][job.name] = {
+                        "seconds_per_step": seconds,
+                        "threads": threads,
+                        "training": _dumped(job.training, steps),
+                    }
+                    _write_json(out / "plan.json", plan)
+                    submit(job)
+    except BaseException as error:
+        for process in set(active_children()) - others:  # a training may have an hour to go, and can be resumed
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise TwinError(
+                "a worker process died (killed, or out of memory); what is finished is kept: run the same command again"
+            ) from error
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _dumped(training: Training, steps: int) -> dict[str, Any]:
+    return {**training.model_dump(mode="json"), "steps": steps}
+
+
+def _start(threads: int) -> None:
+    start_worker()
+    torch.set_num_threads(threads)
+
+
+@contextmanager
+def _naming(job: str) -> Iterator[None]:
+    """Say in an error which training it is about."""
+    try:
+        yield
+    except DendrotwinError as error:
+        raise type(error)(f"{job}: {error}") from error
+
+
+def _time(data: Path, name: str, training: Training) -> float:
+    """Wall seconds of a step; runs in a worker."""
+    with _naming(name):
+        return seconds_per_step(data, training)
+
+
+def _train_and_evaluate(data: Path, out: Path, name: str, training: Training) -> None:
+    """The twin and its row, what is there already not again; runs in a worker, whose progress goes to a log."""
+    folder = out / "twins" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{name}.log").open("a") as log, redirect_stderr(log), _naming(name):
+        if not folder.exists():
+            try:
+                train(data, folder, training)
+            except TwinError as error:
+                if not folder.exists():
+                    raise
+                print(error, file=log)  # it diverged, and the best weights before that count
+        tree, split = split_trials(data, training.validation, training.test, training.train_trials)
+        evaluations = evaluate_twin(name, Twin.load(folder), split.test, FED_BACK_TRIALS)
+        write_measured_error(folder, tree, evaluations[:1], split.test, data)  # the row on all of the trials
+        _keep(out, name, evaluations)
+
+
+# --------------------------------------------------------------------------------------------------------- rows
+
+
+def _row_path(out: Path, name: str) -> Path:
+    return out / "rows" / f"{name}.json"
+
+
+def _keep(out: Path, name: str, evaluations: Sequence[Evaluation]) -> None:
+    """Store evaluations: numbers as JSON, written last, and errors of the compartments as npz."""
+    path = _row_path(out, name)
+    with whole_file(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+        arrays: dict[str, Any] = {error: np.stack([getattr(e, error) for e in evaluations]) for error in ERRORS}
+        np.savez(file, **arrays)
+    numbers = [
+        {"name": e.name, "one_step_ahead": e.one_step_ahead, "threshold": e.threshold, "spikes": asdict(e.spikes)}
+        for e in evaluations
+    ]
+    _write_json(path, numbers)
+
+
+def _kept(out: Path, name: str) -> list[Evaluation]:
+    path = _row_path(out, name)
+    numbers = json.loads(path.read_text())
+    with np.load(path.with_suffix(".npz")) as arrays:
+        errors = {error: arrays[error] for error in ERRORS}
+    return [
+        Evaluation(**{**row, "spikes": SpikeErrors(**row["spikes"])}, **{error: errors[error][i] for error in ERRORS})
+        for i, row in enumerate(numbers)
+    ]
+
+
+def _rows_of_twins(out: Path, jobs: Sequence[_Job]) -> list[Row]:
+    """One row for each entry and mode."""
+    rows = []
+    for label in dict.fromkeys(job.label for job in jobs):
+        names = [job.name for job in jobs if job.label == label]
+        twins = [Twin.load(out / "twins" / name) for name in names]
+        costs = [
+            {
+                "parameters": sum(p.numel() for p in twin.network.parameters()),
+                "training_minutes": twin.training["minutes"],
+                "steps": twin.training["steps"],
+                "windows": twin.training["windows"],
+            }
+            for twin in twins
+        ]
+        trainings = [twin.training for twin in twins]
+        for evaluations in zip(*(_kept(out, name) for name in names), strict=True):  # one or two modes
+            mode = evaluations[0].name.removeprefix(names[0])
+            rows.append(Row(label + mode, evaluations, costs, trainings))
+    return rows
+
+
+def _rows_of_baselines(out: Path, job: _Job, tree: Tree, split: Split, names: Sequence[str]) -> list[Row]:
+    missing = [name for name in names if not _row_path(out, name).exists()]
+    if missing:
+        mean_mV = Twin.load(out / "twins" / job.name).scaling.mean_mV.numpy()
+        with progress("measuring the baselines", len(missing), "baselines") as advance:
+            for evaluation in baselines(tree, split.train, split.validation, split.test, mean_mV, missing):
+                _keep(out, evaluation.name, [evaluation])
+                advance(1, evaluation.name)
+    return [Row(name, _kept(out, name)) for name in names]
+
+
+def _speed(out: Path, jobs: Sequence[_Job], simulation: Simulation) -> dict[str, float]:
+    """Wall seconds by name, of the first twin of each entry; taken again, all in one run, where one is missing."""
+    path = out / "speed.json"
+    first = {job.label: job.name for job in reversed(jobs)}
+    seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    if not all(f"{label}, batch 1" in seconds for label in first):
+        twins = {label: Twin.load(out / "twins" / name) for label, name in first.items()}
+        seconds = measure_speed(twins, simulation)
+        _write_json(path, seconds)
+    return seconds
+
+
+def _with_speed(rows: Sequence[Row], seconds: Mapping[str, float]) -> list[Row]:
+    """The rows with their speed, as a ratio to NEURON's default, on the first seed.
+
+    A twin of one step ahead is timed in closed loop, as nothing else can take NEURON's place.
+    """
+    timed = []
+    for row in rows:
+        label = row.name.removesuffix(FED_BACK)
+        ratios = {
+            f"x_neuron_batch_{cells}": seconds["NEURON default"] / seconds[f"{label}, batch {cells}"]
+            for cells in (1, BATCH)
+            if f"{label}, batch {cells}" in seconds and not row.one_step_ahead
+        }
+        costs = [dict(cost) for cost in row.costs] or [{}]
+        costs[0] |= ratios
+        timed.append(Row(row.name, row.evaluations, costs, row.trainings))
+    return timed
+
+
+# ------------------------------------------------------------------------------------------------------- words
+
+
+def _notes(context: Mapping[str, Any], first: Training, seeds: int, rows: Sequence[Row]) -> str:
+    """What the reader of the tables must know."""
+    lines = [
+        f"# Benchmark of {context['date']}\n",
+        f"Every architecture was trained for {context['budget_minutes']:g} min with {seeds} seeds (mean ± standard "
+        f"deviation), on {context['train_trials']} trials of `{context['data']}`, {context['workers']} trainings at a "
+        f"time; {context['machine']}; {context['versions']}.",
+    ]
+    if first.history:
+        lines.append(
+            "Fed back: the same twins on their own predictions in place of the true potentials, on the first "
+            f"{FED_BACK_TRIALS} test trials; all else is on all of them. Their speed is that of this closed loop."
+        )
+    stopped = {
+        f"{row.name}, seed {k}"
+        for row in rows
+        for k, training in enumerate(row.trainings)
+        if training["steps"] < training["configuration"]["steps"]
+    }
+    if stopped:
+        lines.append(f"Stopped before the last step, best weights kept: {'; '.join(sorted(stopped))}.")
+    return "\n".join(lines) + "\n"
+
+
+def _machine() -> str:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{platform.machine()}, {cores()} cores, {gpu}"
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,74 @@
+"""What training minimises: a loss for each task, and how the tasks are weighed against each other."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dendrotwin.dataset import Batch
+
+Balancing = Literal["equal", "uncertainty", "dwa"]
+TEMPERATURE = 2.0  # of dynamic weight average, the published value
+
+
+def task_losses(z: torch.Tensor, logit: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """(n + 1,) loss of each task: mean squared z-score error of each compartment, cross-entropy of the spikes."""
+    regression = (z - batch.z).square().mean((0, 1))
+    return torch.cat([regression, functional.binary_cross_entropy_with_logits(logit, batch.spikes)[None]])
+
+
+class Balance(nn.Module):
+    """The loss of all tasks: the mean over compartments plus `spike_weight` times that of the spikes, each weighed.
+
+    "equal": weights 1. "uncertainty" (Kendall, Gal and Cipolla 2018, doi:10.1109/CVPR.2018.00781): exp(-s_k) L_k + s_k
+    with learned s_k, halved for compartments, whose losses are Gaussian. "dwa", dynamic weight average (Liu, Johns and
+    Davison 2019, doi:10.1109/CVPR.2019.00197): weights proportional to exp(r_k / 2), r_k the ratio of the task's loss
+    in the last two rounds, so that tasks which improve least get most.
+    """
+
+    weight: torch.Tensor
+    last: torch.Tensor
+
+    def __init__(self, tasks: int, balancing: Balancing, spike_weight: float) -> None:
+        super().__init__()
+        self.balancing = balancing
+        share = torch.full((tasks,), 1.0 / (tasks - 1))
+        share[-1] = spike_weight
+        self.register_buffer("share", share, persistent=False)
+        self.register_buffer("weight", torch.ones(tasks))
+        self.register_buffer("last", torch.zeros(tasks))  # losses of the round before; zero where there was none
+        self.log_variance = nn.Parameter(torch.zeros(tasks)) if balancing == "uncertainty" else None
+
+    def forward(self, losses: torch.Tensor, only: torch.Tensor | None = None) -> torch.Tensor:
+        """(n + 1,) losses to the one that is minimised, or to the part of it that `only` some tasks (n + 1,) have."""
+        weighed = self.weight * losses
+        if self.log_variance is not None:
+            half = torch.full_like(losses, 0.5)
+            half[-1] = 1.0
+            weighed = half * torch.exp(-self.log_variance) * losses + 0.5 * self.log_variance
+        weighed = self.share * weighed
+        return weighed.sum() if only is None else weighed[only].sum()
+
+    @torch.no_grad()
+    def end_round(self, losses: torch.Tensor) -> None:
+        """Take note of the tasks' mean losses (n + 1,) over a round of training."""
+        if self.balancing == "dwa" and bool(self.last.any()):
+            self.weight.copy_(len(losses) * torch.softmax(losses / self.last / TEMPERATURE, 0))
+        self.last.copy_(losses)
+
+
+class Objective(nn.Module):
+    """A network with its balance, as one module, so that all that is learned is in one place."""
+
+    def __init__(self, network: nn.Module, balance: Balance) -> None:
+        super().__init__()
+        self.network, self.balance = network, balance
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of a batch, and the (n + 1,) losses of its tasks."""
+        z, logit, _ = self.network(batch.events, batch.past)
+        losses = task_losses(z, logit, batch)
+        return self.balance(losses), losses

@@ -1,0 +1,29 @@
+"""Figures: arrays in, `matplotlib.figure.Figure` out. Nothing here reads a file or computes an error."""
+
+from dendrotwin.plot.cells import figure_morphology, figure_soma, figure_traces, height_um, upright
+from dendrotwin.plot.comparisons import (
+    figure_cells,
+    figure_curves,
+    figure_distances,
+    figure_distributions,
+    figure_errors,
+    figure_experts,
+    figure_training,
+)
+from dendrotwin.plot.style import save
+
+__all__ = [
+    "figure_cells",
+    "figure_curves",
+    "figure_distances",
+    "figure_distributions",
+    "figure_errors",
+    "figure_experts",
+    "figure_morphology",
+    "figure_soma",
+    "figure_traces",
+    "figure_training",
+    "height_um",
+    "save",
+    "upright",
+]

@@ -1,0 +1,61 @@
+"""What all figures share: type, colours that the colour-blind tell apart, and how a figure is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import Colormap, ListedColormap, Normalize, to_hex
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dendrotwin.files import whole_file
+from dendrotwin.tree import REGIONS
+
+Floats = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
+
+STYLE: Any = {
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+    "path.simplify_threshold": 0.2,
+}
+DPI = 150
+TRUE, TWIN, MISSING, BELOW = "#000000", "#0072B2", "#bdbdbd", "#c2185b"
+BASELINE, MEDIAN, RULE = "#8c8c8c", "#404040", "#d0d0d0"
+# Okabe and Ito's colours, which the colour-blind tell apart, and a marker for prints without colour.
+REGION_COLOURS = dict(zip(REGIONS, ("#000000", "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73"), strict=True))
+REGION_MARKERS = dict(zip(REGIONS, ("*", "o", "^", "s", "D", "P"), strict=True))
+
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def series_colours(names: Sequence[str], grey: Sequence[str] = ()) -> dict[str, str]:
+    """A colour for each name, greys for those that are only there to compare with."""
+    coloured = [name for name in names if name not in grey]
+    colours = list(SERIES)
+    if len(coloured) > len(SERIES):  # in order of brightness, so that more can be told apart
+        colours = [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, len(coloured)))]
+    greys = [to_hex(str(shade)) for shade in np.linspace(0.35, 0.62, len(grey))]
+    return dict(zip(coloured, colours, strict=False)) | dict(zip(grey, greys, strict=True))
+
+
+def colour_scale(limits: tuple[float, float]) -> tuple[Colormap, Normalize]:
+    """A sequential map, dark to light, without the yellows that thin lines on white lose; grey for NaN."""
+    low, high = limits if limits[1] > limits[0] else (limits[0] - 0.5, limits[0] + 0.5)
+    colours = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, 256)), name="viridis, cut")
+    return colours.with_extremes(bad=MISSING, under=BELOW), Normalize(low, high)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG under a temporary name until it is whole, and empty it."""
+    with whole_file(Path(path)) as temporary, matplotlib.rc_context(STYLE):
+        figure.savefig(temporary, dpi=DPI, format="png", facecolor="white")
+    figure.clear()

@@ -1,0 +1,350 @@
+"""What an evaluation or a benchmark found, for people and for programs: tables, JSON, CSV, figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dendrotwin import __version__, plot
+from dendrotwin.evaluate import Evaluation
+from dendrotwin.files import whole_file
+from dendrotwin.measures import SETTLE_MS, predicted_spikes
+from dendrotwin.predict import twin_predictor
+from dendrotwin.recording import Recording, TrialIndex, read_trial
+from dendrotwin.tree import REGIONS, Tree
+from dendrotwin.twin import Twin
+
+MODES = {False: "free-running", True: "one step ahead (sees the true V of 1 ms before)"}
+MAIN = {
+    "EV soma": "EV soma",
+    "EV soma clipped": "clipped",
+    "EV dendrite median": "EV dendrite, median",
+    "EV dendrite 5th percentile": "5th percentile",
+    "EV dendrite worst": "worst",
+    "RMSE dendrite median mV": "RMSE dendrite [mV]",
+    "Wasserstein dendrite median mV": "W1 dendrite [mV]",
+    "spikes auc": "AUC",
+    "spikes f1": "F1 ±2 ms",
+    "spikes rate_error_hz": "rate error [Hz]",
+}
+# What a row of a comparison costs, beside its errors; the keys of `Row.costs`.
+COSTS = {
+    "parameters": "parameters",
+    "training_minutes": "training [min]",
+    "steps": "steps",
+    "windows": "windows seen",
+    "x_neuron_batch_1": "x NEURON default, batch 1",
+    "x_neuron_batch_8": "batch 8",
+}
+DECIMALS = {"parameters": 0, "steps": 0, "windows": 0, "x_neuron_batch_1": 1, "x_neuron_batch_8": 1}
+TABLES = {
+    "Potentials": {
+        "EV soma": "EV soma",
+        "EV soma clipped": "clipped",
+        "EV dendrite median": "EV dendrite, median",
+        "EV dendrite 5th percentile": "5th percentile",
+        "EV dendrite worst": "worst",
+        "RMSE soma mV": "RMSE soma [mV]",
+        "RMSE dendrite median mV": "dendrite, median [mV]",
+        "Wasserstein dendrite median mV": "W1 dendrite, median [mV]",
+    },
+    "Regions, median EV": {f"EV {region} median": region for region in REGIONS},
+    "Output spikes": {
+        "spikes auc": "AUC",
+        "spikes f1": "F1 ±2 ms",
+        "spikes precision": "precision",
+        "spikes recall": "recall",
+        "spikes rate_error_hz": "rate error [Hz]",
+    },
+    "Cost": COSTS,
+}
+HEADING = "## Measured error"
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A line of a comparison: one predictor, or one architecture trained with several seeds.
+
+    Attributes:
+        name: of the line.
+        evaluations: one for each seed.
+        costs: see `COSTS`; for each seed those that were measured.
+        trainings: what `Twin.training` says of each seed; none for baselines.
+    """
+
+    name: str
+    evaluations: Sequence[Evaluation]
+    costs: Sequence[Mapping[str, float]] = ()
+    trainings: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def one_step_ahead(self) -> bool:
+        """Whether it sees the true potential up to 1 ms before."""
+        return self.evaluations[0].one_step_ahead
+
+    def statistics(self, tree: Tree) -> dict[str, tuple[float, float | None]]:
+        """Mean and standard deviation over the seeds (None for one) of every number that some seed has."""
+        found: dict[str, list[float]] = {}
+        for numbers in [*(e.summary(tree) for e in self.evaluations), *self.costs]:
+            for name, value in numbers.items():
+                found.setdefault(name, []).extend([] if value is None else [float(value)])
+        return {
+            name: (float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+            for name, values in found.items()
+            if values
+        }
+
+
+def describe_test(evaluation: Evaluation, trials: Sequence[TrialIndex]) -> str:
+    """What was measured on, in words."""
+    seconds = sum(trial.steps for trial in trials) / 1000.0
+    return f"{len(trials)} test trials, {seconds:g} s, {evaluation.spikes.true_spikes} output spikes"
+
+
+# ------------------------------------------------------------------------------------------------------ tables
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines of a table in Markdown; the first column holds names, the others numbers."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _cell(numbers: Mapping[str, tuple[float, float | None]], key: str) -> str:
+    """A number and its deviation over the seeds, a dash where there is none."""
+    if key not in numbers:
+        return "-"
+    value, sd = numbers[key]
+    decimals = DECIMALS.get(key, 3)
+    shown = [value] if sd is None else [value, sd]
+    return " ± ".join(f"{v:,.{decimals}f}" if key in DECIMALS or abs(v) < 1e3 else f"{v:.3g}" for v in shown)
+
+
+def markdown(tree: Tree, rows: Sequence[Row], measured: str, tables: Mapping[str, Mapping[str, str]] = TABLES) -> str:
+    """All tables, mean ± standard deviation over the seeds; a section for each mode.
+
+    Args:
+        tree: the cell.
+        rows: in their order.
+        measured: on what; see `describe_test`.
+        tables: columns by heading: key of a number, and how it is called.
+    """
+    parts = []
+    for mode in dict.fromkeys(row.one_step_ahead for row in rows):
+        title = MODES[mode]
+        chosen = [(row.name, row.statistics(tree)) for row in rows if row.one_step_ahead == mode]
+        parts.append(f"## {title[0].upper()}{title[1:]}: {measured}\n")
+        for heading, columns in tables.items():
+            present = [key for key in columns if any(key in numbers for _, numbers in chosen)]
+            if present:
+                shown = [(name, numbers) for name, numbers in chosen if any(key in numbers for key in present)]
+                lines = [[name, *(_cell(numbers, key) for key in present)] for name, numbers in shown]
+                parts.append(f"### {heading}\n\n{markdown_table(['', *(columns[key] for key in present)], lines)}")
+    return "\n".join(parts)
+
+
+def write_report(
+    out: Path, tree: Tree, evaluations: Sequence[Evaluation], test: Sequence[TrialIndex], context: Mapping[str, Any]
+) -> None:
+    """Write `report.json` and `report.md` (a row for each predictor) and `compartments.csv`.
+
+    Args:
+        out: a folder that exists.
+        tree: the cell.
+        evaluations: the rows.
+        test: the trials.
+        context: what was measured: data, twin, speed.
+    """
+    rows = [
+        {"name": e.name, "one_step_ahead": e.one_step_ahead, "threshold": e.threshold, **e.summary(tree)}
+        for e in evaluations
+    ]
+    found = {
+        **context,
+        "test_trials": [trial.trial_id for trial in test],
+        "test_s": sum(trial.steps for trial in test) / 1000.0,
+        "rows": rows,
+    }
+    _write(out / "report.json", json.dumps(found, indent=2) + "\n")
+    _write(
+        out / "report.md", markdown(tree, [Row(e.name, [e]) for e in evaluations], describe_test(evaluations[0], test))
+    )
+    write_compartments(out / "compartments.csv", tree, evaluations)
+
+
+def write_comparison(
+    out: Path, tree: Tree, rows: Sequence[Row], measured: str, notes: str, context: Mapping[str, Any]
+) -> None:
+    """Write `table.json` and `table.md` (a row for each architecture) and `compartments.csv` (every seed's errors).
+
+    Args:
+        out: a folder that exists.
+        tree: the cell.
+        rows: in their order.
+        measured: on what; see `describe_test`.
+        notes: what the reader of the tables must know, in Markdown.
+        context: what was measured: data, budget, machine, versions.
+    """
+    lines = []
+    for row in rows:
+        numbers = row.statistics(tree)
+        lines.append(
+            {
+                "name": row.name,
+                "one_step_ahead": row.one_step_ahead,
+                "seeds": len(row.evaluations),
+                "mean": {name: mean for name, (mean, _) in numbers.items()},
+                "sd": {name: sd for name, (_, sd) in numbers.items()},
+            }
+        )
+    _write(out / "table.json", json.dumps({**context, "measured_on": measured, "rows": lines}, indent=2) + "\n")
+    _write(out / "table.md", f"{notes}\n{markdown(tree, rows, measured)}")
+    write_compartments(out / "compartments.csv", tree, [e for row in rows for e in row.evaluations])
+
+
+def write_compartments(path: Path, tree: Tree, evaluations: Sequence[Evaluation]) -> None:
+    """Write the errors of every predictor as CSV, a row for each compartment."""
+    columns = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")
+    with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.writer(file)
+        header = [f"{column} {e.name}" for e in evaluations for column in columns]
+        writer.writerow(["compartment", "name", "region", "distance_um", *header])
+        for i, name in enumerate(tree.names):
+            values = [f"{getattr(e, column)[i]:.6g}" for e in evaluations for column in columns]
+            writer.writerow([i, name, REGIONS[tree.region[i]], f"{tree.distance_um[i]:.3f}", *values])
+
+
+def write_measured_error(
+    twin: Path, tree: Tree, evaluations: Sequence[Evaluation], test: Sequence[TrialIndex], data: Path
+) -> None:
+    """Say in a twin's README.md what its error is, in place of what was said before.
+
+    Args:
+        twin: its folder.
+        tree: the cell.
+        evaluations: the twin's own rows.
+        test: the trials.
+        data: the data set that they are of.
+    """
+    lines = []
+    for e in evaluations:
+        numbers = Row(e.name, [e]).statistics(tree)
+        lines.append([MODES[e.one_step_ahead], *(_cell(numbers, key) for key in MAIN)])
+    section = (
+        f"{HEADING}\n\nOn {describe_test(evaluations[0], test)}, of `{data}`, which the twin has not seen; measured on "
+        f"{datetime.now(UTC).date().isoformat()} with dendrotwin {__version__}.\n\n"
+        f"{markdown_table(['', *MAIN.values()], lines)}"
+    )
+    path = Path(twin) / "README.md"
+    before = re.sub(rf"\n{HEADING}\n.*?(?=\n## |\Z)", "", path.read_text(), flags=re.DOTALL)
+    _write(path, f"{before.rstrip()}\n\n{section}")
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(text)
+
+
+def print_report(
+    tree: Tree, evaluations: Sequence[Evaluation], test: Sequence[TrialIndex], seconds: Mapping[str, float]
+) -> None:
+    """Show the main numbers of an evaluation on the terminal, and the times where some were taken."""
+    from rich.console import Console
+    from rich.table import Table
+
+    for mode in dict.fromkeys(e.one_step_ahead for e in evaluations):
+        title = MODES[mode]
+        rows = [e for e in evaluations if e.one_step_ahead == mode]
+        table = Table("", *MAIN.values(), title=f"{title}: {describe_test(evaluations[0], test)}")
+        for e in rows:
+            row = e.summary(tree)
+            table.add_row(e.name, *("-" if row[key] is None else f"{row[key]:.3f}" for key in MAIN))
+        Console(width=140).print(table)
+    if seconds:
+        print("wall seconds per simulated second of one cell, one thread (median of 3):")
+        for name, value in seconds.items():
+            print(f"  {name:<24} {value:9.4f} s   {seconds['NEURON default'] / value:8.1f} x NEURON default")
+
+
+# ----------------------------------------------------------------------------------------------------- figures
+
+
+def draw_report(folder: Path, twin: Twin, test: Sequence[TrialIndex], evaluations: Sequence[Evaluation]) -> None:
+    """The figures of an evaluation; the trial that is drawn is the first with output spikes.
+
+    Args:
+        folder: where.
+        twin: the twin.
+        test: the trials.
+        evaluations: its rows, the twin's main one first.
+    """
+    recordings: Iterator[Recording] = (read_trial(trial, twin.tree) for trial in test)
+    first = read_trial(test[0], twin.tree)
+    true = next((r for r in recordings if (r.spikes_ms >= SETTLE_MS).any()), first)
+    v, probability = twin_predictor(twin)(true)
+    spikes = predicted_spikes(probability, twin.threshold)
+    predicted = Recording(twin.tree, v, true.events, spikes, true.trial_id, None, probability)
+    tree, ours = twin.tree, evaluations[0]
+    names = {e: f"{e.name}, one step ahead" if e.one_step_ahead else e.name for e in evaluations}
+    title = names[ours] if twin.one_step_ahead else ""
+    draw_pair(folder, true, predicted, busiest(true), twin.threshold, title)
+    plot.save(plot.figure_morphology(tree, ours.ev, f"explained variance (EV), {names[ours]}"), folder / "ev.png")
+    shown = [e for e in evaluations if e.name != "mean" and (e.name != "persistence" or twin.one_step_ahead)]
+    plot.save(plot.figure_errors(tree, {names[e]: e.ev for e in shown}, twin=names[ours]), folder / "errors.png")
+    plot.save(plot.figure_training(twin.training["curve"]), folder / "training.png")
+
+
+def busiest(recording: Recording, length: int = 600) -> slice:
+    """The stretch of a trial, after it has settled, with the most output spikes."""
+    train = recording.spike_train()
+    starts = range(min(SETTLE_MS, max(recording.steps - length, 0)), max(recording.steps - length, 0) + 1, 50)
+    start = max(starts, key=lambda at: train[at : at + length].sum())
+    return slice(start, start + length)
+
+
+def draw_pair(
+    folder: Path, true: Recording, predicted: Recording, window: slice, threshold: float, title: str = ""
+) -> None:
+    """Two recordings of one trial: the potentials of all compartments in a window, and the soma with its spikes."""
+    traces = plot.figure_traces(true.tree, true.v_mV[window], predicted.v_mV[window], window.start)
+    soma = plot.figure_soma(
+        true, predicted.v_mV[:, true.tree.soma], predicted.spike_probability, threshold, predicted.spikes_ms
+    )
+    for name, figure in (("traces", traces), ("soma", soma)):
+        if title:
+            figure.suptitle(title)
+        plot.save(figure, folder / f"{name}.png")
+
+
+def draw_comparison(folder: Path, tree: Tree, rows: Sequence[Row]) -> None:
+    """The figures of a benchmark, each seed's errors averaged; the experts are those of the first seed.
+
+    Args:
+        folder: where.
+        tree: the cell.
+        rows: of one mode; those without trainings are baselines, and drawn grey.
+    """
+    ours = [row for row in rows if row.trainings]
+    ev, rmse = (
+        {row.name: np.mean([getattr(e, name) for e in row.evaluations], axis=0) for row in rows}
+        for name in ("ev", "rmse_mV")
+    )
+    grey = [row.name for row in rows if not row.trainings]
+    plot.save(plot.figure_distributions(tree, ev, rmse, grey), folder / "distributions.png")
+    trained = {row.name: ev[row.name] for row in ours}
+    plot.save(plot.figure_cells(tree, trained), folder / "cells.png")
+    plot.save(plot.figure_distances(tree, trained), folder / "distances.png")
+    curves = {row.name: [training["curve"] for training in row.trainings] for row in ours}
+    plot.save(plot.figure_curves(curves), folder / "curves.png")
+    for row in ours:
+        if row.trainings[0].get("diversity"):
+            figure = plot.figure_experts(row.trainings[0]["diversity"], row.name)
+            plot.save(figure, folder / f"experts-{row.name}.png")

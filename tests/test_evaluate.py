@@ -1,0 +1,165 @@
+"""Rows of a table: what the baselines see, where thresholds come from, and what a twin that sees the past is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dendrotwin.dataset import Split, measure_scaling, split_trials
+from dendrotwin.evaluate import (
+    BASELINES,
+    FED_BACK,
+    PENALTIES,
+    Evaluation,
+    baselines,
+    cable_predictor,
+    evaluate,
+    evaluate_twin,
+    linear_predictor,
+    persistence_predictor,
+)
+from dendrotwin.measures import SpikeErrors, best_threshold
+from dendrotwin.models import build_network
+from dendrotwin.predict import twin_predictor
+from dendrotwin.recording import Recording, read_trial
+from dendrotwin.solve import coarse_cable, synaptic_conductances
+from dendrotwin.tree import Injection, Tree
+from dendrotwin.twin import Twin
+
+
+@pytest.fixture(scope="module")
+def tree_and_split(data: Path) -> tuple[Tree, Split]:
+    return split_trials(data, 0.2, 0.2)
+
+
+def test_thresholds_come_from_the_validation_trials(tree_and_split: tuple[Tree, Split]) -> None:
+    tree, split = tree_and_split
+    predictors = {
+        "linear": linear_predictor(tree, split.train, split.validation),
+        "coarse cable": cable_predictor(),
+        "persistence": persistence_predictor(),
+    }
+    rows = {e.name: e for e in baselines(tree, split.train, split.validation, split.test, np.zeros(tree.n))}
+    assert tuple(rows) == BASELINES
+    for name, predictor in predictors.items():
+        best = {}
+        for part in ("validation", "test"):
+            trials = [read_trial(trial, tree) for trial in getattr(split, part)]
+            best[part] = best_threshold([r.spikes_ms for r in trials], [predictor(r)[1] for r in trials])
+        assert rows[name].threshold == pytest.approx(best["validation"], abs=1e-4)
+        assert abs(best["validation"] - best["test"]) > 1e-3  # else this test could not fail
+
+
+def test_persistence_is_the_potential_of_the_step_before(tree_and_split: tuple[Tree, Split]) -> None:
+    tree, split = tree_and_split
+    recording = read_trial(split.test[0], tree)
+    v, score = persistence_predictor()(recording)
+    assert v.shape == recording.v_mV.shape
+    assert np.array_equal(v[1:], recording.v_mV[:-1])
+    assert np.all(v[0] == np.float32(tree.v_init_mV))
+    assert np.array_equal(score, v[:, tree.soma])
+
+
+def test_the_cable_gets_events_and_injected_current(tree_and_split: tuple[Tree, Split]) -> None:
+    tree, split = tree_and_split
+    recording = read_trial(split.test[0], tree)
+    current = np.zeros((recording.steps, 1))
+    current[700:900] = 0.05
+    injection = Injection(np.array([3], dtype=np.int32), current)
+    v, score = cable_predictor()(dataclasses.replace(recording, injection=injection))
+    assert np.array_equal(v, coarse_cable(tree, [recording.events], recording.steps, [injection])[0])
+    assert np.array_equal(score, v[:, tree.soma])
+    without, _ = cable_predictor()(recording)
+    assert np.array_equal(v[:700], without[:700])
+    assert (v - without)[890, 3] > 1.0
+
+
+def test_the_linear_baseline_is_chosen_as_if_all_was_kept_in_memory(tree_and_split: tuple[Tree, Split]) -> None:
+    """Against a loop over the penalties with the validation errors themselves."""
+    tree, split = tree_and_split
+
+    def features(r: Recording) -> np.ndarray:
+        g = np.concatenate(list(synaptic_conductances(tree, [r.events], r.steps)))[:, :, 0].astype(float)
+        return np.column_stack([g, np.ones(r.steps)])
+
+    for train, validation in ((split.train, split.validation), (split.train[:1], split.train[1:4])):
+        x, v = ([f(read_trial(t, tree))[500:] for t in train] for f in (features, lambda r: r.v_mV.astype(float)))
+        gram, cross = sum(a.T @ a for a in x), sum(a.T @ b for a, b in zip(x, v, strict=True))
+        size = len(gram) - 1
+        weights = []
+        for penalty in PENALTIES:
+            ridge = np.append(np.full(size, penalty * np.trace(gram[:size, :size]) / size), 0.0)
+            weights.append(np.linalg.solve(gram + np.diag(ridge), cross))
+        checks = [read_trial(t, tree) for t in validation]
+        errors = [sum((((features(r) @ w - r.v_mV)[500:]) ** 2).sum() for r in checks) for w in weights]
+        found, _ = linear_predictor(tree, train, validation)(checks[0])
+        differences = [np.abs(found - features(checks[0]) @ w).max() for w in weights]
+        assert int(np.argmin(differences)) == int(np.argmin(errors))
+        assert min(differences) < 1e-2
+
+
+def test_memory_of_the_linear_baseline_does_not_grow_with_the_trials(tree_and_split: tuple[Tree, Split]) -> None:
+    tree, split = tree_and_split
+    peaks = []
+    for times in (1, 1, 30):  # the first fills caches
+        tracemalloc.start()
+        linear_predictor(tree, split.train[:1], split.validation * times)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.2 * peaks[1]
+
+
+def test_summary_is_of_the_right_compartments(tree_and_split: tuple[Tree, Split]) -> None:
+    tree, _ = tree_and_split
+    ev = np.linspace(0.2, 0.9, tree.n)
+    ev[tree.in_region("soma")], ev[tree.in_region("axon")] = -7.0, -9.0
+    spikes = SpikeErrors(0.5, 0.1, 0.2, 0.3, 4.0, 10, 9)
+    row = Evaluation("x", False, ev, ev - 1.0, 1.0 - ev, 2.0 - ev, spikes, 0.5).summary(tree)
+    dendrites = np.isin(tree.region, np.unique(tree.region[tree.in_region("basal", "trunk", "oblique", "tuft")]))
+    assert row["EV dendrite 5th percentile"] == pytest.approx(np.percentile(ev[dendrites], 5))
+    assert row["EV dendrite median"] == pytest.approx(np.median(ev[dendrites]))
+    assert row["EV dendrite worst"] == pytest.approx(ev[dendrites].min())
+    assert row["EV soma"] == -7.0
+    assert row["EV tuft median"] == pytest.approx(np.median(ev[tree.in_region("tuft")]))
+    assert row["RMSE dendrite median mV"] == pytest.approx(np.median(1.0 - ev[dendrites]))
+    assert (row["spikes auc"], row["spikes recall"], row["spikes rate_error_hz"]) == (0.5, 0.2, 4.0)
+
+
+def _twin(tree: Tree, split: Split, *, history: bool, gain: float = 0.3) -> Twin:
+    torch.manual_seed(0)
+    options = {"channels": "4,4", "features": 4, "synapse_ms": 30}
+    config, network = build_network("hard-sharing", options, tree, history)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter *= gain
+    training = {"simulation": {}, "train_trials": [], "validation_trials": []}
+    scaling = measure_scaling(split.train)
+    return Twin("hard-sharing", config.model_dump(mode="json"), tree, scaling, network.eval(), 0.4, history, training)
+
+
+def test_a_twin_that_sees_the_past_has_two_rows(tree_and_split: tuple[Tree, Split]) -> None:
+    tree, split = tree_and_split
+    twin = _twin(tree, split, history=True)
+    ahead, fed_back = evaluate_twin("x", twin, split.test, 1)
+    assert (ahead.name, fed_back.name) == ("x", f"x{FED_BACK}")
+    assert (ahead.one_step_ahead, fed_back.one_step_ahead) == (True, False)
+    direct = evaluate("x", twin_predictor(twin), tree, split.test, threshold=0.4)
+    assert np.array_equal(ahead.ev, direct.ev)
+    closed = evaluate("x", twin_predictor(twin, feed_back=True), tree, split.test[:1], threshold=0.4)
+    assert np.array_equal(fed_back.ev, closed.ev)
+    assert not np.allclose(ahead.ev, fed_back.ev)
+    (free,) = evaluate_twin("y", _twin(tree, split, history=False), split.test)
+    assert (free.name, free.one_step_ahead, free.threshold) == ("y", False, 0.4)
+
+
+def test_a_closed_loop_that_diverges_is_a_bad_row_not_an_error(tree_and_split: tuple[Tree, Split]) -> None:
+    tree, split = tree_and_split
+    _, fed_back = evaluate_twin("x", _twin(tree, split, history=True, gain=4.0), split.test, 1)
+    assert np.nanmax(fed_back.ev) < -10.0
+    assert np.isfinite(fed_back.rmse_mV).all()
+    assert fed_back.rmse_mV.max() < 300.0

@@ -1,0 +1,288 @@
+"""The networks against slow, obvious versions of themselves, and the laws that each of them must keep."""
+
+from __future__ import annotations
+
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+
+from dendrotwin.dataset import event_counts
+from dendrotwin.errors import InputError
+from dendrotwin.inputs import Poisson, draw_events, trial_rng
+from dendrotwin.measures import expert_diversity, permanent
+from dendrotwin.models import ARCHITECTURES, build_network
+from dendrotwin.models.mmoeex import MMoEExConfig, draw_mask
+from dendrotwin.solve import synaptic_conductances
+from dendrotwin.twin import run
+from slow_networks import SlowNetwork
+from test_recording import tree_with_inputs
+
+TREE = tree_with_inputs()
+SMALL = {"channels": (6, 5), "features": 7, "synapse_ms": 30}
+PAPER = {"preset": "paper", "kernel": 3, "tower_ms": 12}  # the paper's shape, with less history
+ELM = {"memory": 9, "branches": 4, "branch_inputs": 3}
+NETWORKS = [
+    ("hard-sharing", SMALL),
+    ("hard-sharing", PAPER),
+    ("mmoe", SMALL),
+    ("mmoe", PAPER),
+    ("mmoeex", SMALL),
+    ("mmoeex", {**SMALL, "kind": "exclusion", "probability": 1.0, "of": "task"}),
+    ("mmoeex", PAPER),
+]
+
+
+def _network(architecture: str, options: dict, history: bool = False) -> tuple[object, torch.nn.Module]:
+    torch.manual_seed(0)
+    config, network = build_network(architecture, options, TREE, history)
+    for parameter in network.parameters():  # no zeros, no identities: every path must show
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return config, network.double().eval()
+
+
+def _input(history: int, steps: int) -> torch.Tensor:
+    events = draw_events(TREE, Poisson(excitatory_hz=40, inhibitory_hz=40), steps, trial_rng(0, 0))
+    return torch.from_numpy(event_counts(events, TREE.n_inputs, -history, steps))[None].double()
+
+
+@pytest.mark.parametrize("history", [False, True])
+@pytest.mark.parametrize(("architecture", "options"), NETWORKS)
+def test_dense_equals_window_by_window(architecture: str, options: dict, history: bool) -> None:
+    """One pass over all steps and tasks against loops over windows, experts and tasks."""
+    config, network = _network(architecture, options, history)
+    steps = 40
+    counts = _input(network.history, steps)
+    past = torch.randn(1, TREE.n, counts.shape[2]).double() if history else None
+    slow = SlowNetwork(network, config)
+    with torch.no_grad():
+        z, logit, state = network(counts, past)
+    assert state is None
+    assert z.shape == (1, steps, TREE.n)
+    for t in range(0, steps, 7):
+        window = slice(t, t + network.history + 1)
+        z_slow, logit_slow = slow.step(counts[0, :, window], past[0, :, window] if history else None)
+        assert z[0, t].numpy() == pytest.approx(z_slow.numpy(), abs=1e-8)
+        assert float(logit[0, t]) == pytest.approx(float(logit_slow), abs=1e-8)
+
+
+@pytest.mark.parametrize("history", [False, True])
+@pytest.mark.parametrize(("architecture", "options"), [*NETWORKS[::2], ("elm", ELM)])
+def test_causal(architecture: str, options: dict, history: bool) -> None:
+    _, network = _network(architecture, options, history)
+    counts = _input(network.history, 60)
+    past = torch.randn(1, TREE.n, counts.shape[2]).double() if history else None
+    with torch.no_grad():
+        z, logit, _ = network(counts, past)
+        for at in (0, 31, 59):
+            later = counts.clone()
+            later[0, 3, network.history + at] += 1.0
+            z_later, logit_later, _ = network(later, past)
+            assert torch.equal(z_later[:, :at], z[:, :at])
+            assert torch.equal(logit_later[:, :at], logit[:, :at])
+            assert not torch.equal(z_later[:, at], z[:, at])  # an event acts within its own step
+            if history:
+                seen = past.clone()
+                seen[0, :, network.history + at] += 1.0
+                z_later, _, _ = network(counts, seen)
+                assert torch.equal(z_later[:, :at], z[:, :at])
+                assert not torch.equal(z_later[:, at], z[:, at])
+
+
+@pytest.mark.parametrize(("architecture", "options"), [NETWORKS[0], NETWORKS[3], ("elm", ELM)])
+@pytest.mark.parametrize("sees", ["input", "truth", "itself"])
+def test_run_does_not_depend_on_the_chunks(architecture: str, options: dict, sees: str) -> None:
+    _, network = _network(architecture, options, sees != "input")
+    network.float()
+    events = [draw_events(TREE, Poisson(excitatory_hz=40), 90, trial_rng(0, k)) for k in range(2)]
+    past = {} if sees == "input" else {"z_rest": torch.randn(TREE.n)}
+    if sees == "truth":
+        past["z_true"] = torch.randn(2, 90, TREE.n)
+    whole, cut = (
+        torch.cat([z for _, z, _ in run(network, TREE, events, 90, **past, chunk_ms=chunk)], 1) for chunk in (90, 17)
+    )
+    assert whole.shape == (2, 90, TREE.n)
+    assert whole.numpy() == pytest.approx(cut.numpy(), abs=1e-5)
+
+
+def test_feeding_back_is_one_step_ahead_of_its_own_predictions() -> None:
+    """What a network says of its own predictions, given as the truth, are those predictions."""
+    _, network = _network("mmoe", SMALL, True)
+    network.float()
+    network.readout.past.weight.data *= 0.5  # so that it does not run away
+    events = [draw_events(TREE, Poisson(excitatory_hz=40), 60, trial_rng(0, 0))]
+    rest = torch.randn(TREE.n)
+    own = torch.cat([z for _, z, _ in run(network, TREE, events, 60, rest)], 1)
+    again = torch.cat([z for _, z, _ in run(network, TREE, events, 60, rest, own)], 1)
+    assert own.std() > 0.01
+    assert again.numpy() == pytest.approx(own.numpy(), abs=1e-4)
+
+
+def test_untrained_one_step_ahead_network_holds_persistence() -> None:
+    """The path of past potentials starts as the identity, whatever the towers say."""
+    torch.manual_seed(0)
+    _, network = build_network("hard-sharing", SMALL, TREE, True)
+    network.eval()
+    network.towers.out.data.zero_()
+    network.towers.read.weight.data.zero_()
+    counts = _input(network.history, 20).float()
+    past = torch.randn(1, TREE.n, counts.shape[2])
+    z, _, _ = network(counts, past)
+    assert torch.allclose(z[0], past[0, :, -20:].T, atol=1e-6)
+
+
+def test_synapses_are_the_exact_conductance() -> None:
+    """With weights of one input only, a feature is that input's conductance as `solve` gives it, up to its scale."""
+    steps = 200
+    _, network = build_network("hard-sharing", {"features": 2, "channels": (2,), "synapse_ms": 400}, TREE)
+    events = draw_events(TREE, Poisson(excitatory_hz=20, inhibitory_hz=20), steps, trial_rng(0, 0))
+    exact = np.concatenate(list(synaptic_conductances(TREE, [events], steps)))[:, :, 0]
+    synapses = network.experts.synapses
+    counts = torch.from_numpy(event_counts(events, TREE.n_inputs, -synapses.shorter, steps))[None]
+    with torch.no_grad():
+        for column in (0, 1):  # AMPA and NMDA of input 0
+            for weigh in synapses.weigh:
+                weigh.weight.zero_()
+            synapses.weigh[column].weight[0, 0] = 1.0
+            synapses.mix.weight.zero_()
+            synapses.mix.bias.zero_()
+            synapses.mix.weight[0, 2 * column] = 1.0
+            feature = synapses(counts)[0, 0].numpy()
+            assert feature.std() > 0
+            assert np.corrcoef(feature, exact[:, column])[0, 1] > 0.9999
+
+
+def test_elm_is_the_published_recurrence() -> None:
+    """Step by step, input by input, from the equations of the paper."""
+    config, network = _network("elm", ELM)
+    steps, low, high = 30, *network.config.memory_ms
+    counts = _input(network.history, steps)[0].numpy()
+    p = {name: value.detach().numpy() for name, value in network.named_parameters()}
+    tau = low + (high - low) / (1 + np.exp(-p["tau"]))
+    keep_branch, keep = math.exp(-1 / config.branch_ms), np.exp(-1 / tau)
+    branch, memory, z = np.zeros(config.branches), np.zeros(config.memory), []
+    routing = network.routing.numpy()
+    for x in counts.T:
+        branch = keep_branch * branch + (p["weight"] * routing) @ x
+        hidden = np.maximum(p["drive.weight"] @ branch + p["drive.bias"] + p["inward.weight"] @ (keep * memory), 0)
+        change = np.tanh(p["outward.weight"] @ hidden + p["outward.bias"])
+        memory = keep * memory + (1 - np.exp(-config.rate / tau)) * change
+        z.append(p["read.weight"] @ memory + p["read.bias"])
+    with torch.no_grad():
+        found, logit, _ = network(torch.from_numpy(counts)[None])
+    expected = np.array(z)[-steps:]
+    assert found[0].numpy() == pytest.approx(expected[:, :-1], abs=1e-6)
+    soma = p["readout.spike_gain"] * expected[:, TREE.soma] + p["readout.spike_offset"]
+    assert logit[0].numpy() == pytest.approx(expected[:, -1] + soma, abs=1e-6)
+
+
+def test_elm_branches_cover_all_inputs_in_the_order_of_their_compartments() -> None:
+    _, network = build_network("elm", ELM, TREE)
+    routing = network.routing.numpy()
+    assert (np.abs(routing).sum(1) == ELM["branch_inputs"]).all()
+    assert (np.abs(routing).sum(0) > 0).all()
+    excitatory = np.array([s.excitatory for s in TREE.synapses])[TREE.input_synapse]
+    assert (routing[:, excitatory] >= 0).all()
+    assert (routing[:, ~excitatory] <= 0).all()
+    centres = [TREE.input_compartment[branch != 0].mean() for branch in routing]
+    assert (np.diff(centres) >= 0).all()
+
+
+# ----------------------------------------------------------------------------------------------- mixtures
+
+
+def test_gates_vary_with_the_input_and_are_not_one_hot_at_first() -> None:
+    for preset in ({}, {"preset": "paper"}):
+        torch.manual_seed(0)
+        _, network = build_network("mmoe", preset, TREE)
+        network.eval()
+        gates = network.gates(_input(network.history, 200).float())[0].detach()
+        assert gates.shape == (network.n_experts, TREE.n + 1, 200)
+        assert torch.allclose(gates.sum(0), torch.ones(TREE.n + 1, 200), atol=1e-5)
+        assert float(gates.max()) < 0.9
+        assert float(gates.std(2).mean()) > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["exclusivity", "exclusion"])
+@pytest.mark.parametrize("of", ["task", "region"])
+def test_exclusive_experts(kind: str, of: str) -> None:
+    groups = np.append(TREE.region, 99) if of == "region" else np.arange(TREE.n + 1)
+    drawn = set()
+    for seed in range(200):
+        config = MMoEExConfig(experts=4, kind=kind, of=of, probability=0.6, exclusive_seed=seed)
+        mask = draw_mask(config, groups)
+        assert np.array_equal(mask, draw_mask(config, groups))
+        assert mask.any(0).all()  # every task keeps an expert
+        for expert in mask[:-1]:  # the last one may have tasks back that nobody served
+            if not expert.all():
+                odd = expert if kind == "exclusivity" else ~expert
+                assert len(np.unique(groups[odd])) == 1
+                assert odd.sum() == (groups == groups[odd][0]).sum()
+        drawn.add(int((~mask.all(1)).sum()))
+    assert drawn >= {1, 2, 3}
+    never = draw_mask(MMoEExConfig(kind=kind, of=of, probability=0.0), groups)
+    assert never.all()
+
+
+def test_exclusivity_holds_after_training_steps() -> None:
+    torch.manual_seed(0)
+    options = {**SMALL, "probability": 1.0, "of": "task", "experts": 5}
+    _, network = build_network("mmoeex", options, TREE)
+    closed = ~network.mask
+    assert closed.any()
+    assert not closed.all(0).any()
+    optimiser = torch.optim.AdamW(network.parameters(), 0.05)
+    counts = _input(network.history, 30).float()
+    before = network.gate.weight.detach().clone()
+    for _ in range(100):
+        z, logit, _ = network(counts)
+        optimiser.zero_grad()
+        ((z - 1.0).square().mean() + logit.square().mean()).backward()
+        optimiser.step()
+    assert not torch.equal(network.gate.weight, before)
+    gates = network.gates(counts)[0].detach()
+    assert (gates[closed] == 0.0).all()
+    assert torch.allclose(gates.sum(0), torch.ones(TREE.n + 1, 30), atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_permanent_is_its_definition(n: int) -> None:
+    matrix = np.random.default_rng(n).normal(size=(n, n))
+    definition = sum(math.prod(matrix[i, p[i]] for i in range(n)) for p in permutations(range(n)))
+    assert permanent(matrix) == pytest.approx(definition, rel=1e-12)
+    assert permanent(np.ones((n, n))) == pytest.approx(math.factorial(n))
+
+
+def test_diversity_of_known_experts() -> None:
+    """Three experts on a line at 0, 1 and 2: distances 1, 1 and 2 of 2; determinant and permanent by hand."""
+    outputs = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+    found = expert_diversity(outputs)
+    assert np.array(found["distances"]) == pytest.approx(np.array([[0, 0.5, 1], [0.5, 0, 0.5], [1, 0.5, 0]]))
+    assert found["determinant"] == pytest.approx(2 * 0.5 * 0.5 * 1)
+    assert found["permanent"] == pytest.approx(2 * 0.5 * 0.5 * 1)
+    same = expert_diversity(np.ones((3, 4)))
+    assert np.abs(same["distances"]).max() == 0.0
+
+
+# ----------------------------------------------------------------------------------------------- bad input
+
+
+def test_unknown_names_and_sizes_that_do_not_fit() -> None:
+    with pytest.raises(InputError, match="no architecture 'transformer'; choose hard-sharing, mmoe, mmoeex, elm"):
+        build_network("transformer", {}, TREE)
+    for architecture in ARCHITECTURES:
+        with pytest.raises(InputError, match=f"option 'chanels' of {architecture}"):
+            build_network(architecture, {"chanels": 3}, TREE)
+        with pytest.raises(InputError, match=f"{architecture} has no preset 'huge'; known: "):
+            build_network(architecture, {"preset": "huge"}, TREE)
+    with pytest.raises(InputError, match="option 'features' of hard-sharing"):
+        build_network("hard-sharing", {"features": 0}, TREE)
+    with pytest.raises(InputError, match=r"option 'channels.*' of mmoe"):
+        build_network("mmoe", {"channels": "16,many"}, TREE)
+    with pytest.raises(InputError, match="option 'experts' of mmoe"):
+        build_network("mmoe", {"experts": 1}, TREE)
+    with pytest.raises(InputError, match="branch_inputs is 1000, the cell has .* inputs; choose fewer"):
+        build_network("elm", {"branch_inputs": 1000}, TREE)
+    assert build_network("mmoe", {"channels": "16,8"}, TREE)[0].channels == (16, 8)
