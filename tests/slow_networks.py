@@ -29,10 +29,8 @@ class SlowNetwork:
         y = []
         for task in range(self.tasks):
             if gated:
-                allowed = [e for e in range(config.experts) if not hasattr(network, "mask") or network.mask[e, task]]
-                logits = torch.stack([self._gate(experts[-1], e, task) for e in allowed])
-                weights = torch.softmax(logits, 0)
-                mixed = sum(weight * experts[e] for weight, e in zip(weights, allowed, strict=True))
+                weights = self._gates(experts[-1], task)
+                mixed = sum(weights[e] * experts[e] for e in range(config.experts))
             else:
                 mixed = experts[0]
             y.append(self._tower(mixed, task))
@@ -76,16 +74,21 @@ class SlowNetwork:
             x = kept + inside
         return x
 
-    def _gate(self, x: torch.Tensor, expert: int, task: int) -> torch.Tensor:
-        row = expert * self.tasks + task
-        return (self.network.gate.weight[row] * x).sum() + self.network.gate.bias[row]
+    def _gates(self, x: torch.Tensor, task: int) -> torch.Tensor:
+        """Weights of all experts for a task, 0 where it may not use one."""
+        rows = [e * self.tasks + task for e in range(self.config.experts)]
+        gate = self.network.gate
+        logits = gate.weight[rows].flatten(1) @ x.flatten() + gate.bias[rows]
+        weights = torch.zeros_like(logits)
+        allowed = self.network.mask[:, task] if hasattr(self.network, "mask") else slice(None)
+        weights[allowed] = torch.softmax(logits[allowed], 0)
+        return weights
 
     def _tower(self, x: torch.Tensor, task: int) -> torch.Tensor:
         towers = self.network.towers
-        first = [
-            (towers.read.weight[task * towers.units + u] * x).sum() + towers.bias[task, u] for u in range(towers.units)
-        ]
-        hidden = functional.elu(torch.stack(first[: towers.hidden]))
+        rows = slice(task * towers.units, (task + 1) * towers.units)
+        first = towers.read.weight[rows].flatten(1) @ x.flatten() + towers.bias[task]
+        hidden = functional.elu(first[: towers.hidden])
         if towers.second is not None:
             hidden = functional.elu(towers.second[task] @ hidden + towers.second_bias[task])
         y = towers.out[task] @ hidden

@@ -38,7 +38,7 @@ def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
 @pytest.fixture(scope="module")
 def twin(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "twin"
-    options = ["--option", "channels=16", "--option", "blocks=3", "--option", "synapse_ms=60"]
+    options = ["--option", "channels=8,8", "--option", "features=8", "--option", "synapse_ms=60"]
     result = run("train", data, "--out", out, "--steps", 30, "--window", 200, *options)
     assert result.returncode == 0, result.stderr
     assert f"twin of 37 compartments in {out}" in result.stdout

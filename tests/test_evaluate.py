@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dendrotwin.dataset import Split, measure_scaling, split_trials
+from dendrotwin.errors import InputError
 from dendrotwin.evaluate import (
     BASELINES,
     FED_BACK,
@@ -155,6 +156,15 @@ def test_a_twin_that_sees_the_past_has_two_rows(tree_and_split: tuple[Tree, Spli
     assert not np.allclose(ahead.ev, fed_back.ev)
     (free,) = evaluate_twin("y", _twin(tree, split, history=False), split.test)
     assert (free.name, free.one_step_ahead, free.threshold) == ("y", False, 0.4)
+
+
+def test_a_twin_is_not_measured_on_current_that_it_does_not_see(tree_and_split: tuple[Tree, Split]) -> None:
+    tree, split = tree_and_split
+    recording = read_trial(split.test[0], tree)
+    injection = Injection(np.array([0], dtype=np.int32), np.ones((recording.steps, 1)))
+    predictor = twin_predictor(_twin(tree, split, history=False))
+    with pytest.raises(InputError, match="has injected current, which a hard-sharing twin does not know"):
+        predictor(dataclasses.replace(recording, injection=injection))
 
 
 def test_a_closed_loop_that_diverges_is_a_bad_row_not_an_error(tree_and_split: tuple[Tree, Split]) -> None:

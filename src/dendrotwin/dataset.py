@@ -132,7 +132,7 @@ def event_counts(events: Events, n_inputs: int, start: int, stop: int) -> NDArra
     return counts
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # not frozen: Fabric changes the precision of its tensors in place
 class Batch:
     """Windows for a training step.
 

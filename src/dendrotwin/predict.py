@@ -13,7 +13,7 @@ from dendrotwin.errors import InputError
 from dendrotwin.measures import predicted_spikes
 from dendrotwin.recording import Recording
 from dendrotwin.tree import Events, Injection
-from dendrotwin.twin import CHUNK_MS, Twin, run
+from dendrotwin.twin import CHUNK_MS, POSSIBLE_MV, Twin, run
 
 Floats = NDArray[np.float32]
 
@@ -28,7 +28,8 @@ def predict(
     """Predict whole trials from rest, as one batch; the result does not depend on `chunk_ms`.
 
     Free-running, the twin sees input events only, never the true potential: this is what a free-running twin always
-    does, and a twin that predicts one step ahead where no truth is given; it then sees its own predictions.
+    does, and a twin that predicts one step ahead where no truth is given; it then sees its own predictions, held
+    within `twin.POSSIBLE_MV`.
 
     Args:
         twin: the twin.
@@ -49,13 +50,16 @@ def predict(
         trial.check(twin.tree.n_inputs, steps)
     v = np.empty((len(events), steps, twin.tree.n), dtype=np.float32)
     probability = np.empty((len(events), steps), dtype=np.float32)
-    z_rest = z_true = None
+    z_rest = z_true = z_range = None
     if twin.one_step_ahead:
-        z_rest = twin.scaling.normalise(torch.full((twin.tree.n,), twin.tree.v_init_mV))
+        z_rest, *limits = (
+            twin.scaling.normalise(torch.full((twin.tree.n,), mV)) for mV in (twin.tree.v_init_mV, *POSSIBLE_MV)
+        )
+        z_range = limits[0], limits[1]
     if true_mV is not None:
         z_true = twin.scaling.normalise(torch.from_numpy(true_mV.astype(np.float32)))
     twin.network.eval()
-    for time, z, logit in run(twin.network, twin.tree, events, steps, z_rest, z_true, chunk_ms):  # type: ignore[arg-type]
+    for time, z, logit in run(twin.network, twin.tree, events, steps, z_rest, z_true, z_range, chunk_ms):  # type: ignore[arg-type]
         v[:, time] = twin.scaling.restore(z).numpy()
         probability[:, time] = torch.sigmoid(logit).numpy()
     return v, probability

@@ -216,8 +216,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
                 advance(0, f"validation loss {point['validation']:.4f}, best {state['best']['validation']:.4f}")
                 if log is not None:
                     log.add(point)
-            stale = state["curve"] and state["curve"][-1]["step"] - state["best"]["step"]
-            if training.patience is not None and stale >= training.patience * training.round_steps:
+            if training.patience is not None and _stale(state) >= training.patience * training.round_steps:
                 break
             if log is not None and time.monotonic() - saved >= 60.0 * training.checkpoint_minutes:
                 _save_checkpoint(checkpoint, work)
@@ -229,6 +228,11 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
     checkpoint.unlink(missing_ok=True)
     work.fabric.barrier()
     return twin
+
+
+def _stale(state: dict[str, Any]) -> int:
+    """Steps since the best round, counted at the end of the last one."""
+    return int(state["curve"][-1]["step"] - state["best"]["step"]) if state["curve"] else 0
 
 
 def _map(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:

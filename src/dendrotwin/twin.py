@@ -24,6 +24,7 @@ from dendrotwin.tree import Events, Tree
 
 FORMAT_VERSION = 2
 CHUNK_MS = 1000
+POSSIBLE_MV = (-150.0, 80.0)  # what a membrane can be at; in a closed loop a step map with gain above 1 would explode
 FILES = ("config.json", "model.safetensors", "tree.h5", "README.md")
 
 
@@ -35,6 +36,7 @@ def run(
     steps: int,
     z_rest: torch.Tensor | None = None,
     z_true: torch.Tensor | None = None,
+    z_range: tuple[torch.Tensor, torch.Tensor] | None = None,
     chunk_ms: int = CHUNK_MS,
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
     """Evaluate a network over whole trials from rest, as one batch, chunk by chunk.
@@ -50,6 +52,7 @@ def run(
         steps: duration of all trials [ms].
         z_rest: (n,) z-scored potentials before the trial, for a network that sees past potentials.
         z_true: (trials, steps, n) true z-scored potentials, for one step ahead.
+        z_range: lowest and highest (n,) z-scored potential that a network gets to see of its own predictions.
         chunk_ms: duration of a chunk [ms].
 
     Yields:
@@ -75,6 +78,8 @@ def run(
                 past = torch.cat([known, newer], 1)[:, -length:].transpose(1, 2)
             z, logit, state = network(chunk[..., last - length : last], past, state)
             if known is not None:
+                if z_true is None and z_range is not None:
+                    z = z.clamp(*z_range)
                 now = z if z_true is None else z_true[:, time].to(device)
                 known = torch.cat([known, now], 1)[:, -history - 1 :]
             yield time, z, logit

@@ -1,0 +1,264 @@
+"""Training: losses and their balancing against definitions, shared and divided batches, and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
+
+from dendrotwin.dataset import Batch, split_trials
+from dendrotwin.errors import InputError, TwinError
+from dendrotwin.inputs import Poisson
+from dendrotwin.losses import Balance, Objective, task_losses
+from dendrotwin.predict import predict, twin_predictor
+from dendrotwin.recording import read_trial
+from dendrotwin.simulate import Simulation, simulate
+from dendrotwin.train import Training, _gradient, _meta_step, _Run, seconds_per_step, train
+from dendrotwin.twin import POSSIBLE_MV, Twin
+from test_recording import tree_with_inputs
+
+SMALL = {"channels": (8, 8), "features": 8, "synapse_ms": 40, "dropout": 0.0}
+QUICK = Training(options=SMALL, steps=30, batch=4, window_ms=150, round_steps=10)
+TREE = tree_with_inputs()
+
+
+def _batch(history: int, size: int = 4, steps: int = 20) -> Batch:
+    rng = torch.Generator().manual_seed(0)
+    events = (torch.rand(size, TREE.n_inputs, history + steps, generator=rng) < 0.05).float()
+    z = torch.randn(size, steps, TREE.n, generator=rng)
+    return Batch(events, None, z, (torch.rand(size, steps, generator=rng) < 0.1).float())
+
+
+# ----------------------------------------------------------------------------------------------- losses
+
+
+def test_task_losses_are_their_definitions() -> None:
+    batch = _batch(0)
+    z, logit = torch.randn(4, 20, TREE.n), torch.randn(4, 20)
+    losses = task_losses(z, logit, batch)
+    for i in range(TREE.n):
+        assert float(losses[i]) == pytest.approx(float(functional.mse_loss(z[..., i], batch.z[..., i])))
+    p = torch.sigmoid(logit)
+    cross = -(batch.spikes * p.log() + (1 - batch.spikes) * (1 - p).log()).mean()
+    assert float(losses[-1]) == pytest.approx(float(cross), rel=1e-5)
+
+
+def test_equal_balance_is_the_mean_and_the_weighed_spikes() -> None:
+    losses = torch.tensor([1.0, 2.0, 6.0, 0.5])
+    assert float(Balance(4, "equal", 2.0)(losses)) == pytest.approx(3.0 + 2.0 * 0.5)
+    assert float(Balance(4, "equal", 2.0)(losses, torch.tensor([True, False, False, True]))) == pytest.approx(1 / 3 + 1)
+
+
+def test_uncertainty_balance_finds_the_losses() -> None:
+    """For constant losses the best log-variance of a task is the log of its loss; then every task counts the same."""
+    losses = torch.tensor([0.2, 3.0, 0.7, 0.05])
+    balance = Balance(4, "uncertainty", 1.0)
+    start = float(balance(losses).detach())
+    optimiser = torch.optim.Adam(balance.parameters(), 0.05)
+    for _ in range(1000):
+        optimiser.zero_grad()
+        balance(losses).backward()
+        optimiser.step()
+    expected = torch.log(losses)
+    expected[-1] = torch.log(2 * losses[-1])  # exp(-s) L + s / 2, without the half of a Gaussian
+    assert balance.log_variance.detach().numpy() == pytest.approx(expected.numpy(), abs=0.02)
+    assert float(balance(losses).detach()) < start
+
+
+def test_dynamic_weight_average() -> None:
+    balance = Balance(3, "dwa", 1.0)
+    balance.end_round(torch.tensor([1.0, 1.0, 1.0]))
+    assert torch.equal(balance.weight, torch.ones(3))  # nothing to compare with yet
+    balance.end_round(torch.tensor([0.5, 1.0, 0.5]))  # only the second has not improved
+    expected = 3 * torch.softmax(torch.tensor([0.5, 1.0, 0.5]) / 2.0, 0)
+    assert torch.allclose(balance.weight, expected)
+    assert float(balance(torch.ones(3))) == pytest.approx(float((expected[:2] / 2).sum() + expected[2]))
+
+
+# ----------------------------------------------------------------------------------------------- steps
+
+
+def test_micro_batches_add_up(data: Path) -> None:
+    """The gradient of a batch, in one go and one window at a time."""
+    gradients = []
+    for micro in (None, 1, 3):
+        work = _Run(data, QUICK.model_copy(update={"micro_batch": micro, "architecture": "mmoe"}))
+        (batch,) = work.batches(0, 1)
+        tasks = _gradient(work, batch)
+        gradients.append([p.grad.clone() for p in work.network.parameters()] + [tasks])
+    for other in gradients[1:]:
+        for a, b in zip(gradients[0], other, strict=True):
+            assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+class _Quadratic(nn.Module):
+    """Two numbers; task 0 is (a - x)^2, task 1 (a - x)^2 (b - x)^2, the spikes' is 0; x differs between windows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(-2.0))
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        x = batch.z.mean()
+        first = (self.a - x) ** 2
+        return torch.zeros(()), torch.stack([first, first * (self.b - x) ** 2, 0.0 * self.a])
+
+
+def test_meta_step_is_its_definition() -> None:
+    """The sum over groups of the gradient where each group's trial step leads, by hand."""
+    objective, rate = _Quadratic(), 0.1
+    z = torch.tensor([[[0.3]], [[0.7]]])
+    batch = Batch(z, None, z, z[..., 0])
+    work = type("Work", (), {})()
+    work.objective, work.balance = objective, Balance(3, "equal", 1.0)
+    work.tree = type("Tree", (), {"region": np.array([0, 1])})()
+    work.training = Training(meta_rate=rate)
+    losses = _meta_step(work, batch)
+    a, b, inner, outer = 1.0, -2.0, 0.3, 0.7
+
+    def gradient(group: int, a: float, b: float, x: float) -> np.ndarray:
+        if group == 0:
+            return np.array([(a - x), 0.0])  # half of 2 (a - x): the mean over two compartments
+        return np.array([(a - x) * (b - x) ** 2, (a - x) ** 2 * (b - x)])
+
+    expected = np.zeros(2)
+    for group in (0, 1):
+        there = np.array([a, b]) - rate * gradient(group, a, b, inner)
+        expected += gradient(group, *there, outer)
+    assert [float(objective.a.grad), float(objective.b.grad)] == pytest.approx(expected.tolist(), rel=1e-5)
+    assert (objective.a.item(), objective.b.item()) == (a, b)  # back where it started
+    assert losses.tolist() == pytest.approx([0.09, 0.09 * 2.7**2, 0.0], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": "mmoeex", "balance": "dwa"},
+        {"architecture": "mmoe", "balance": "uncertainty", "precision": "bf16-mixed"},
+        {"architecture": "mmoe", "meta_rate": 0.01},
+        {"architecture": "elm", "options": {"memory": 10, "branches": 5, "branch_inputs": 20}},
+    ],
+)
+def test_every_way_of_training_learns(data: Path, tmp_path: Path, changes: dict) -> None:
+    twin = train(data, tmp_path / "twin", QUICK.model_copy(update=changes))
+    losses = [point["validation"] for point in twin.training["curve"]]
+    assert min(losses[1:]) < losses[0]
+    assert twin.training["windows"] == 30 * 4
+    if "mmoe" in changes["architecture"]:
+        last = twin.training["diversity"][-1]
+        assert last["step"] == 30
+        assert np.array(last["distances"]).shape == (4, 4)
+    assert twin.training["curve"][-1]["reading_share"] < 0.5
+
+
+def test_one_step_ahead(data: Path, tmp_path: Path) -> None:
+    """A twin that sees past potentials beats persistence one step ahead, and predicts on its own too."""
+    training = QUICK.model_copy(update={"history": True, "steps": 150, "round_steps": 50})
+    twin = train(data, tmp_path / "twin", training)
+    assert Twin.load(tmp_path / "twin").one_step_ahead
+    tree, split = split_trials(data)
+    truth = read_trial(split.test[0], tree)
+    one, _ = twin_predictor(twin)(truth)
+    own, _ = twin_predictor(twin, feed_back=True)(truth)
+    error, own_error = ((v[500:] - truth.v_mV[500:]) ** 2 for v in (one, own))
+    persistence = (truth.v_mV[499:-1] - truth.v_mV[500:]) ** 2
+    assert error.mean() < 0.8 * persistence.mean()
+    assert own_error.mean() > error.mean()
+    assert (own >= POSSIBLE_MV[0] - 1e-3).all()
+    assert (own <= POSSIBLE_MV[1] + 1e-3).all()
+    again, _ = predict(twin, [truth.events], truth.steps, truth.v_mV[None], chunk_ms=100)
+    assert again[0] == pytest.approx(one, abs=1e-2)
+
+
+def test_patience(data: Path, tmp_path: Path) -> None:
+    wild = QUICK.model_copy(update={"learning_rate": 0.3, "steps": 400, "patience": 2})
+    twin = train(data, tmp_path / "twin", wild)
+    assert twin.training["steps"] == twin.training["best_step"] + 20 < 400
+
+
+def test_two_processes_are_as_one(data: Path, tmp_path: Path) -> None:
+    """torchrun with two gloo processes: the same twin as one process with the same batches."""
+    alone = train(data, tmp_path / "alone", QUICK)
+    code = (
+        "import sys, torch; from pathlib import Path; from dendrotwin.train import Training, train\n"
+        "torch.set_num_threads(1)\n"
+        "twin = train(Path(sys.argv[1]), Path(sys.argv[2]), Training.model_validate_json(sys.argv[3]))\n"
+        "import os; torch.save(twin.network.state_dict(), sys.argv[4] + os.environ['RANK'])"
+    )
+    script = tmp_path / "two.py"
+    script.write_text(code)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    arguments = [str(data), str(tmp_path / "two"), QUICK.model_dump_json(), str(tmp_path / "rank")]
+    result = subprocess.run([*torchrun, *arguments], capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stderr
+    ranks = [torch.load(tmp_path / f"rank{rank}", weights_only=True) for rank in (0, 1)]
+    single = {k.removeprefix("network."): t for k, t in load_file(tmp_path / "alone/model.safetensors").items()}
+    for name, tensor in ranks[0].items():
+        assert torch.equal(tensor, ranks[1][name])
+        assert torch.allclose(tensor, single[name], rtol=1e-3, atol=1e-4), name
+    both = Twin.load(tmp_path / "two").training["curve"]
+    for a, b in zip(both, alone.training["curve"], strict=True):
+        assert a["validation"] == pytest.approx(b["validation"], rel=1e-3)
+
+
+# ----------------------------------------------------------------------------------------------- bad input
+
+
+def test_divergence_keeps_the_best_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that become NaN in the second round: the twin of the first is there, and the message says so."""
+    forward = Objective.forward
+    calls = {"training": 0}
+
+    def poisoned(self: Objective, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        calls["training"] += 1
+        loss, losses = forward(self, batch)
+        return (loss * torch.nan, losses * torch.nan) if calls["training"] > 14 else (loss, losses)
+
+    monkeypatch.setattr(Objective, "forward", poisoned)
+    with pytest.raises(TwinError, match=r"no longer finite at step 14 with .* of step 10, are kept in"):
+        train(data, tmp_path / "twin", QUICK)
+    kept = Twin.load(tmp_path / "twin")
+    assert kept.training["best_step"] == 10
+    assert all(bool(torch.isfinite(p).all()) for p in kept.network.parameters())
+
+
+def test_data_without_spikes(tmp_path: Path, simulation: Simulation) -> None:
+    silent = simulation.model_copy(update={"inputs": Poisson(excitatory_hz=0.1)})
+    simulate(silent, 4, tmp_path / "silent", workers=1)
+    with pytest.raises(InputError, match="no training trial in .* has an output spike; simulate with more input"):
+        train(tmp_path / "silent", tmp_path / "twin", QUICK)
+
+
+def test_seconds_per_step(data: Path) -> None:
+    assert 0.0 < seconds_per_step(data, QUICK, 3) < 10.0
+
+
+def test_tensorboard_is_named_where_it_is_missing(data: Path, tmp_path: Path) -> None:
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        with pytest.raises(InputError, match="--tensorboard needs the package tensorboard: pip install tensorboard"):
+            train(data, tmp_path / "twin", QUICK, tensorboard=True)
+    else:
+        train(data, tmp_path / "twin", QUICK, tensorboard=True)
+        assert list((tmp_path / "twin.tensorboard").iterdir())
+
+
+def test_log_has_a_line_for_each_round(data: Path, tmp_path: Path) -> None:
+    twin = train(data, tmp_path / "twin", QUICK)
+    lines = [json.loads(line) for line in (tmp_path / "twin.log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 30]
+    assert [line["validation"] for line in lines] == [point["validation"] for point in twin.training["curve"]]
+
+
+def test_options_of_another_architecture(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="option 'experts' of hard-sharing"):
+        train(data, tmp_path / "twin", QUICK.model_copy(update={"options": {**SMALL, "experts": 3}}))
