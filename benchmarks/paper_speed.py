@@ -23,8 +23,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from slow_networks import SlowNetwork
-
 from dendrotwin.cells import load_cell
 from dendrotwin.dataset import Batch, event_counts
 from dendrotwin.inputs import Modulated
@@ -34,6 +32,7 @@ from dendrotwin.simulate import Simulation
 from dendrotwin.speed import median_seconds, time_neuron
 from dendrotwin.tree import Tree
 from dendrotwin.twin import run
+from slow_networks import SlowNetwork
 
 STEPS = 1000
 

@@ -283,6 +283,6 @@ def test_unknown_names_and_sizes_that_do_not_fit() -> None:
         build_network("mmoe", {"channels": "16,many"}, TREE)
     with pytest.raises(InputError, match="option 'experts' of mmoe"):
         build_network("mmoe", {"experts": 1}, TREE)
-    with pytest.raises(InputError, match="branch_inputs is 1000, the cell has .* inputs; choose fewer"):
+    with pytest.raises(InputError, match=r"branch_inputs is 1000, the cell has .* inputs; choose fewer"):
         build_network("elm", {"branch_inputs": 1000}, TREE)
     assert build_network("mmoe", {"channels": "16,8"}, TREE)[0].channels == (16, 8)

@@ -24,9 +24,9 @@ from dendrotwin.measures import best_threshold, predicted_spikes
 from dendrotwin.predict import predict, predict_recordings
 from dendrotwin.recording import Recording, index_trials, read_trial
 from dendrotwin.simulate import Simulation, simulate
+from dendrotwin.solve import synaptic_conductances
 from dendrotwin.train import Training, train
 from dendrotwin.tree import Events, Injection
-from dendrotwin.solve import synaptic_conductances
 from dendrotwin.twin import Twin
 
 SMALL = {"channels": (16, 16), "features": 16, "synapse_ms": 60}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +148,15 @@ class Batch:
     past: torch.Tensor | None
     z: torch.Tensor
     spikes: torch.Tensor
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """The batch with every tensor changed."""
+        past = None if self.past is None else change(self.past)
+        return Batch(change(self.events), past, change(self.z), change(self.spikes))
+
+    def part(self, windows: slice) -> Batch:
+        """Some of its windows."""
+        return self.map(lambda tensor: tensor[windows])
 
 
 class Windows:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -29,6 +31,7 @@ class Balance(nn.Module):
     in the last two rounds, so that tasks which improve least get most.
     """
 
+    share: torch.Tensor
     weight: torch.Tensor
     last: torch.Tensor
 
@@ -72,3 +75,51 @@ class Objective(nn.Module):
         z, logit, _ = self.network(batch.events, batch.past)
         losses = task_losses(z, logit, batch)
         return self.balance(losses), losses
+
+
+def meta_gradient(objective: Any, batch: Batch, groups: NDArray[np.integer], rate: float) -> torch.Tensor:
+    """The two-step update of MMoEEx (Aoki, Tung and Oliveira 2021, arXiv:2012.11202), in its first-order form.
+
+    For each group of tasks a trial step is taken that lowers its loss on one half of the batch; the gradient of its
+    loss on the other half, there, adds to the gradient with which the optimiser then moves from where all started.
+
+    Args:
+        objective: an `Objective`, bare or set up by Fabric; its parameters get their gradients.
+        batch: the windows.
+        groups: (n + 1,) number of each task's group.
+        rate: learning rate of the trial step.
+
+    Returns:
+        The (n + 1,) losses of the tasks before the update, on the second half.
+    """
+    half = max(1, len(batch.events) // 2)
+    inner, outer = batch.part(slice(half)), batch.part(slice(-half, None))
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    total: list[torch.Tensor | None] = [None] * len(parameters)
+
+    def gradients(part: Batch, tasks: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Of the group's part of the whole loss."""
+        _, losses = objective(part)
+        return torch.autograd.grad(objective.balance(losses, tasks), parameters, allow_unused=True)
+
+    with torch.no_grad():
+        _, before = objective(outer)
+    for group in np.unique(groups):
+        tasks = torch.from_numpy(groups == group).to(batch.z.device)
+        away = gradients(inner, tasks)
+        start = [p.detach().clone() for p in parameters]
+        with torch.no_grad():
+            for p, g in zip(parameters, away, strict=True):
+                if g is not None:
+                    p -= rate * g
+        here = gradients(outer, tasks)
+        with torch.no_grad():
+            for i, (p, old, g) in enumerate(zip(parameters, start, here, strict=True)):
+                p.copy_(old)
+                if g is not None:
+                    so_far = total[i]
+                    total[i] = g if so_far is None else so_far + g
+    for p, gradient in zip(parameters, total, strict=True):
+        p.grad = gradient
+    losses: torch.Tensor = before
+    return losses

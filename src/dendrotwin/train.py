@@ -6,9 +6,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +17,14 @@ import torch
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field
 
-from dendrotwin.dataset import Batch, Scaling, Split, Windows, measure_scaling, split_trials
+from dendrotwin.dataset import Batch, Windows, measure_scaling, split_trials
 from dendrotwin.errors import InputError, TwinError
 from dendrotwin.files import refuse_existing, whole_file
-from dendrotwin.losses import Balance, Balancing, Objective, task_losses
+from dendrotwin.losses import Balance, Balancing, Objective, meta_gradient, task_losses
 from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
 from dendrotwin.models import build_network
 from dendrotwin.progress import progress
 from dendrotwin.recording import RecordingFile, TrialIndex, provenance, read_trial
-from dendrotwin.tree import Tree
 from dendrotwin.twin import Twin, run
 
 DIVERSITY_MS = 500  # how much of a validation trial the experts are compared on
@@ -49,8 +47,8 @@ class Training(BaseModel):
         spike_share: share of the windows placed around an output spike (Verhellen et al. 2024 balance theirs too).
         spike_weight: weight of the spikes' cross-entropy beside the mean squared z-score.
         balance: how the tasks are weighed, see `losses.Balance`.
-        meta_rate: learning rate of the first step of the two-step update of Aoki et al. 2021 (see `_meta_step`); 0
-            leaves it out.
+        meta_rate: learning rate of the first step of the two-step update of Aoki et al. 2021, see
+            `losses.meta_gradient`; 0 leaves it out.
         round_steps: steps between two looks at the validation split.
         patience: rounds without a better validation loss after which training stops; None never stops early.
         checkpoint_minutes: time between two checkpoints.
@@ -92,14 +90,18 @@ class _Run:
         self.training = training
         self.tree, self.split = split_trials(data, training.validation, training.test, training.train_trials)
         torch.manual_seed(training.seed)
-        self.options, self.network = build_network(
-            training.architecture, training.options, self.tree, training.history
-        )
+        self.options, self.network = build_network(training.architecture, training.options, self.tree, training.history)
+        self.history = int(self.network.history)  # type: ignore[arg-type]
         self.scaling = measure_scaling(self.split.train)
         self.windows = Windows(
-            self.tree, self.split.train, self.scaling, self.network.history, training.window_ms,  # type: ignore[arg-type]
-            training.spike_share, training.history,
-        )  # fmt: skip
+            self.tree,
+            self.split.train,
+            self.scaling,
+            self.history,
+            training.window_ms,
+            training.spike_share,
+            training.history,
+        )
         if training.spike_weight > 0 and self.windows.spikes == 0:
             raise InputError(
                 f"no training trial in {data} has an output spike; simulate with more input, or use --spike-weight 0"
@@ -113,7 +115,9 @@ class _Run:
         balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
         objective = Objective(self.network, balance)
         self.balance = balance
-        optimiser = torch.optim.AdamW(objective.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+        optimiser = torch.optim.AdamW(
+            objective.parameters(), training.learning_rate, weight_decay=training.weight_decay
+        )
         self.objective, self.optimiser = self.fabric.setup(objective, optimiser)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, training.learning_rate, total_steps=training.steps + 1, pct_start=0.05, cycle_momentum=False
@@ -137,7 +141,7 @@ class _Run:
                 self.state["waited"] += time.perf_counter() - began
                 if step + 1 < last:
                     coming = reader.submit(draw, step + 1)
-                yield _map(batch, f.to_device)
+                yield batch.map(f.to_device)
 
     def identity(self) -> str:
         """What a checkpoint must be of to go on from it."""
@@ -235,12 +239,6 @@ def _stale(state: dict[str, Any]) -> int:
     return int(state["curve"][-1]["step"] - state["best"]["step"]) if state["curve"] else 0
 
 
-def _map(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-    """The batch with every tensor changed."""
-    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    return replace(batch, **{name: None if value is None else change(value) for name, value in values.items()})
-
-
 def _step(work: _Run, step: int, batch: Batch) -> None:
     """One optimiser step.
 
@@ -252,8 +250,12 @@ def _step(work: _Run, step: int, batch: Batch) -> None:
     torch.manual_seed(int(np.random.SeedSequence([training.seed, step, work.fabric.global_rank]).generate_state(1)[0]))
     objective.train()
     work.optimiser.zero_grad()
-    tasks = _meta_step(work, batch) if training.meta_rate > 0 else _gradient(work, batch)
-    loss = float(work.balance(tasks).detach())
+    if training.meta_rate > 0:
+        groups = np.append(work.tree.region, work.tree.region.max() + 1)
+        tasks = meta_gradient(objective, batch, groups, training.meta_rate)
+    else:
+        tasks = _gradient(work, batch)
+    loss = work.balance(tasks).item()
     if not math.isfinite(loss):
         raise FloatingPointError(
             f"the loss is no longer finite at step {step} with a learning rate of {work.schedule.get_last_lr()[0]:.2g}"
@@ -273,56 +275,13 @@ def _gradient(work: _Run, batch: Batch) -> torch.Tensor:
     step = work.training.micro_batch or size
     tasks = torch.zeros(work.tree.n + 1, device=batch.z.device)
     for start in range(0, size, step):
-        part = _map(batch, lambda tensor, start=start: tensor[start : start + step])  # type: ignore[misc]
+        part = batch.part(slice(start, start + step))
         share = len(part.events) / size
         with work.fabric.no_backward_sync(work.objective, enabled=start + step < size):
             loss, losses = work.objective(part)
             work.fabric.backward(share * loss)
         tasks += share * losses.detach()
     return tasks
-
-
-def _meta_step(work: _Run, batch: Batch) -> torch.Tensor:
-    """The two-step update of MMoEEx (Aoki, Tung and Oliveira 2021, arXiv:2012.11202), in its first-order form.
-
-    For each group of tasks (the compartments of a region, and the output spikes) a trial step is taken that lowers
-    its loss on one half of the batch; the gradient of its loss on the other half, there, adds to the gradient
-    with which the optimiser then moves from where all groups started.
-
-    Returns:
-        The (n + 1,) losses of the tasks before the update, on the second half.
-    """
-    half = max(1, len(batch.events) // 2)
-    inner, outer = (_map(batch, lambda tensor, part=part: tensor[part]) for part in (slice(half), slice(-half, None)))  # type: ignore[misc]
-    parameters = [p for p in work.objective.parameters() if p.requires_grad]
-    group_of = np.append(work.tree.region, work.tree.region.max() + 1)
-    total: list[torch.Tensor | None] = [None] * len(parameters)
-
-    def gradients(part: Batch, tasks: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Of the group's part of the whole loss."""
-        _, losses = work.objective(part)
-        loss = work.balance(losses, tasks)
-        return torch.autograd.grad(loss, parameters, allow_unused=True)
-
-    with torch.no_grad():
-        _, before = work.objective(outer)
-    for group in np.unique(group_of):
-        tasks = torch.from_numpy(group_of == group).to(batch.z.device)
-        away = gradients(inner, tasks)
-        start = [p.detach().clone() for p in parameters]
-        with torch.no_grad():
-            for p, g in zip(parameters, away, strict=True):
-                if g is not None:
-                    p -= work.training.meta_rate * g
-        here = gradients(outer, tasks)
-        with torch.no_grad():
-            for i, (p, old, g) in enumerate(zip(parameters, start, here, strict=True)):
-                p.copy_(old)
-                if g is not None:
-                    total[i] = g if total[i] is None else total[i] + g
-    for p, gradient in zip(parameters, total, strict=True):
-        p.grad = gradient
-    return before
 
 
 def _end_round(work: _Run) -> dict[str, Any]:
@@ -398,12 +357,9 @@ def _diversity(work: _Run) -> dict[str, Any]:
         return {}
     work.network.eval()
     trial = work.split.validation[0]
-    with RecordingFile(trial.path) as file:
-        start, stop = SETTLE_MS, min(SETTLE_MS + DIVERSITY_MS, trial.steps)
-        batch = Windows(
-            work.tree, [trial], work.scaling, work.network.history, stop - start, 0.0, work.training.history  # type: ignore[arg-type]
-        ).draw(1, np.random.default_rng(0))
-    batch = _map(batch, work.fabric.to_device)
+    steps = min(DIVERSITY_MS, trial.steps - SETTLE_MS)
+    windows = Windows(work.tree, [trial], work.scaling, work.history, steps, 0.0, work.training.history)
+    batch = windows.draw(1, np.random.default_rng(0)).map(work.fabric.to_device)
     outputs = work.network.expert_outputs(batch.events, batch.past)  # type: ignore[operator]
     return expert_diversity(outputs[0].flatten(1).float().cpu().numpy())
 
@@ -440,7 +396,7 @@ class _Log:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
                 raise InputError("--tensorboard needs the package tensorboard: pip install tensorboard") from error
-            self._board = SummaryWriter(str(out.parent / f"{out.name}.tensorboard"))  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(str(out.parent / f"{out.name}.tensorboard"))
 
     def start(self, curve: list[dict[str, Any]]) -> None:
         """Begin with the rounds that a resumed run has behind it."""

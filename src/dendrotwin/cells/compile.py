@@ -106,9 +106,7 @@ def build_mechanisms(files: list[Path], core: bool = False) -> Path:
         if core:
             vector_library = ["-loadflags", "-lmvec -lm"] if platform.system() == "Linux" else []
             command += ["-coreneuron", "-incflags", CORE_FLAGS, *vector_library]
-        result = subprocess.run(
-            command, cwd=source, env=environment, capture_output=True, text=True, check=False
-        )
+        result = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
         (source / "build.log").write_text(result.stdout + result.stderr)
         if result.returncode != 0 or not _library(source, must_exist=False).exists():
             log = folder.with_suffix(".log")

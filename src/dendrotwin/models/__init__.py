@@ -35,6 +35,8 @@ class Network(Protocol):
 
     history: int
 
+    def parameters(self) -> Any: ...
+
     def __call__(
         self, events: torch.Tensor, past: torch.Tensor | None = None, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:

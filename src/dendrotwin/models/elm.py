@@ -52,7 +52,9 @@ def _routing(tree: Tree, branches: int, inputs: int) -> torch.Tensor:
     order = np.argsort(tree.input_compartment, kind="stable")
     excitatory = np.array([synapse.excitatory for synapse in tree.synapses])[tree.input_synapse]
     routing = np.zeros((branches, tree.n_inputs), dtype=np.float32)
-    for branch, start in zip(routing, np.linspace(0, tree.n_inputs - inputs, branches).round().astype(int), strict=True):
+    for branch, start in zip(
+        routing, np.linspace(0, tree.n_inputs - inputs, branches).round().astype(int), strict=True
+    ):
         members = order[start : start + inputs]
         branch[members] = np.where(excitatory[members], 1.0, -1.0)
     return torch.from_numpy(routing)
@@ -64,8 +66,8 @@ def _remember(
 ) -> torch.Tensor:  # fmt: skip
     """The memory after each step: m <- keep m + change tanh(outward relu(drive_t + inward keep m) + bias).
 
-    Args: drive (time, batch, hidden), memory (batch, units), weights (hidden, units), (units, hidden). Compiled, since
-    it goes step by step. Returns (time, batch, units).
+    Args: drive (time, batch, hidden), memory (batch, units), weights (hidden, units), (units, hidden). This recurrence
+    is the one thing that has to go step by step. Returns (time, batch, units).
     """
     memories: list[torch.Tensor] = []
     for step in drive.unbind(0):
@@ -77,7 +79,7 @@ def _remember(
 
 
 class ELM(nn.Module):
-    """Branches b and memory m: b_t = k_b b_(t-1) + sum w x_t; m_t = k_m m_(t-1) + (1 - k_l) tanh(MLP(b_t, k_m m_(t-1))).
+    """Branches b_t = k_b b_(t-1) + sum w x_t and memory m_t = k_m m_(t-1) + (1 - k_l) tanh(MLP(b_t, k_m m_(t-1))).
 
     k_b = exp(-1/tau_b), k_m = exp(-1/tau_m) and k_l = exp(-rate/tau_m) for steps of 1 ms; tau_m is learned. All
     potentials and the spikes are linear in m.

@@ -8,6 +8,7 @@ input of its whole history, and a pass over a long trial equals evaluation windo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from dendrotwin.solve import mean_time_course
 from dendrotwin.tree import Tree
 
 TYPICAL_HZ = 5.0
-ACTIVATIONS = {"gelu": functional.gelu, "sigmoid": torch.sigmoid}
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"gelu": functional.gelu, "sigmoid": torch.sigmoid}
 
 
 def _numbers(value: Any) -> Any:
@@ -178,4 +179,5 @@ class Experts(nn.Module):
             x = torch.cat([x, self.past(past[..., past.shape[-1] - x.shape[-1] :])], 1)
         for block in self.blocks:
             x = block(x)
-        return x.unflatten(1, (self.experts, -1))
+        out: torch.Tensor = x.unflatten(1, (self.experts, -1))
+        return out
