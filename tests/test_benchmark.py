@@ -201,7 +201,7 @@ def test_one_step_ahead_comes_with_a_closed_loop(data: Path, tmp_path: Path, mon
         "mean": False, "linear": False, "coarse cable": False, "persistence": True,
     }  # fmt: skip
     text = (out / "table.md").read_text()
-    assert "on 3 trials" in text
+    assert "Training trials: 3 of" in text
     assert "on the first 1 test trials" in text
     twin = Twin.load(out / "twins" / f"{LABELS[0]}-seed0")
     assert twin.one_step_ahead

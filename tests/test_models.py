@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
 from itertools import permutations
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -286,3 +290,18 @@ def test_unknown_names_and_sizes_that_do_not_fit() -> None:
     with pytest.raises(InputError, match=r"branch_inputs is 1000, the cell has .* inputs; choose fewer"):
         build_network("elm", {"branch_inputs": 1000}, TREE)
     assert build_network("mmoe", {"channels": "16,8"}, TREE)[0].channels == (16, 8)
+
+
+def test_the_documented_architecture_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[1] / "docs/benchmark.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 30
+    module = ModuleType("smooth")
+    monkeypatch.setitem(sys.modules, "smooth", module)
+    exec(compile(code, "smooth", "exec"), module.__dict__)
+    monkeypatch.setitem(ARCHITECTURES, "smooth", (module.SmoothConfig, module.Smooth, module))
+    _, network = build_network("smooth", {"window_ms": 9}, TREE)
+    z, logit, state = network(_input(network.history, 20).float())
+    assert z.shape == (1, 20, TREE.n)
+    assert logit.shape == (1, 20)
+    assert state is None

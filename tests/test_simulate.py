@@ -237,6 +237,24 @@ def _allen_by_hand(celsius: float) -> tuple[np.ndarray, np.ndarray]:
     return ours, np.array(by_hand)
 
 
+def test_coreneuron_is_neuron(data: Path, simulation: Simulation, tmp_path: Path) -> None:
+    """The same trials, to a few units of the files' 0.005 mV, through several of CoreNEURON's chunks."""
+    core = simulation.model_copy(update={"engine": "coreneuron"})
+    simulate(core, 2, tmp_path / "core", workers=2)
+    tree, trials = index_trials(tmp_path / "core")
+    for ours, theirs in zip(trials, index_trials(data)[1], strict=False):
+        a, b = read_trial(ours, tree), read_trial(theirs, tree)
+        assert a.trial_id == b.trial_id
+        assert np.array_equal(a.spikes_ms, b.spikes_ms)
+        assert np.abs(a.v_mV - b.v_mV).max() < 0.02
+    assert any(len(read_trial(trial, tree).spikes_ms) for trial in trials)
+    with pytest.raises(FileError, match="engine"):
+        simulate(simulation, 2, tmp_path / "core")
+    injection = Injection(np.array([0], dtype=np.int32), np.full((1500, 1), 0.1))
+    with pytest.raises(InputError, match="injected current is simulated by the engine neuron alone"):
+        simulate(core, 2, tmp_path / "other", injection=injection)
+
+
 def test_temperature_is_the_cells() -> None:
     ours, right = in_new_process(_allen_by_hand, 34.0)
     assert np.abs(ours - right).max() < 1e-6

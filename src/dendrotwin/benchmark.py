@@ -378,9 +378,9 @@ def _notes(context: Mapping[str, Any], first: Training, seeds: int, rows: Sequen
     """What the reader of the tables must know."""
     lines = [
         f"# Benchmark of {context['date']}\n",
-        f"Every architecture was trained for {context['budget_minutes']:g} min with {seeds} seeds (mean ± standard "
-        f"deviation), on {context['train_trials']} trials of `{context['data']}`, {context['workers']} trainings at a "
-        f"time; {context['machine']}; {context['versions']}.",
+        f"Wall time of each training: {context['budget_minutes']:g} min. Seeds: {seeds} (mean ± standard deviation). "
+        f"Training trials: {context['train_trials']} of `{context['data']}`. Trainings at a time: {context['workers']}. "
+        f"Machine: {context['machine']}. Versions: {context['versions']}.",
     ]
     if first.history:
         lines.append(

@@ -95,6 +95,9 @@ def trials_of_twin(
     seen = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation")}
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
+    # Where its own data set is given these are its test trials, also if it used a part of the training trials only.
+    kept = set(twin.training["test_trials"])
+    test = [trial for trial in test if trial.trial_id in kept] or test
     if not test:
         raise InputError(f"the twin was trained on every trial in {data}; simulate others, such as with another --seed")
     if len(train) < len(seen["train"]) or len(validation) < len(seen["validation"]):

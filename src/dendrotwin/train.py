@@ -437,6 +437,7 @@ def _finish(work: _Run, out: Path, *, overwrite: bool) -> Twin:
             "simulation": _simulation_of(split.train[0]),
             "train_trials": [trial.trial_id for trial in split.train],
             "validation_trials": [trial.trial_id for trial in split.validation],
+            "test_trials": [trial.trial_id for trial in split.test],
             "train_s": sum(trial.steps for trial in split.train) / 1000.0,
             "best_step": state["best"]["step"],
             "steps": state["step"],
