@@ -48,7 +48,7 @@ class SlowNetwork:
             for weigh, members, course in zip(
                 experts.synapses.weigh, experts.synapses._members, experts.synapses.course, strict=True
             ):
-                weighed = weigh.weight[:, :, 0] @ events[members]
+                weighed = weigh.weight @ events[members]
                 for t in range(config.synapse_ms - 1, events.shape[1]):
                     recent = weighed[:, t - config.synapse_ms + 1 : t + 1].flip(1)  # the newest first
                     features.append(recent @ course)
@@ -78,7 +78,7 @@ class SlowNetwork:
         """Weights of all experts for a task, 0 where it may not use one."""
         rows = [e * self.tasks + task for e in range(self.config.experts)]
         gate = self.network.gate
-        logits = gate.weight[rows].flatten(1) @ x.flatten() + gate.bias[rows]
+        logits = gate.weight[rows] @ x.flatten() + gate.bias[rows]
         weights = torch.zeros_like(logits)
         allowed = self.network.mask[:, task] if hasattr(self.network, "mask") else slice(None)
         weights[allowed] = torch.softmax(logits[allowed], 0)
@@ -86,10 +86,9 @@ class SlowNetwork:
 
     def _tower(self, x: torch.Tensor, task: int) -> torch.Tensor:
         towers = self.network.towers
-        rows = slice(task * towers.units, (task + 1) * towers.units)
-        first = towers.read.weight[rows].flatten(1) @ x.flatten() + towers.bias[task]
-        hidden = functional.elu(first[: towers.hidden])
+        rows = slice(task * towers.hidden, (task + 1) * towers.hidden)
+        hidden = functional.elu(towers.read.weight[rows] @ x.flatten() + towers.bias[task])
         if towers.second is not None:
             hidden = functional.elu(towers.second[task] @ hidden + towers.second_bias[task])
-        y = towers.out[task] @ hidden
-        return y + first[-1] if towers.units > towers.hidden else y
+        y = towers.out[task] @ hidden + towers.offset[task]
+        return y if towers.linear is None else y + towers.linear.weight[task] @ x.flatten()

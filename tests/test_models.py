@@ -130,7 +130,7 @@ def test_untrained_one_step_ahead_network_holds_persistence() -> None:
     _, network = build_network("hard-sharing", SMALL, TREE, True)
     network.eval()
     network.towers.out.data.zero_()
-    network.towers.read.weight.data.zero_()
+    network.towers.linear.weight.data.zero_()
     counts = _input(network.history, 20).float()
     past = torch.randn(1, TREE.n, counts.shape[2])
     z, _, _ = network(counts, past)
@@ -203,10 +203,10 @@ def test_gates_vary_with_the_input_and_are_not_one_hot_at_first() -> None:
         _, network = build_network("mmoe", preset, TREE)
         network.eval()
         gates = network.gates(_input(network.history, 200).float())[0].detach()
-        assert gates.shape == (network.n_experts, TREE.n + 1, 200)
-        assert torch.allclose(gates.sum(0), torch.ones(TREE.n + 1, 200), atol=1e-5)
+        assert gates.shape == (200, network.n_experts, TREE.n + 1)
+        assert torch.allclose(gates.sum(1), torch.ones(200, TREE.n + 1), atol=1e-5)
         assert float(gates.max()) < 0.9
-        assert float(gates.std(2).mean()) > 1e-4
+        assert float(gates.std(0).mean()) > 1e-4
 
 
 @pytest.mark.parametrize("kind", ["exclusivity", "exclusion"])
@@ -247,8 +247,8 @@ def test_exclusivity_holds_after_training_steps() -> None:
         optimiser.step()
     assert not torch.equal(network.gate.weight, before)
     gates = network.gates(counts)[0].detach()
-    assert (gates[closed] == 0.0).all()
-    assert torch.allclose(gates.sum(0), torch.ones(TREE.n + 1, 30), atol=1e-5)
+    assert (gates[:, closed] == 0.0).all()
+    assert torch.allclose(gates.sum(1), torch.ones(30, TREE.n + 1), atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])

@@ -379,7 +379,7 @@ def _notes(context: Mapping[str, Any], first: Training, seeds: int, rows: Sequen
     lines = [
         f"# Benchmark of {context['date']}\n",
         f"Wall time of each training: {context['budget_minutes']:g} min. Seeds: {seeds} (mean ± standard deviation). "
-        f"Training trials: {context['train_trials']} of `{context['data']}`. Trainings at a time: {context['workers']}. "
+        f"Training trials: {context['train_trials']} of `{context['data']}`. Trainings at once: {context['workers']}. "
         f"Machine: {context['machine']}. Versions: {context['versions']}.",
     ]
     if first.history:

@@ -129,7 +129,7 @@ class ELM(nn.Module):
             self.inward.weight, self.outward.weight, self.outward.bias,
         )  # fmt: skip
         state = torch.cat([branches[-1], memories[-1]], 1)
-        y = self.read(memories[self.history :] if fresh else memories).permute(1, 2, 0)
+        y = self.read(memories[self.history :] if fresh else memories).transpose(0, 1)
         return *self.readout(y, past), state
 
 

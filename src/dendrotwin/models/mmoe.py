@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from dendrotwin.models.experts import PAPER, Channels, ExpertConfig, Experts
-from dendrotwin.models.towers import Readout, Towers
+from dendrotwin.models.towers import Readout, Towers, recent
 from dendrotwin.tree import Tree
 
 
@@ -36,7 +36,7 @@ class MMoE(nn.Module):
         super().__init__()
         self.n_experts, tasks = config.experts, tree.n + 1
         self.experts = Experts(tree, config, config.experts + 1, history)
-        self.gate = nn.Conv1d(config.channels[-1], tasks * config.experts, config.tower_ms)
+        self.gate = nn.Linear(config.channels[-1] * config.tower_ms, config.experts * tasks)
         self.towers = Towers(tasks, config.channels[-1], config)
         self.readout = Readout(tree.n, tree.soma, history)
         self.history = self.experts.history + self.towers.shorter
@@ -51,15 +51,15 @@ class MMoE(nn.Module):
         return *self.readout(self.towers(outputs[:, :-1], gates), past), None
 
     def _gates(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, tower_ms - 1 + time) to the weight of each expert, (batch, experts, tasks, time)."""
-        return torch.softmax(self._gate_logits(x), 1)
+        """(batch, channels, tower_ms - 1 + time) to the weight of each expert, (batch, time, experts, tasks)."""
+        return torch.softmax(self._gate_logits(x), 2)
 
     def _gate_logits(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.gate(x).unflatten(1, (self.n_experts, -1))
+        logits: torch.Tensor = self.gate(recent(x, self.towers.steps)).unflatten(2, (self.n_experts, -1))
         return logits
 
     def gates(self, events: torch.Tensor, past: torch.Tensor | None = None) -> torch.Tensor:
-        """Weight of each expert for each task, (batch, experts, tasks, time); sums to 1 over the experts."""
+        """Weight of each expert for each task, (batch, time, experts, tasks); sums to 1 over the experts."""
         return self._gates(self.experts(events, past)[:, -1])
 
     def expert_outputs(self, events: torch.Tensor, past: torch.Tensor | None = None) -> torch.Tensor:

@@ -74,4 +74,4 @@ class MMoEEx(MMoE):
         self.register_buffer("mask", torch.from_numpy(draw_mask(config, groups)))
 
     def _gate_logits(self, x: torch.Tensor) -> torch.Tensor:
-        return super()._gate_logits(x).masked_fill(~self.mask[..., None], -torch.inf)
+        return super()._gate_logits(x).masked_fill(~self.mask, -torch.inf)

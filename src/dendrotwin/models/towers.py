@@ -11,26 +11,33 @@ from torch.nn import functional
 from dendrotwin.models.experts import ExpertConfig
 
 
-class Towers(nn.Module):
-    """For each task k: y_k = w_k . h_k + l_k, with h_k = f(sum_e g_ke W_k * x_e + b_k), x_e the output of expert e.
+def recent(x: torch.Tensor, steps: int) -> torch.Tensor:
+    """(batch, channels, steps - 1 + time) to what was in the last `steps`, (batch, time, channels * steps)."""
+    return x.unfold(2, steps, 1).transpose(1, 2).flatten(2)
 
-    The convolution W_k * x_e looks `tower_ms` steps back; with two layers h_k = f(V_k f(...) + c_k). l_k is the linear
-    path: one more row of W_k, without f. The first layer is linear in the experts, so that mixing its outputs is the
-    same as mixing the experts, as Ma et al. 2018 (doi:10.1145/3219819.3220007) do, and costs one convolution each.
+
+class Towers(nn.Module):
+    """For each task k: y_k = w_k . h_k + l_k, with h_k = f(sum_e g_ke W_k x_e + b_k), x_e the output of expert e.
+
+    x_e are the last `tower_ms` steps of it; with two layers h_k = f(V_k f(...) + c_k). The linear path
+    l_k = sum_e g_ke u_k . x_e + d_k has no f. The first layer is linear in the experts, so that mixing its outputs is
+    the same as mixing the experts, as Ma et al. 2018 (doi:10.1145/3219819.3220007) do.
     """
 
     def __init__(self, tasks: int, channels: int, config: ExpertConfig) -> None:
         """Args: how many tasks, channels of an expert, and the sizes."""
         super().__init__()
-        self.tasks, self.hidden, self.shorter = tasks, config.tower, config.tower_ms - 1
-        self.units = config.tower + config.tower_linear
-        self.read = nn.Conv1d(channels, tasks * self.units, config.tower_ms, bias=False)
-        self.bias = nn.Parameter(torch.zeros(tasks, self.units))
+        self.tasks, self.hidden, self.steps = tasks, config.tower, config.tower_ms
+        self.shorter = self.steps - 1
+        self.read = nn.Linear(channels * self.steps, tasks * config.tower, bias=False)
+        self.linear = nn.Linear(channels * self.steps, tasks, bias=False) if config.tower_linear else None
+        self.bias = nn.Parameter(torch.zeros(tasks, config.tower))
         self.second = None
         if config.tower_layers == 2:
             self.second = nn.Parameter(torch.randn(tasks, config.tower, config.tower) / math.sqrt(config.tower))
             self.second_bias = nn.Parameter(torch.zeros(tasks, config.tower))
         self.out = nn.Parameter(torch.randn(tasks, config.tower) / math.sqrt(config.tower))
+        self.offset = nn.Parameter(torch.zeros(tasks))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: torch.Tensor, gates: torch.Tensor | None = None) -> torch.Tensor:
@@ -39,22 +46,24 @@ class Towers(nn.Module):
         Args:
             x: (batch, experts, channels, tower_ms - 1 + time) output of the experts; a single one where there are no
                 gates.
-            gates: (batch, experts, tasks, time) weight of each expert for each task.
+            gates: (batch, time, experts, tasks) weight of each expert for each task.
 
         Returns:
-            (batch, tasks, time).
+            (batch, time, tasks).
         """
-        # (batch, experts, tasks, units, time): each task's first layer on each expert ...
-        first = self.read(self.dropout(x).flatten(0, 1)).unflatten(0, x.shape[:2])
-        first = first.unflatten(2, (self.tasks, self.units))
-        # ... mixed as the gates say: (batch, tasks, units, time).
-        mixed = first[:, 0] if gates is None else (first * gates.unsqueeze(3)).sum(1)
-        mixed = mixed + self.bias[..., None]
-        hidden = functional.elu(mixed[:, :, : self.hidden])
+        # Each task's first layer on each expert, mixed as the gates say: (batch, time, tasks, units).
+        first: torch.Tensor = self.bias
+        y: torch.Tensor = self.offset
+        for e, expert in enumerate(self.dropout(x).unbind(1)):
+            seen = recent(expert, self.steps)
+            units = self.read(seen).unflatten(2, (self.tasks, self.hidden))
+            first = first + (units if gates is None else gates[:, :, e, :, None] * units)
+            if self.linear is not None:
+                y = y + (self.linear(seen) if gates is None else gates[:, :, e] * self.linear(seen))
+        hidden = functional.elu(first)
         if self.second is not None:
-            hidden = functional.elu(torch.einsum("bkut,kwu->bkwt", hidden, self.second) + self.second_bias[..., None])
-        y = (hidden * self.out[..., None]).sum(2)
-        return y + mixed[:, :, self.hidden] if self.units > self.hidden else y
+            hidden = functional.elu(torch.einsum("btku,kwu->btkw", hidden, self.second) + self.second_bias)
+        return y + (hidden * self.out).sum(3)
 
 
 class Readout(nn.Module):
@@ -80,13 +89,13 @@ class Readout(nn.Module):
         """Potentials and spike logits.
 
         Args:
-            y: (batch, n + 1, time) outputs of the tasks, the spikes' last.
+            y: (batch, time, n + 1) outputs of the tasks, the spikes' last.
             past: (batch, n, at least time) z-scored potentials at the start of each step, where they are seen.
 
         Returns:
             z-scored potentials (batch, time, n), and spike logits (batch, time).
         """
-        z = y[:, : self.n].transpose(1, 2)
+        z = y[..., : self.n]
         if self.past is not None and past is not None:
             z = z + self.past(past[..., past.shape[-1] - z.shape[1] :].transpose(1, 2))
-        return z, y[:, self.n] + self.spike_gain * z[..., self.soma].detach() + self.spike_offset
+        return z, y[..., self.n] + self.spike_gain * z[..., self.soma].detach() + self.spike_offset
