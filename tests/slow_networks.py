@@ -48,7 +48,7 @@ class SlowNetwork:
             for weigh, members, course in zip(
                 experts.synapses.weigh, experts.synapses._members, experts.synapses.course, strict=True
             ):
-                weighed = weigh.weight @ events[members]
+                weighed = weigh @ events[members]
                 for t in range(config.synapse_ms - 1, events.shape[1]):
                     recent = weighed[:, t - config.synapse_ms + 1 : t + 1].flip(1)  # the newest first
                     features.append(recent @ course)

@@ -148,8 +148,8 @@ def test_synapses_are_the_exact_conductance() -> None:
     with torch.no_grad():
         for column in (0, 1):  # AMPA and NMDA of input 0
             for weigh in synapses.weigh:
-                weigh.weight.zero_()
-            synapses.weigh[column].weight[0, 0] = 1.0
+                weigh.zero_()
+            synapses.weigh[column][0, 0] = 1.0
             synapses.mix.weight.zero_()
             synapses.mix.bias.zero_()
             synapses.mix.weight[0, 2 * column] = 1.0

@@ -21,7 +21,7 @@ from dendrotwin.losses import Balance, Objective, meta_gradient, task_losses
 from dendrotwin.predict import predict, twin_predictor
 from dendrotwin.recording import read_trial
 from dendrotwin.simulate import Simulation, simulate
-from dendrotwin.train import Training, _gradient, _Run, seconds_per_step, train
+from dendrotwin.train import Training, _gradient, _rate, _Run, seconds_per_step, train
 from dendrotwin.twin import POSSIBLE_MV, Twin
 from test_recording import tree_with_inputs
 
@@ -172,6 +172,18 @@ def test_one_step_ahead(data: Path, tmp_path: Path) -> None:
     assert (own <= POSSIBLE_MV[1] + 1e-3).all()
     again, _ = predict(twin, [truth.events], truth.steps, truth.v_mV[None], chunk_ms=100)
     assert again[0] == pytest.approx(one, abs=1e-2)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 19, 20, 400])
+def test_learning_rate_warms_up_and_goes_to_zero(steps: int) -> None:
+    rates = [_rate(step, steps) for step in range(steps)]
+    assert max(rates) == 1.0
+    assert all(0.0 < rate <= 1.0 for rate in rates)
+    top = rates.index(1.0)
+    assert top <= 0.06 * steps
+    assert (np.diff(rates[: top + 1]) > 0).all()
+    assert (np.diff(rates[top + 1 :]) < 0).all()
+    assert steps == 1 or _rate(steps, steps) == pytest.approx(0.0)
 
 
 def test_patience(data: Path, tmp_path: Path) -> None:

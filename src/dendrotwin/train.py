@@ -27,6 +27,7 @@ from dendrotwin.progress import progress
 from dendrotwin.recording import RecordingFile, TrialIndex, provenance, read_trial
 from dendrotwin.twin import Twin, run
 
+WARM_UP = 0.05  # of the steps
 DIVERSITY_MS = 500  # how much of a validation trial the experts are compared on
 
 
@@ -119,9 +120,7 @@ class _Run:
             objective.parameters(), training.learning_rate, weight_decay=training.weight_decay
         )
         self.objective, self.optimiser = self.fabric.setup(objective, optimiser)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, training.learning_rate, total_steps=training.steps + 1, pct_start=0.05, cycle_momentum=False
-        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: _rate(step, training.steps))
         self.state: dict[str, Any] = {
             "step": 0, "best": None, "curve": [], "losses": [], "tasks": None, "seconds": 0.0, "waited": 0.0
         }  # fmt: skip
@@ -169,6 +168,14 @@ def _fabric(training: Training) -> Fabric:
     fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=nodes, strategy="ddp", precision=precision)
     fabric.launch()
     return fabric
+
+
+def _rate(step: int, steps: int) -> float:
+    """Learning rate at a step relative to its highest: linear warm-up, then a cosine to zero."""
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
 def train(data: Path, out: Path, training: Training, *, overwrite: bool = False, tensorboard: bool = False) -> Twin:
@@ -457,12 +464,12 @@ DIVERSITY = ("distances", "determinant", "permanent")
 
 
 def seconds_per_step(data: Path, training: Training, steps: int = 6) -> float:
-    """Median wall seconds of an optimiser step, the first one not counted; nothing is written.
+    """Wall seconds of an optimiser step, with its share of a look at the validation trials; nothing is written.
 
     Args:
         data: the data set.
         training: how.
-        steps: how many are timed.
+        steps: how many are timed, after a first one that is not; their median counts.
     """
     work = _Run(data, training.model_copy(update={"steps": steps + 1}))
     seconds, last = [], time.perf_counter()
@@ -471,7 +478,8 @@ def seconds_per_step(data: Path, training: Training, steps: int = 6) -> float:
         now = time.perf_counter()
         seconds.append(now - last)
         last = now
-    return float(np.median(seconds[1:]))
+    _end_round(work)
+    return float(np.median(seconds[1:])) + (time.perf_counter() - last) / training.round_steps
 
 
 def _simulation_of(trial: TrialIndex) -> dict[str, Any]:

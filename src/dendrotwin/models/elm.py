@@ -17,6 +17,7 @@ from dendrotwin.errors import InputError
 from dendrotwin.models.towers import Readout
 from dendrotwin.tree import Tree
 
+BRANCH_INPUTS = 100
 PRESETS: dict[str, dict[str, object]] = {}
 
 
@@ -26,7 +27,8 @@ class ELMConfig(BaseModel):
     Attributes:
         memory: memory units, 1 to 100.
         branches: groups of neighbouring inputs that are summed first.
-        branch_inputs: inputs of a branch; neighbouring branches overlap.
+        branch_inputs: inputs of a branch; neighbouring branches overlap. None means the published 100, or all inputs
+            of a cell that has fewer.
         hidden: units of the network that drives the memory; 0 means twice the memory units.
         branch_ms: time constant of a branch [ms].
         memory_ms: shortest and longest time constant of the memory units [ms].
@@ -38,7 +40,7 @@ class ELMConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     memory: int = Field(default=100, ge=1)
     branches: int = Field(default=45, ge=1)
-    branch_inputs: int = Field(default=100, ge=1)
+    branch_inputs: int | None = Field(default=None, ge=1)
     hidden: int = Field(default=0, ge=0)
     branch_ms: float = Field(default=5.0, gt=0)
     memory_ms: tuple[float, float] = (1.0, 150.0)
@@ -89,12 +91,11 @@ class ELM(nn.Module):
 
     def __init__(self, tree: Tree, config: ELMConfig, history: bool) -> None:
         super().__init__()
-        if config.branch_inputs > tree.n_inputs:
-            raise InputError(
-                f"branch_inputs is {config.branch_inputs}, the cell has {tree.n_inputs} inputs; choose fewer"
-            )
+        inputs = config.branch_inputs or min(BRANCH_INPUTS, tree.n_inputs)
+        if inputs > tree.n_inputs:
+            raise InputError(f"branch_inputs is {inputs}, the cell has {tree.n_inputs} inputs; choose fewer")
         self.history, self.config = config.burn_in, config
-        self.register_buffer("routing", _routing(tree, config.branches, config.branch_inputs))
+        self.register_buffer("routing", _routing(tree, config.branches, inputs))
         # The paper's start: equal weights, so that a branch sums what its synapses get.
         self.weight = nn.Parameter(torch.full((config.branches, tree.n_inputs), 0.5))
         self.past = nn.Linear(tree.n, config.features) if history else None

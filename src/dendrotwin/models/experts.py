@@ -93,7 +93,9 @@ class Synapses(nn.Module):
         self.shorter = synapse_ms - 1
         kinds = [(kind, g) for kind, synapse in enumerate(tree.synapses) for g in synapse.conductances]
         self._members = [torch.from_numpy(np.flatnonzero(tree.input_synapse == kind)) for kind, _ in kinds]
-        self.weigh = nn.ModuleList(nn.Linear(len(members), features, bias=False) for members in self._members)
+        self.weigh = nn.ParameterList(
+            (2.0 * torch.rand(features, len(members)) - 1.0) / math.sqrt(len(members)) for members in self._members
+        )
         courses = torch.stack([torch.from_numpy(mean_time_course(g, synapse_ms)).float() for _, g in kinds])
         # Scaled so that inputs at TYPICAL_HZ make features of variance 1, without which learning is slow.
         courses /= courses.norm(dim=1, keepdim=True) * math.sqrt(TYPICAL_HZ / 1000.0)
@@ -108,7 +110,7 @@ class Synapses(nn.Module):
             # As a product with a banded matrix, (time, time - shorter): several times faster than a long convolution.
             band = functional.pad(course.flip(0), (0, time - len(course) + 1)).repeat(time - self.shorter)
             band = band[: time * (time - self.shorter)].view(time - self.shorter, time)
-            filtered.append((weigh.weight @ events[:, members]) @ band.T)
+            filtered.append((weigh @ events[:, members]) @ band.T)
         mixed: torch.Tensor = self.mix(torch.cat(filtered, 1))
         return mixed
 
