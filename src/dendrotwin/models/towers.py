@@ -11,6 +11,9 @@ from torch.nn import functional
 from dendrotwin.models.experts import ExpertConfig
 
 
+PIECE_STEPS = 256  # cells times milliseconds
+
+
 def recent(x: torch.Tensor, steps: int) -> torch.Tensor:
     """(batch, channels, steps - 1 + time) to what was in the last `steps`, (batch, time, channels * steps)."""
     return x.unfold(2, steps, 1).transpose(1, 2).flatten(2)
@@ -51,6 +54,21 @@ class Towers(nn.Module):
         Returns:
             (batch, time, tasks).
         """
+        if torch.is_grad_enabled():
+            return self._outputs(x, gates)
+        # Without gradients nothing has to be kept: some steps at a time stay in the processor's cache.
+        length = max(1, PIECE_STEPS // len(x))
+        starts = range(0, x.shape[3] - self.shorter, length)
+        pieces = [
+            self._outputs(
+                x[..., start : start + length + self.shorter],
+                None if gates is None else gates[:, start : start + length],
+            )
+            for start in starts
+        ]
+        return torch.cat(pieces, 1)
+
+    def _outputs(self, x: torch.Tensor, gates: torch.Tensor | None) -> torch.Tensor:
         # Each task's first layer on each expert, mixed as the gates say: (batch, time, tasks, units).
         first: torch.Tensor = self.bias
         y: torch.Tensor = self.offset
@@ -62,7 +80,10 @@ class Towers(nn.Module):
                 y = y + (self.linear(seen) if gates is None else gates[:, :, e] * self.linear(seen))
         hidden = functional.elu(first)
         if self.second is not None:
-            hidden = functional.elu(torch.einsum("btku,kwu->btkw", hidden, self.second) + self.second_bias)
+            second: torch.Tensor = self.second_bias
+            for u in range(self.hidden):  # a few units: faster than 643 products with tiny matrices
+                second = torch.addcmul(second, hidden[..., u : u + 1], self.second[:, :, u])
+            hidden = functional.elu(second)
         return y + (hidden * self.out).sum(3)
 
 
