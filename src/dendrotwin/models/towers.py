@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from dendrotwin.models.experts import ExpertConfig
 
-
 PIECE_STEPS = 256  # cells times milliseconds
 
 
