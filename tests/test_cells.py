@@ -308,7 +308,7 @@ def _load_with_a_missing_mechanism(cache: Path) -> None:
     os.environ["DENDROTWIN_CACHE"] = str(cache)
     built = compile.build_mechanisms([MECHANISMS / "l5pc" / "Ih.mod"])
     wanted = [MECHANISMS / "l5pc" / "Ih.mod", MECHANISMS / "l5pc" / "Im.mod"]
-    compile.build_mechanisms = lambda files: built
+    compile.build_mechanisms = lambda files, core=False: built
     compile.load_mechanisms(wanted)
 
 
