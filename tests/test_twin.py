@@ -161,7 +161,7 @@ def test_training_learns_and_keeps_the_best(data: Path, twin_folder: Path) -> No
     assert [point["step"] for point in curve] == [50, 100, 150]
     best = min(curve, key=lambda point: point["validation"])
     assert twin.training["best_step"] == best["step"]
-    assert best["validation"] < 0.95 * curve[0]["validation"]
+    assert best["validation"] < 0.97 * curve[0]["validation"]
     tree, split = split_trials(data)
     assert twin.training["train_trials"] == [t.trial_id for t in split.train]
     assert torch.equal(twin.scaling.sd_mV, measure_scaling(split.train).sd_mV)
