@@ -43,7 +43,7 @@ def _batch(history: int, size: int = 4, steps: int = 20) -> Batch:
 def test_task_losses_are_their_definitions() -> None:
     batch = _batch(0)
     z, logit = torch.randn(4, 20, TREE.n), torch.randn(4, 20)
-    losses = task_losses(z, logit, batch)
+    losses = task_losses(z, logit, batch.z, batch.spikes)
     for i in range(TREE.n):
         assert float(losses[i]) == pytest.approx(float(functional.mse_loss(z[..., i], batch.z[..., i])))
     p = torch.sigmoid(logit)

@@ -29,7 +29,7 @@ from dendrotwin.files import remove_dead_partials, whole_file
 from dendrotwin.measures import SETTLE_MS, SpikeErrors
 from dendrotwin.models import build_network
 from dendrotwin.progress import progress
-from dendrotwin.recording import RecordingFile, TrialIndex, provenance
+from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance
 from dendrotwin.report import Row, describe_test, draw_comparison, write_comparison, write_measured_error
 from dendrotwin.simulate import Simulation
 from dendrotwin.speed import BATCH, measure_speed
@@ -85,7 +85,7 @@ def benchmark(
     """
     data, out = Path(data), Path(out)
     tree, split, first = _check_data(data, entries)
-    simulation = _simulation_of(split.train[0]) if speed else None
+    simulation = _simulation(split.train[0]) if speed else None
     for training in entries.values():
         build_network(training.architecture, training.options, tree, training.history)  # names what is wrong now
     jobs = [
@@ -137,12 +137,11 @@ def _spikes(trial: TrialIndex) -> bool:
         return bool((file.spikes_ms(trial.number) >= SETTLE_MS).any())
 
 
-def _simulation_of(trial: TrialIndex) -> Simulation:
-    with RecordingFile(trial.path) as file:
-        made = file.attributes.get("simulation")
-    if made is None:
+def _simulation(trial: TrialIndex) -> Simulation:
+    made = made_by(trial)
+    if not made:
         raise InputError(f"{trial.path} was not made by `simulate`, so NEURON cannot be timed; use --no-speed")
-    return Simulation.model_validate_json(made)
+    return Simulation.model_validate(made)
 
 
 # ---------------------------------------------------------------------------------------------------- trainings

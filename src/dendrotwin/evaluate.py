@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from dendrotwin.errors import InputError
-from dendrotwin.measures import BINS_MV, SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
+from dendrotwin.measures import SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
 from dendrotwin.predict import twin_predictor
 from dendrotwin.recording import Recording, TrialIndex, read_trial, trials_of_cell
 from dendrotwin.solve import coarse_cable, components, synaptic_conductances
@@ -244,22 +244,15 @@ def evaluate_twin(
 
     Returns:
         The row of a free-running twin. Of a twin that sees past potentials two: one step ahead from the true ones, and
-        free-running on its own predictions, named with FED_BACK; a loop that diverges is held at the limits of
-        `measures.BINS_MV`.
+        free-running on its own predictions, held within `twin.POSSIBLE_MV`, named with FED_BACK.
     """
     if not twin.one_step_ahead:
         return [evaluate(name, twin_predictor(twin), twin.tree, test, threshold=twin.threshold)]
     ahead, closed_loop = twin_predictor(twin), twin_predictor(twin, feed_back=True)
     few = test[:fed_back_trials]
-
-    def fed_back(recording: Recording) -> tuple[Floats, Floats]:
-        v, score = closed_loop(recording)  # may have diverged, which is a result
-        low, high = BINS_MV[0], BINS_MV[-1]
-        return np.nan_to_num(v.clip(low, high), nan=low), np.nan_to_num(score)
-
     return [
         evaluate(name, ahead, twin.tree, test, threshold=twin.threshold, one_step_ahead=True),
-        evaluate(f"{name}{FED_BACK}", fed_back, twin.tree, few, threshold=twin.threshold),
+        evaluate(f"{name}{FED_BACK}", closed_loop, twin.tree, few, threshold=twin.threshold),
     ]
 
 

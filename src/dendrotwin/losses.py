@@ -16,10 +16,19 @@ Balancing = Literal["equal", "uncertainty", "dwa"]
 TEMPERATURE = 2.0  # of dynamic weight average, the published value
 
 
-def task_losses(z: torch.Tensor, logit: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """(n + 1,) loss of each task: mean squared z-score error of each compartment, cross-entropy of the spikes."""
-    regression = (z - batch.z).square().mean((0, 1))
-    return torch.cat([regression, functional.binary_cross_entropy_with_logits(logit, batch.spikes)[None]])
+def task_losses(z: torch.Tensor, logit: torch.Tensor, true_z: torch.Tensor, true_spikes: torch.Tensor) -> torch.Tensor:
+    """Mean squared z-score error of each compartment, then the cross-entropy of the spikes.
+
+    Args:
+        z, true_z: (batch, time, n) z-scored potentials.
+        logit: (batch, time) spike logits.
+        true_spikes: (batch, time) 1 where an output spike is.
+
+    Returns:
+        (n + 1,)
+    """
+    regression = (z - true_z).square().mean((0, 1))
+    return torch.cat([regression, functional.binary_cross_entropy_with_logits(logit, true_spikes)[None]])
 
 
 class Balance(nn.Module):
@@ -73,7 +82,7 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of a batch, and the (n + 1,) losses of its tasks."""
         z, logit, _ = self.network(batch.events, batch.past)
-        losses = task_losses(z, logit, batch)
+        losses = task_losses(z, logit, batch.z, batch.spikes)
         return self.balance(losses), losses
 
 

@@ -331,6 +331,12 @@ def trials_of_cell(path: Path, tree: Tree, of: str) -> list[TrialIndex]:
     return trials
 
 
+def made_by(trial: TrialIndex) -> dict[str, Any]:
+    """The configuration of the simulation that made a trial, {} for recordings that `simulate` did not make."""
+    with RecordingFile(trial.path) as file:
+        return dict(json.loads(file.attributes.get("simulation", "{}")))
+
+
 class HeldOut(BaseModel):
     """How many trials of a data set are not for training, whatever its size.
 

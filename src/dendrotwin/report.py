@@ -23,12 +23,15 @@ from dendrotwin.tree import REGIONS, Tree
 from dendrotwin.twin import Twin
 
 MODES = {False: "free-running", True: "one step ahead (sees the true V of 1 ms before)"}
-MAIN = {
+EXPLAINED = {
     "EV soma": "EV soma",
     "EV soma clipped": "clipped",
     "EV dendrite median": "EV dendrite, median",
     "EV dendrite 5th percentile": "5th percentile",
     "EV dendrite worst": "worst",
+}
+MAIN = {
+    **EXPLAINED,
     "RMSE dendrite median mV": "RMSE dendrite [mV]",
     "Wasserstein dendrite median mV": "W1 dendrite [mV]",
     "spikes auc": "AUC",
@@ -47,11 +50,7 @@ COSTS = {
 DECIMALS = {"parameters": 0, "steps": 0, "windows": 0, "x_neuron_batch_1": 1, "x_neuron_batch_8": 1}
 TABLES = {
     "Potentials": {
-        "EV soma": "EV soma",
-        "EV soma clipped": "clipped",
-        "EV dendrite median": "EV dendrite, median",
-        "EV dendrite 5th percentile": "5th percentile",
-        "EV dendrite worst": "worst",
+        **EXPLAINED,
         "RMSE soma mV": "RMSE soma [mV]",
         "RMSE dendrite median mV": "dendrite, median [mV]",
         "Wasserstein dendrite median mV": "W1 dendrite, median [mV]",

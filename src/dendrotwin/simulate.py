@@ -346,9 +346,8 @@ def simulate(
     if missing:
         raise CellError(f"the cell {model.name} cannot be built here: {missing}")
     if executor is None:
-        build_mechanisms(
-            model.mechanisms() + SYNAPSE_FILES, simulation.engine == "coreneuron"
-        )  # once, not in every worker
+        # Once, not in every worker.
+        build_mechanisms(model.mechanisms() + SYNAPSE_FILES, simulation.engine == "coreneuron")
     own = "" if events is None and injection is None else _own_input_digest(events, injection)
     simulation = simulation.model_copy(update={"cell_digest": _cell_digest(simulation, model), "own_input": own})
     if overwrite:

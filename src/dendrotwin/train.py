@@ -24,11 +24,12 @@ from dendrotwin.losses import Balance, Balancing, Objective, meta_gradient, task
 from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
 from dendrotwin.models import build_network
 from dendrotwin.progress import progress
-from dendrotwin.recording import RecordingFile, TrialIndex, provenance, read_trial
+from dendrotwin.recording import RecordingFile, made_by, provenance, read_trial
 from dendrotwin.twin import Twin, run
 
 WARM_UP = 0.05  # of the steps
 DIVERSITY_MS = 500  # how much of a validation trial the experts are compared on
+DIVERSITY = ("distances", "determinant", "permanent")
 
 
 class Training(BaseModel):
@@ -115,7 +116,6 @@ class _Run:
             )
         balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
         objective = Objective(self.network, balance)
-        self.balance = balance
         optimiser = torch.optim.AdamW(
             objective.parameters(), training.learning_rate, weight_decay=training.weight_decay
         )
@@ -262,7 +262,7 @@ def _step(work: _Run, step: int, batch: Batch) -> None:
         tasks = meta_gradient(objective, batch, groups, training.meta_rate)
     else:
         tasks = _gradient(work, batch)
-    loss = work.balance(tasks).item()
+    loss = work.objective.balance(tasks).item()
     if not math.isfinite(loss):
         raise FloatingPointError(
             f"the loss is no longer finite at step {step} with a learning rate of {work.schedule.get_last_lr()[0]:.2g}"
@@ -297,7 +297,7 @@ def _end_round(work: _Run) -> dict[str, Any]:
     tasks = state["tasks"] / len(state["losses"])
     if fabric.world_size > 1:  # each process has seen its share of the batches
         tasks = fabric.all_reduce(tasks, reduce_op="mean")
-    work.balance.end_round(tasks)
+    work.objective.balance.end_round(tasks)
     validation = _validate(work)
     if state["best"] is None or validation["loss"] < state["best"]["validation"]:
         weights = {name: tensor.detach().cpu().clone() for name, tensor in work.network.state_dict().items()}
@@ -347,8 +347,7 @@ def _validate(work: _Run) -> dict[str, Any]:
             if piece.start >= piece.stop:
                 continue
             z, logit = z[:, skip:].float().cpu(), logit[:, skip:].float().cpu()
-            empty = torch.zeros(0)
-            total += task_losses(z, logit, Batch(empty, None, true[:, piece], spikes[:, piece])) * z.shape[1]
+            total += task_losses(z, logit, true[:, piece], spikes[:, piece]) * z.shape[1]
             count += z.shape[1]
             score[piece] = torch.sigmoid(logit[0])
         scores.append(score)
@@ -441,7 +440,7 @@ def _finish(work: _Run, out: Path, *, overwrite: bool) -> Twin:
         one_step_ahead=training.history,
         training={
             "configuration": training.model_dump(mode="json"),
-            "simulation": _simulation_of(split.train[0]),
+            "simulation": made_by(split.train[0]),
             "train_trials": [trial.trial_id for trial in split.train],
             "validation_trials": [trial.trial_id for trial in split.validation],
             "test_trials": [trial.trial_id for trial in split.test],
@@ -458,9 +457,6 @@ def _finish(work: _Run, out: Path, *, overwrite: bool) -> Twin:
     )
     twin.save(out, _readme(twin), overwrite=overwrite)
     return twin
-
-
-DIVERSITY = ("distances", "determinant", "permanent")
 
 
 def seconds_per_step(data: Path, training: Training, steps: int = 6) -> float:
@@ -480,12 +476,6 @@ def seconds_per_step(data: Path, training: Training, steps: int = 6) -> float:
         last = now
     _end_round(work)
     return float(np.median(seconds[1:])) + (time.perf_counter() - last) / training.round_steps
-
-
-def _simulation_of(trial: TrialIndex) -> dict[str, Any]:
-    """The configuration that made a trial, {} for recordings that `simulate` did not make."""
-    with RecordingFile(trial.path) as file:
-        return dict(json.loads(file.attributes.get("simulation", "{}")))
 
 
 def _readme(twin: Twin) -> str:

@@ -54,9 +54,8 @@ def _routing(tree: Tree, branches: int, inputs: int) -> torch.Tensor:
     order = np.argsort(tree.input_compartment, kind="stable")
     excitatory = np.array([synapse.excitatory for synapse in tree.synapses])[tree.input_synapse]
     routing = np.zeros((branches, tree.n_inputs), dtype=np.float32)
-    for branch, start in zip(
-        routing, np.linspace(0, tree.n_inputs - inputs, branches).round().astype(int), strict=True
-    ):
+    starts = np.linspace(0, tree.n_inputs - inputs, branches).round().astype(int)
+    for branch, start in zip(routing, starts, strict=True):
         members = order[start : start + inputs]
         branch[members] = np.where(excitatory[members], 1.0, -1.0)
     return torch.from_numpy(routing)
