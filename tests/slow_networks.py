@@ -45,10 +45,10 @@ class SlowNetwork:
         x = events
         if config.synapse_ms:
             features = []
-            for weigh, members, course in zip(
-                experts.synapses.weigh, experts.synapses._members, experts.synapses.course, strict=True
+            for weigh, place, course in zip(
+                experts.synapses.weigh, experts.synapses.place, experts.synapses.course, strict=True
             ):
-                weighed = weigh @ events[members]
+                weighed = sum(weigh[row][:, None] * events[i] for i, row in enumerate(place) if row >= 0)
                 for t in range(config.synapse_ms - 1, events.shape[1]):
                     recent = weighed[:, t - config.synapse_ms + 1 : t + 1].flip(1)  # the newest first
                     features.append(recent @ course)

@@ -53,26 +53,19 @@ class Towers(nn.Module):
         Returns:
             (batch, time, tasks).
         """
-        if torch.is_grad_enabled():
-            return self._outputs(x, gates)
-        # Without gradients nothing has to be kept: some steps at a time stay in the processor's cache.
-        length = max(1, PIECE_STEPS // len(x))
-        starts = range(0, x.shape[3] - self.shorter, length)
-        pieces = [
-            self._outputs(
-                x[..., start : start + length + self.shorter],
-                None if gates is None else gates[:, start : start + length],
-            )
-            for start in starts
-        ]
-        return torch.cat(pieces, 1)
+        seen = self.dropout(x).unfold(3, self.steps, 1).transpose(2, 3)  # (batch, experts, time, channels, steps)
+        # Some steps at a time stay in a processor's cache; a GPU rather has all at once.
+        length = seen.shape[2] if x.is_cuda else max(1, PIECE_STEPS // len(x))
+        pieces = seen.split(length, 2)
+        gates_of = [None] * len(pieces) if gates is None else gates.split(length, 1)
+        return torch.cat([self._outputs(piece.flatten(3), g) for piece, g in zip(pieces, gates_of, strict=True)], 1)
 
     def _outputs(self, x: torch.Tensor, gates: torch.Tensor | None) -> torch.Tensor:
+        """What the towers see, (batch, experts, time, channels * tower_ms), and the gates to (batch, time, tasks)."""
         # Each task's first layer on each expert, mixed as the gates say: (batch, time, tasks, units).
         first: torch.Tensor = self.bias
         y: torch.Tensor = self.offset
-        for e, expert in enumerate(self.dropout(x).unbind(1)):
-            seen = recent(expert, self.steps)
+        for e, seen in enumerate(x.unbind(1)):
             units = self.read(seen).unflatten(2, (self.tasks, self.hidden))
             first = first + (units if gates is None else gates[:, :, e, :, None] * units)
             if self.linear is not None:
