@@ -87,6 +87,7 @@ class Synapses(nn.Module):
     learned, the time courses are not. All are mixed to `features` features.
     """
 
+    place: torch.Tensor
     course: torch.Tensor
     bands: torch.Tensor
 

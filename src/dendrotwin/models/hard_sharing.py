@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dendrotwin.models.experts import PAPER, ExpertConfig, Experts
-from dendrotwin.models.towers import Readout, Towers
+from dendrotwin.models.towers import Readout, Towers, in_pieces
 from dendrotwin.tree import Tree
 
 
@@ -25,14 +25,15 @@ class HardSharing(nn.Module):
 
     def __init__(self, tree: Tree, config: HardSharingConfig, history: bool) -> None:
         super().__init__()
+        self.tower_ms = config.tower_ms
         self.experts = Experts(tree, config, 1, history)
         self.towers = Towers(tree.n + 1, config.channels[-1], config)
         self.readout = Readout(tree.n, tree.soma, history)
-        self.history = self.experts.history + self.towers.shorter
+        self.history = self.experts.history + config.tower_ms - 1
 
     def forward(
         self, events: torch.Tensor, past: torch.Tensor | None = None, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
         """See `models.Network`."""
-        shared = self.experts(events, past)
-        return *self.readout(self.towers(shared), past), None
+        y = in_pieces(self.towers, self.experts(events, past), self.tower_ms)
+        return *self.readout(y, past), None

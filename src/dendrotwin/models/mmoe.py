@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from dendrotwin.models.experts import PAPER, Channels, ExpertConfig, Experts
-from dendrotwin.models.towers import Readout, Towers, recent
+from dendrotwin.models.towers import Readout, Towers, in_pieces
 from dendrotwin.tree import Tree
 
 
@@ -34,33 +34,37 @@ class MMoE(nn.Module):
 
     def __init__(self, tree: Tree, config: MMoEConfig, history: bool) -> None:
         super().__init__()
-        self.n_experts, tasks = config.experts, tree.n + 1
+        self.n_experts, self.tower_ms, tasks = config.experts, config.tower_ms, tree.n + 1
         self.experts = Experts(tree, config, config.experts + 1, history)
         self.gate = nn.Linear(config.channels[-1] * config.tower_ms, config.experts * tasks)
         self.towers = Towers(tasks, config.channels[-1], config)
         self.readout = Readout(tree.n, tree.soma, history)
-        self.history = self.experts.history + self.towers.shorter
+        self.history = self.experts.history + config.tower_ms - 1
 
     def forward(
         self, events: torch.Tensor, past: torch.Tensor | None = None, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
         """See `models.Network`."""
-        # (batch, experts + 1, channels, tower_ms - 1 + time)
-        outputs = self.experts(events, past)
-        gates = self._gates(outputs[:, -1])
-        return *self.readout(self.towers(outputs[:, :-1], gates), past), None
+        y = in_pieces(self._mixed, self.experts(events, past), self.tower_ms)
+        return *self.readout(y, past), None
 
-    def _gates(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, tower_ms - 1 + time) to the weight of each expert, (batch, time, experts, tasks)."""
-        return torch.softmax(self._gate_logits(x), 2)
+    def _mixed(self, seen: torch.Tensor) -> torch.Tensor:
+        """(batch, experts + 1, time, channels * tower_ms) to the tasks' outputs (batch, time, tasks)."""
+        mixed: torch.Tensor = self.towers(seen[:, :-1], self._gates(seen))
+        return mixed
 
-    def _gate_logits(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.gate(recent(x, self.towers.steps)).unflatten(2, (self.n_experts, -1))
+    def _gates(self, seen: torch.Tensor) -> torch.Tensor:
+        """(batch, experts + 1, time, channels * tower_ms) to the experts' weights (batch, time, experts, tasks)."""
+        return torch.softmax(self._gate_logits(seen[:, -1]), 2)
+
+    def _gate_logits(self, seen: torch.Tensor) -> torch.Tensor:
+        """(batch, time, channels * tower_ms) to (batch, time, experts, tasks)."""
+        logits: torch.Tensor = self.gate(seen).unflatten(2, (self.n_experts, -1))
         return logits
 
     def gates(self, events: torch.Tensor, past: torch.Tensor | None = None) -> torch.Tensor:
         """Weight of each expert for each task, (batch, time, experts, tasks); sums to 1 over the experts."""
-        return self._gates(self.experts(events, past)[:, -1])
+        return in_pieces(self._gates, self.experts(events, past), self.tower_ms)
 
     def expert_outputs(self, events: torch.Tensor, past: torch.Tensor | None = None) -> torch.Tensor:
         """What the experts say, (batch, experts, channels, tower_ms - 1 + time), such as for their diversity."""

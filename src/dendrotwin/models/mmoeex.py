@@ -73,5 +73,5 @@ class MMoEEx(MMoE):
         groups = np.append(tree.region, spikes) if config.of == "region" else np.arange(tree.n + 1)
         self.register_buffer("mask", torch.from_numpy(draw_mask(config, groups)))
 
-    def _gate_logits(self, x: torch.Tensor) -> torch.Tensor:
-        return super()._gate_logits(x).masked_fill(~self.mask, -torch.inf)
+    def _gate_logits(self, seen: torch.Tensor) -> torch.Tensor:
+        return super()._gate_logits(seen).masked_fill(~self.mask, -torch.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -13,9 +14,20 @@ from dendrotwin.models.experts import ExpertConfig
 PIECE_STEPS = 256  # cells times milliseconds
 
 
-def recent(x: torch.Tensor, steps: int) -> torch.Tensor:
-    """(batch, channels, steps - 1 + time) to what was in the last `steps`, (batch, time, channels * steps)."""
-    return x.unfold(2, steps, 1).transpose(1, 2).flatten(2)
+def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, steps: int) -> torch.Tensor:
+    """A function of the recent past, at each time.
+
+    Args:
+        function: of the last steps, (batch, experts, time, channels * steps), to (batch, time, ...).
+        x: (batch, experts, channels, steps - 1 + time).
+        steps: how many it sees.
+
+    Returns:
+        (batch, time, ...); evaluated some steps at a time, which stay in a processor's cache, or all at once on a GPU.
+    """
+    seen = x.unfold(3, steps, 1).transpose(2, 3)
+    length = seen.shape[2] if x.is_cuda else max(1, PIECE_STEPS // len(x))
+    return torch.cat([function(piece.flatten(3)) for piece in seen.split(length, 2)], 1)
 
 
 class Towers(nn.Module):
@@ -29,10 +41,10 @@ class Towers(nn.Module):
     def __init__(self, tasks: int, channels: int, config: ExpertConfig) -> None:
         """Args: how many tasks, channels of an expert, and the sizes."""
         super().__init__()
-        self.tasks, self.hidden, self.steps = tasks, config.tower, config.tower_ms
-        self.shorter = self.steps - 1
-        self.read = nn.Linear(channels * self.steps, tasks * config.tower, bias=False)
-        self.linear = nn.Linear(channels * self.steps, tasks, bias=False) if config.tower_linear else None
+        self.tasks, self.hidden = tasks, config.tower
+        inputs = channels * config.tower_ms
+        self.read = nn.Linear(inputs, tasks * config.tower, bias=False)
+        self.linear = nn.Linear(inputs, tasks, bias=False) if config.tower_linear else None
         self.bias = nn.Parameter(torch.zeros(tasks, config.tower))
         self.second = None
         if config.tower_layers == 2:
@@ -46,26 +58,17 @@ class Towers(nn.Module):
         """All tasks' outputs.
 
         Args:
-            x: (batch, experts, channels, tower_ms - 1 + time) output of the experts; a single one where there are no
-                gates.
+            x: (batch, experts, time, channels * tower_ms) recent output of the experts; a single one where there are
+                no gates.
             gates: (batch, time, experts, tasks) weight of each expert for each task.
 
         Returns:
             (batch, time, tasks).
         """
-        seen = self.dropout(x).unfold(3, self.steps, 1).transpose(2, 3)  # (batch, experts, time, channels, steps)
-        # Some steps at a time stay in a processor's cache; a GPU rather has all at once.
-        length = seen.shape[2] if x.is_cuda else max(1, PIECE_STEPS // len(x))
-        pieces = seen.split(length, 2)
-        gates_of = [None] * len(pieces) if gates is None else gates.split(length, 1)
-        return torch.cat([self._outputs(piece.flatten(3), g) for piece, g in zip(pieces, gates_of, strict=True)], 1)
-
-    def _outputs(self, x: torch.Tensor, gates: torch.Tensor | None) -> torch.Tensor:
-        """What the towers see, (batch, experts, time, channels * tower_ms), and the gates to (batch, time, tasks)."""
         # Each task's first layer on each expert, mixed as the gates say: (batch, time, tasks, units).
         first: torch.Tensor = self.bias
         y: torch.Tensor = self.offset
-        for e, seen in enumerate(x.unbind(1)):
+        for e, seen in enumerate(self.dropout(x).unbind(1)):
             units = self.read(seen).unflatten(2, (self.tasks, self.hidden))
             first = first + (units if gates is None else gates[:, :, e, :, None] * units)
             if self.linear is not None:
