@@ -34,8 +34,11 @@ class SlowNetwork:
             else:
                 mixed = experts[0]
             y.append(self._tower(mixed, task))
-        z = torch.stack(y[:-1])
         readout = network.readout
+        if config.synapse_ms:
+            now = x[: config.features, -1]
+            y = [value + readout.direct.weight[k] @ now + readout.direct.bias[k] for k, value in enumerate(y)]
+        z = torch.stack(y[:-1])
         if past is not None:
             z = z + readout.past.weight @ past[:, -1]
         return z, y[-1] + readout.spike_gain * z[readout.soma] + readout.spike_offset
@@ -53,8 +56,7 @@ class SlowNetwork:
                     recent = weighed[:, t - config.synapse_ms + 1 : t + 1].flip(1)  # the newest first
                     features.append(recent @ course)
             time = events.shape[1] - config.synapse_ms + 1
-            stacked = torch.cat([torch.stack(features[i : i + time], 1) for i in range(0, len(features), time)])
-            x = experts.synapses.mix.weight[:, :, 0] @ stacked + experts.synapses.mix.bias[:, None]
+            x = sum(torch.stack(features[i : i + time], 1) for i in range(0, len(features), time))
         if past is not None:
             seen = experts.past.weight[:, :, 0] @ past[:, -x.shape[1] :] + experts.past.bias[:, None]
             x = torch.cat([x, seen])

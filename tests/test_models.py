@@ -129,8 +129,9 @@ def test_untrained_one_step_ahead_network_holds_persistence() -> None:
     torch.manual_seed(0)
     _, network = build_network("hard-sharing", SMALL, TREE, True)
     network.eval()
-    network.towers.out.data.zero_()
-    network.towers.linear.weight.data.zero_()
+    network.towers.silence()
+    network.readout.direct.weight.data.zero_()
+    network.readout.direct.bias.data.zero_()
     counts = _input(network.history, 20).float()
     past = torch.randn(1, TREE.n, counts.shape[2])
     z, _, _ = network(counts, past)
@@ -150,9 +151,6 @@ def test_synapses_are_the_exact_conductance() -> None:
             for weigh in synapses.weigh:
                 weigh.zero_()
             synapses.weigh[column][0, 0] = 1.0
-            synapses.mix.weight.zero_()
-            synapses.mix.bias.zero_()
-            synapses.mix.weight[0, 2 * column] = 1.0
             feature = synapses(counts)[0, 0].numpy()
             assert feature.std() > 0
             assert np.corrcoef(feature, exact[:, column])[0, 1] > 0.9999

@@ -25,6 +25,7 @@ from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
 from dendrotwin.models import build_network
 from dendrotwin.progress import progress
 from dendrotwin.recording import RecordingFile, made_by, provenance, read_trial
+from dendrotwin.start import start_from_linear
 from dendrotwin.twin import Twin, run
 
 WARM_UP = 0.05  # of the steps
@@ -95,6 +96,7 @@ class _Run:
         self.options, self.network = build_network(training.architecture, training.options, self.tree, training.history)
         self.history = int(self.network.history)  # type: ignore[arg-type]
         self.scaling = measure_scaling(self.split.train)
+        start_from_linear(self.network, self.tree, self.split.train, self.scaling)
         self.windows = Windows(
             self.tree,
             self.split.train,

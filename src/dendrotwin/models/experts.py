@@ -8,7 +8,7 @@ input of its whole history, and a pass over a long trial equals evaluation windo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -83,8 +83,8 @@ class Synapses(nn.Module):
     """Events to features, through the known time course of the synapses' conductances.
 
     For each conductance (AMPA, NMDA, GABA_A) the events of the inputs that open it are summed with learned weights into
-    `features` features, which are then convolved with its dual exponential, averaged over each step. The weights are
-    learned, the time courses are not. All are mixed to `features` features.
+    `features` features, which are then convolved with its dual exponential, averaged over each step, and added up over
+    the conductances. The weights are learned, the time courses are not.
     """
 
     place: torch.Tensor
@@ -113,10 +113,21 @@ class Synapses(nn.Module):
         lag = self.shorter + torch.arange(BLOCK_MS) - torch.arange(self.shorter + BLOCK_MS)[:, None]
         inside = (lag >= 0) & (lag < synapse_ms)
         self.register_buffer("bands", courses[:, lag.clamp(0, self.shorter)] * inside, persistent=False)
-        self.mix = nn.Conv1d(len(kinds) * features, features, 1)
 
     def forward(self, events: torch.Tensor) -> torch.Tensor:
         """(batch, n_inputs, time) to (batch, features, time - shorter)."""
+        features: torch.Tensor = sum(self._convolved(events, list(self.weigh)), start=torch.zeros(()))
+        return features
+
+    def conductances(self, events: torch.Tensor) -> torch.Tensor:
+        """(batch, n_inputs, time) to every input's own conductances (batch, conductances, time - shorter).
+
+        In the order of the rows of `weigh`: features are linear in them with these weights.
+        """
+        return torch.cat([*self._convolved(events, [torch.eye(len(w), device=w.device) for w in self.weigh])], 1)
+
+    def _convolved(self, events: torch.Tensor, weights: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """For each conductance the events, summed with weights (inputs, features), as features in time."""
         batch, _, time = events.shape
         wanted = time - self.shorter
         length = self.shorter + -(-wanted // BLOCK_MS) * BLOCK_MS
@@ -124,8 +135,7 @@ class Synapses(nn.Module):
         window, channel, at = events.nonzero(as_tuple=True)
         step, order = torch.sort(window * length + at, stable=True)
         count, channel = events[window, channel, at][order], channel[order]
-        filtered = []
-        for weigh, place, band in zip(self.weigh, self.place, self.bands, strict=True):
+        for weigh, place, band in zip(weights, self.place, self.bands, strict=True):
             row = place[channel]
             opens = row >= 0
             starts = torch.searchsorted(step[opens], torch.arange(batch * length, device=step.device))
@@ -133,9 +143,7 @@ class Synapses(nn.Module):
                 row[opens], weigh, starts, mode="sum", per_sample_weights=count[opens]
             ).view(batch, length, -1)
             pieces = arriving.unfold(1, self.shorter + BLOCK_MS, BLOCK_MS) @ band
-            filtered.append(pieces.transpose(1, 2).flatten(2)[..., :wanted])
-        mixed: torch.Tensor = self.mix(torch.cat(filtered, 1))
-        return mixed
+            yield pieces.transpose(1, 2).flatten(2)[..., :wanted]
 
 
 class _Block(nn.Module):
@@ -177,10 +185,9 @@ class Experts(nn.Module):
         super().__init__()
         self.experts = experts
         self.synapses = Synapses(tree, config.features, config.synapse_ms) if config.synapse_ms else None
-        features = config.features if config.synapse_ms else tree.n_inputs
+        self.features = config.features if config.synapse_ms else 0
         self.past = nn.Conv1d(tree.n, config.features, 1) if history else None
-        features += config.features if history else 0
-        blocks, inputs = [], features
+        blocks, inputs = [], (self.features or tree.n_inputs) + (config.features if history else 0)
         for b, channels in enumerate(config.channels):
             blocks.append(_Block(experts, b == 0, inputs, channels, 2**b, config))
             inputs = channels
@@ -188,21 +195,21 @@ class Experts(nn.Module):
         self.reach = sum(block.shorter for block in blocks)
         self.history = self.reach + max(config.synapse_ms - 1, 0)
 
-    def forward(self, events: torch.Tensor, past: torch.Tensor | None) -> torch.Tensor:
-        """What the experts make of the input.
+    def forward(self, events: torch.Tensor, past: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What the experts make of the input, and the synapses' features.
 
         Args:
             events: (batch, n_inputs, history + time) event counts.
             past: (batch, n, history + time) z-scored potentials at the start of each step, where they are seen.
 
         Returns:
-            (batch, experts, channels, time).
+            (batch, experts, channels, time), and (batch, features, reach + time), None without known time courses.
         """
         # (batch, features, reach + time): which synapses are open, and what the potentials were.
-        x = events if self.synapses is None else self.synapses(events)
+        synaptic = None if self.synapses is None else self.synapses(events)
+        x = events if synaptic is None else synaptic
         if self.past is not None and past is not None:
             x = torch.cat([x, self.past(past[..., past.shape[-1] - x.shape[-1] :])], 1)
         for block in self.blocks:
             x = block(x)
-        out: torch.Tensor = x.unflatten(1, (self.experts, -1))
-        return out
+        return x.unflatten(1, (self.experts, -1)), synaptic

@@ -10,9 +10,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from dendrotwin.models.experts import PAPER, Channels, ExpertConfig, Experts
-from dendrotwin.models.towers import Readout, Towers, in_pieces
+from dendrotwin.models.expert_network import ExpertNetwork
+from dendrotwin.models.experts import PAPER, Channels, ExpertConfig
+from dendrotwin.models.towers import in_pieces
 from dendrotwin.tree import Tree
+
+GATE_SCALE = 0.2  # no expert is out of the game at the start, however strong the input
 
 
 class MMoEConfig(ExpertConfig):
@@ -29,29 +32,20 @@ class MMoEConfig(ExpertConfig):
 PRESETS = {"paper": {**PAPER, "experts": 2, "tower": 5}}
 
 
-class MMoE(nn.Module):
+class MMoE(ExpertNetwork):
     """Experts, a softmax gate for each task that depends on the input, and a tower for each task on its mixture."""
 
     def __init__(self, tree: Tree, config: MMoEConfig, history: bool) -> None:
-        super().__init__()
-        self.n_experts, self.tower_ms, tasks = config.experts, config.tower_ms, tree.n + 1
-        self.experts = Experts(tree, config, config.experts + 1, history)
-        self.gate = nn.Linear(config.channels[-1] * config.tower_ms, config.experts * tasks)
-        self.towers = Towers(tasks, config.channels[-1], config)
-        self.readout = Readout(tree.n, tree.soma, history)
-        self.history = self.experts.history + config.tower_ms - 1
+        super().__init__(tree, config, config.experts + 1, history)
+        self.n_experts = config.experts
+        self.gate = nn.Linear(config.channels[-1] * config.tower_ms, config.experts * (tree.n + 1))
+        with torch.no_grad():
+            self.gate.weight *= GATE_SCALE
 
-    def forward(
-        self, events: torch.Tensor, past: torch.Tensor | None = None, state: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, None]:
-        """See `models.Network`."""
-        y = in_pieces(self._mixed, self.experts(events, past), self.tower_ms)
-        return *self.readout(y, past), None
-
-    def _mixed(self, seen: torch.Tensor) -> torch.Tensor:
-        """(batch, experts + 1, time, channels * tower_ms) to the tasks' outputs (batch, time, tasks)."""
-        mixed: torch.Tensor = self.towers(seen[:, :-1], self._gates(seen))
-        return mixed
+    def tasks(self, seen: torch.Tensor) -> torch.Tensor:
+        """See `ExpertNetwork`; the last of the experts is the input of the gates."""
+        outputs: torch.Tensor = self.towers(seen[:, :-1], self._gates(seen))
+        return outputs
 
     def _gates(self, seen: torch.Tensor) -> torch.Tensor:
         """(batch, experts + 1, time, channels * tower_ms) to the experts' weights (batch, time, experts, tasks)."""
@@ -64,9 +58,9 @@ class MMoE(nn.Module):
 
     def gates(self, events: torch.Tensor, past: torch.Tensor | None = None) -> torch.Tensor:
         """Weight of each expert for each task, (batch, time, experts, tasks); sums to 1 over the experts."""
-        return in_pieces(self._gates, self.experts(events, past), self.tower_ms)
+        return in_pieces(self._gates, self.experts(events, past)[0], self.tower_ms)
 
     def expert_outputs(self, events: torch.Tensor, past: torch.Tensor | None = None) -> torch.Tensor:
         """What the experts say, (batch, experts, channels, tower_ms - 1 + time), such as for their diversity."""
-        outputs: torch.Tensor = self.experts(events, past)[:, :-1]
+        outputs: torch.Tensor = self.experts(events, past)[0][:, :-1]
         return outputs

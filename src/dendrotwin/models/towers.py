@@ -54,6 +54,14 @@ class Towers(nn.Module):
         self.offset = nn.Parameter(torch.zeros(tasks))
         self.dropout = nn.Dropout(config.dropout)
 
+    def silence(self) -> None:
+        """Let all outputs be 0, until the first step of a training."""
+        with torch.no_grad():
+            self.out.zero_()
+            self.offset.zero_()
+            if self.linear is not None:
+                self.linear.weight.zero_()
+
     def forward(self, x: torch.Tensor, gates: torch.Tensor | None = None) -> torch.Tensor:
         """All tasks' outputs.
 
@@ -85,32 +93,40 @@ class Towers(nn.Module):
 class Readout(nn.Module):
     """From the tasks' outputs to potentials and spike logits.
 
-    The spikes are one more task. To its tower's output comes a calibrated reading of the soma's predicted potential,
+    All tasks have a linear path from the synapses' features, past the experts. The spikes are one more task. To its
+    tower's output comes a calibrated reading of the soma's predicted potential,
     whose gradient ends there: output spikes are what the soma does, and their loss must not bend it.
 
     Where past potentials are known (one step ahead), all potentials of the step before reach every compartment through
     a linear map that starts as the identity, so that an untrained network begins near persistence.
     """
 
-    def __init__(self, n: int, soma: int, history: bool) -> None:
+    def __init__(self, n: int, soma: int, history: bool, features: int = 0) -> None:
+        """Args: compartments, which is the soma, whether past potentials are seen, and features of the linear path."""
         super().__init__()
         self.n, self.soma = n, soma
+        self.direct = nn.Linear(features, n + 1) if features else None
         self.spike_gain = nn.Parameter(torch.tensor(2.0))
         self.spike_offset = nn.Parameter(torch.tensor(-6.0))
         self.past = nn.Linear(n, n, bias=False) if history else None
         if self.past is not None:
             nn.init.eye_(self.past.weight)
 
-    def forward(self, y: torch.Tensor, past: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, y: torch.Tensor, past: torch.Tensor | None, synaptic: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Potentials and spike logits.
 
         Args:
             y: (batch, time, n + 1) outputs of the tasks, the spikes' last.
             past: (batch, n, at least time) z-scored potentials at the start of each step, where they are seen.
+            synaptic: (batch, features, at least time) features of the linear path, where there is one.
 
         Returns:
             z-scored potentials (batch, time, n), and spike logits (batch, time).
         """
+        if self.direct is not None and synaptic is not None:
+            y = y + self.direct(synaptic[..., synaptic.shape[-1] - y.shape[1] :].transpose(1, 2))
         z = y[..., : self.n]
         if self.past is not None and past is not None:
             z = z + self.past(past[..., past.shape[-1] - z.shape[1] :].transpose(1, 2))

@@ -1,0 +1,112 @@
+"""The start of a training, against ordinary least squares on the exact conductances."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dendrotwin import start
+from dendrotwin.dataset import Scaling, Split, measure_scaling, split_trials
+from dendrotwin.measures import SETTLE_MS
+from dendrotwin.models import build_network
+from dendrotwin.recording import TrialIndex, read_trial
+from dendrotwin.solve import synaptic_conductances
+from dendrotwin.tree import Tree
+from dendrotwin.twin import run
+
+SIZES = {"channels": (8, 8), "synapse_ms": 700}  # long enough to be exact
+
+
+@pytest.fixture(scope="module")
+def parts(data: Path) -> tuple[Tree, Split, Scaling]:
+    tree, split = split_trials(data)
+    return tree, split, measure_scaling(split.train)
+
+
+def _least_squares(parts: tuple[Tree, Split, Scaling], trials: list[TrialIndex], history: bool) -> np.ndarray:
+    """Predictions at the steps that the start looks at, (trials x steps, n), fitted to the training trials."""
+    tree, split, scaling = parts
+
+    def rows(trial: TrialIndex) -> tuple[np.ndarray, np.ndarray]:
+        r = read_trial(trial, tree)
+        x = np.concatenate(list(synaptic_conductances(tree, [r.events], r.steps)))[:, :, 0].astype(float)
+        z = scaling.normalise(torch.from_numpy(r.v_mV)).numpy().astype(float)
+        at = np.arange(SETTLE_MS, r.steps, start.EVERY_MS)
+        known = np.column_stack([x[at] * 1e4, np.ones(len(at)), *([z[at - 1]] if history else [])])
+        return known, z[at]
+
+    known, asked = (np.concatenate(part) for part in zip(*map(rows, split.train), strict=True))
+    weights = np.linalg.lstsq(known, asked, rcond=1e-9)[0]
+    return np.concatenate([rows(trial)[0] for trial in trials]) @ weights
+
+
+def _started(
+    parts: tuple[Tree, Split, Scaling], trials: list[TrialIndex], history: bool, features: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the started network says there, (trials x steps, n), the truth, and the truth 1 ms before."""
+    tree, split, scaling = parts
+    _, network = build_network("hard-sharing", {**SIZES, "features": features}, tree, history)
+    start.start_from_linear(network, tree, split.train, scaling)
+    network.eval()
+    found, truth, before = [], [], []
+    for trial in trials:
+        r = read_trial(trial, tree)
+        true = scaling.normalise(torch.from_numpy(r.v_mV))
+        past = {"z_rest": torch.zeros(tree.n), "z_true": true[None]} if history else {}
+        z = torch.cat([z for _, z, _ in run(network, tree, [r.events], r.steps, **past)], 1)[0]
+        at = np.arange(SETTLE_MS, r.steps, start.EVERY_MS)
+        found.append(z.numpy()[at])
+        truth.append(true.numpy()[at])
+        before.append(true.numpy()[at - 1])
+    return np.concatenate(found), np.concatenate(truth), np.concatenate(before)
+
+
+def test_start_is_least_squares_on_the_conductances(
+    parts: tuple[Tree, Split, Scaling], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "PENALTY", 1e-9)
+    tree, split, _ = parts
+    trials = split.train[:2] + split.validation
+    found, truth, _ = _started(parts, trials, False, features=tree.n)
+    expected = _least_squares(parts, trials, False)
+    assert found == pytest.approx(expected, abs=2e-2)
+    assert float(((found - expected) ** 2).mean()) < 1e-4 * float(((found - truth) ** 2).mean())
+
+
+def test_start_one_step_ahead_is_as_good_as_least_squares(
+    parts: tuple[Tree, Split, Scaling], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Potentials of neighbours are nearly the same, so that weights are not comparable, but errors are."""
+    monkeypatch.setattr(start, "PENALTY", 1e-9)
+    tree, split, _ = parts
+    found, truth, before = _started(parts, split.train, True, features=tree.n)
+    best = ((_least_squares(parts, split.train, True) - truth) ** 2).mean()
+    persistence = ((before - truth) ** 2).mean()
+    assert best <= ((found - truth) ** 2).mean() < 1.05 * best < 0.9 * persistence
+
+
+def test_rank_is_that_of_the_features_and_keeps_the_mean(
+    parts: tuple[Tree, Split, Scaling], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best projection of the full prediction, as principal components of that give it."""
+    monkeypatch.setattr(start, "PENALTY", 1e-9)
+    _, split, _ = parts
+    found, truth, _ = _started(parts, split.train, False, features=3)
+    full = _least_squares(parts, split.train, False)
+    _, _, axes = np.linalg.svd(full - full.mean(0), full_matrices=False)
+    expected = full.mean(0) + (full - full.mean(0)) @ axes[:3].T @ axes[:3]
+    assert found == pytest.approx(expected, abs=2e-2)
+    assert found.mean(0) == pytest.approx(truth.mean(0), abs=1e-3)
+    assert np.linalg.matrix_rank(found - found.mean(0), tol=1e-2) == 3
+
+
+def test_networks_without_a_linear_path_are_left_as_they_are(parts: tuple[Tree, Split, Scaling]) -> None:
+    tree, split, scaling = parts
+    for architecture, options in (("mmoe", {"preset": "paper"}), ("elm", {"memory": 4, "branches": 2})):
+        _, network = build_network(architecture, options, tree)
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        start.start_from_linear(network, tree, split.train, scaling)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
