@@ -27,7 +27,7 @@ from dendrotwin.measures import SETTLE_MS
 from dendrotwin.models import ARCHITECTURES
 from dendrotwin.plot import save
 from dendrotwin.recording import Recording, read_trial
-from dendrotwin.train import Training, seconds_per_step, train
+from dendrotwin.train import Training, measure_time, train
 from dendrotwin.twin import Twin
 from dendrotwin.workers import cores, start_worker
 
@@ -119,9 +119,9 @@ def main() -> None:
     threads = max(1, cores() // arguments.workers)
     context = get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, mp_context=context, initializer=_start, initargs=(threads,)) as pool:
-        seconds = pool.submit(seconds_per_step, arguments.data, points["width 2"]).result()
-        steps = max(1, int(60 * arguments.budget / seconds))
-        print(f"{steps} steps each ({seconds:.3g} s for one of the widest)")
+        before, per_step = pool.submit(measure_time, arguments.data, points["width 2"]).result()
+        steps = max(1, int((60 * arguments.budget - before) / per_step))
+        print(f"{steps} steps each ({per_step:.3g} s for one of the widest, {before:.3g} s before the first)")
         futures = {
             name: pool.submit(_run, arguments.data, arguments.out, name, t.model_copy(update={"steps": steps}))
             for name, t in points.items()

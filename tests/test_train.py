@@ -21,7 +21,7 @@ from dendrotwin.losses import Balance, Objective, meta_gradient, task_losses
 from dendrotwin.predict import predict, twin_predictor
 from dendrotwin.recording import read_trial
 from dendrotwin.simulate import Simulation, simulate
-from dendrotwin.train import Training, _gradient, _rate, _Run, seconds_per_step, train
+from dendrotwin.train import Training, _gradient, _rate, _Run, measure_time, train
 from dendrotwin.twin import POSSIBLE_MV, Twin
 from test_recording import tree_with_inputs
 
@@ -245,8 +245,10 @@ def test_data_without_spikes(tmp_path: Path, simulation: Simulation) -> None:
         train(tmp_path / "silent", tmp_path / "twin", QUICK)
 
 
-def test_seconds_per_step(data: Path) -> None:
-    assert 0.0 < seconds_per_step(data, QUICK, 3) < 10.0
+def test_time_of_a_training(data: Path) -> None:
+    before, per_step = measure_time(data, QUICK, 3)
+    assert 0.0 < before < 60.0
+    assert 0.0 < per_step < 10.0
 
 
 def test_tensorboard_is_named_where_it_is_missing(data: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance
 from dendrotwin.report import Row, describe_test, draw_comparison, write_comparison, write_measured_error
 from dendrotwin.simulate import Simulation
 from dendrotwin.speed import BATCH, measure_speed
-from dendrotwin.train import Training, seconds_per_step, train
+from dendrotwin.train import Training, measure_time, train
 from dendrotwin.tree import Tree
 from dendrotwin.twin import Twin
 from dendrotwin.workers import cores, start_worker
@@ -190,7 +190,7 @@ def _train_all(data: Path, out: Path, jobs: Sequence[_Job], plan: dict[str, Any]
         min(workers, len(todo)), mp_context=get_context("spawn"), initializer=_start, initargs=(threads,)
     )
     try:
-        coming: dict[Future[float | None], _Job] = {}
+        coming: dict[Future[tuple[float, float] | None], _Job] = {}
 
         def submit(job: _Job) -> None:
             if job.name in plan["runs"]:
@@ -208,14 +208,16 @@ def _train_all(data: Path, out: Path, jobs: Sequence[_Job], plan: dict[str, Any]
                     if seconds is None:
                         advance(1, job.name)
                         continue
-                    steps = int(60.0 * plan["budget_minutes"] / seconds)
+                    before, per_step = seconds
+                    steps = int((60.0 * plan["budget_minutes"] - before) / per_step)
                     if steps < 1:
                         raise InputError(
                             f"a budget of {plan['budget_minutes']:g} min is too short for one step of {job.label}, "
-                            f"which takes {seconds:.3g} s; give it a longer --budget"
+                            f"which takes {per_step:.3g} s, {before:.3g} s after the start; give it a longer --budget"
                         )
                     plan["runs"][job.name] = {
-                        "seconds_per_step": seconds,
+                        "seconds_before": before,
+                        "seconds_per_step": per_step,
                         "threads": threads,
                         "training": _dumped(job.training, steps),
                     }
@@ -251,10 +253,10 @@ def _naming(job: str) -> Iterator[None]:
         raise type(error)(f"{job}: {error}") from error
 
 
-def _time(data: Path, name: str, training: Training) -> float:
-    """Wall seconds of a step; runs in a worker."""
+def _time(data: Path, name: str, training: Training) -> tuple[float, float]:
+    """Wall seconds before the first step, and of each; runs in a worker."""
     with _naming(name):
-        return seconds_per_step(data, training)
+        return measure_time(data, training)
 
 
 def _train_and_evaluate(data: Path, out: Path, name: str, training: Training) -> None:

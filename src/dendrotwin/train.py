@@ -201,6 +201,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
         TwinError: the loss is no longer finite; the best weights so far, if there are some, are saved.
         FileError, InputError: `out` exists, the data set is not one, is too small, or an option is wrong.
     """
+    began = time.monotonic()
     out = Path(out)
     refuse_existing(out, "config.json", overwrite=overwrite)
     work = _Run(data, training)
@@ -210,7 +211,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
     _resume(checkpoint, work)
     if log is not None:
         log.start(state["curve"])
-    saved = began = time.monotonic()
+    saved = time.monotonic()
     before = state["seconds"]
     with progress(f"training {training.architecture} into {out}", steps, "steps", state["step"]) as advance:
         for step, batch in enumerate(work.batches(state["step"], steps), state["step"]):
@@ -461,23 +462,29 @@ def _finish(work: _Run, out: Path, *, overwrite: bool) -> Twin:
     return twin
 
 
-def seconds_per_step(data: Path, training: Training, steps: int = 6) -> float:
-    """Wall seconds of an optimiser step, with its share of a look at the validation trials; nothing is written.
+def measure_time(data: Path, training: Training, steps: int = 6) -> tuple[float, float]:
+    """Time a training; nothing is written.
 
     Args:
         data: the data set.
         training: how.
         steps: how many are timed, after a first one that is not; their median counts.
+
+    Returns:
+        Wall seconds before the first step, and of each, with its share of a look at the validation trials.
     """
+    began = time.perf_counter()
     work = _Run(data, training.model_copy(update={"steps": steps + 1}))
-    seconds, last = [], time.perf_counter()
+    seconds, first = [], time.perf_counter()
+    last = first
     for step, batch in enumerate(work.batches(0, steps + 1)):
         _step(work, step, batch)
         now = time.perf_counter()
         seconds.append(now - last)
         last = now
     _end_round(work)
-    return float(np.median(seconds[1:])) + (time.perf_counter() - last) / training.round_steps
+    look = (time.perf_counter() - last) / training.round_steps
+    return first - began, float(np.median(seconds[1:])) + look
 
 
 def _readme(twin: Twin) -> str:

@@ -140,7 +140,7 @@ class Synapses(nn.Module):
             opens = row >= 0
             starts = torch.searchsorted(step[opens], torch.arange(batch * length, device=step.device))
             arriving = functional.embedding_bag(
-                row[opens], weigh, starts, mode="sum", per_sample_weights=count[opens]
+                row[opens], weigh, starts, mode="sum", per_sample_weights=count[opens].to(weigh.dtype)
             ).view(batch, length, -1)
             pieces = arriving.unfold(1, self.shorter + BLOCK_MS, BLOCK_MS) @ band
             yield pieces.transpose(1, 2).flatten(2)[..., :wanted]
