@@ -69,7 +69,7 @@ class Training(BaseModel):
     batch: int = Field(default=8, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)
     window_ms: int = Field(default=400, ge=10)
-    learning_rate: float = Field(default=3e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     clip: float = Field(default=1.0, gt=0)
     spike_share: float = Field(default=0.2, ge=0, le=1)

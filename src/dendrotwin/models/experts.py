@@ -53,12 +53,12 @@ class ExpertConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     synapse_ms: int = Field(default=300, ge=0)
-    features: int = Field(default=96, ge=1)
-    channels: Channels = (64, 64, 64, 64)
+    features: int = Field(default=160, ge=1)
+    channels: Channels = (128, 128, 128, 128)
     kernel: int = Field(default=3, ge=2)
     activation: Literal["gelu", "sigmoid"] = "gelu"
-    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-    tower: int = Field(default=4, ge=1)
+    dropout: float = Field(default=0.05, ge=0.0, lt=1.0)
+    tower: int = Field(default=2, ge=1)
     tower_layers: Literal[1, 2] = 1
     tower_ms: int = Field(default=1, ge=1)
     tower_linear: bool = True

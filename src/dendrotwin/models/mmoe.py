@@ -25,7 +25,7 @@ class MMoEConfig(ExpertConfig):
         experts: how many, 2 to 16; one more, of the same size, is the input of the gates.
     """
 
-    channels: Channels = (32, 32, 32, 32)
+    channels: Channels = (64, 64, 64, 64)
     experts: int = Field(default=4, ge=2)
 
 
