@@ -38,7 +38,7 @@ from dendrotwin.tree import Tree
 from dendrotwin.twin import Twin
 from dendrotwin.workers import cores, start_worker
 
-FED_BACK_TRIALS = 5  # a closed loop goes millisecond by millisecond
+FED_BACK_TRIALS = 3  # a closed loop goes millisecond by millisecond
 ERRORS = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")
 
 
