@@ -245,7 +245,7 @@ def train(
     balance: Annotated[str, typer.Option(help="Of the tasks: equal, uncertainty or dwa.")] = "equal",
     meta_rate: Annotated[float, typer.Option(help="First learning rate of the two-step update; 0: without.")] = 0.0,
     patience: Annotated[int | None, typer.Option(help="Rounds without progress before it stops [never].")] = None,
-    round_steps: Annotated[int, typer.Option(help="Steps between two looks at the validation trials.")] = 100,
+    round_steps: Annotated[int, typer.Option(help="Steps between two looks at the validation trials.")] = 250,
     checkpoint_minutes: Annotated[float, typer.Option(help="Time between checkpoints.")] = 2.0,
     precision: Annotated[str, typer.Option(help="auto, 32-true, bf16-mixed or 16-mixed.")] = "auto",
     validation: Annotated[float, typer.Option(help="Share of the trials for validation.")] = 0.1,

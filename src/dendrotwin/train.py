@@ -76,7 +76,7 @@ class Training(BaseModel):
     spike_weight: float = Field(default=2.0, ge=0)
     balance: Balancing = "equal"
     meta_rate: float = Field(default=0.0, ge=0)
-    round_steps: int = Field(default=100, ge=1)
+    round_steps: int = Field(default=250, ge=1)
     patience: int | None = Field(default=None, ge=1)
     checkpoint_minutes: float = Field(default=2.0, ge=0)
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
