@@ -236,7 +236,7 @@ def train(
         bool, typer.Option("--history", help="Also see the true potentials up to 1 ms before: one step ahead.")
     ] = False,
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 4000,
-    batch: Annotated[int, typer.Option(help="Windows in a step.")] = 8,
+    batch: Annotated[int, typer.Option(help="Windows in a step.")] = 4,
     micro_batch: Annotated[int | None, typer.Option(help="Windows at once, to save memory [all].")] = None,
     window: Annotated[int, typer.Option(help="Length of a window [ms].")] = 400,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,

@@ -66,7 +66,7 @@ class Training(BaseModel):
     options: dict[str, Any] = {}
     history: bool = False
     steps: int = Field(default=4000, ge=1)
-    batch: int = Field(default=8, ge=1)
+    batch: int = Field(default=4, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)
     window_ms: int = Field(default=400, ge=10)
     learning_rate: float = Field(default=1e-3, gt=0)
