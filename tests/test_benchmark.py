@@ -113,6 +113,7 @@ def test_steps_fill_the_budget(killed: tuple[Path, dict[str, int], dict[str, Any
         assert training["steps"] == int((60 * BUDGET - runs[name]["seconds_before"]) / runs[name]["seconds_per_step"])
         assert trained["configuration"] == training
         assert trained["steps"] == training["steps"]
+        assert 0.1 * BUDGET < trained["minutes"] < 4 * BUDGET  # a loose one: the machine may have other work
         assert training["seed"] == int(name[-1])
         assert runs[name]["threads"] >= 1
 
@@ -190,19 +191,18 @@ def test_what_is_done_is_not_done_again(
 
 
 @pytest.mark.usefixtures("fast")
-def test_one_step_ahead_comes_with_a_closed_loop(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FED_BACK_TRIALS", 1)
+def test_one_step_ahead_comes_with_a_closed_loop(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     entries = _entries(LABELS[0], history=True, train_trials=3)
     benchmark(data, out, entries, budget_minutes=0.01, seeds=1, speed=False)
     rows = {row["name"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
     assert {name: row["one_step_ahead"] for name, row in rows.items()} == {
-        LABELS[0]: True, f"{LABELS[0]}{FED_BACK}": False,
+        LABELS[0]: True, f"{LABELS[0]}{FED_BACK} (2 trials)": False,
         "mean": False, "linear": False, "coarse cable": False, "persistence": True,
     }  # fmt: skip
     text = (out / "table.md").read_text()
     assert "Training trials: 3 of" in text
-    assert "on the first 1 test trials" in text
+    assert "on the first 3 test trials" in text
     twin = Twin.load(out / "twins" / f"{LABELS[0]}-seed0")
     assert twin.one_step_ahead
     assert len(twin.training["train_trials"]) == 3
@@ -227,6 +227,7 @@ def test_entries_are_read_and_checked() -> None:
         "mmoe:balance=loud": "balance = loud",
         "mmoe:steps=3": "mmoe:steps=3: steps is the same for all, or set by the budget",
         "elm,elm": "names elm twice",
+        "elm:seed=1": "elm:seed=1: seed is the same for all",
     }.items():
         with pytest.raises(InputError, match=re.escape(message)):
             _entries(text, history=False, train_trials=None)

@@ -147,7 +147,7 @@ def test_a_twin_that_sees_the_past_has_two_rows(tree_and_split: tuple[Tree, Spli
     tree, split = tree_and_split
     twin = _twin(tree, split, history=True)
     ahead, fed_back = evaluate_twin("x", twin, split.test, 1)
-    assert (ahead.name, fed_back.name) == ("x", f"x{FED_BACK}")
+    assert (ahead.name, fed_back.name) == ("x", f"x{FED_BACK} (1 trials)")
     assert (ahead.one_step_ahead, fed_back.one_step_ahead) == (True, False)
     direct = evaluate("x", twin_predictor(twin), tree, split.test, threshold=0.4)
     assert np.array_equal(ahead.ev, direct.ev)

@@ -41,8 +41,8 @@ MAY_IMPORT = {
     "benchmark": {"tree", "recording", "measures", "dataset", "models", "simulate", "twin", "train", "evaluate",
                   "speed", "report", "workers"},
     "doctor": {"cells"},
-    "cli": {"tree", "cells", "inputs", "simulate", "dataset", "recording", "measures", "twin", "train", "predict",
-            "evaluate", "plot", "speed", "doctor", "report", "benchmark"},
+    "cli": {"tree", "cells", "inputs", "simulate", "dataset", "recording", "measures", "models", "twin", "train",
+            "predict", "evaluate", "plot", "speed", "doctor", "report", "benchmark"},
 }  # fmt: skip
 
 

@@ -19,8 +19,10 @@ from dendrotwin.inputs import Poisson, draw_events, trial_rng
 from dendrotwin.measures import expert_diversity, permanent
 from dendrotwin.models import ARCHITECTURES, build_network
 from dendrotwin.models.mmoeex import MMoEExConfig, draw_mask
+from dendrotwin.predict import predict
 from dendrotwin.solve import synaptic_conductances
-from dendrotwin.twin import run
+from dendrotwin.train import Training, train
+from dendrotwin.twin import Twin, run
 from slow_networks import SlowNetwork
 from test_recording import tree_with_inputs
 
@@ -125,17 +127,14 @@ def test_feeding_back_is_one_step_ahead_of_its_own_predictions() -> None:
 
 
 def test_untrained_one_step_ahead_network_holds_persistence() -> None:
-    """The path of past potentials starts as the identity, whatever the towers say."""
-    torch.manual_seed(0)
-    _, network = build_network("hard-sharing", SMALL, TREE, True)
-    network.eval()
-    network.towers.silence()
-    network.readout.direct.weight.data.zero_()
-    network.readout.direct.bias.data.zero_()
-    counts = _input(network.history, 20).float()
-    past = torch.randn(1, TREE.n, counts.shape[2])
-    z, _, _ = network(counts, past)
-    assert torch.allclose(z[0], past[0, :, -20:].T, atol=1e-6)
+    for architecture, options in (*NETWORKS, ("elm", ELM)):
+        torch.manual_seed(0)
+        _, network = build_network(architecture, options, TREE, True)
+        network.eval()
+        counts = _input(network.history, 20).float()
+        past = torch.randn(1, TREE.n, counts.shape[2])
+        z, _, _ = network(counts, past)
+        assert torch.allclose(z[0], past[0, :, -20:].T, atol=1e-6)
 
 
 def test_synapses_are_the_exact_conductance() -> None:
@@ -287,19 +286,31 @@ def test_unknown_names_and_sizes_that_do_not_fit() -> None:
         build_network("mmoe", {"experts": 1}, TREE)
     with pytest.raises(InputError, match=r"branch_inputs is 1000, the cell has .* inputs; choose fewer"):
         build_network("elm", {"branch_inputs": 1000}, TREE)
+    with pytest.raises(InputError, match=r"1 branches of 2 inputs leave out some of the .*; choose more"):
+        build_network("elm", {"branches": 1, "branch_inputs": 2}, TREE)
+    with pytest.raises(InputError, match=r"option 'memory_ms' of elm: .*the second above the first"):
+        build_network("elm", {"memory_ms": "10,5"}, TREE)
+    assert build_network("elm", {"memory_ms": "2,50"}, TREE)[0].memory_ms == (2.0, 50.0)
     assert build_network("mmoe", {"channels": "16,8"}, TREE)[0].channels == (16, 8)
 
 
-def test_the_documented_architecture_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_architecture_works(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (Path(__file__).parents[1] / "docs/benchmark.md").read_text()
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
     assert len([line for line in code.splitlines() if line.strip()]) <= 30
     module = ModuleType("smooth")
     monkeypatch.setitem(sys.modules, "smooth", module)
     exec(compile(code, "smooth", "exec"), module.__dict__)
-    monkeypatch.setitem(ARCHITECTURES, "smooth", (module.SmoothConfig, module.Smooth, module))
-    _, network = build_network("smooth", {"window_ms": 9}, TREE)
-    z, logit, state = network(_input(network.history, 20).float())
-    assert z.shape == (1, 20, TREE.n)
-    assert logit.shape == (1, 20)
-    assert state is None
+    line = re.search(r'^    "smooth": (\(.*\)),$', text, re.MULTILINE)[1]
+    monkeypatch.setitem(ARCHITECTURES, "smooth", eval(line, {"smooth": module}))
+    for history in (False, True):
+        training = Training(
+            architecture="smooth", options={"smooth_ms": 9}, history=history, steps=2, batch=2, window_ms=100
+        )
+        train(data, tmp_path / str(history), training)
+        twin = Twin.load(tmp_path / str(history))
+        assert twin.network.history == 8
+        v, probability = predict(twin, [draw_events(twin.tree, Poisson(), 30, trial_rng(0, 0))], 30)
+        assert v.shape == (1, 30, twin.tree.n)
+        assert np.isfinite(v).all()
+        assert ((probability > 0) & (probability < 1)).all()

@@ -21,7 +21,7 @@ from dendrotwin.losses import Balance, Objective, meta_gradient, task_losses
 from dendrotwin.predict import predict, twin_predictor
 from dendrotwin.recording import read_trial
 from dendrotwin.simulate import Simulation, simulate
-from dendrotwin.train import Training, _gradient, _rate, _Run, measure_time, train
+from dendrotwin.train import Training, _gradient, _rate, _Run, _step, _validate, measure_time, train
 from dendrotwin.twin import POSSIBLE_MV, Twin
 from test_recording import tree_with_inputs
 
@@ -140,15 +140,18 @@ def test_meta_step_is_its_definition() -> None:
         {"architecture": "mmoeex", "balance": "dwa"},
         {"architecture": "mmoe", "balance": "uncertainty", "precision": "bf16-mixed"},
         {"architecture": "mmoe", "meta_rate": 0.01},
+        {"architecture": "mmoe", "meta_rate": 0.01, "precision": "bf16-mixed"},
+        {"history": True, "precision": "bf16-mixed"},
         {"architecture": "elm", "options": {"memory": 10, "branches": 5, "branch_inputs": 20}},
     ],
 )
 def test_every_way_of_training_learns(data: Path, tmp_path: Path, changes: dict) -> None:
-    twin = train(data, tmp_path / "twin", QUICK.model_copy(update=changes))
-    losses = [point["validation"] for point in twin.training["curve"]]
-    assert min(losses[1:]) < losses[0]
+    training = QUICK.model_copy(update=changes)
+    start = _validate(_Run(data, training))["loss"]
+    twin = train(data, tmp_path / "twin", training)
+    assert min(point["validation"] for point in twin.training["curve"]) < start
     assert twin.training["windows"] == 30 * 4
-    if "mmoe" in changes["architecture"]:
+    if "mmoe" in training.architecture:
         last = twin.training["diversity"][-1]
         assert last["step"] == 30
         assert np.array(last["distances"]).shape == (4, 4)
@@ -238,6 +241,29 @@ def test_divergence_keeps_the_best_weights(data: Path, tmp_path: Path, monkeypat
     assert all(bool(torch.isfinite(p).all()) for p in kept.network.parameters())
 
 
+def test_a_gradient_that_is_not_finite_is_divergence_too(data: Path) -> None:
+    work = _Run(data, QUICK)
+    next(work.network.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(FloatingPointError, match="the gradient is no longer finite at step 0"):
+        _step(work, 0, next(work.batches(0, 1)))
+
+
+def test_what_the_two_step_update_cannot_do(data: Path) -> None:
+    for changes in ({"batch": 3}, {"micro_batch": 2}):
+        with pytest.raises(InputError, match="halves the batch; choose an even --batch, and no --micro-batch"):
+            _Run(data, QUICK.model_copy(update={"meta_rate": 0.1, **changes}))
+    with pytest.raises(InputError, match="does not scale fp16's gradients; use --precision bf16-mixed"):
+        _Run(data, QUICK.model_copy(update={"meta_rate": 0.1, "precision": "16-mixed"}))
+
+
+def test_data_without_input_or_spikes_can_be_fitted_by_potentials_alone(tmp_path: Path, simulation: Simulation) -> None:
+    """Nothing to regress on, and nothing to fail on."""
+    silent = simulation.model_copy(update={"inputs": Poisson(excitatory_hz=0.0, inhibitory_hz=0.0)})
+    simulate(silent, 4, tmp_path / "silent", workers=1)
+    work = _Run(tmp_path / "silent", QUICK.model_copy(update={"spike_weight": 0.0}))
+    assert all(bool(torch.isfinite(p).all()) for p in work.network.parameters())
+
+
 def test_data_without_spikes(tmp_path: Path, simulation: Simulation) -> None:
     silent = simulation.model_copy(update={"inputs": Poisson(excitatory_hz=0.1)})
     simulate(silent, 4, tmp_path / "silent", workers=1)
@@ -249,6 +275,8 @@ def test_time_of_a_training(data: Path) -> None:
     before, per_step = measure_time(data, QUICK, 3)
     assert 0.0 < before < 60.0
     assert 0.0 < per_step < 10.0
+    with pytest.raises(TwinError, match=r"no longer finite at step .*; use a lower learning_rate"):
+        measure_time(data, QUICK.model_copy(update={"learning_rate": 1e30}), 3)
 
 
 def test_tensorboard_is_named_where_it_is_missing(data: Path, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_training_learns_and_keeps_the_best(data: Path, twin_folder: Path) -> No
     assert [point["step"] for point in curve] == [50, 100, 150]
     best = min(curve, key=lambda point: point["validation"])
     assert twin.training["best_step"] == best["step"]
-    assert best["validation"] < 0.97 * curve[0]["validation"]
+    assert best["validation"] < 0.95 * curve[0]["validation"]
     tree, split = split_trials(data)
     assert twin.training["train_trials"] == [t.trial_id for t in split.train]
     assert torch.equal(twin.scaling.sd_mV, measure_scaling(split.train).sd_mV)
@@ -202,8 +202,11 @@ def test_same_seed_same_twin(data: Path, twin_folder: Path, tmp_path: Path) -> N
 
 def _train_command(data: Path, out: Path, training: Training = OFTEN) -> list[str]:
     code = (
-        "import sys; from pathlib import Path; from dendrotwin.train import Training, train\n"
-        "train(Path(sys.argv[1]), Path(sys.argv[2]), Training.model_validate_json(sys.argv[3]))"
+        "import sys; from pathlib import Path; from dendrotwin import train\n"
+        "one_step, taken = train._step, []\n"
+        "train._step = lambda *arguments: taken.append(one_step(*arguments))\n"
+        "train.train(Path(sys.argv[1]), Path(sys.argv[2]), train.Training.model_validate_json(sys.argv[3]))\n"
+        "print(len(taken))"
     )
     return [sys.executable, "-c", code, str(data), str(out), training.model_dump_json()]
 
@@ -219,7 +222,8 @@ def test_killed_training_goes_on(data: Path, tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "killed").exists()
-    subprocess.run(_train_command(data, tmp_path / "killed"), check=True, capture_output=True)
+    rest = subprocess.run(_train_command(data, tmp_path / "killed"), check=True, capture_output=True, text=True)
+    assert 0 < int(rest.stdout) < QUICK.steps  # not all over again
     once, again = _weights(tmp_path / "whole"), _weights(tmp_path / "killed")
     assert all(torch.equal(once[name], again[name]) for name in once)
     assert _losses(Twin.load(tmp_path / "whole")) == _losses(Twin.load(tmp_path / "killed"))
@@ -254,7 +258,7 @@ def test_missing_and_altered_tensors(twin_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TwinError, match=r"model.safetensors lacks network.towers.bias"):
         Twin.load(folder)
     save_file({**tensors, "network.towers.bias": torch.zeros(3)}, folder / "model.safetensors")
-    with pytest.raises(TwinError, match=r"network.towers.bias has shape \(3,\), not \(38, 4\)"):
+    with pytest.raises(TwinError, match=r"network.towers.bias has shape \(3,\), not \(38, 2\)"):
         Twin.load(folder)
     save_file(
         {**tensors, "network.towers.bias": tensors["network.towers.bias"] + 1.0},

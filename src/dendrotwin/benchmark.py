@@ -24,7 +24,7 @@ import torch
 
 from dendrotwin.dataset import Split, split_trials
 from dendrotwin.errors import DendrotwinError, FileError, InputError, TwinError
-from dendrotwin.evaluate import BASELINES, FED_BACK, Evaluation, baselines, evaluate_twin
+from dendrotwin.evaluate import BASELINES, FED_BACK, FED_BACK_TRIALS, Evaluation, baselines, evaluate_twin
 from dendrotwin.files import remove_dead_partials, whole_file
 from dendrotwin.measures import SETTLE_MS, SpikeErrors
 from dendrotwin.models import build_network
@@ -38,7 +38,6 @@ from dendrotwin.tree import Tree
 from dendrotwin.twin import Twin
 from dendrotwin.workers import cores, start_worker
 
-FED_BACK_TRIALS = 3  # a closed loop goes millisecond by millisecond
 ERRORS = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")
 
 
@@ -272,7 +271,7 @@ def _train_and_evaluate(data: Path, out: Path, name: str, training: Training) ->
                     raise
                 print(error, file=log)  # it diverged, and the best weights before that count
         tree, split = split_trials(data, training.validation, training.test, training.train_trials)
-        evaluations = evaluate_twin(name, Twin.load(folder), split.test, FED_BACK_TRIALS)
+        evaluations = evaluate_twin(name, Twin.load(folder), split.test)
         write_measured_error(folder, tree, evaluations[:1], split.test, data)  # the row on all of the trials
         _keep(out, name, evaluations)
 
@@ -360,7 +359,7 @@ def _with_speed(rows: Sequence[Row], seconds: Mapping[str, float]) -> list[Row]:
     """
     timed = []
     for row in rows:
-        label = row.name.removesuffix(FED_BACK)
+        label = row.name.split(FED_BACK)[0]
         ratios = {
             f"x_neuron_batch_{cells}": seconds["NEURON default"] / seconds[f"{label}, batch {cells}"]
             for cells in (1, BATCH)

@@ -414,6 +414,7 @@ def benchmark(
 
 def _entries(archs: str, **shared: Any) -> dict[str, Training]:
     """What `--archs` names, by its text; keys of `Training` are told from those of the network by their name."""
+    from dendrotwin.models import ARCHITECTURES
     from dendrotwin.train import Training
 
     entries: dict[str, Training] = {}
@@ -425,6 +426,10 @@ def _entries(archs: str, **shared: Any) -> dict[str, Training]:
             raise InputError(f"{label}: {taken[0]} is the same for all, or set by the budget; leave it away there")
         if label in entries:
             raise InputError(f"--archs names {label} twice; name it once")
+        network = ARCHITECTURES[architecture][0].model_fields if architecture in ARCHITECTURES else {}
+        both = sorted(options.keys() & Training.model_fields.keys() & network.keys())
+        if both:
+            raise InputError(f"{label}: {both[0]} is an option of the network and of the training; rename the former")
         own = {key: options.pop(key) for key in list(options) if key in Training.model_fields}
         entries[label] = _configure(Training, architecture=architecture, options=options, **own, **shared)
     return entries

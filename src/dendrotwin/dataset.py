@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.measures import SETTLE_MS
-from dendrotwin.recording import SPLIT_FILE, RecordingFile, TrialIndex, index_trials, read_held_out
+from dendrotwin.recording import SPLIT_FILE, RecordingFile, TrialIndex, index_trials, read_held_out, spike_train
 from dendrotwin.tree import Events, Tree
 
 MIN_SD_MV = 1e-3
@@ -133,9 +133,10 @@ def event_counts(events: Events, n_inputs: int, start: int, stop: int) -> NDArra
     return counts
 
 
-@dataclass(eq=False)  # not frozen: Fabric changes the precision of its tensors in place
 class Batch:
     """Windows for a training step.
+
+    No dataclass: in mixed precision Fabric would round the tensors of one, the true potentials with them.
 
     Attributes:
         events: (batch, n_inputs, history + window) event counts; the first `history` steps come before the window.
@@ -144,10 +145,8 @@ class Batch:
         spikes: (batch, window) 1 where an output spike is.
     """
 
-    events: torch.Tensor
-    past: torch.Tensor | None
-    z: torch.Tensor
-    spikes: torch.Tensor
+    def __init__(self, events: torch.Tensor, past: torch.Tensor | None, z: torch.Tensor, spikes: torch.Tensor) -> None:
+        self.events, self.past, self.z, self.spikes = events, past, z, spikes
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         """The batch with every tensor changed."""
@@ -224,10 +223,7 @@ class Windows:
                 v = file.v(self._trials[trial].number, max(start - before, 0), stop)
             rest = np.full((self._window + before - len(v), self._tree.n), self._tree.v_init_mV, dtype=np.float32)
             potentials.append(np.concatenate([rest, v]))
-            train = np.zeros(self._window, dtype=np.float32)
-            bins = np.floor(self._spikes[trial]).astype(int) - start
-            train[bins[(bins >= 0) & (bins < self._window)]] = 1.0
-            spikes.append(train)
+            spikes.append(spike_train(self._spikes[trial], stop)[start:].astype(np.float32))
         z = self._scaling.normalise(torch.from_numpy(np.stack(potentials)))
         past = z[:, :-1].transpose(1, 2) if self._past else None
         return Batch(torch.from_numpy(np.stack(events)), past, z[:, before:], torch.from_numpy(np.stack(spikes)))

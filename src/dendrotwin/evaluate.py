@@ -24,6 +24,7 @@ Floats = NDArray[np.float32]
 # Predictors get the whole recording; all but persistence look at its input only.
 Predictor = Callable[[Recording], tuple[Floats, Floats]]
 FED_BACK = ", fed back"
+FED_BACK_TRIALS = 3  # a closed loop goes millisecond by millisecond
 BASELINES = ("mean", "linear", "coarse cable", "persistence")
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the linear baseline
 TYPICAL_US, TYPICAL_MV = 1e-4, -70.0  # so that its numbers are near 1
@@ -234,7 +235,7 @@ def linear_predictor(tree: Tree, train: Sequence[TrialIndex], validation: Sequen
 
 
 def evaluate_twin(
-    name: str, twin: Twin, test: Sequence[TrialIndex], fed_back_trials: int | None = None
+    name: str, twin: Twin, test: Sequence[TrialIndex], fed_back_trials: int = FED_BACK_TRIALS
 ) -> list[Evaluation]:
     """Measure a twin with its own threshold.
 
@@ -242,12 +243,11 @@ def evaluate_twin(
         name: of the row.
         twin: the twin.
         test: trials that it never saw.
-        fed_back_trials: run a twin that sees past potentials freely on the first so many trials only, for it goes
-            millisecond by millisecond; None means on all.
+        fed_back_trials: run a twin that sees past potentials freely on the first so many trials only.
 
     Returns:
         The row of a free-running twin. Of a twin that sees past potentials two: one step ahead from the true ones, and
-        free-running on its own predictions, held within `twin.POSSIBLE_MV`, named with FED_BACK.
+        free-running on its own predictions, held within `twin.POSSIBLE_MV`, named with FED_BACK and how many trials.
     """
     if not twin.one_step_ahead:
         return [evaluate(name, twin_predictor(twin), twin.tree, test, threshold=twin.threshold)]
@@ -255,7 +255,7 @@ def evaluate_twin(
     few = test[:fed_back_trials]
     return [
         evaluate(name, ahead, twin.tree, test, threshold=twin.threshold, one_step_ahead=True),
-        evaluate(f"{name}{FED_BACK}", closed_loop, twin.tree, few, threshold=twin.threshold),
+        evaluate(f"{name}{FED_BACK} ({len(few)} trials)", closed_loop, twin.tree, few, threshold=twin.threshold),
     ]
 
 

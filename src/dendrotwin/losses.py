@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -34,10 +36,10 @@ def task_losses(z: torch.Tensor, logit: torch.Tensor, true_z: torch.Tensor, true
 class Balance(nn.Module):
     """The loss of all tasks: the mean over compartments plus `spike_weight` times that of the spikes, each weighed.
 
-    "equal": weights 1. "uncertainty" (Kendall, Gal and Cipolla 2018, doi:10.1109/CVPR.2018.00781): exp(-s_k) L_k + s_k
-    with learned s_k, halved for compartments, whose losses are Gaussian. "dwa", dynamic weight average (Liu, Johns and
-    Davison 2019, doi:10.1109/CVPR.2019.00197): weights proportional to exp(r_k / 2), r_k the ratio of the task's loss
-    in the last two rounds, so that tasks which improve least get most.
+    "equal": weights 1. "uncertainty" (Kendall, Gal and Cipolla 2018, doi:10.1109/CVPR.2018.00781): exp(-s_k) L_k +
+    s_k/2 with learned s_k, the first term halved for compartments, whose losses are Gaussian. "dwa", dynamic weight
+    average (Liu, Johns and Davison 2019, doi:10.1109/CVPR.2019.00197): weights proportional to exp(r_k / 2), r_k the
+    ratio of the task's loss in the last two rounds, so that tasks which improve least get most.
     """
 
     share: torch.Tensor
@@ -86,32 +88,36 @@ class Objective(nn.Module):
         return self.balance(losses), losses
 
 
-def meta_gradient(objective: Any, batch: Batch, groups: NDArray[np.integer], rate: float) -> torch.Tensor:
+def meta_gradient(
+    objective: Any, batch: Batch, groups: NDArray[np.integer], rate: float, context: Callable[[], Any] = nullcontext
+) -> torch.Tensor:
     """The two-step update of MMoEEx (Aoki, Tung and Oliveira 2021, arXiv:2012.11202), in its first-order form.
 
     For each group of tasks a trial step is taken that lowers its loss on one half of the batch; the gradient of its
     loss on the other half, there, adds to the gradient with which the optimiser then moves from where all started.
 
     Args:
-        objective: an `Objective`, bare or set up by Fabric; its parameters get their gradients.
-        batch: the windows.
+        objective: an `Objective`, not wrapped by Fabric; its parameters get their gradients.
+        batch: the windows, an even number.
         groups: (n + 1,) number of each task's group.
         rate: learning rate of the trial step.
+        context: what the objective is evaluated in, such as `Fabric.autocast`.
 
     Returns:
         The (n + 1,) losses of the tasks before the update, on the second half.
     """
-    half = max(1, len(batch.events) // 2)
-    inner, outer = batch.part(slice(half)), batch.part(slice(-half, None))
+    half = len(batch.events) // 2
+    inner, outer = batch.part(slice(half)), batch.part(slice(half, None))
     parameters = [p for p in objective.parameters() if p.requires_grad]
     total: list[torch.Tensor | None] = [None] * len(parameters)
 
     def gradients(part: Batch, tasks: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Of the group's part of the whole loss."""
-        _, losses = objective(part)
+        with context():
+            _, losses = objective(part)
         return torch.autograd.grad(objective.balance(losses, tasks), parameters, allow_unused=True)
 
-    with torch.no_grad():
+    with torch.no_grad(), context():
         _, before = objective(outer)
     for group in np.unique(groups):
         tasks = torch.from_numpy(groups == group).to(batch.z.device)

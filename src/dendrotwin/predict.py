@@ -60,8 +60,8 @@ def predict(
         z_true = twin.scaling.normalise(torch.from_numpy(true_mV.astype(np.float32)))
     twin.network.eval()
     for time, z, logit in run(twin.network, twin.tree, events, steps, z_rest, z_true, z_range, chunk_ms):  # type: ignore[arg-type]
-        v[:, time] = twin.scaling.restore(z).numpy()
-        probability[:, time] = torch.sigmoid(logit).numpy()
+        v[:, time] = twin.scaling.restore(z.cpu()).numpy()
+        probability[:, time] = torch.sigmoid(logit.cpu()).numpy()
     return v, probability
 
 

@@ -59,7 +59,8 @@ def start_from_linear(network: torch.nn.Module, tree: Tree, trials: Sequence[Tri
         known, asked = rows(trial)
         gram, cross, count = gram + known.T @ known, cross + known.T @ asked, count + len(known)
     gram, cross = gram / count, cross / count
-    penalty = np.full(len(gram), PENALTY * np.trace(gram[:n_conductances, :n_conductances]) / n_conductances)
+    size = np.trace(gram[:n_conductances, :n_conductances]) / n_conductances or 1.0  # silent inputs
+    penalty = np.full(len(gram), PENALTY * size)
     penalty[-1] = 0.0
     solution = np.linalg.solve(gram + np.diag(penalty), cross)
     weights, past, offset = np.split(solution, [n_conductances, len(solution) - 1])

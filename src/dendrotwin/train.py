@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -96,7 +96,6 @@ class _Run:
         self.options, self.network = build_network(training.architecture, training.options, self.tree, training.history)
         self.history = int(self.network.history)  # type: ignore[arg-type]
         self.scaling = measure_scaling(self.split.train)
-        start_from_linear(self.network, self.tree, self.split.train, self.scaling)
         self.windows = Windows(
             self.tree,
             self.split.train,
@@ -116,12 +115,15 @@ class _Run:
                 f"a batch of {training.batch} windows cannot be shared by {self.fabric.world_size} processes; "
                 "choose a multiple"
             )
+        if training.meta_rate > 0 and (training.micro_batch is not None or training.batch % 2):
+            raise InputError("the two-step update halves the batch; choose an even --batch, and no --micro-batch")
+        start_from_linear(self.network, self.tree, self.split.train, self.scaling)
         balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
-        objective = Objective(self.network, balance)
+        self.bare = Objective(self.network, balance)
         optimiser = torch.optim.AdamW(
-            objective.parameters(), training.learning_rate, weight_decay=training.weight_decay
+            self.bare.parameters(), training.learning_rate, weight_decay=training.weight_decay
         )
-        self.objective, self.optimiser = self.fabric.setup(objective, optimiser)
+        self.objective, self.optimiser = self.fabric.setup(self.bare, optimiser)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: _rate(step, training.steps))
         self.state: dict[str, Any] = {
             "step": 0, "best": None, "curve": [], "losses": [], "tasks": None, "seconds": 0.0, "waited": 0.0
@@ -150,22 +152,35 @@ class _Run:
         return json.dumps([self.training.model_dump(mode="json"), trials])
 
     def parts(self) -> dict[str, Any]:
-        """What has weights or counts of its own."""
-        return {"objective": self.objective, "optimiser": self.optimiser, "schedule": self.schedule}
+        """What has weights or counts of its own; of the precision, the scale of fp16's gradients."""
+        return {
+            "objective": self.objective,
+            "optimiser": self.optimiser,
+            "schedule": self.schedule,
+            "precision": self.fabric.strategy.precision,
+        }
 
 
 def _fabric(training: Training) -> Fabric:
     """One process, or those that torchrun has started; bf16 on a GPU that has it."""
     precision: Any = training.precision
     if precision == "auto":
-        on_gpu = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "16-mixed"
-        precision = on_gpu if torch.cuda.is_available() else "32-true"
+        precision = "32-true"
+        if torch.cuda.is_available():
+            precision = "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    if training.meta_rate > 0 and precision == "16-mixed":
+        raise InputError("the two-step update does not scale fp16's gradients; use --precision bf16-mixed or 32-true")
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return Fabric(accelerator=accelerator, devices=1, precision=precision)
     if training.meta_rate > 0:
         raise InputError("the two-step update runs in one process; leave --meta-rate away, or torchrun")
     local = int(os.environ["LOCAL_WORLD_SIZE"])
+    if accelerator == "cuda" and local > torch.cuda.device_count():
+        raise InputError(
+            f"torchrun has started {local} processes on a machine with {torch.cuda.device_count()} GPUs; "
+            "start as many as there are"
+        )
     nodes = int(os.environ["WORLD_SIZE"]) // local
     fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=nodes, strategy="ddp", precision=precision)
     fabric.launch()
@@ -217,10 +232,14 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
         for step, batch in enumerate(work.batches(state["step"], steps), state["step"]):
             try:
                 _step(work, step, batch)
+            except torch.OutOfMemoryError as error:
+                raise TwinError(f"out of memory ({error}); use a smaller --micro-batch or --batch") from error
             except FloatingPointError as error:
                 kept = ""
-                if state["best"] is not None and log is not None:
-                    _finish(work, out, overwrite=overwrite)
+                if state["best"] is not None:
+                    if log is not None:
+                        _finish(work, out, overwrite=overwrite)
+                    work.fabric.barrier()
                     kept = f"; the best weights so far, of step {state['best']['step']}, are kept in {out}"
                 raise TwinError(f"{error}; use a lower --learning-rate{kept}") from error
             state["seconds"] = before + time.monotonic() - began
@@ -262,32 +281,41 @@ def _step(work: _Run, step: int, batch: Batch) -> None:
     work.optimiser.zero_grad()
     if training.meta_rate > 0:
         groups = np.append(work.tree.region, work.tree.region.max() + 1)
-        tasks = meta_gradient(objective, batch, groups, training.meta_rate)
+        tasks = meta_gradient(work.bare, batch, groups, training.meta_rate, work.fabric.autocast)
     else:
         tasks = _gradient(work, batch)
-    loss = work.objective.balance(tasks).item()
-    if not math.isfinite(loss):
+    if work.fabric.world_size > 1:  # each process has seen its share of the batch; all decide on the same numbers
+        tasks = cast(torch.Tensor, work.fabric.all_reduce(tasks, reduce_op="mean"))
+    loss = work.bare.balance(tasks).item()
+    norm = cast(
+        torch.Tensor,
+        work.fabric.clip_gradients(objective, work.optimiser, max_norm=training.clip, error_if_nonfinite=False),
+    )
+    skips = getattr(work.fabric.strategy.precision, "scaler", None) is not None  # fp16 leaves such a step out
+    what = "loss" if not math.isfinite(loss) else "gradient"
+    if not math.isfinite(loss) or not (skips or math.isfinite(float(norm))):
         raise FloatingPointError(
-            f"the loss is no longer finite at step {step} with a learning rate of {work.schedule.get_last_lr()[0]:.2g}"
+            f"the {what} is no longer finite at step {step} with a learning rate of "
+            f"{work.schedule.get_last_lr()[0]:.2g}"
         )
-    work.fabric.clip_gradients(objective, work.optimiser, max_norm=training.clip)
     work.optimiser.step()
     work.schedule.step()
     state = work.state
     state["step"] = step + 1
     state["losses"].append(loss)
+    tasks = tasks.cpu()  # as it is in a checkpoint
     state["tasks"] = tasks if state["tasks"] is None else state["tasks"] + tasks
 
 
 def _gradient(work: _Run, batch: Batch) -> torch.Tensor:
     """Add up the gradient of a batch, some windows at a time; returns the (n + 1,) losses of the tasks."""
     size = len(batch.events)
-    step = work.training.micro_batch or size
+    at_once = work.training.micro_batch or size
     tasks = torch.zeros(work.tree.n + 1, device=batch.z.device)
-    for start in range(0, size, step):
-        part = batch.part(slice(start, start + step))
+    for start in range(0, size, at_once):
+        part = batch.part(slice(start, start + at_once))
         share = len(part.events) / size
-        with work.fabric.no_backward_sync(work.objective, enabled=start + step < size):
+        with work.fabric.no_backward_sync(work.objective, enabled=start + at_once < size):
             loss, losses = work.objective(part)
             work.fabric.backward(share * loss)
         tasks += share * losses.detach()
@@ -298,10 +326,9 @@ def _end_round(work: _Run) -> dict[str, Any]:
     """Look at the validation split, keep the weights if they are the best; returns the round's line of the log."""
     state, fabric = work.state, work.fabric
     tasks = state["tasks"] / len(state["losses"])
-    if fabric.world_size > 1:  # each process has seen its share of the batches
-        tasks = fabric.all_reduce(tasks, reduce_op="mean")
-    work.objective.balance.end_round(tasks)
-    validation = _validate(work)
+    work.bare.balance.end_round(fabric.to_device(tasks))
+    # One process looks, so that all go on, or stop, together.
+    validation = fabric.broadcast(_validate(work) if fabric.global_rank == 0 else {})
     if state["best"] is None or validation["loss"] < state["best"]["validation"]:
         weights = {name: tensor.detach().cpu().clone() for name, tensor in work.network.state_dict().items()}
         state["best"] = {"validation": validation["loss"], "step": state["step"], "weights": weights}
@@ -474,11 +501,14 @@ def measure_time(data: Path, training: Training, steps: int = 6) -> tuple[float,
         Wall seconds before the first step, and of each, with its share of a look at the validation trials.
     """
     began = time.perf_counter()
-    work = _Run(data, training.model_copy(update={"steps": steps + 1}))
+    work = _Run(data, training)
     seconds, first = [], time.perf_counter()
     last = first
     for step, batch in enumerate(work.batches(0, steps + 1)):
-        _step(work, step, batch)
+        try:
+            _step(work, step, batch)
+        except FloatingPointError as error:
+            raise TwinError(f"{error}; use a lower learning_rate") from error
         now = time.perf_counter()
         seconds.append(now - last)
         last = now

@@ -79,7 +79,7 @@ def run(
             z, logit, state = network(chunk[..., last - length : last], past, state)
             if known is not None:
                 if z_true is None and z_range is not None:
-                    z = z.clamp(*z_range)
+                    z = z.clamp(*(limit.to(device) for limit in z_range))
                 now = z if z_true is None else z_true[:, time].to(device)
                 known = torch.cat([known, now], 1)[:, -history - 1 :]
             yield time, z, logit

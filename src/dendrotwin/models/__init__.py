@@ -6,7 +6,6 @@ A new architecture is a file with a configuration and a network, and a line in `
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any, Protocol
 
 import torch
@@ -16,12 +15,12 @@ from dendrotwin.errors import InputError
 from dendrotwin.models import elm, hard_sharing, mmoe, mmoeex
 from dendrotwin.tree import Tree
 
-# Name: configuration, network, and the module whose PRESETS are named sets of options.
-ARCHITECTURES: dict[str, tuple[type[BaseModel], type[torch.nn.Module], ModuleType]] = {
-    "hard-sharing": (hard_sharing.HardSharingConfig, hard_sharing.HardSharing, hard_sharing),
-    "mmoe": (mmoe.MMoEConfig, mmoe.MMoE, mmoe),
-    "mmoeex": (mmoeex.MMoEExConfig, mmoeex.MMoEEx, mmoeex),
-    "elm": (elm.ELMConfig, elm.ELM, elm),
+# Name: configuration, network, and named sets of options.
+ARCHITECTURES: dict[str, tuple[type[BaseModel], type[torch.nn.Module], dict[str, dict[str, Any]]]] = {
+    "hard-sharing": (hard_sharing.HardSharingConfig, hard_sharing.HardSharing, hard_sharing.PRESETS),
+    "mmoe": (mmoe.MMoEConfig, mmoe.MMoE, mmoe.PRESETS),
+    "mmoeex": (mmoeex.MMoEExConfig, mmoeex.MMoEEx, mmoeex.PRESETS),
+    "elm": (elm.ELMConfig, elm.ELM, {}),
 }
 
 
@@ -70,14 +69,14 @@ def build_network(
     """
     if architecture not in ARCHITECTURES:
         raise InputError(f"there is no architecture {architecture!r}; choose {', '.join(ARCHITECTURES)}")
-    config_class, network_class, module = ARCHITECTURES[architecture]
+    config_class, network_class, presets = ARCHITECTURES[architecture]
     options = dict(options)
     if "preset" in options:
         preset = options.pop("preset")
-        if preset not in module.PRESETS:
-            known = ", ".join(module.PRESETS) or "none"
+        if preset not in presets:
+            known = ", ".join(presets) or "none"
             raise InputError(f"{architecture} has no preset {preset!r}; known: {known}")
-        options = {**module.PRESETS[preset], **options}
+        options = {**presets[preset], **options}
     try:
         config = config_class(**options)
     except ValidationError as error:

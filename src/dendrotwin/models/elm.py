@@ -7,18 +7,25 @@ and the output spikes; the read-out of all compartments is ours.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from torch import nn
 
 from dendrotwin.errors import InputError
+from dendrotwin.models.experts import numbers
 from dendrotwin.models.towers import Readout
 from dendrotwin.tree import Tree
 
 BRANCH_INPUTS = 100
-PRESETS: dict[str, dict[str, object]] = {}
+
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < pair[0] < pair[1]:
+        raise ValueError("the first must be above 0, the second above the first")
+    return pair
 
 
 class ELMConfig(BaseModel):
@@ -43,7 +50,7 @@ class ELMConfig(BaseModel):
     branch_inputs: int | None = Field(default=None, ge=1)
     hidden: int = Field(default=0, ge=0)
     branch_ms: float = Field(default=5.0, gt=0)
-    memory_ms: tuple[float, float] = (1.0, 150.0)
+    memory_ms: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_rising)] = (1.0, 150.0)
     rate: float = Field(default=5.0, gt=0)
     features: int = Field(default=32, ge=1)
     burn_in: int = Field(default=150, ge=1)
@@ -93,6 +100,11 @@ class ELM(nn.Module):
         inputs = config.branch_inputs or min(BRANCH_INPUTS, tree.n_inputs)
         if inputs > tree.n_inputs:
             raise InputError(f"branch_inputs is {inputs}, the cell has {tree.n_inputs} inputs; choose fewer")
+        if config.branches * inputs < tree.n_inputs:
+            raise InputError(
+                f"{config.branches} branches of {inputs} inputs leave out some of the cell's {tree.n_inputs}; "
+                "choose more branches or branch_inputs"
+            )
         self.history, self.config = config.burn_in, config
         self.register_buffer("routing", _routing(tree, config.branches, inputs))
         # The paper's start: equal weights, so that a branch sums what its synapses get.
@@ -106,6 +118,9 @@ class ELM(nn.Module):
         tau = torch.logspace(math.log10(low), math.log10(high), config.memory + 2)[1:-1]
         self.tau = nn.Parameter(torch.logit((tau - low) / (high - low)))
         self.read = nn.Linear(config.memory, tree.n + 1)
+        if history:  # begin at persistence
+            nn.init.zeros_(self.read.weight)
+            nn.init.zeros_(self.read.bias)
         self.readout = Readout(tree.n, tree.soma, history)
 
     def forward(

@@ -20,6 +20,9 @@ class ExpertNetwork(nn.Module):
         self.experts = Experts(tree, config, experts, history)
         self.towers = Towers(tree.n + 1, config.channels[-1], config)
         self.readout = Readout(tree.n, tree.soma, history, self.experts.features)
+        if history:  # begin at persistence
+            self.towers.silence()
+            self.readout.silence()
         self.history = self.experts.history + config.tower_ms - 1
 
     def forward(

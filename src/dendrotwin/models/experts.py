@@ -26,12 +26,12 @@ BLOCK_MS = 64
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"gelu": functional.gelu, "sigmoid": torch.sigmoid}
 
 
-def _numbers(value: Any) -> Any:
+def numbers(value: Any) -> Any:
     """Sizes from a command line: "32,16,8"."""
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
 
-Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_numbers), Field(min_length=1)]
+Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(numbers), Field(min_length=1)]
 
 
 class ExpertConfig(BaseModel):
@@ -39,7 +39,8 @@ class ExpertConfig(BaseModel):
 
     Attributes:
         synapse_ms: how long the response of a synapse is followed; 0 feeds bare events to the experts.
-        features: mixtures of synaptic conductances that the experts get, 32 to 256; of no use where synapse_ms is 0.
+        features: mixtures of synaptic conductances that the experts get, and of past potentials where they are seen,
+            32 to 256.
         channels: of each residual block of an expert; block b has dilation 2^b, so that they reach
             2 (kernel - 1) (2^blocks - 1) ms back.
         kernel: taps of each convolution, 2 to 10.

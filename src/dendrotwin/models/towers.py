@@ -54,13 +54,13 @@ class Towers(nn.Module):
         self.offset = nn.Parameter(torch.zeros(tasks))
         self.dropout = nn.Dropout(config.dropout)
 
+    @torch.no_grad()
     def silence(self) -> None:
         """Let all outputs be 0, until the first step of a training."""
-        with torch.no_grad():
-            self.out.zero_()
-            self.offset.zero_()
-            if self.linear is not None:
-                self.linear.weight.zero_()
+        self.out.zero_()
+        self.offset.zero_()
+        if self.linear is not None:
+            self.linear.weight.zero_()
 
     def forward(self, x: torch.Tensor, gates: torch.Tensor | None = None) -> torch.Tensor:
         """All tasks' outputs.
@@ -93,12 +93,13 @@ class Towers(nn.Module):
 class Readout(nn.Module):
     """From the tasks' outputs to potentials and spike logits.
 
-    All tasks have a linear path from the synapses' features, past the experts. The spikes are one more task. To its
+    Where the synapses' time courses are known, all tasks have a direct path from their features, past the experts. The
+    spikes are one more task. To its
     tower's output comes a calibrated reading of the soma's predicted potential,
     whose gradient ends there: output spikes are what the soma does, and their loss must not bend it.
 
     Where past potentials are known (one step ahead), all potentials of the step before reach every compartment through
-    a linear map that starts as the identity, so that an untrained network begins near persistence.
+    a linear map that starts as the identity, so that an untrained network with silent towers is persistence.
     """
 
     def __init__(self, n: int, soma: int, history: bool, features: int = 0) -> None:
@@ -111,6 +112,13 @@ class Readout(nn.Module):
         self.past = nn.Linear(n, n, bias=False) if history else None
         if self.past is not None:
             nn.init.eye_(self.past.weight)
+
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Let the direct path be 0, until the first step of a training."""
+        if self.direct is not None:
+            self.direct.weight.zero_()
+            self.direct.bias.zero_()
 
     def forward(
         self, y: torch.Tensor, past: torch.Tensor | None, synaptic: torch.Tensor | None = None
@@ -129,5 +137,6 @@ class Readout(nn.Module):
             y = y + self.direct(synaptic[..., synaptic.shape[-1] - y.shape[1] :].transpose(1, 2))
         z = y[..., : self.n]
         if self.past is not None and past is not None:
-            z = z + self.past(past[..., past.shape[-1] - z.shape[1] :].transpose(1, 2))
+            with torch.autocast(z.device.type, enabled=False):  # next to the identity, half a digit would show
+                z = z + self.past(past[..., past.shape[-1] - z.shape[1] :].transpose(1, 2))
         return z, y[..., self.n] + self.spike_gain * z[..., self.soma].detach() + self.spike_offset
