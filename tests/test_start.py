@@ -14,6 +14,7 @@ from dendrotwin.measures import SETTLE_MS
 from dendrotwin.models import build_network
 from dendrotwin.recording import TrialIndex, read_trial
 from dendrotwin.solve import synaptic_conductances
+from dendrotwin.train import Training, _Run, _step
 from dendrotwin.tree import Tree
 from dendrotwin.twin import run
 
@@ -101,6 +102,19 @@ def test_rank_is_that_of_the_features_and_keeps_the_mean(
     assert found == pytest.approx(expected, abs=2e-2)
     assert found.mean(0) == pytest.approx(truth.mean(0), abs=1e-3)
     assert np.linalg.matrix_rank(found - found.mean(0), tol=1e-2) == 3
+
+
+def test_start_rate_holds_the_linear_paths_back(data: Path) -> None:
+    """With rate 0 nothing of what the start has set moves, and all else does."""
+    options = {"channels": (8, 8), "features": 8, "synapse_ms": 40}
+    work = _Run(data, Training(options=options, history=True, start_rate=0.0, steps=5, batch=2, window_ms=100))
+    held = {id(p) for p in start.linear_paths(work.network)}
+    assert len(held) == len(work.network.experts.synapses.weigh) + 3
+    before = {p: p.detach().clone() for p in work.network.parameters()}
+    for step, batch in enumerate(work.batches(0, 3)):
+        _step(work, step, batch)
+    for p, old in before.items():
+        assert torch.equal(p, old) == (id(p) in held)
 
 
 def test_networks_without_a_linear_path_are_left_as_they_are(parts: tuple[Tree, Split, Scaling]) -> None:

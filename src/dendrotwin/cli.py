@@ -239,7 +239,7 @@ def train(
     batch: Annotated[int, typer.Option(help="Windows in a step.")] = 4,
     micro_batch: Annotated[int | None, typer.Option(help="Windows at once, to save memory [all].")] = None,
     window: Annotated[int, typer.Option(help="Length of a window [ms].")] = 400,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
     spike_share: Annotated[float, typer.Option(help="Share of the windows around an output spike.")] = 0.2,
     spike_weight: Annotated[float, typer.Option(help="Weight of the spikes' loss.")] = 2.0,
     balance: Annotated[str, typer.Option(help="Of the tasks: equal, uncertainty or dwa.")] = "equal",

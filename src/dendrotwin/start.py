@@ -21,6 +21,15 @@ PENALTY = 1e-2  # relative to the mean square of the conductances
 SMALLEST_VARIANCE = 1e-12  # of a feature, where inputs are silent
 
 
+def linear_paths(network: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """What `start_from_linear` sets: weights of synapses, and of the paths past the experts; nothing for others."""
+    if not isinstance(network, ExpertNetwork) or network.experts.synapses is None:
+        return []
+    readout = network.readout
+    paths = [part for part in (readout.direct, readout.past) if part is not None]
+    return [*network.experts.synapses.weigh, *(p for part in paths for p in part.parameters())]
+
+
 @torch.no_grad()
 def start_from_linear(network: torch.nn.Module, tree: Tree, trials: Sequence[TrialIndex], scaling: Scaling) -> None:
     """Set the linear paths of a network to a reduced-rank ridge regression, and silence its towers for the start.

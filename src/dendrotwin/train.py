@@ -25,7 +25,7 @@ from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
 from dendrotwin.models import build_network
 from dendrotwin.progress import progress
 from dendrotwin.recording import RecordingFile, made_by, provenance, read_trial
-from dendrotwin.start import start_from_linear
+from dendrotwin.start import linear_paths, start_from_linear
 from dendrotwin.twin import Twin, run
 
 WARM_UP = 0.05  # of the steps
@@ -45,6 +45,7 @@ class Training(BaseModel):
         micro_batch: windows that a process evaluates at once; gradients add up to the whole batch's, memory shrinks.
         window_ms: length of a window [ms].
         learning_rate: highest learning rate of AdamW; warm-up over 5 % of the steps, then a cosine to zero.
+        start_rate: learning rate of the linear paths that a training starts from, relative to that of the rest.
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
         spike_share: share of the windows placed around an output spike (Verhellen et al. 2024 balance theirs too).
@@ -69,7 +70,8 @@ class Training(BaseModel):
     batch: int = Field(default=4, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)
     window_ms: int = Field(default=400, ge=10)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    start_rate: float = Field(default=0.2, ge=0, le=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     clip: float = Field(default=1.0, gt=0)
     spike_share: float = Field(default=0.2, ge=0, le=1)
@@ -120,9 +122,11 @@ class _Run:
         start_from_linear(self.network, self.tree, self.split.train, self.scaling)
         balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
         self.bare = Objective(self.network, balance)
-        optimiser = torch.optim.AdamW(
-            self.bare.parameters(), training.learning_rate, weight_decay=training.weight_decay
-        )
+        started = {id(p) for p in linear_paths(self.network)}
+        slow, fast = ([p for p in self.bare.parameters() if (id(p) in started) is chosen] for chosen in (True, False))
+        rate = training.learning_rate
+        groups: list[dict[str, Any]] = [{"params": fast}, {"params": slow, "lr": training.start_rate * rate}]
+        optimiser = torch.optim.AdamW(groups, rate, weight_decay=training.weight_decay)
         self.objective, self.optimiser = self.fabric.setup(self.bare, optimiser)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: _rate(step, training.steps))
         self.state: dict[str, Any] = {
