@@ -49,8 +49,8 @@ def _training_memory(tree: Tree, options: dict, micro_batch: int) -> float:
     _, network = build_network("mmoe", options, tree)
     objective = Objective(network, Balance(tree.n + 1, "equal", 2.0))
     optimiser = torch.optim.AdamW(objective.parameters(), 1e-3)
-    size, history = 32, network.history
-    events = (torch.rand(size, tree.n_inputs, history + STEPS) < 0.005).float()
+    size, context = 32, network.context
+    events = (torch.rand(size, tree.n_inputs, context + STEPS) < 0.005).float()
     z, spikes = torch.randn(size, STEPS, tree.n), torch.zeros(size, STEPS)
     for start in range(0, size, micro_batch):
         part = slice(start, start + micro_batch)
@@ -89,10 +89,10 @@ def main() -> None:
     seconds = {f"dense, batch {cells}": median_seconds(lambda c=cells: dense(c), arguments.repeats) / cells
                for cells in (1, 8)}  # fmt: skip
     slow = SlowNetwork(network, config)
-    counts = torch.from_numpy(event_counts(events, tree.n_inputs, -network.history, STEPS))
+    counts = torch.from_numpy(event_counts(events, tree.n_inputs, -network.context, STEPS))
     began, worst = time.perf_counter(), 0.0
     for t in np.linspace(0, STEPS - 1, arguments.window_steps).astype(int):
-        found, _ = slow.step(counts[:, t : t + network.history + 1])
+        found, _ = slow.step(counts[:, t : t + network.context + 1])
         worst = max(worst, float((found - z[0, t]).abs().max()))
     seconds["window by window, loops"] = (time.perf_counter() - began) / arguments.window_steps * STEPS
     print(f"largest difference between the two: {worst:.2g} (z-scores)")

@@ -20,7 +20,7 @@ class SlowNetwork:
     def step(self, events: torch.Tensor, past: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Potentials (n,) and spike logit at the end of a window.
 
-        Args: events (n_inputs, history + 1), past (n, history + 1) if the network sees it.
+        Args: events (n_inputs, context + 1), past (n, context + 1) if the network sees it.
         """
         network, config = self.network, self.config
         x = self._inputs(events, past)

@@ -49,9 +49,9 @@ def _network(architecture: str, options: dict, history: bool = False) -> tuple[o
     return config, network.double().eval()
 
 
-def _input(history: int, steps: int) -> torch.Tensor:
+def _input(context: int, steps: int) -> torch.Tensor:
     events = draw_events(TREE, Poisson(excitatory_hz=40, inhibitory_hz=40), steps, trial_rng(0, 0))
-    return torch.from_numpy(event_counts(events, TREE.n_inputs, -history, steps))[None].double()
+    return torch.from_numpy(event_counts(events, TREE.n_inputs, -context, steps))[None].double()
 
 
 @pytest.mark.parametrize("history", [False, True])
@@ -60,7 +60,7 @@ def test_dense_equals_window_by_window(architecture: str, options: dict, history
     """One pass over all steps and tasks against loops over windows, experts and tasks."""
     config, network = _network(architecture, options, history)
     steps = 40
-    counts = _input(network.history, steps)
+    counts = _input(network.context, steps)
     past = torch.randn(1, TREE.n, counts.shape[2]).double() if history else None
     slow = SlowNetwork(network, config)
     with torch.no_grad():
@@ -68,7 +68,7 @@ def test_dense_equals_window_by_window(architecture: str, options: dict, history
     assert state is None
     assert z.shape == (1, steps, TREE.n)
     for t in range(0, steps, 7):
-        window = slice(t, t + network.history + 1)
+        window = slice(t, t + network.context + 1)
         z_slow, logit_slow = slow.step(counts[0, :, window], past[0, :, window] if history else None)
         assert z[0, t].numpy() == pytest.approx(z_slow.numpy(), abs=1e-8)
         assert float(logit[0, t]) == pytest.approx(float(logit_slow), abs=1e-8)
@@ -78,20 +78,20 @@ def test_dense_equals_window_by_window(architecture: str, options: dict, history
 @pytest.mark.parametrize(("architecture", "options"), [*NETWORKS[::2], ("elm", ELM)])
 def test_causal(architecture: str, options: dict, history: bool) -> None:
     _, network = _network(architecture, options, history)
-    counts = _input(network.history, 60)
+    counts = _input(network.context, 60)
     past = torch.randn(1, TREE.n, counts.shape[2]).double() if history else None
     with torch.no_grad():
         z, logit, _ = network(counts, past)
         for at in (0, 31, 59):
             later = counts.clone()
-            later[0, 3, network.history + at] += 1.0
+            later[0, 3, network.context + at] += 1.0
             z_later, logit_later, _ = network(later, past)
             assert torch.equal(z_later[:, :at], z[:, :at])
             assert torch.equal(logit_later[:, :at], logit[:, :at])
             assert not torch.equal(z_later[:, at], z[:, at])  # an event acts within its own step
             if history:
                 seen = past.clone()
-                seen[0, :, network.history + at] += 1.0
+                seen[0, :, network.context + at] += 1.0
                 z_later, _, _ = network(counts, seen)
                 assert torch.equal(z_later[:, :at], z[:, :at])
                 assert not torch.equal(z_later[:, at], z[:, at])
@@ -131,7 +131,7 @@ def test_untrained_one_step_ahead_network_holds_persistence() -> None:
         torch.manual_seed(0)
         _, network = build_network(architecture, options, TREE, True)
         network.eval()
-        counts = _input(network.history, 20).float()
+        counts = _input(network.context, 20).float()
         past = torch.randn(1, TREE.n, counts.shape[2])
         z, _, _ = network(counts, past)
         assert torch.allclose(z[0], past[0, :, -20:].T, atol=1e-6)
@@ -159,7 +159,7 @@ def test_elm_is_the_published_recurrence() -> None:
     """Step by step, input by input, from the equations of the paper."""
     config, network = _network("elm", ELM)
     steps, low, high = 30, *network.config.memory_ms
-    counts = _input(network.history, steps)[0].numpy()
+    counts = _input(network.context, steps)[0].numpy()
     p = {name: value.detach().numpy() for name, value in network.named_parameters()}
     tau = low + (high - low) / (1 + np.exp(-p["tau"]))
     keep_branch, keep = math.exp(-1 / config.branch_ms), np.exp(-1 / tau)
@@ -199,7 +199,7 @@ def test_gates_vary_with_the_input_and_are_not_one_hot_at_first() -> None:
         torch.manual_seed(0)
         _, network = build_network("mmoe", preset, TREE)
         network.eval()
-        gates = network.gates(_input(network.history, 200).float())[0].detach()
+        gates = network.gates(_input(network.context, 200).float())[0].detach()
         assert gates.shape == (200, network.n_experts, TREE.n + 1)
         assert torch.allclose(gates.sum(1), torch.ones(200, TREE.n + 1), atol=1e-5)
         assert float(gates.max()) < 0.9
@@ -235,7 +235,7 @@ def test_exclusivity_holds_after_training_steps() -> None:
     assert closed.any()
     assert not closed.all(0).any()
     optimiser = torch.optim.AdamW(network.parameters(), 0.05)
-    counts = _input(network.history, 30).float()
+    counts = _input(network.context, 30).float()
     before = network.gate.weight.detach().clone()
     for _ in range(100):
         z, logit, _ = network(counts)
@@ -309,7 +309,7 @@ def test_the_documented_architecture_works(data: Path, tmp_path: Path, monkeypat
         )
         train(data, tmp_path / str(history), training)
         twin = Twin.load(tmp_path / str(history))
-        assert twin.network.history == 8
+        assert twin.network.context == 8
         v, probability = predict(twin, [draw_events(twin.tree, Poisson(), 30, trial_rng(0, 0))], 30)
         assert v.shape == (1, 30, twin.tree.n)
         assert np.isfinite(v).all()

@@ -30,9 +30,9 @@ QUICK = Training(options=SMALL, steps=30, batch=4, window_ms=150, round_steps=10
 TREE = tree_with_inputs()
 
 
-def _batch(history: int, size: int = 4, steps: int = 20) -> Batch:
+def _batch(context: int, size: int = 4, steps: int = 20) -> Batch:
     rng = torch.Generator().manual_seed(0)
-    events = (torch.rand(size, TREE.n_inputs, history + steps, generator=rng) < 0.05).float()
+    events = (torch.rand(size, TREE.n_inputs, context + steps, generator=rng) < 0.05).float()
     z = torch.randn(size, steps, TREE.n, generator=rng)
     return Batch(events, None, z, (torch.rand(size, steps, generator=rng) < 0.1).float())
 

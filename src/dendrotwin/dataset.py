@@ -139,8 +139,8 @@ class Batch:
     No dataclass: in mixed precision Fabric would round the tensors of one, the true potentials with them.
 
     Attributes:
-        events: (batch, n_inputs, history + window) event counts; the first `history` steps come before the window.
-        past: (batch, n, history + window) z-scored potentials at the start of each of these steps, or None.
+        events: (batch, n_inputs, context + window) event counts; the first `context` steps come before the window.
+        past: (batch, n, context + window) z-scored potentials at the start of each of these steps, or None.
         z: (batch, window, n) z-scored potentials at the end of each step of the window.
         spikes: (batch, window) 1 where an output spike is.
     """
@@ -173,7 +173,7 @@ class Windows:
         tree: Tree,
         trials: list[TrialIndex],
         scaling: Scaling,
-        history: int,
+        context: int,
         window: int,
         spike_share: float,
         past: bool = False,
@@ -184,7 +184,7 @@ class Windows:
             tree: the cell.
             trials: of the training split.
             scaling: of the training split.
-            history: steps of input that come before a window.
+            context: steps of input that come before a window.
             window: length of a window [ms].
             spike_share: share of the windows that are placed around an output spike, 0..1.
             past: whether a batch holds past potentials too.
@@ -198,7 +198,7 @@ class Windows:
                 f"{short[0].path} lasts {short[0].steps} ms, a window {window} ms; shorten it or simulate longer"
             )
         self._tree, self._scaling = tree, scaling
-        self._history, self._window, self._spike_share = history, window, spike_share
+        self._context, self._window, self._spike_share = context, window, spike_share
         self._trials, self._past = trials, past
         self._latest = np.array([trial.steps for trial in trials]) - window
         self._earliest = np.minimum(SETTLE_MS, self._latest)
@@ -215,10 +215,10 @@ class Windows:
     def draw(self, size: int, rng: np.random.Generator, rank: int = 0, ranks: int = 1) -> Batch:
         """A batch of `size` windows, or the share of it that is the rank's among several processes."""
         events, potentials, spikes = [], [], []
-        before = self._history + 1 if self._past else 0  # potentials at the start of a step are those of the one before
+        before = self._context + 1 if self._past else 0  # potentials at the start of a step are those of the one before
         for trial, start in [self._place(rng) for _ in range(size)][rank::ranks]:
             stop = start + self._window
-            events.append(event_counts(self._events[trial], self._tree.n_inputs, start - self._history, stop))
+            events.append(event_counts(self._events[trial], self._tree.n_inputs, start - self._context, stop))
             with RecordingFile(self._trials[trial].path) as file:  # a data set has more files than may be open
                 v = file.v(self._trials[trial].number, max(start - before, 0), stop)
             rest = np.full((self._window + before - len(v), self._tree.n), self._tree.v_init_mV, dtype=np.float32)

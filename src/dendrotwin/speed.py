@@ -16,6 +16,7 @@ from dendrotwin.cells.build import NeuronCell
 from dendrotwin.errors import InputError
 from dendrotwin.inputs import draw_events, trial_rng
 from dendrotwin.predict import predict
+from dendrotwin.progress import progress
 from dendrotwin.simulate import Simulation, run_trial
 from dendrotwin.solve import coarse_cable
 from dendrotwin.tree import Events
@@ -24,6 +25,7 @@ from dendrotwin.twin import Twin
 # NEURON's own default, and the tuned setting that is more accurate at half the price.
 SETTINGS = {"NEURON default": (0.025, "backward-euler"), "NEURON tuned": (0.05, "crank-nicolson")}
 BATCH = 8
+CLOSED_LOOP_MS = 50  # on its own predictions a twin goes step by step, each of the same cost, and slowly
 TRIAL = 1_000_000  # number of the trial whose input is used; no data set is that long
 
 
@@ -56,7 +58,7 @@ def measure_speed(
     Args:
         twins: by name, of one cell.
         simulation: of the data that they were trained on.
-        steps: simulated time [ms].
+        steps: simulated time [ms]; of a twin that predicts one step ahead, which goes in closed loop, `CLOSED_LOOP_MS`.
         repeats: of each timing.
         batch: cells that a twin and the cable evaluate at once; a row for 1 and one for this.
 
@@ -64,23 +66,30 @@ def measure_speed(
         Seconds by name; the ratio to NEURON is theirs to divide.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        events, seconds = pool.submit(time_neuron, simulation, steps, repeats).result()
+        events, of_neuron = pool.submit(time_neuron, simulation, steps, repeats).result()
+    seconds = {name: value / (steps / 1000.0) for name, value in of_neuron.items()}
+    tree = next(iter(twins.values())).tree
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for cells in (1, batch):
-            many = [events] * cells
-            tree = next(iter(twins.values())).tree
-            contenders: dict[str, Callable[[], object]] = {
-                "coarse cable": lambda tree=tree, many=many: coarse_cable(tree, many, steps),  # type: ignore[misc]
-                **{name: lambda twin=twin, many=many: predict(twin, many, steps) for name, twin in twins.items()},  # type: ignore[misc]
-            }
-            for name, run in contenders.items():
+        timings = [(name, cells) for cells in (1, batch) for name in ("coarse cable", *twins)]
+        with progress("timing", len(timings), "timings") as advance:
+            for name, cells in timings:
+                twin = twins.get(name)
+                ms = CLOSED_LOOP_MS if twin is not None and twin.one_step_ahead else steps
+                early = events.time_ms < ms
+                many = [Events(events.input[early], events.time_ms[early])] * cells
+
+                def run(twin: Twin | None = twin, many: list[Events] = many, ms: int = ms) -> object:
+                    return coarse_cable(tree, many, ms) if twin is None else predict(twin, many, ms)
+
                 run()  # compiles, and fills the caches
-                seconds[f"{name}, batch {cells}"] = median_seconds(run, repeats) / cells
+                label = f"{name}, batch {cells}"
+                seconds[label] = median_seconds(run, repeats) / cells / (ms / 1000.0)
+                advance(1, label)
     finally:
         torch.set_num_threads(threads)
-    return {name: value / (steps / 1000.0) for name, value in seconds.items()}
+    return seconds
 
 
 def speed_beside_neuron(twin: Twin) -> dict[str, float]:

@@ -96,13 +96,13 @@ class _Run:
         self.tree, self.split = split_trials(data, training.validation, training.test, training.train_trials)
         torch.manual_seed(training.seed)
         self.options, self.network = build_network(training.architecture, training.options, self.tree, training.history)
-        self.history = int(self.network.history)  # type: ignore[arg-type]
+        self.context = int(self.network.context)  # type: ignore[arg-type]
         self.scaling = measure_scaling(self.split.train)
         self.windows = Windows(
             self.tree,
             self.split.train,
             self.scaling,
-            self.history,
+            self.context,
             training.window_ms,
             training.spike_share,
             training.history,
@@ -130,7 +130,7 @@ class _Run:
         self.objective, self.optimiser = self.fabric.setup(self.bare, optimiser)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: _rate(step, training.steps))
         self.state: dict[str, Any] = {
-            "step": 0, "best": None, "curve": [], "losses": [], "tasks": None, "seconds": 0.0, "waited": 0.0
+            "step": 0, "best": None, "curve": [], "in_round": 0, "tasks": None, "seconds": 0.0, "waited": 0.0
         }  # fmt: skip
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
@@ -306,7 +306,7 @@ def _step(work: _Run, step: int, batch: Batch) -> None:
     work.schedule.step()
     state = work.state
     state["step"] = step + 1
-    state["losses"].append(loss)
+    state["in_round"] += 1
     tasks = tasks.cpu()  # as it is in a checkpoint
     state["tasks"] = tasks if state["tasks"] is None else state["tasks"] + tasks
 
@@ -329,7 +329,7 @@ def _gradient(work: _Run, batch: Batch) -> torch.Tensor:
 def _end_round(work: _Run) -> dict[str, Any]:
     """Look at the validation split, keep the weights if they are the best; returns the round's line of the log."""
     state, fabric = work.state, work.fabric
-    tasks = state["tasks"] / len(state["losses"])
+    tasks = state["tasks"] / state["in_round"]
     work.bare.balance.end_round(fabric.to_device(tasks))
     # One process looks, so that all go on, or stop, together.
     validation = fabric.broadcast(_validate(work) if fabric.global_rank == 0 else {})
@@ -339,7 +339,8 @@ def _end_round(work: _Run) -> dict[str, Any]:
         state["best"]["scores"] = validation["scores"]
     point = {
         "step": state["step"],
-        "training": sum(state["losses"]) / len(state["losses"]),
+        # As the validation loss, whatever the balancing, so that trainings can be compared.
+        "training": float(tasks[:-1].mean()) + work.training.spike_weight * float(tasks[-1]),
         "training_spikes": float(tasks[-1]),
         "validation": validation["loss"],
         "validation_regression": validation["regression"],
@@ -350,7 +351,7 @@ def _end_round(work: _Run) -> dict[str, Any]:
         **_diversity(work),
     }
     state["curve"].append(point)
-    state["losses"], state["tasks"] = [], None
+    state["in_round"], state["tasks"] = 0, None
     return point
 
 
@@ -398,7 +399,7 @@ def _diversity(work: _Run) -> dict[str, Any]:
     work.network.eval()
     trial = work.split.validation[0]
     steps = min(DIVERSITY_MS, trial.steps - SETTLE_MS)
-    windows = Windows(work.tree, [trial], work.scaling, work.history, steps, 0.0, work.training.history)
+    windows = Windows(work.tree, [trial], work.scaling, work.context, steps, 0.0, work.training.history)
     batch = windows.draw(1, np.random.default_rng(0)).map(work.fabric.to_device)
     outputs = work.network.expert_outputs(batch.events, batch.past)  # type: ignore[operator]
     return expert_diversity(outputs[0].flatten(1).float().cpu().numpy())
@@ -493,7 +494,7 @@ def _finish(work: _Run, out: Path, *, overwrite: bool) -> Twin:
     return twin
 
 
-def measure_time(data: Path, training: Training, steps: int = 6) -> tuple[float, float]:
+def measure_time(data: Path, training: Training, steps: int = 20) -> tuple[float, float]:
     """Time a training; nothing is written.
 
     Args:

@@ -42,7 +42,7 @@ def run(
     """Evaluate a network over whole trials from rest, as one batch, chunk by chunk.
 
     Memory does not grow with the duration, and the result does not depend on where time is cut: a network without state
-    gets the history before each chunk, one with state goes on from it. A network that sees past potentials gets the
+    gets the input before each chunk, one with state goes on from it. A network that sees past potentials gets the
     true ones (one step ahead) or, without them, its own predictions, millisecond by millisecond.
 
     Args:
@@ -58,20 +58,20 @@ def run(
     Yields:
         The steps of a piece, its z-scored potentials (trials, time, n), and its spike logits (trials, time).
     """
-    history, state = network.history, None
+    context, state = network.context, None
     device = next(network.parameters()).device
     feeds_back = z_rest is not None and z_true is None
     # What is known of the potentials at the end of each of the last steps, up to the one before the piece.
-    known = None if z_rest is None else z_rest.to(device).expand(len(events), history + 1, tree.n)
+    known = None if z_rest is None else z_rest.to(device).expand(len(events), context + 1, tree.n)
     for begin in range(0, steps, chunk_ms):
         end = min(begin + chunk_ms, steps)
-        counts = np.stack([event_counts(trial, tree.n_inputs, begin - history, end) for trial in events])
+        counts = np.stack([event_counts(trial, tree.n_inputs, begin - context, end) for trial in events])
         chunk = torch.from_numpy(counts).to(device)
         piece = 1 if feeds_back else end - begin
         for start in range(begin, end, piece):
             time = slice(start, start + piece)
-            length = piece if state is not None else history + piece
-            last = history + time.stop - begin
+            length = piece if state is not None else context + piece
+            last = context + time.stop - begin
             past = None
             if known is not None:
                 newer = known[:, :0] if z_true is None else z_true[:, start : time.stop - 1].to(device)
@@ -81,7 +81,7 @@ def run(
                 if z_true is None and z_range is not None:
                     z = z.clamp(*(limit.to(device) for limit in z_range))
                 now = z if z_true is None else z_true[:, time].to(device)
-                known = torch.cat([known, now], 1)[:, -history - 1 :]
+                known = torch.cat([known, now], 1)[:, -context - 1 :]
             yield time, z, logit
 
 

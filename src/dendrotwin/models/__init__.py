@@ -28,11 +28,11 @@ class Network(Protocol):
     """What every network offers besides being a `torch.nn.Module`, made from a tree, its configuration and `history`.
 
     Attributes:
-        history: steps of input before the first output of a call without state. For a network without state these are
+        context: steps of input before the first output of a call without state. For a network without state these are
             all that the output depends on.
     """
 
-    history: int
+    context: int
 
     def parameters(self) -> Any: ...
 
@@ -42,7 +42,7 @@ class Network(Protocol):
         """Potentials and spike logits.
 
         Args:
-            events: (batch, n_inputs, history + time) event counts; (batch, n_inputs, time) where a state is given.
+            events: (batch, n_inputs, context + time) event counts; (batch, n_inputs, time) where a state is given.
             past: of the same steps, (batch, n, ...): z-scored potentials at the *start* of each step, that is at the
                 end of the step before; only for a network made with `history`, which predicts one step ahead.
             state: what an earlier call returned, to go on after its last step.

@@ -105,7 +105,7 @@ class ELM(nn.Module):
                 f"{config.branches} branches of {inputs} inputs leave out some of the cell's {tree.n_inputs}; "
                 "choose more branches or branch_inputs"
             )
-        self.history, self.config = config.burn_in, config
+        self.context, self.config = config.burn_in, config
         self.register_buffer("routing", _routing(tree, config.branches, inputs))
         # The paper's start: equal weights, so that a branch sums what its synapses get.
         self.weight = nn.Parameter(torch.full((config.branches, tree.n_inputs), 0.5))
@@ -144,7 +144,7 @@ class ELM(nn.Module):
             self.inward.weight, self.outward.weight, self.outward.bias,
         )  # fmt: skip
         state = torch.cat([branches[-1], memories[-1]], 1)
-        y = self.read(memories[self.history :] if fresh else memories).transpose(0, 1)
+        y = self.read(memories[self.context :] if fresh else memories).transpose(0, 1)
         return *self.readout(y, past), state
 
 

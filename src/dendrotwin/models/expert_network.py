@@ -23,7 +23,7 @@ class ExpertNetwork(nn.Module):
         if history:  # begin at persistence
             self.towers.silence()
             self.readout.silence()
-        self.history = self.experts.history + config.tower_ms - 1
+        self.context = self.experts.context + config.tower_ms - 1
 
     def forward(
         self, events: torch.Tensor, past: torch.Tensor | None = None, state: torch.Tensor | None = None

@@ -177,7 +177,7 @@ class Experts(nn.Module):
     """Several experts on the same input, evaluated together by grouped convolutions.
 
     Attributes:
-        history: steps of input before the first output that it depends on.
+        context: steps of input before the first output that it depends on.
         reach: how many of them the experts proper look at, behind the synapses; past potentials are seen that far.
     """
 
@@ -194,14 +194,14 @@ class Experts(nn.Module):
             inputs = channels
         self.blocks = nn.ModuleList(blocks)
         self.reach = sum(block.shorter for block in blocks)
-        self.history = self.reach + max(config.synapse_ms - 1, 0)
+        self.context = self.reach + max(config.synapse_ms - 1, 0)
 
     def forward(self, events: torch.Tensor, past: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What the experts make of the input, and the synapses' features.
 
         Args:
-            events: (batch, n_inputs, history + time) event counts.
-            past: (batch, n, history + time) z-scored potentials at the start of each step, where they are seen.
+            events: (batch, n_inputs, context + time) event counts.
+            past: (batch, n, context + time) z-scored potentials at the start of each step, where they are seen.
 
         Returns:
             (batch, experts, channels, time), and (batch, features, reach + time), None without known time courses.
