@@ -45,8 +45,8 @@ def _command(data: Path, out: Path, *more: str) -> list[str]:
 
 
 def _for_speed(patch: pytest.MonkeyPatch) -> None:
-    """Workers are threads of this process, which import nothing, and figures are small."""
-    patch.setattr(module, "ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers))
+    """The worker is a thread of this process, which imports nothing, and figures are small."""
+    patch.setattr(module, "ProcessPoolExecutor", lambda _, **__: ThreadPoolExecutor(1))
     patch.setattr("dendrotwin.plot.style.DPI", 40)
 
 
@@ -71,7 +71,8 @@ def killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     (out / "speed.json").write_text(json.dumps(SECONDS | ours))  # NEURON itself is timed in test_cli.py
     with pytest.MonkeyPatch.context() as patch:
         _for_speed(patch)
-        benchmark(data, out, _entries(ARCHS, history=False, train_trials=None), budget_minutes=BUDGET, seeds=2)
+        entries = _entries(ARCHS, history=False, train_trials=None)
+        benchmark(data, out, entries, budget_minutes=BUDGET, seeds=2, workers=2)
     return out, twins, plan
 
 
@@ -177,17 +178,19 @@ def test_what_is_done_is_not_done_again(
     for name in ("ProcessPoolExecutor", "baselines", "measure_speed"):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("done already"))
     entries = _entries(ARCHS, history=False, train_trials=None)
-    command(data, BUDGET, out, ARCHS, seeds=2)
+    command(data, BUDGET, out, ARCHS, seeds=2, workers=2)
     assert (out / "table.md").read_text() in capsys.readouterr().out
     assert (out / "table.json").read_text() == table
     with pytest.raises(FileError, match=r"holds another benchmark \(other budget_minutes\); name another folder"):
-        benchmark(data, out, entries, budget_minutes=1.0, seeds=2)
+        benchmark(data, out, entries, budget_minutes=1.0, seeds=2, workers=2)
+    with pytest.raises(FileError, match=r"holds another benchmark \(other workers\)"):
+        benchmark(data, out, entries, budget_minutes=BUDGET, seeds=2, workers=1)
     other = {label: training.model_copy(update={"batch": 3}) for label, training in entries.items()}
     with pytest.raises(FileError, match=r"holds hard-sharing.*-seed0 with other options; name another"):
-        benchmark(data, out, other, budget_minutes=BUDGET, seeds=2)
+        benchmark(data, out, other, budget_minutes=BUDGET, seeds=2, workers=2)
     few = {label: training.model_copy(update={"train_trials": 3}) for label, training in entries.items()}
     with pytest.raises(FileError, match=r"another benchmark \(other trials\)"):
-        benchmark(data, out, few, budget_minutes=BUDGET, seeds=2)
+        benchmark(data, out, few, budget_minutes=BUDGET, seeds=2, workers=2)
 
 
 @pytest.mark.usefixtures("fast")
@@ -266,9 +269,9 @@ def test_data_of_different_cells(data: Path, tmp_path: Path) -> None:
         file.attrs["tree_fingerprint"] = "another"
     with pytest.raises(FileError, match="of another cell than its neighbours"):
         _run(mixed, tmp_path / "out", {"x": Training()})
-    plan = {"cell": "another", "trials": "x", "history": False, "budget_minutes": BUDGET, "runs": {}}
+    plan = {"cell": "another", "trials": "x", "history": False, "budget_minutes": BUDGET, "workers": 1}
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "out" / "plan.json").write_text(json.dumps({**plan, "runs": {"x-seed0": {}}}))
     with pytest.raises(FileError, match=r"holds another benchmark \(other cell, trials\)"):
         _run(data, tmp_path / "out", {"x": Training()})
 
@@ -288,6 +291,15 @@ def test_a_budget_too_short_for_one_step(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a budget of 1e-06 min is too short for one step of hard-sharing.*--budget"):
         _run(data, tmp_path / "out", entries, 1e-6, speed=False)
     assert not list((tmp_path / "out").rglob("config.json"))
+    with pytest.raises(InputError, match="a budget of 2e-06 min is too short"):  # the folder is not taken
+        _run(data, tmp_path / "out", entries, 2e-6, speed=False)
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_budget_that_is_none(data: Path, tmp_path: Path, budget: float) -> None:
+    with pytest.raises(InputError, match=r"a budget of \S+ min is none; give --budget a number above 0"):
+        _run(data, tmp_path / "out", {"x": Training()}, budget)
+    assert not (tmp_path / "out").exists()
 
 
 def test_neuron_cannot_be_timed_on_data_of_others(data: Path, tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def test_the_whole_way(data: Path, twin: Path, tmp_path: Path) -> None:
 
     refused(run("evaluate", twin, data, "--out", report), "exists", "--overwrite")
     refused(run("predict", twin, data, "--out", predicted), "exists", "--overwrite")
+    refused(run("predict", twin, data, "--feed-back", "--out", tmp_path / "p.h5"), "leave --feed-back away")
     assert run("evaluate", twin, data, "--out", report, "--overwrite").returncode == 0
 
 

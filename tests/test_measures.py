@@ -106,3 +106,8 @@ def test_without_spikes_nothing_is_called_one(rng: np.random.Generator) -> None:
     assert found.predicted_spikes == 0
     assert np.isnan(found.f1)
     assert np.isnan(found.auc)
+
+
+def test_a_score_that_never_changes_calls_nothing_a_spike() -> None:
+    true, scores = [np.array([SETTLE_MS + 100.0])], [np.full(SETTLE_MS + 200, 0.3)]
+    assert spike_errors(true, scores, best_threshold(true, scores)).predicted_spikes == 0

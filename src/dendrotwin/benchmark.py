@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -78,11 +79,13 @@ def benchmark(
         The file of the tables, `table.md`.
 
     Raises:
-        InputError: the data have no output spikes, an option is wrong, or the budget is too short.
+        InputError: the data have no output spikes, an option is wrong, or the budget is none or too short.
         FileError: `out` holds another benchmark, or the data are of different cells.
         TwinError: a training cannot go on, or a worker died.
     """
     data, out = Path(data), Path(out)
+    if not (math.isfinite(budget_minutes) and budget_minutes > 0):
+        raise InputError(f"a budget of {budget_minutes:g} min is none; give --budget a number above 0")
     tree, split, first = _check_data(data, entries)
     simulation = _simulation(split.train[0]) if speed else None
     for training in entries.values():
@@ -92,7 +95,7 @@ def benchmark(
         for label, training in entries.items()
         for seed in range(seeds)
     ]
-    plan = _claim(out, tree, split, first, budget_minutes)
+    plan = _claim(out, tree, split, first, budget_minutes, workers)
     _train_all(data, out, jobs, plan, workers)
 
     rows = _rows_of_twins(out, jobs)
@@ -146,7 +149,7 @@ def _simulation(trial: TrialIndex) -> Simulation:
 # ---------------------------------------------------------------------------------------------------- trainings
 
 
-def _claim(out: Path, tree: Tree, split: Split, first: Training, budget_minutes: float) -> dict[str, Any]:
+def _claim(out: Path, tree: Tree, split: Split, first: Training, budget_minutes: float, workers: int) -> dict[str, Any]:
     """The plan in `out`, begun where there is none."""
     trials = [[trial.trial_id for trial in part] for part in (split.train, split.validation, split.test)]
     here = {
@@ -154,18 +157,21 @@ def _claim(out: Path, tree: Tree, split: Split, first: Training, budget_minutes:
         "trials": hashlib.sha256(json.dumps(trials).encode()).hexdigest()[:16],
         "history": first.history,
         "budget_minutes": budget_minutes,
+        "workers": workers,  # who trains alone has more steps in the same time
     }
     path = out / "plan.json"
-    if not path.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise FileError(f"{out} exists and is no benchmark (no plan.json); name another folder")
+    plan: dict[str, Any] = {}
+    if path.exists():
+        try:
+            plan = dict(json.loads(path.read_text()))
+        except ValueError as error:
+            raise FileError(f"{path} is damaged; delete {out} or name another folder") from error
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileError(f"{out} exists and is no benchmark (no plan.json); name another folder")
+    if not plan.get("runs"):  # nothing has begun
         plan = {**here, "runs": {}}
         _write_json(path, plan)
         return plan
-    try:
-        plan = dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise FileError(f"{path} is damaged; delete {out} or name another folder") from error
     different = [name for name, value in here.items() if plan.get(name) != value]
     if different:
         raise FileError(f"{out} holds another benchmark (other {', '.join(different)}); name another folder")

@@ -320,6 +320,8 @@ def predict(
         raise FileError(f"{out} exists; name another file, or use --overwrite")
     loaded = Twin.load(twin)
     trials, true_mV = _trials_to_predict(loaded, events, duration)
+    if feed_back and not loaded.one_step_ahead:
+        raise InputError(f"{twin} sees the input alone and is free-running as it is; leave --feed-back away")
     if feed_back or not loaded.one_step_ahead:
         true_mV = repeat(None)
 

@@ -82,5 +82,7 @@ def build_network(
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"the option {name!r} of {architecture}: {first['msg']}; correct it") from error
+        unknown = first["type"] == "extra_forbidden"
+        what = f"there is none; choose among {', '.join(config_class.model_fields)}" if unknown else first["msg"]
+        raise InputError(f"the option {name!r} of {architecture}: {what}; correct it") from error
     return config, network_class(tree, config, history)
