@@ -119,16 +119,20 @@ def main() -> None:
     threads = max(1, cores() // arguments.workers)
     context = get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, mp_context=context, initializer=_start, initargs=(threads,)) as pool:
-        before, per_step = pool.submit(measure_time, arguments.data, points["width 2"]).result()
-        steps = max(1, int((60 * arguments.budget - before) / per_step))
-        print(f"{steps} steps each ({per_step:.3g} s for one of the widest, {before:.3g} s before the first)")
+        planned = arguments.out / "steps.json"  # a run that goes on trains the rest as long as the first ones
+        if not planned.exists():
+            before, per_step = pool.submit(measure_time, arguments.data, points["width 2"]).result()
+            print(f"{per_step:.3g} s for a step of the widest, {before:.3g} s before the first")
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            planned.write_text(json.dumps(max(1, int((60 * arguments.budget - before) / per_step))) + "\n")
+        steps = json.loads(planned.read_text())
+        print(f"{steps} steps each")
         futures = {
             name: pool.submit(_run, arguments.data, arguments.out, name, t.model_copy(update={"steps": steps}))
             for name, t in points.items()
         }
         twins = {name: future.result() for name, future in futures.items()}
     results = {"arch": arguments.arch, "steps": steps, "twins": twins, "ranks": _cut_to_rank(arguments.data)}
-    arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "limits.json").write_text(json.dumps(results, indent=2) + "\n")
     fractions = {"all": 1.0, "data 1/2": 0.5, "data 1/4": 0.25, "data 1/8": 0.125}
     save(_draw(results, fractions), arguments.out / "limits.png")

@@ -475,7 +475,7 @@ def demo(
     print("1/3  simulating 36 trials of 4 s of a layer 4 cell (Allen Cell Types Database) in NEURON")
     simulate("allen_l4", out / "data", trials=36, duration=4.0, seed=2)
     print("2/3  training a twin by hard parameter sharing")
-    train(out / "data", out / "twin", steps=900, overwrite=True)
+    train(out / "data", out / "twin", steps=1200, overwrite=True)
     print("3/3  measuring it on trials it has not seen")
     evaluate(out / "twin", out / "data", out / "report", speed=True, overwrite=True)
     print(
