@@ -230,22 +230,28 @@ def _executor(name: str, scheduler: str | None) -> Any:
 def train(
     data: Annotated[Path, typer.Argument(help="Data set made by `simulate`.")],
     out: Annotated[Path, typer.Option(help="Folder of the twin.")],
-    arch: Annotated[str, typer.Option(help="Architecture: hard-sharing, mmoe, mmoeex or elm.")] = "hard-sharing",
+    arch: Annotated[str, typer.Option(help="Architecture: hard-sharing, mmoe, mmoeex, elm or cable.")] = "hard-sharing",
     preset: Annotated[str | None, typer.Option(help="Named sizes of the network, such as paper.")] = None,
     history: Annotated[
         bool, typer.Option("--history", help="Also see the true potentials up to 1 ms before: one step ahead.")
     ] = False,
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 4000,
-    batch: Annotated[int, typer.Option(help="Windows in a step.")] = 4,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps [4000; the cable its own].")] = None,
+    batch: Annotated[int | None, typer.Option(help="Windows in a step [4; the cable its own].")] = None,
     micro_batch: Annotated[int | None, typer.Option(help="Windows at once, to save memory [all].")] = None,
-    window: Annotated[int, typer.Option(help="Length of a window [ms].")] = 400,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
-    spike_share: Annotated[float, typer.Option(help="Share of the windows around an output spike.")] = 0.2,
+    window: Annotated[int | None, typer.Option(help="Length of a window [ms] [400; the cable its own].")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Highest learning rate [2e-3; the cable its own].")
+    ] = None,
+    spike_share: Annotated[
+        float | None, typer.Option(help="Share of the windows around an output spike [0.2; the cable its own].")
+    ] = None,
     spike_weight: Annotated[float, typer.Option(help="Weight of the spikes' loss.")] = 2.0,
     balance: Annotated[str, typer.Option(help="Of the tasks: equal, uncertainty or dwa.")] = "equal",
     meta_rate: Annotated[float, typer.Option(help="First learning rate of the two-step update; 0: without.")] = 0.0,
     patience: Annotated[int | None, typer.Option(help="Rounds without progress before it stops [never].")] = None,
-    round_steps: Annotated[int, typer.Option(help="Steps between two looks at the validation trials.")] = 250,
+    round_steps: Annotated[
+        int | None, typer.Option(help="Steps between two looks at the validation trials [250; the cable its own].")
+    ] = None,
     checkpoint_minutes: Annotated[float, typer.Option(help="Time between checkpoints.")] = 2.0,
     precision: Annotated[str, typer.Option(help="auto, 32-true, bf16-mixed or 16-mixed.")] = "auto",
     validation: Annotated[float, typer.Option(help="Share of the trials for validation.")] = 0.1,
@@ -263,22 +269,25 @@ def train(
     from dendrotwin import train as train_module
 
     options = _pairs(option) | ({} if preset is None else {"preset": preset})
+    of_architecture = {
+        "steps": steps,
+        "batch": batch,
+        "window_ms": window,
+        "learning_rate": learning_rate,
+        "spike_share": spike_share,
+        "round_steps": round_steps,
+    }
     training = _configure(
         train_module.Training,
+        **{name: value for name, value in of_architecture.items() if value is not None},
         architecture=arch,
         options=options,
         history=history,
-        steps=steps,
-        batch=batch,
         micro_batch=micro_batch,
-        window_ms=window,
-        learning_rate=learning_rate,
-        spike_share=spike_share,
         spike_weight=spike_weight,
         balance=balance,
         meta_rate=meta_rate,
         patience=patience,
-        round_steps=round_steps,
         checkpoint_minutes=checkpoint_minutes,
         precision=precision,
         validation=validation,

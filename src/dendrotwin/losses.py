@@ -18,18 +18,24 @@ Balancing = Literal["equal", "uncertainty", "dwa"]
 TEMPERATURE = 2.0  # of dynamic weight average, the published value
 
 
-def task_losses(z: torch.Tensor, logit: torch.Tensor, true_z: torch.Tensor, true_spikes: torch.Tensor) -> torch.Tensor:
+def task_losses(
+    z: torch.Tensor, logit: torch.Tensor, true_z: torch.Tensor, true_spikes: torch.Tensor, robust: float = 0.0
+) -> torch.Tensor:
     """Mean squared z-score error of each compartment, then the cross-entropy of the spikes.
 
     Args:
         z, true_z: (batch, time, n) z-scored potentials.
         logit: (batch, time) spike logits.
         true_spikes: (batch, time) 1 where an output spike is.
+        robust: error d above which the square e^2 grows linearly only, 2 d^2 (sqrt(1 + (e/d)^2) - 1); 0 means never.
 
     Returns:
         (n + 1,)
     """
-    regression = (z - true_z).square().mean((0, 1))
+    squares = (z - true_z).square()
+    if robust > 0:
+        squares = 2 * robust**2 * (torch.sqrt(1 + squares / robust**2) - 1)
+    regression = squares.mean((0, 1))
     return torch.cat([regression, functional.binary_cross_entropy_with_logits(logit, true_spikes)[None]])
 
 
@@ -77,14 +83,14 @@ class Balance(nn.Module):
 class Objective(nn.Module):
     """A network with its balance, as one module, so that all that is learned is in one place."""
 
-    def __init__(self, network: nn.Module, balance: Balance) -> None:
+    def __init__(self, network: nn.Module, balance: Balance, robust: float = 0.0) -> None:
         super().__init__()
-        self.network, self.balance = network, balance
+        self.network, self.balance, self.robust = network, balance, robust
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of a batch, and the (n + 1,) losses of its tasks."""
         z, logit, _ = self.network(batch.events, batch.past)
-        losses = task_losses(z, logit, batch.z, batch.spikes)
+        losses = task_losses(z, logit, batch.z, batch.spikes, self.robust)
         return self.balance(losses), losses
 
 

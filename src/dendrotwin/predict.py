@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.errors import InputError
 from dendrotwin.measures import predicted_spikes
+from dendrotwin.models.cable import Cable
 from dendrotwin.recording import Recording
 from dendrotwin.tree import Events, Injection
 from dendrotwin.twin import CHUNK_MS, POSSIBLE_MV, Twin, run
@@ -24,6 +25,7 @@ def predict(
     steps: int,
     true_mV: NDArray[np.floating] | None = None,
     chunk_ms: int = CHUNK_MS,
+    injections: Sequence[Injection | None] | None = None,
 ) -> tuple[Floats, Floats]:
     """Predict whole trials from rest, as one batch; the result does not depend on `chunk_ms`.
 
@@ -37,17 +39,20 @@ def predict(
         steps: duration of all trials [ms].
         true_mV: (trials, steps, n) true potentials [mV]: predict each step from those before it.
         chunk_ms: how much is evaluated at once [ms].
+        injections: current injected in each trial, for a twin that takes it (the cable twin).
 
     Returns:
         V (trials, steps, n) [mV], and the probability of an output spike in each step (trials, steps).
 
     Raises:
-        InputError: events do not fit the cell or the duration, or the twin does not look at true potentials.
+        InputError: events or injections do not fit the cell or the duration, the twin does not look at true
+            potentials, or knows no injected current.
     """
     if true_mV is not None and not twin.one_step_ahead:
         raise InputError("this twin is free-running and looks at no true potential; leave it away")
     for trial in events:
         trial.check(twin.tree.n_inputs, steps)
+    injected = _injected(twin, injections, len(events), steps)
     v = np.empty((len(events), steps, twin.tree.n), dtype=np.float32)
     probability = np.empty((len(events), steps), dtype=np.float32)
     z_rest = z_true = z_range = None
@@ -59,10 +64,30 @@ def predict(
     if true_mV is not None:
         z_true = twin.scaling.normalise(torch.from_numpy(true_mV.astype(np.float32)))
     twin.network.eval()
-    for time, z, logit in run(twin.network, twin.tree, events, steps, z_rest, z_true, z_range, chunk_ms):  # type: ignore[arg-type]
+    for time, z, logit in run(twin.network, twin.tree, events, steps, z_rest, z_true, z_range, chunk_ms, injected):  # type: ignore[arg-type]
         v[:, time] = twin.scaling.restore(z.cpu()).numpy()
         probability[:, time] = torch.sigmoid(logit.cpu()).numpy()
     return v, probability
+
+
+def _injected(
+    twin: Twin, injections: Sequence[Injection | None] | None, trials: int, steps: int
+) -> NDArray[np.float64] | None:
+    """(trials, steps, n) injected current [nA], or None where there is none."""
+    if not any(injection is not None and np.any(injection.current_nA) for injection in injections or []):
+        return None
+    if not isinstance(twin.network, Cable):
+        raise InputError(
+            f"current is injected, which a {twin.architecture} twin does not know; a cable twin does, or predict "
+            "trials without it"
+        )
+    current = np.zeros((trials, steps, twin.tree.n))
+    for k, injection in enumerate(injections or []):
+        if injection is not None:
+            injection.check(twin.tree.n, steps)
+            for electrode, compartment in enumerate(injection.compartment):
+                current[k, :, compartment] += injection.current_nA[:, electrode]
+    return current
 
 
 def twin_predictor(twin: Twin, feed_back: bool = False) -> Callable[[Recording], tuple[Floats, Floats]]:
@@ -96,14 +121,9 @@ def predict_recordings(
         true_mV: true potentials of each trial (steps, n) [mV], to predict one step ahead, or None.
 
     Raises:
-        InputError: events do not fit, or current is injected: the networks here know synaptic events only.
+        InputError: events do not fit, or current is injected into a twin that does not know it.
     """
     for (trial_id, events, steps, injection), truth in zip(trials, true_mV, strict=False):
-        if injection is not None and np.any(injection.current_nA):
-            raise InputError(
-                f"trial {trial_id} has injected current, which a {twin.architecture} twin does not know; "
-                "predict trials without it"
-            )
-        v, probability = predict(twin, [events], steps, None if truth is None else truth[None])
+        v, probability = predict(twin, [events], steps, None if truth is None else truth[None], injections=[injection])
         spikes = predicted_spikes(probability[0], twin.threshold)
-        yield Recording(twin.tree, v[0], events, spikes, trial_id, None, probability[0])
+        yield Recording(twin.tree, v[0], events, spikes, trial_id, injection, probability[0])

@@ -15,16 +15,17 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dendrotwin.dataset import Batch, Windows, measure_scaling, split_trials
 from dendrotwin.errors import InputError, TwinError
 from dendrotwin.files import refuse_existing, whole_file
 from dendrotwin.losses import Balance, Balancing, Objective, meta_gradient, task_losses
 from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
-from dendrotwin.models import build_network
+from dendrotwin.models import DEFAULTS, build_network
+from dendrotwin.models.cable import Cable
 from dendrotwin.progress import progress
-from dendrotwin.recording import RecordingFile, made_by, provenance, read_trial
+from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance, read_trial
 from dendrotwin.start import linear_paths, start_from_linear
 from dendrotwin.twin import Twin, run
 
@@ -49,6 +50,7 @@ class Training(BaseModel):
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
         spike_share: share of the windows placed around an output spike (Verhellen et al. 2024 balance theirs too).
+        robust: error, in standard deviations, above which the squared error grows linearly only; 0 means never.
         spike_weight: weight of the spikes' cross-entropy beside the mean squared z-score.
         balance: how the tasks are weighed, see `losses.Balance`.
         meta_rate: learning rate of the first step of the two-step update of Aoki et al. 2021, see
@@ -75,6 +77,7 @@ class Training(BaseModel):
     weight_decay: float = Field(default=1e-4, ge=0)
     clip: float = Field(default=1.0, gt=0)
     spike_share: float = Field(default=0.2, ge=0, le=1)
+    robust: float = Field(default=0.0, ge=0)
     spike_weight: float = Field(default=2.0, ge=0)
     balance: Balancing = "equal"
     meta_rate: float = Field(default=0.0, ge=0)
@@ -87,6 +90,12 @@ class Training(BaseModel):
     train_trials: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_architecture(cls, given: Any) -> Any:
+        """What is not given is as the architecture wants it."""
+        return {**DEFAULTS.get(given.get("architecture", ""), {}), **given} if isinstance(given, dict) else given
+
 
 class _Run:
     """Everything that a training works with: the parts that learn, the data, and what has happened so far."""
@@ -96,8 +105,11 @@ class _Run:
         self.tree, self.split = split_trials(data, training.validation, training.test, training.train_trials)
         torch.manual_seed(training.seed)
         self.options, self.network = build_network(training.architecture, training.options, self.tree, training.history)
-        self.context = int(self.network.context)  # type: ignore[arg-type]
         self.scaling = measure_scaling(self.split.train)
+        self.guided = isinstance(self.network, Cable)
+        if isinstance(self.network, Cable):
+            self.network.set_scaling(self.scaling.mean_mV, self.scaling.sd_mV)
+        self.context = int(self.network.lead if self.guided else self.network.context)  # type: ignore[arg-type]
         self.windows = Windows(
             self.tree,
             self.split.train,
@@ -105,7 +117,7 @@ class _Run:
             self.context,
             training.window_ms,
             training.spike_share,
-            training.history,
+            training.history or self.guided,
         )
         if training.spike_weight > 0 and self.windows.spikes == 0:
             raise InputError(
@@ -121,8 +133,10 @@ class _Run:
             raise InputError("the two-step update halves the batch; choose an even --batch, and no --micro-batch")
         start_from_linear(self.network, self.tree, self.split.train, self.scaling)
         balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
-        self.bare = Objective(self.network, balance)
-        started = {id(p) for p in linear_paths(self.network)}
+        self.bare = Objective(self.network, balance, training.robust)
+        started = {
+            id(p) for p in (self.network.slow() if isinstance(self.network, Cable) else linear_paths(self.network))
+        }
         slow, fast = ([p for p in self.bare.parameters() if (id(p) in started) is chosen] for chosen in (True, False))
         rate = training.learning_rate
         groups: list[dict[str, Any]] = [{"params": fast}, {"params": slow, "lr": training.start_rate * rate}]
@@ -355,6 +369,17 @@ def _end_round(work: _Run) -> dict[str, Any]:
     return point
 
 
+def _of_one_length(trials: list[TrialIndex], at_once: int) -> Iterator[list[TrialIndex]]:
+    """The trials in their order, some at once where they last equally long."""
+    group: list[TrialIndex] = []
+    for trial in trials:
+        if len(group) == at_once or (group and group[0].steps != trial.steps):
+            yield group
+            group = []
+        group.append(trial)
+    yield group
+
+
 @torch.no_grad()
 def _validate(work: _Run) -> dict[str, Any]:
     """Losses over whole validation trials after SETTLE_MS, all tasks equally weighed.
@@ -368,24 +393,28 @@ def _validate(work: _Run) -> dict[str, Any]:
     """
     work.network.eval()
     total, count = torch.zeros(work.tree.n + 1), 0
-    scores = []
-    for trial in work.split.validation:
-        recording = read_trial(trial, work.tree)
-        true = work.scaling.normalise(torch.from_numpy(recording.v_mV))[None]
-        spikes = torch.from_numpy(recording.spike_train().astype(np.float32))[None]
+    scores: list[torch.Tensor] = []
+    # A cable works on several trials at once, one on each thread.
+    at_once = torch.get_num_threads() if work.guided else 1
+    for group in _of_one_length(work.split.validation, at_once):
+        recordings = [read_trial(trial, work.tree) for trial in group]
+        steps = group[0].steps
+        true = torch.stack([work.scaling.normalise(torch.from_numpy(r.v_mV)) for r in recordings])
+        spikes = torch.stack([torch.from_numpy(r.spike_train().astype(np.float32)) for r in recordings])
         z_rest = work.scaling.normalise(torch.full((work.tree.n,), work.tree.v_init_mV))
         past = {"z_rest": z_rest, "z_true": true} if work.training.history else {}
-        score = torch.zeros(trial.steps)
-        for time_, z, logit in run(work.network, work.tree, [recording.events], trial.steps, **past):  # type: ignore[arg-type]
+        score = torch.zeros(len(group), steps)
+        for time_, z, logit in run(work.network, work.tree, [r.events for r in recordings], steps, **past):  # type: ignore[arg-type]
             skip = max(0, SETTLE_MS - time_.start)
             piece = slice(time_.start + skip, time_.stop)
             if piece.start >= piece.stop:
                 continue
             z, logit = z[:, skip:].float().cpu(), logit[:, skip:].float().cpu()
-            total += task_losses(z, logit, true[:, piece], spikes[:, piece]) * z.shape[1]
-            count += z.shape[1]
-            score[piece] = torch.sigmoid(logit[0])
-        scores.append(score)
+            seen = len(group) * z.shape[1]
+            total += task_losses(z, logit, true[:, piece], spikes[:, piece]) * seen
+            count += seen
+            score[:, piece] = torch.sigmoid(logit)
+        scores += score.unbind(0)
     regression, spike = float(total[:-1].mean()) / count, float(total[-1]) / count
     loss = regression + work.training.spike_weight * spike
     return {"loss": loss, "regression": regression, "spikes": spike, "scores": scores}

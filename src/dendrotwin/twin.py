@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -38,6 +39,7 @@ def run(
     z_true: torch.Tensor | None = None,
     z_range: tuple[torch.Tensor, torch.Tensor] | None = None,
     chunk_ms: int = CHUNK_MS,
+    injected_nA: NDArray[np.floating] | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
     """Evaluate a network over whole trials from rest, as one batch, chunk by chunk.
 
@@ -54,6 +56,7 @@ def run(
         z_true: (trials, steps, n) true z-scored potentials, for one step ahead.
         z_range: lowest and highest (n,) z-scored potential that a network gets to see of its own predictions.
         chunk_ms: duration of a chunk [ms].
+        injected_nA: (trials, steps, n) current into each compartment, for a network that takes it [nA].
 
     Yields:
         The steps of a piece, its z-scored potentials (trials, time, n), and its spike logits (trials, time).
@@ -76,7 +79,8 @@ def run(
             if known is not None:
                 newer = known[:, :0] if z_true is None else z_true[:, start : time.stop - 1].to(device)
                 past = torch.cat([known, newer], 1)[:, -length:].transpose(1, 2)
-            z, logit, state = network(chunk[..., last - length : last], past, state)
+            extra = {} if injected_nA is None else {"injected": injected_nA[:, time]}
+            z, logit, state = network(chunk[..., last - length : last], past, state, **extra)
             if known is not None:
                 if z_true is None and z_range is not None:
                     z = z.clamp(*(limit.to(device) for limit in z_range))

@@ -1,0 +1,565 @@
+"""The tree with active membrane: millisecond steps of gated conductances inside the implicit solve, and their adjoint.
+
+For every compartment i, with C the capacitance, and j its neighbours in the tree,
+
+    C dV/dt = g_leak (E_leak - V) + sum_k g_k m_k^p h_k (E_k - V) + sum_s g_s(t) B_s(V) (E_s - V)
+              + sum_j g_ij (V_j - V) + I
+
+Gates go exponentially to their steady state at the potential that a substep begins at; then one linearly implicit
+(backward Euler) solve of the whole tree gives the next potential. A millisecond takes a few substeps, and many where
+sodium channels are open: it is tried with the few, and done again with the many as soon as a compartment's fast
+conductance exceeds `threshold` times its capacitance. Calcium, its Nernst potential and the SK gate change slowly: once
+a millisecond. Synaptic conductances are exact means over each substep.
+
+One cell is worked on after the other, for they need different numbers of substeps. Compartments of one kind of membrane
+lie side by side, so that the arithmetic of a channel runs over them as vectors; kinetics are tables over the potential.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from dendrotwin.tree import Floats, Ints
+
+V_LOW_MV, V_BIN_MV, V_BINS = -120.0, 0.25, 801
+V_HIGH_MV = V_LOW_MV + V_BIN_MV * (V_BINS - 1)
+CALCIUM_REST_MM, CALCIUM_LEAST_MM, CALCIUM_OUTSIDE_MM = 1e-4, 1e-5, 2.0
+SK_HALF_MM, SK_POWER = 0.00043, 4.8  # Köhler et al. 1996, doi:10.1126/science.273.5282.1709
+SK_KEEP = float(np.exp(-1.0))  # of a time constant of 1 ms
+NEVER = 1e300  # a threshold that no conductance reaches (fastmath knows no infinity)
+
+
+class Cell(NamedTuple):
+    """What is known of a cell; compartments sorted by kind of membrane, nodes in the order of `solve.Elimination`.
+
+    Attributes:
+        parent, axial_uS: (nodes,).
+        node: (n,) node of each compartment.
+        soma: the compartment that makes output spikes.
+        capacitance_nF, leak_uS, leak_nA: (n,); the last is leak times its reversal potential.
+        first: (kinds + 1,) where the compartments of each kind begin and end.
+        gates, channels: (kinds,) how many of them a kind has.
+        pool: (kinds,) whether it has calcium channels or SK.
+        activation, power, inactivation: (kinds, channels) gate, its power, and the other gate or -1.
+        calcium, fast: (kinds, channels) whether calcium flows, and whether the channel asks for small substeps.
+        rise_ms, decay_ms, e_mV: (classes,) of synaptic conductances.
+        block: (classes, V_BINS) magnesium block over the potential, 1 where there is none.
+        slope: (classes,) of its exponent [1/mV], 0 where there is none.
+    """
+
+    parent: Ints
+    axial_uS: Floats
+    node: Ints
+    soma: int
+    capacitance_nF: Floats
+    leak_uS: Floats
+    leak_nA: Floats
+    first: Ints
+    gates: Ints
+    channels: Ints
+    pool: NDArray[np.bool_]
+    activation: Ints
+    power: Ints
+    inactivation: Ints
+    calcium: NDArray[np.bool_]
+    fast: NDArray[np.bool_]
+    rise_ms: Floats
+    decay_ms: Floats
+    e_mV: Floats
+    block: Floats
+    slope: Floats
+
+
+class Learned(NamedTuple):
+    """What is learned.
+
+    Attributes:
+        tables: (2, kinds, gates, V_BINS, 2) over the potential: steady state of each gate, and what a substep keeps of
+            its distance from it; for long substeps and for short ones.
+        density_uS, reversal_mV: (channels, n), reversal not of calcium.
+        sk_uS, sk_mV: (n,).
+        calcium_gain, calcium_ms: (n,) concentration [mM/ms] that 1 nA of calcium current makes, and its decay.
+        nernst_mV: (1,) calcium's E = nernst log(outside / inside).
+    """
+
+    tables: NDArray[np.floating]
+    density_uS: Floats
+    reversal_mV: Floats
+    sk_uS: Floats
+    sk_mV: Floats
+    calcium_gain: Floats
+    calcium_ms: Floats
+    nernst_mV: Floats
+
+
+class State(NamedTuple):
+    """All that a cell remembers, at the end of a millisecond.
+
+    Attributes:
+        v_mV: (n,).
+        gate: (gates, n).
+        calcium_mM, sk: (n,) concentration, and gate of SK.
+        rise_uS, decay_uS: (classes, n) the two exponentials of the synaptic conductances.
+    """
+
+    v_mV: Floats
+    gate: Floats
+    calcium_mM: Floats
+    sk: Floats
+    rise_uS: Floats
+    decay_uS: Floats
+
+    def copy(self) -> State:
+        """One that does not share memory."""
+        return State(*(array.copy() for array in self))
+
+
+class Tape(NamedTuple):
+    """What the adjoint needs of a window: states at the start of substeps and milliseconds."""
+
+    v: Floats
+    gate: Floats
+    calcium: Floats
+    sk: Floats
+    calcium_nA: Floats
+    level: Ints
+
+    @classmethod
+    def empty(cls, steps: int, substeps: int, n: int, gates: int) -> Tape:
+        """Room for `steps` ms of at most `substeps` substeps."""
+        return cls(
+            np.empty((steps * substeps, n)),
+            np.empty((steps * substeps, gates, n)),
+            np.empty((steps, n)),
+            np.empty((steps, n)),
+            np.empty((steps, n)),
+            np.zeros(max(steps, 1), np.int32),
+        )
+
+
+NO_TAPE = Tape.empty(0, 0, 0, 0)
+
+
+class _Work(NamedTuple):
+    """Room for a substep: sums of conductance, with the bound and without, and of current; bins; by node."""
+
+    total: Floats
+    bounded: Floats
+    current: Floats
+    fast: Floats
+    open: Floats
+    fraction: Floats
+    bin: Ints
+    diagonal: Floats
+    right: Floats
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _work(n: int, nodes: int) -> _Work:
+    return _Work(
+        np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.uint32),
+        np.empty(nodes), np.empty(nodes),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _solve(parent: Ints, axial: Floats, diagonal: Floats, right: Floats) -> None:
+    """`solve.hines` for one cell."""
+    n = len(diagonal)
+    for i in range(1, n):
+        g, p = axial[i], np.uint32(parent[i])
+        diagonal[i] += g
+        diagonal[p] += g
+    for k in range(1, n):
+        j = np.uint32(n - k)
+        g, p = axial[j], np.uint32(parent[j])
+        inverse = 1.0 / diagonal[j]
+        diagonal[j] = inverse
+        share = g * inverse
+        diagonal[p] -= share * g
+        right[p] += share * right[j]
+    right[0] /= diagonal[0]
+    for i in range(1, n):
+        right[i] = (right[i] + axial[i] * right[np.uint32(parent[i])]) * diagonal[i]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _synapses(cell: Cell, dt: float, rise: Floats, decay: Floats, mean: Floats) -> None:
+    """Mean conductance (classes, n) of each class over a substep, and its exponentials after it."""
+    for m in range(len(mean)):
+        keep_r, keep_d = np.exp(-dt / cell.rise_ms[m]), np.exp(-dt / cell.decay_ms[m])
+        mean_r = cell.rise_ms[m] / dt * (1.0 - keep_r)
+        mean_d = cell.decay_ms[m] / dt * (1.0 - keep_d)
+        up, down, g = rise[m], decay[m], mean[m]
+        for i in range(len(g)):
+            g[i] = down[i] * mean_d - up[i] * mean_r
+            up[i] *= keep_r
+            down[i] *= keep_d
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _open(m: Floats, power: int, h: Floats, inactivates: bool, out: Floats) -> None:
+    """Open share of a channel, m^p, times h if it inactivates."""
+    for i in range(len(out)):
+        out[i] = m[i]
+    for _ in range(power - 1):
+        for i in range(len(out)):
+            out[i] *= m[i]
+    if inactivates:
+        for i in range(len(out)):
+            out[i] *= h[i]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _gate_steps(cell: Cell, tables: NDArray[np.floating], v: Floats, gate: Floats, work: _Work) -> None:
+    """All gates to the end of a substep, and where each potential lies in the tables."""
+    for i in range(len(v)):
+        p = (min(max(v[i], V_LOW_MV), V_HIGH_MV - 1e-6) - V_LOW_MV) * (1.0 / V_BIN_MV)
+        work.bin[i] = np.uint32(p)
+        work.fraction[i] = p - work.bin[i]
+    for q in range(len(cell.gates)):
+        some = slice(cell.first[q], cell.first[q + 1])
+        bins, fractions = work.bin[some], work.fraction[some]
+        for k in range(cell.gates[q]):
+            table, x = tables[q, k], gate[k, some]
+            for i in range(len(x)):
+                b, f = bins[i], fractions[i]
+                low, high = table[b, 0], table[b + np.uint32(1), 0]
+                steady = low + f * (high - low)
+                low, high = table[b, 1], table[b + np.uint32(1), 1]
+                keep = low + f * (high - low)
+                x[i] = steady + (x[i] - steady) * keep
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _channels(
+    cell: Cell, learned: Learned, dt: float, v: Floats, gate: Floats, calcium_mV: Floats, sk: Floats,
+    calcium_nA: Floats, work: _Work,
+) -> float:  # fmt: skip
+    """Conductance and current of capacitance, leak and channels; the largest fast conductance over capacitance [1/ms].
+
+    Adds the calcium current times dt to `calcium_nA`.
+    """
+    total, current, fast, share = work.total, work.current, work.fast, work.open
+    for i in range(len(v)):
+        c = cell.capacitance_nF[i] / dt
+        total[i] = c + cell.leak_uS[i]
+        current[i] = c * v[i] + cell.leak_nA[i]
+        fast[i] = 0.0
+    largest = 0.0
+    for q in range(len(cell.gates)):
+        some = slice(cell.first[q], cell.first[q + 1])
+        sums, flow, quick, opened = total[some], current[some], fast[some], share[some]
+        v_mV, capacitance = v[some], cell.capacitance_nF[some]
+        for k in range(cell.channels[q]):
+            first, second = cell.activation[q, k], cell.inactivation[q, k]
+            _open(gate[first, some], cell.power[q, k], gate[max(second, 0), some], second >= 0, opened)
+            density = learned.density_uS[k, some]
+            if cell.calcium[q, k]:
+                e, charge = calcium_mV[some], calcium_nA[some]
+                for i in range(len(sums)):
+                    g = density[i] * opened[i]
+                    sums[i] += g
+                    flow[i] += g * e[i]
+                    charge[i] += dt * g * (v_mV[i] - e[i])
+            else:
+                e = learned.reversal_mV[k, some]
+                for i in range(len(sums)):
+                    g = density[i] * opened[i]
+                    sums[i] += g
+                    flow[i] += g * e[i]
+            if cell.fast[q, k]:
+                for i in range(len(sums)):
+                    quick[i] += density[i] * opened[i]
+        if cell.pool[q]:
+            density, e, opened = learned.sk_uS[some], learned.sk_mV[some], sk[some]
+            for i in range(len(sums)):
+                g = density[i] * opened[i]
+                sums[i] += g
+                flow[i] += g * e[i]
+        for i in range(len(sums)):
+            largest = max(largest, quick[i] / capacitance[i])
+    return largest
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _inputs(cell: Cell, dt: float, v: Floats, mean: Floats, injected: Floats, work: _Work) -> None:
+    """Adds synapses and injected current, bounds the sum, and fills the solve's diagonal and right side."""
+    total, bounded, current = work.total, work.bounded, work.current
+    for m in range(len(mean)):
+        e, s, g, table = cell.e_mV[m], cell.slope[m], mean[m], cell.block[m]
+        if s > 0.0:
+            for i in range(len(v)):
+                # g B(V) (V - e), linearised about V.
+                b = work.bin[i]
+                block = table[b] + work.fraction[i] * (table[b + np.uint32(1)] - table[b])
+                flow = g[i] * block
+                u = v[i] - e
+                steep = flow * (1.0 + s * (1.0 - block) * u)
+                total[i] += steep
+                current[i] += steep * v[i] - flow * u
+        else:
+            for i in range(len(v)):
+                total[i] += g[i]
+                current[i] += g[i] * e
+    for i in range(len(v)):
+        # However many NMDA channels are open, a step at most doubles what the capacitance alone would let it move.
+        bounded[i] = max(total[i], 0.5 * cell.capacitance_nF[i] / dt)
+        current[i] += injected[i] + (bounded[i] - total[i]) * v[i]
+    work.diagonal[:] = 0.0
+    work.right[:] = 0.0
+    for i in range(len(v)):
+        node = np.uint32(cell.node[i])
+        work.diagonal[node] = bounded[i]
+        work.right[node] = current[i]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def steps(
+    cell: Cell, learned: Learned, substeps: Ints, threshold: float, state: State, events: Floats, injected: Floats,
+    truth: Floats, nudge: float, tape: Tape, out: Floats, peak: Floats,
+) -> int:  # fmt: skip
+    """Some milliseconds of one cell; `state` goes on.
+
+    Args:
+        cell, learned: see there.
+        substeps: (2,) of a millisecond, few and many.
+        threshold: of fast conductance to capacitance [1/ms] from which there are many.
+        state: at the start; changed.
+        events: (steps, classes, n) conductance [uS] that events add to both exponentials at the start of each step.
+        injected: (steps, n) current [nA], or one row for all.
+        truth: (steps, n) potentials towards which each step's first ones are nudged, or no row.
+        nudge: by which share of the difference.
+        tape: room for the adjoint, or NO_TAPE.
+        out: (steps, n) V at the end of each step [mV].
+        peak: (steps,) highest potential of the soma at the end of any substep [mV].
+
+    Returns:
+        How many milliseconds took many substeps.
+    """
+    length, classes, n = events.shape
+    work = _work(n, len(cell.parent))
+    mean, calcium_nA, calcium_mV = np.empty((classes, n)), np.empty(n), np.empty(n)
+    v, gate, calcium, sk, rise, decay = state
+    v0, gate0, rise0, decay0 = v.copy(), gate.copy(), rise.copy(), decay.copy()
+    at, refined = 0, 0
+    for t in range(length):
+        now = injected[t if len(injected) > 1 else 0]
+        rise += events[t]
+        decay += events[t]
+        if len(truth):
+            for i in range(n):
+                v[i] += nudge * (truth[t, i] - v[i])
+        if len(tape.v):
+            tape.calcium[t], tape.sk[t] = calcium, sk
+        for q in range(len(cell.gates)):
+            if cell.pool[q]:
+                for i in range(cell.first[q], cell.first[q + 1]):
+                    calcium_mV[i] = learned.nernst_mV[0] * np.log(CALCIUM_OUTSIDE_MM / calcium[i])
+                    steady = 1.0 / (1.0 + (SK_HALF_MM / calcium[i]) ** SK_POWER)
+                    sk[i] = steady + (sk[i] - steady) * SK_KEEP
+        v0[:], gate0[:], rise0[:], decay0[:] = v, gate, rise, decay
+        start = at
+        for level in range(2):
+            dt = 1.0 / substeps[level]
+            least = threshold if level == 0 else NEVER
+            calcium_nA[:] = 0.0
+            peak[t] = V_LOW_MV
+            again = False
+            for _ in range(substeps[level]):
+                if len(tape.v):
+                    tape.v[at], tape.gate[at] = v, gate
+                at += 1
+                _gate_steps(cell, learned.tables[level], v, gate, work)
+                if _channels(cell, learned, dt, v, gate, calcium_mV, sk, calcium_nA, work) > least:
+                    again = True
+                    break
+                _synapses(cell, dt, rise, decay, mean)
+                _inputs(cell, dt, v, mean, now, work)
+                _solve(cell.parent, cell.axial_uS, work.diagonal, work.right)
+                for i in range(n):
+                    v[i] = work.right[np.uint32(cell.node[i])]
+                peak[t] = max(peak[t], v[cell.soma])
+            if not again:
+                if len(tape.v):
+                    tape.level[t] = level
+                refined += level
+                break
+            v[:], gate[:], rise[:], decay[:] = v0, gate0, rise0, decay0
+            at = start
+        for q in range(len(cell.gates)):
+            if cell.pool[q]:
+                for i in range(cell.first[q], cell.first[q + 1]):
+                    steady = CALCIUM_REST_MM - calcium_nA[i] * learned.calcium_gain[i] * learned.calcium_ms[i]
+                    steady = max(steady, CALCIUM_LEAST_MM)
+                    calcium[i] = steady + (calcium[i] - steady) * np.exp(-1.0 / learned.calcium_ms[i])
+        if len(tape.v):
+            tape.calcium_nA[t] = calcium_nA
+        out[t] = v
+    return refined
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def adjoint(
+    cell: Cell, learned: Learned, substeps: Ints, state: State, events: Floats, injected: Floats, nudge: float,
+    tape: Tape, seed: Floats, grad: Learned, grad_gain: Floats,
+) -> None:  # fmt: skip
+    """Gradient of a loss with respect to what is learned, through `steps`; the solve's adjoint is the same solve.
+
+    Args:
+        cell, learned, substeps, events, injected, nudge: as for `steps`; nudge is 0 where there was no truth.
+        state: at the start of `steps`; its synaptic part is changed.
+        tape: what `steps` has left.
+        seed: (steps, n) gradient of the loss with respect to each step's V.
+        grad: gets the gradients added.
+        grad_gain: (classes,) gets that with respect to the logarithm of each class's conductance.
+    """
+    length, classes, n = events.shape
+    gates = tape.gate.shape[1]
+    nodes = len(cell.parent)
+    total = 0
+    for t in range(length):
+        total += substeps[tape.level[t]]
+    means = np.empty((total, classes, n))
+    rise, decay = state.rise_uS, state.decay_uS
+    at = 0
+    for t in range(length):
+        rise += events[t]
+        decay += events[t]
+        many = substeps[tape.level[t]]
+        for _ in range(many):
+            _synapses(cell, 1.0 / many, rise, decay, means[at])
+            at += 1
+    work = _work(n, nodes)
+    again, away = np.empty(nodes), np.empty(nodes)
+    to_v, to_gate, gate = np.zeros(n), np.zeros((gates, n)), np.empty((gates, n))
+    to_calcium, to_sk = np.zeros(n), np.zeros(n)
+    to_nA, to_mV, to_sk_now = np.zeros(n), np.zeros(n), np.zeros(n)
+    to_d, to_r, change = np.empty(n), np.empty(n), np.empty(n)
+    calcium_mV, sk, unused = np.zeros(n), np.zeros(n), np.zeros(n)
+    share = work.open
+    for t in range(length - 1, -1, -1):
+        level = tape.level[t]
+        dt, tables, into = 1.0 / substeps[level], learned.tables[level], grad.tables[level]
+        now = injected[t if len(injected) > 1 else 0]
+        for i in range(n):
+            to_v[i] += seed[t, i]
+        for q in range(len(cell.gates)):
+            if not cell.pool[q]:
+                continue
+            for i in range(cell.first[q], cell.first[q + 1]):
+                concentration, inflow, tau = tape.calcium[t, i], tape.calcium_nA[t, i], learned.calcium_ms[i]
+                calcium_mV[i] = learned.nernst_mV[0] * np.log(CALCIUM_OUTSIDE_MM / concentration)
+                steady = 1.0 / (1.0 + (SK_HALF_MM / concentration) ** SK_POWER)
+                sk[i] = steady + (tape.sk[t, i] - steady) * SK_KEEP
+                keep = np.exp(-1.0 / tau)
+                rest = CALCIUM_REST_MM - inflow * learned.calcium_gain[i] * tau
+                to_rest = to_calcium[i] * (1.0 - keep)
+                if rest < CALCIUM_LEAST_MM:
+                    rest, to_rest = CALCIUM_LEAST_MM, 0.0
+                grad.calcium_gain[i] -= to_rest * inflow * tau
+                grad.calcium_ms[i] -= to_rest * inflow * learned.calcium_gain[i]
+                grad.calcium_ms[i] += to_calcium[i] * (concentration - rest) * keep / (tau * tau)
+                to_nA[i] = -to_rest * learned.calcium_gain[i] * tau
+                to_calcium[i] *= keep
+                to_mV[i], to_sk_now[i] = 0.0, to_sk[i]
+        for _ in range(substeps[level]):
+            at -= 1
+            v, before, mean = tape.v[at], tape.gate[at], means[at]
+            gate[:] = before
+            _gate_steps(cell, tables, v, gate, work)
+            _channels(cell, learned, dt, v, gate, calcium_mV, sk, unused, work)
+            _inputs(cell, dt, v, mean, now, work)
+            again[:], away[:] = work.diagonal, 0.0
+            for i in range(n):
+                away[cell.node[i]] = to_v[i]
+            _solve(cell.parent, cell.axial_uS, work.diagonal, work.right)  # right is now the next potential
+            _solve(cell.parent, cell.axial_uS, again, away)  # and away the gradient of the right side
+            for i in range(n):
+                c = cell.capacitance_nF[i] / dt
+                to_r[i] = away[cell.node[i]]
+                free = work.bounded[i] == work.total[i]
+                to_d[i] = -to_r[i] * (work.right[cell.node[i]] if free else v[i])
+                change[i] = to_r[i] * (c + work.bounded[i] - work.total[i])
+            for m in range(classes):
+                e, s = cell.e_mV[m], cell.slope[m]
+                for i in range(n):
+                    g = mean[m, i]
+                    if s > 0.0:
+                        b, u = work.bin[i], v[i] - e
+                        block = cell.block[m, b] + work.fraction[i] * (cell.block[m, b + 1] - cell.block[m, b])
+                        inside = V_LOW_MV < v[i] < V_HIGH_MV - 1e-6
+                        rising = (cell.block[m, b + 1] - cell.block[m, b]) / V_BIN_MV if inside else 0.0
+                        steep = g * block * (1.0 + s * (1.0 - block) * u)
+                        bend = g * (rising * (1.0 + s * (1.0 - block) * u) + block * s * (1.0 - block - rising * u))
+                        change[i] += to_d[i] * bend + to_r[i] * (bend * v[i] + steep - g * (rising * u + block))
+                        grad_gain[m] += to_d[i] * steep + to_r[i] * (steep * v[i] - g * block * u)
+                    else:
+                        grad_gain[m] += g * (to_d[i] + to_r[i] * e)
+            for q in range(len(cell.gates)):
+                i0, i1 = cell.first[q], cell.first[q + 1]
+                for k in range(cell.channels[q]):
+                    first, power, second = cell.activation[q, k], cell.power[q, k], cell.inactivation[q, k]
+                    # m^(p-1) h, which times m is the open share and times p its slope.
+                    for i in range(i0, i1):
+                        share[i] = 1.0
+                    for _p in range(power - 1):
+                        for i in range(i0, i1):
+                            share[i] *= gate[first, i]
+                    for i in range(i0, i1):
+                        density, m_ = learned.density_uS[k, i], gate[first, i]
+                        h_ = gate[second, i] if second >= 0 else 1.0
+                        opened = share[i] * m_ * h_
+                        g = density * opened
+                        if cell.calcium[q, k]:
+                            u = v[i] - calcium_mV[i]
+                            to_g = to_d[i] + to_r[i] * calcium_mV[i] + to_nA[i] * dt * u
+                            to_mV[i] += (to_r[i] - to_nA[i] * dt) * g
+                            change[i] += to_nA[i] * dt * g
+                        else:
+                            to_g = to_d[i] + to_r[i] * learned.reversal_mV[k, i]
+                            grad.reversal_mV[k, i] += to_r[i] * g
+                        grad.density_uS[k, i] += to_g * opened
+                        to_gate[first, i] += to_g * density * power * share[i] * h_
+                        if second >= 0:
+                            to_gate[second, i] += to_g * density * share[i] * m_
+                if cell.pool[q]:
+                    for i in range(i0, i1):
+                        to_g = to_d[i] + to_r[i] * learned.sk_mV[i]
+                        grad.sk_uS[i] += to_g * sk[i]
+                        grad.sk_mV[i] += to_r[i] * learned.sk_uS[i] * sk[i]
+                        to_sk_now[i] += to_g * learned.sk_uS[i]
+                for k in range(cell.gates[q]):
+                    for i in range(i0, i1):
+                        b, f = work.bin[i], work.fraction[i]
+                        low, keep_low = tables[q, k, b, 0], tables[q, k, b, 1]
+                        up, down = tables[q, k, b + 1, 0] - low, tables[q, k, b + 1, 1] - keep_low
+                        steady, keep = low + f * up, keep_low + f * down
+                        to_steady = to_gate[k, i] * (1.0 - keep)
+                        to_keep = to_gate[k, i] * (before[k, i] - steady)
+                        into[q, k, b, 0] += to_steady * (1.0 - f)
+                        into[q, k, b, 1] += to_keep * (1.0 - f)
+                        into[q, k, b + 1, 0] += to_steady * f
+                        into[q, k, b + 1, 1] += to_keep * f
+                        if V_LOW_MV < v[i] < V_HIGH_MV - 1e-6:
+                            change[i] += (to_steady * up + to_keep * down) / V_BIN_MV
+                        to_gate[k, i] *= keep
+            for i in range(n):
+                to_v[i] = change[i]
+        for i in range(n):
+            to_v[i] *= 1.0 - nudge
+        for q in range(len(cell.gates)):
+            if not cell.pool[q]:
+                continue
+            for i in range(cell.first[q], cell.first[q + 1]):
+                concentration = tape.calcium[t, i]
+                grad.nernst_mV[0] += to_mV[i] * np.log(CALCIUM_OUTSIDE_MM / concentration)
+                to_calcium[i] -= to_mV[i] * learned.nernst_mV[0] / concentration
+                ratio = (SK_HALF_MM / concentration) ** SK_POWER
+                steady = 1.0 / (1.0 + ratio)
+                to_calcium[i] += to_sk_now[i] * (1.0 - SK_KEEP) * steady * steady * ratio * SK_POWER / concentration
+                to_sk[i] = to_sk_now[i] * SK_KEEP

@@ -1,0 +1,443 @@
+"""The cable twin: the cell's own tree and synapses, with active membrane whose channels are learned from recordings.
+
+Everything that physics fixes comes from the tree: capacitance, leak, axial conductances, Ih, kinetics and strength of
+the synapses. What is learned is the active membrane: the density of every channel of `models.channels` in every
+compartment, its kinetics in soma, axon and dendrites, how calcium comes and goes, reversal potentials, and a gain of
+each synaptic conductance. The steps are those of `membrane`: one implicit solve of the whole tree after the other.
+
+A training window is guided: it starts at the true potentials, its gates have followed them for a while, and at the
+start of each millisecond its potentials are nudged towards the true ones, by a share that differs from window to
+window, from all the way (each millisecond is predicted from the true potentials: well-conditioned, no error adds up) to
+hardly at all (free-running).
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from torch import nn
+
+from dendrotwin.errors import InputError
+from dendrotwin.membrane import (
+    CALCIUM_REST_MM,
+    NO_TAPE,
+    SK_HALF_MM,
+    SK_POWER,
+    V_BIN_MV,
+    V_BINS,
+    V_LOW_MV,
+    Cell,
+    Learned,
+    State,
+    Tape,
+    adjoint,
+    steps,
+)
+from dendrotwin.models.channels import CHANNELS, E_K_MV, E_NA_MV, GATES, SK_DENSITY, tables
+from dendrotwin.models.experts import numbers
+from dendrotwin.solve import Elimination, components
+from dendrotwin.tree import Floats, Tree
+
+FARADAY = 96485.33212  # C/mol
+SHELL_UM = 0.1  # depth under the membrane that calcium flows into
+NERNST_MV = 13.24  # R T / 2 F at 34 degC
+CALCIUM_GAMMA, CALCIUM_DECAY_MS = 5e-4, 80.0
+DISTANCE_UM = 50.0  # compartments of a region this close to each other share a part of their densities
+FLOOR = math.log(1e-9)  # of a density [S/cm2]
+CEILING = math.log(20.0)
+ACROSS_MV, ALONG = 3.0, 0.3  # what a unit of a kinetic parameter means: mV of shift, e-folds of a time constant
+SMALL = 3e-6  # S/cm2: a channel that stays below in a whole region is left out of predictions there
+LAGS = 3  # ms of the soma's potential that the spikes are read from
+
+
+def _two(pair: tuple[float, ...]) -> tuple[float, ...]:
+    if not 1 <= pair[0] <= pair[1]:
+        raise ValueError("the first must be at least 1, the second not below it")
+    return pair
+
+
+def _share(pair: tuple[float, ...]) -> tuple[float, ...]:
+    if not 0 < pair[0] <= pair[1] <= 1:
+        raise ValueError("both must lie above 0 and not above 1, the second not below the first")
+    return pair
+
+
+class CableConfig(BaseModel):
+    """Of the steps and of the guidance in training.
+
+    Attributes:
+        substeps: of a millisecond, where it is quiet and where sodium channels are open.
+        refine_at: sodium conductance relative to capacitance [1/ms] from which a millisecond takes many.
+        nudge: least and largest share of the difference to the true potentials by which a training window is nudged at
+            the start of each millisecond; drawn for each window, evenly on a logarithmic scale.
+        settle_ms: how long gates follow the true potentials before a training window.
+        filter_ms: how long synaptic conductances are followed before that.
+        units: of the small network that reads output spikes from the soma's potential.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (4, 16)
+    refine_at: float = Field(default=0.05, gt=0)
+    nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (0.02, 1.0)
+    settle_ms: int = Field(default=60, ge=1)
+    filter_ms: int = Field(default=300, ge=0)
+    units: int = Field(default=16, ge=1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _opened(counts: NDArray[np.floating], inputs: Any, classes: Any, at: Any, peak: Floats, out: Floats) -> None:
+    """What each ms's events add to the exponentials: counts (m, steps) to out (steps, classes, n)."""
+    out[:] = 0.0
+    for k in range(len(inputs)):
+        row = counts[inputs[k]]
+        for t in range(out.shape[0]):
+            if row[t] != 0.0:
+                out[t, classes[k], at[k]] += row[t] * peak[k]
+
+
+class _Steps(torch.autograd.Function):
+    """`membrane.steps` of several windows, each on its own; the backward pass is `membrane.adjoint`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        substeps: Any,
+        cell: Cell,
+        threshold: float,
+        states: list[State],
+        events: list[Floats],
+        truth: list[Floats],
+        nudge: list[float],
+        log_gain: torch.Tensor,
+        *learned: torch.Tensor,
+    ) -> Any:
+        arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
+        length, _, n = events[0].shape
+        silent = np.zeros((1, n))
+
+        def one(k: int) -> tuple[Floats, Floats, Tape]:
+            tape = Tape.empty(length, int(substeps[1]), n, arrays.tables.shape[2])
+            out, peak = np.empty((length, n)), np.empty(length)
+            steps(
+                cell, arrays, substeps, threshold, states[k].copy(), events[k], silent, truth[k], nudge[k], tape,
+                out, peak,
+            )  # fmt: skip
+            return out, peak, tape
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            v, peak, tapes = zip(*pool.map(one, range(len(events))), strict=True)
+        ctx.known = substeps, cell, arrays, states, events, nudge, tapes
+        found = torch.from_numpy(np.stack(v)), torch.from_numpy(np.stack(peak))
+        ctx.mark_non_differentiable(found[1])
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Any) -> Any:
+        substeps, cell, arrays, states, events, nudge, tapes = ctx.known
+        seed = outputs[0].numpy()
+        silent = np.zeros((1, seed.shape[2]))
+
+        def one(k: int) -> tuple[Floats, Learned]:
+            gain = np.zeros(len(cell.rise_ms))
+            grad = Learned(*(np.zeros_like(array) for array in arrays))
+            adjoint(
+                cell, arrays, substeps, states[k], events[k], silent, nudge[k], tapes[k],
+                np.ascontiguousarray(seed[k]), grad, gain,
+            )  # fmt: skip
+            return gain, grad
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            found = list(pool.map(one, range(len(events))))
+        gain = torch.from_numpy(sum(gain for gain, _ in found))
+        grads = [torch.from_numpy(sum(parts)) for parts in zip(*(grad for _, grad in found), strict=True)]
+        return None, None, None, None, None, None, None, gain, *grads
+
+
+class Cable(nn.Module):
+    """The cable twin; see the module."""
+
+    mean_mV: torch.Tensor
+    sd_mV: torch.Tensor
+    start: torch.Tensor
+
+    def __init__(self, tree: Tree, config: CableConfig, history: bool) -> None:
+        super().__init__()
+        if history:
+            raise InputError("the cable twin is free-running by nature; leave --history away")
+        self.context = 0
+        self.lead = config.filter_ms + config.settle_ms
+        self.config, self.tree = config, tree
+        self.order = Elimination.of(tree)
+        self.register_buffer("mean_mV", torch.full((tree.n,), tree.v_init_mV))
+        self.register_buffer("sd_mV", torch.ones(tree.n))
+        # Compartments sorted by region, as `membrane` wants them: their kind of membrane.
+        self.sorted = np.argsort(tree.region, kind="stable")
+        self.back = torch.from_numpy(np.argsort(self.sorted))
+        inputs, values = components(tree)
+        self.inputs, self.at = inputs, self.back.numpy()[tree.input_compartment[inputs]]
+        self.peak_uS = values[:, 2]
+        self.classes, of_class = np.unique(values[:, [0, 1, 3, 4, 5]], axis=0, return_inverse=True)
+        self.of_class = of_class.astype(np.int32).reshape(-1)
+        self.kind = np.where(tree.in_region("soma"), 0, np.where(tree.in_region("axon"), 1, 2))
+        apical = tree.in_region("oblique", "trunk", "tuft")
+        near = np.stack([tree.region, apical, tree.distance_um // DISTANCE_UM], 1)
+        groups = (tree.region, near, tree.section, np.arange(tree.n))
+        self.groups = [
+            torch.from_numpy(np.unique(g, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)) for g in groups
+        ]
+        many = len(CHANNELS) + 1  # and SK
+        self.parts = nn.ParameterList([torch.zeros(many, int(g.max()) + 1) for g in self.groups])
+        start = torch.tensor([*(channel.density for channel in CHANNELS), SK_DENSITY]).log()
+        self.register_buffer("start", start[:, torch.from_numpy(self.kind)], persistent=False)
+        self.shift = nn.Parameter(torch.zeros(3, len(GATES)))
+        self.log_tau = nn.Parameter(torch.zeros(3, len(GATES)))
+        self.reversal = nn.Parameter(torch.zeros(2))  # of sodium and potassium
+        self.calcium = nn.Parameter(torch.zeros(3, 2))  # log of gain and decay, relative to the start
+        self.nernst = nn.Parameter(torch.zeros(1))
+        self.log_gain = nn.Parameter(torch.zeros(len(self.classes)))
+        self.read = nn.Sequential(nn.Linear(2 * LAGS, config.units), nn.ELU(), nn.Linear(config.units, 1))
+        with torch.no_grad():
+            self.read[-1].bias.fill_(-6.0)  # type: ignore[operator]
+        self._compiled: tuple[Any, Cell, Learned] | None = None
+
+    def set_scaling(self, mean_mV: torch.Tensor, sd_mV: torch.Tensor) -> None:
+        """The z-scores that the network speaks in: mean and standard deviation (n,) of each compartment [mV]."""
+        self.mean_mV.copy_(mean_mV)
+        self.sd_mV.copy_(sd_mV)
+
+    def slow(self) -> list[nn.Parameter]:
+        """What is learned more slowly than densities: kinetics, reversal potentials and gains."""
+        return [self.shift, self.log_tau, self.reversal, self.nernst, self.log_gain]
+
+    def log_density(self) -> torch.Tensor:
+        """(channels + 1, n) logarithm of each channel's density, then SK's [S/cm2]."""
+        total = self.start
+        for part, group in zip(self.parts, self.groups, strict=True):
+            total = total + part[:, group]
+        return total.double().clamp(FLOOR, CEILING)
+
+    def learned(self) -> list[torch.Tensor]:
+        """The fields of `membrane.Learned`, differentiable."""
+        grid = V_LOW_MV + V_BIN_MV * torch.arange(V_BINS, dtype=torch.float64)
+        shift, log_tau = ACROSS_MV * self.shift.double(), ALONG * self.log_tau.double()
+        both = [
+            torch.stack([tables(grid, 1.0 / n, shift[part], log_tau[part], list(GATES)) for part in range(3)])
+            for n in self.config.substeps
+        ]
+        tree, kind, by_kind = self.tree, torch.from_numpy(self.kind), torch.from_numpy(self.sorted)
+        starts = np.unique(tree.region[self.sorted], return_index=True)[1]
+        area = torch.from_numpy(tree.area_um2) * 1e-2  # S/cm2 times this is uS
+        density = torch.exp(self.log_density()) * area
+        e_na, e_k = (e + 10.0 * r for e, r in zip((E_NA_MV, E_K_MV), self.reversal.double(), strict=True))
+        ones = torch.ones_like(area)
+        reversal = [e_na * ones if c.reversal_mV == E_NA_MV else e_k * ones for c in CHANNELS]
+        uS = torch.cat([density[:-1], torch.from_numpy(tree.ih_uS)[None]])
+        mV = torch.stack([*reversal, torch.from_numpy(tree.ih_mV)])
+        gain, decay = torch.exp(self.calcium.double())[kind].unbind(1)
+        per_nA = CALCIUM_GAMMA * gain * 1e4 / (2 * FARADAY * SHELL_UM) / area
+        return [
+            torch.stack(both)[:, torch.from_numpy(self.kind[self.sorted][starts])].contiguous(),
+            uS[:, by_kind].contiguous(),
+            mV[:, by_kind].contiguous(),
+            density[-1, by_kind],
+            (e_k * ones)[by_kind],
+            per_nA[by_kind],
+            (CALCIUM_DECAY_MS * decay)[by_kind],
+            NERNST_MV * torch.exp(self.nernst.double()),
+        ]
+
+    def cell(self) -> Cell:
+        """What is known, with all channels in all kinds of membrane."""
+        tree, names, by_kind = self.tree, list(GATES), self.sorted
+        first = np.append(np.unique(tree.region[by_kind], return_index=True)[1], tree.n).astype(np.int32)
+        kinds, many = len(first) - 1, len(CHANNELS) + 1  # and Ih
+        of_gate = [
+            (names.index(c.activation), c.power, -1 if c.inactivation is None else names.index(c.inactivation))
+            for c in CHANNELS
+        ] + [(names.index("Ih m"), 1, -1)]
+        activation, power, inactivation = (
+            np.tile(np.array(x, dtype=np.int32), (kinds, 1)) for x in zip(*of_gate, strict=True)
+        )
+        calcium = np.tile([c.reversal_mV is None for c in CHANNELS] + [False], (kinds, 1))
+        fast = np.tile([c.fast for c in CHANNELS] + [False], (kinds, 1))
+        rise, decay, e, mg, slope = self.classes.T.copy()
+        grid = V_LOW_MV + V_BIN_MV * np.arange(V_BINS)
+        block = 1.0 / (1.0 + mg[:, None] * np.exp(-slope[:, None] * grid) / 3.57)
+        return Cell(
+            self.order.parent, self.order.axial_uS, self.order.position[by_kind], int(self.back[tree.soma]),
+            tree.capacitance_nF[by_kind], tree.leak_uS[by_kind], (tree.leak_uS * tree.leak_mV)[by_kind], first,
+            np.full(kinds, len(names), np.int32), np.full(kinds, many, np.int32), np.ones(kinds, np.bool_),
+            activation, power, inactivation, calcium, fast, rise, decay, e, block, np.where(mg > 0, slope, 0.0),
+        )  # fmt: skip
+
+    def _rest(self, cell: Cell, learned: Learned, v_mV: Floats) -> State:
+        """Everything at its steady state at potentials (n,) [mV], sorted by kind; no synapse open."""
+        n, classes = len(v_mV), len(self.classes)
+        b = np.clip((v_mV - V_LOW_MV) / V_BIN_MV, 0, V_BINS - 1).astype(int)
+        kind = np.repeat(np.arange(len(cell.gates)), np.diff(cell.first))
+        gate = learned.tables[0, kind, :, b, 0].T.astype(np.float64)
+        steady = 1.0 / (1.0 + (SK_HALF_MM / CALCIUM_REST_MM) ** SK_POWER)
+        silent = np.zeros((classes, n))
+        return State(v_mV.copy(), gate.copy(), np.full(n, CALCIUM_REST_MM), np.full(n, steady), silent, silent.copy())
+
+    def _events(self, counts: NDArray[np.float32]) -> Floats:
+        """What events (m, steps) add to the synaptic conductances, (steps, classes, n) [uS]."""
+        gain = torch.exp(self.log_gain.detach().double()).numpy()
+        out = np.empty((counts.shape[1], len(self.classes), self.tree.n))
+        _opened(counts, self.inputs, self.of_class, self.at, self.peak_uS * gain[self.of_class], out)
+        return out
+
+    def _filtered(self, events: Floats, state: State) -> State:
+        """The state with the synaptic conductances that events (steps, classes, n) leave after their steps."""
+        age = (len(events) - np.arange(len(events)))[:, None]
+        rise, decay = (
+            np.einsum("tm,tmn->mn", np.exp(-age / self.classes[None, :, column]), events) for column in (0, 1)
+        )
+        return state._replace(rise_uS=rise, decay_uS=decay)
+
+    def _guided(self, events: torch.Tensor, past: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """V (batch, window, n) [mV] and the soma's peaks (batch, window), nudged towards the truth.
+
+        Args: events and past as for `forward`, with `lead` steps before the window.
+        """
+        config = self.config
+        learned, cell = self.learned(), self.cell()
+        arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
+        substeps = np.array(config.substeps, dtype=np.int32)
+        mV = (past.transpose(1, 2) * self.sd_mV + self.mean_mV).double().numpy()
+        true = np.ascontiguousarray(mV[:, :, self.sorted])
+        low, high = (math.log(share) for share in config.nudge)
+        nudge = torch.exp(low + (high - low) * torch.rand(len(past), dtype=torch.float64)).tolist()
+
+        def settle(k: int) -> tuple[State, Floats]:
+            added = self._events(events[k].numpy())
+            before, after = config.filter_ms, self.lead
+            state = self._filtered(added[:before], self._rest(cell, arrays, true[k, before]))
+            out, peak = np.empty((config.settle_ms, true.shape[2])), np.empty(config.settle_ms)
+            steps(
+                cell, arrays, substeps, config.refine_at, state, added[before:after], np.zeros((1, true.shape[2])),
+                true[k, before:after], 1.0, NO_TAPE, out, peak,
+            )  # fmt: skip
+            return state, added[after:]
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            states, added = zip(*pool.map(settle, range(len(past))), strict=True)
+        v, peak = _Steps.apply(
+            substeps, cell, config.refine_at, list(states), list(added), list(true[:, self.lead :]), nudge,
+            self.log_gain.double(), *learned,
+        )  # fmt: skip
+        return v[:, :, self.back], peak
+
+    def _lean(self) -> tuple[Cell, Learned]:
+        """Cell and learned arrays for predictions: channels that are nowhere in a region are left out there."""
+        cell, full = self.cell(), Learned(*(tensor.detach().numpy() for tensor in self.learned()))
+        area = self.tree.area_um2[self.sorted] * 1e-2
+        density, sk = full.density_uS / area, full.sk_uS / area
+        ranges = list(zip(cell.first[:-1], cell.first[1:], strict=True))
+        channels = [np.flatnonzero(density[:, a:b].max(1) > SMALL) for a, b in ranges]
+        gates = [
+            np.unique(np.append(cell.activation[0, c], [g for g in cell.inactivation[0, c] if g >= 0])).astype(int)
+            for c in channels
+        ]
+        width, kinds = max(1, *(len(c) for c in channels)), len(ranges)
+        activation, power, inactivation = (np.zeros((kinds, width), np.int32) for _ in range(3))
+        calcium, fast = (np.zeros((kinds, width), np.bool_) for _ in range(2))
+        uS, mV = np.zeros((width, self.tree.n)), np.zeros((width, self.tree.n))
+        reduced = np.zeros((2, kinds, max(1, *(len(g) for g in gates)), V_BINS, 2), np.float32)
+        for q, ((a, b), some, used) in enumerate(zip(ranges, channels, gates, strict=True)):
+            there = slice(0, len(some))
+            activation[q, there] = np.searchsorted(used, cell.activation[q, some])
+            power[q, there], calcium[q, there], fast[q, there] = (
+                field[q, some] for field in (cell.power, cell.calcium, cell.fast)
+            )
+            second = cell.inactivation[q, some]
+            inactivation[q, there] = np.where(second >= 0, np.searchsorted(used, second), -1)
+            uS[there, a:b], mV[there, a:b] = full.density_uS[some, a:b], full.reversal_mV[some, a:b]
+            reduced[:, q, : len(used)] = full.tables[:, q, used]
+        lean = cell._replace(
+            gates=np.array([len(g) for g in gates], np.int32), channels=np.array([len(c) for c in channels], np.int32),
+            pool=np.array([calcium[q].any() or sk[a:b].max() > SMALL for q, (a, b) in enumerate(ranges)]),
+            activation=activation, power=power, inactivation=inactivation, calcium=calcium, fast=fast,
+        )  # fmt: skip
+        return lean, full._replace(tables=reduced, density_uS=uS, reversal_mV=mV)
+
+    def _compile(self) -> tuple[Cell, Learned]:
+        """`_lean`, kept until a weight changes."""
+        version = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        if self._compiled is None or self._compiled[0] != version:
+            self._compiled = (version, *self._lean())
+        return self._compiled[1:]
+
+    def _free(
+        self, events: torch.Tensor, state: torch.Tensor | None, injected: NDArray[np.floating] | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """V (batch, time, n) [mV], the soma's recent potentials (batch, time, 2 LAGS), the state; from input alone."""
+        cell, learned = self._compile()
+        n, time = self.tree.n, events.shape[2]
+        substeps = np.array(self.config.substeps, dtype=np.int32)
+        back, no_truth = self.back.numpy(), np.empty((0, n))
+        counts = events.numpy()
+
+        def one(k: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
+            if state is None:
+                start = self._rest(cell, learned, np.full(n, self.tree.v_init_mV))
+                recent = np.full((LAGS - 1, 2), self.tree.v_init_mV)
+            else:
+                start, recent = self._unpack(state[k].numpy(), learned)
+            current = np.zeros((1, n)) if injected is None else injected[k][:, self.sorted].astype(np.float64)
+            out, peak = np.empty((time, n)), np.empty(time)
+            steps(
+                cell, learned, substeps, self.config.refine_at, start, self._events(counts[k]), current, no_truth,
+                0.0, NO_TAPE, out, peak,
+            )  # fmt: skip
+            v = out[:, back]
+            soma = np.concatenate([recent, np.stack([v[:, self.tree.soma], peak], 1)])
+            seen = np.concatenate([soma[lag : lag + time] for lag in range(LAGS)], 1)
+            return v, seen, np.concatenate([*(array.reshape(-1) for array in start), soma[-(LAGS - 1) :].reshape(-1)])
+
+        if len(counts) == 1:
+            found = [one(0)]
+        else:
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                found = list(pool.map(one, range(len(counts))))
+        v, seen, packed = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
+        return v, seen, packed
+
+    def _unpack(self, packed: NDArray[np.float64], learned: Learned) -> tuple[State, Floats]:
+        n, classes, gates = self.tree.n, len(self.classes), learned.tables.shape[2]
+        shapes = [(n,), (gates, n), (n,), (n,), (classes, n), (classes, n), (LAGS - 1, 2)]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        arrays = [part.reshape(shape).copy() for part, shape in zip(np.split(packed, ends[:-1]), shapes, strict=True)]
+        return State(*arrays[:6]), arrays[6]
+
+    def forward(
+        self,
+        events: torch.Tensor,
+        past: torch.Tensor | None = None,
+        state: torch.Tensor | None = None,
+        injected: NDArray[np.floating] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """See `models.Network`. With `past`, a guided window of training, `lead` steps before it.
+
+        Args:
+            injected: (batch, time, n) current into each compartment [nA].
+        """
+        if past is not None:
+            v, peak = self._guided(events, past)
+            first = past[:, self.tree.soma, self.lead] * self.sd_mV[self.tree.soma] + self.mean_mV[self.tree.soma]
+            soma = torch.stack([v[..., self.tree.soma].detach(), peak], 2)
+            recent = first.to(soma)[:, None, None].expand(-1, LAGS - 1, 2)
+            soma = torch.cat([recent, soma], 1)
+            seen = torch.cat([soma[:, lag : lag + v.shape[1]] for lag in range(LAGS)], 2)
+            new = None
+        else:
+            v, seen, new = self._free(events, state, injected)
+        logit = self.read((seen.float() + 60.0) / 20.0)[..., 0]
+        return (v.float() - self.mean_mV) / self.sd_mV, logit, new

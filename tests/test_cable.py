@@ -1,0 +1,328 @@
+"""The cable twin: its steps against a slow version, its adjoint against finite differences, and the laws of cables."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dendrotwin.dataset import event_counts
+from dendrotwin.errors import InputError
+from dendrotwin.inputs import Poisson, draw_events
+from dendrotwin.membrane import NO_TAPE, V_BIN_MV, V_BINS, V_LOW_MV, Learned, Tape, adjoint, steps
+from dendrotwin.models import build_network
+from dendrotwin.models.cable import Cable
+from dendrotwin.predict import predict
+from dendrotwin.train import Training, train
+from dendrotwin.tree import Events, Injection, Tree
+from dendrotwin.twin import Twin
+from test_recording import tree_with_inputs
+from test_solve import dense_matrix
+
+TREE = tree_with_inputs()
+
+
+def cable(seed: int = 0, spread: float = 0.5, tree: Tree = TREE, **options: object) -> Cable:
+    """A cable twin whose every parameter is off its start."""
+    torch.manual_seed(seed)
+    _, network = build_network("cable", options, tree)
+    assert isinstance(network, Cable)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += spread * torch.randn_like(parameter)
+    return network.eval()
+
+
+def window(network: Cable, length: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Conductances that events open, injected current and a truth to be nudged to, by node."""
+    rng = np.random.default_rng(seed)
+    events = draw_events(TREE, Poisson(excitatory_hz=60, inhibitory_hz=30), length, rng)
+    opened = network._events(event_counts(events, TREE.n_inputs, 0, length))
+    n = opened.shape[2]
+    return opened, rng.normal(0, 0.05, (length, n)), rng.uniform(-80, -20, (length, n))
+
+
+@pytest.mark.parametrize("nudge", [1.0, 0.3, 0.0])
+@pytest.mark.parametrize("refine_at", [1e-9, 0.05, 1e9])
+def test_adjoint_is_the_gradient(nudge: float, refine_at: float) -> None:
+    network = cable(1)
+    cell, length = network.cell(), 6
+    with torch.no_grad():
+        learned = Learned(*(t.numpy().copy() for t in network.learned()))
+    opened, injected, truth = window(network, length)
+    substeps = np.array([2, 5], np.int32)
+    rng = np.random.default_rng(2)
+    start = network._rest(cell, learned, np.full(opened.shape[2], -45.0))
+    start = start._replace(calcium_mM=start.calcium_mM * 3, gate=rng.uniform(0.1, 0.9, start.gate.shape))
+    weight = rng.normal(size=(length, opened.shape[2]))
+    truth = truth if nudge else truth[:0]
+
+    def loss(learned: Learned, opened: np.ndarray, tape: Tape) -> float:
+        out, peak = np.empty(weight.shape), np.empty(length)
+        steps(cell, learned, substeps, refine_at, start.copy(), opened, injected, truth, nudge, tape, out, peak)
+        return float((weight * out).sum())
+
+    tape = Tape.empty(length, 5, opened.shape[2], start.gate.shape[0])
+    none = NO_TAPE
+    assert loss(learned, opened, tape) == loss(learned, opened, none)
+    levels = set(tape.level[:length].tolist())
+    assert levels == {1e-9: {1}, 0.05: levels, 1e9: {0}}[refine_at]
+    grad, gain = Learned(*(np.zeros_like(a) for a in learned)), np.zeros(len(cell.rise_ms))
+    adjoint(cell, learned, substeps, start.copy(), opened, injected, nudge, tape, weight, grad, gain)
+    for name, values, found in zip(Learned._fields, learned, grad, strict=True):
+        direction = rng.normal(size=values.shape) * np.abs(values)  # every entry of the field at once
+        h = 1e-6
+        up, down = (learned._replace(**{name: values + sign * h * direction}) for sign in (1, -1))
+        numeric = (loss(up, opened, none) - loss(down, opened, none)) / (2 * h)
+        assert (found * direction).sum() == pytest.approx(numeric, rel=1e-4, abs=1e-6), name
+        assert numeric != 0.0, name
+    for m in range(len(gain)):
+        factor = np.ones((1, len(gain), 1))
+        factor[0, m] += 1e-6
+        numeric = (loss(learned, opened * factor, none) - loss(learned, opened / factor, none)) / 2e-6
+        assert gain[m] == pytest.approx(numeric, rel=2e-5, abs=1e-7)
+
+
+NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
+
+
+def random_tree(seed: int, n: int) -> Tree:
+    """Any branching, without joints, with diameters over four orders of magnitude, and two kinds of synapse."""
+    rng = np.random.default_rng(seed)
+    parent = np.array([-1, *(rng.integers(0, i) for i in range(1, n))], dtype=np.int32)
+    diameter, length = 10.0 ** rng.uniform(-2, 2, n), rng.uniform(1, 40, n)
+    area = np.pi * diameter * length
+    axial = np.array([0.0, *(10.0 ** rng.uniform(-5, 1) for _ in range(1, n))])
+    some = tree_with_inputs()
+    return dataclasses.replace(
+        some, parent=parent, region=np.array([0, *rng.integers(1, 6, n - 1)], dtype=np.int32),
+        section=np.arange(n, dtype=np.int32), section_names=tuple(f"s[{i}]" for i in range(n)), x=np.full(n, 0.5),
+        ends_um=np.zeros((n, 2, 3)), length_um=length, diameter_um=diameter, area_um2=area,
+        distance_um=rng.uniform(0, 500, n), axial_parent=parent, axial_uS=axial, capacitance_nF=area * 1e-5,
+        leak_uS=area * 5e-7, leak_mV=np.full(n, -70.0), ih_uS=area * 1e-7, ih_mV=np.full(n, -45.0),
+        input_compartment=np.arange(n, dtype=np.int32), input_synapse=np.zeros(n, dtype=np.int32),
+    )  # fmt: skip
+
+
+def slow_millisecond(
+    network: Cable, v: np.ndarray, opened: list[float], substeps: int, injected: np.ndarray
+) -> np.ndarray:
+    """The first millisecond from rest at `v`, compartment by compartment, with a dense matrix."""
+    tree, learned = network.tree, Learned(*(t.detach().numpy() for t in network.learned()))
+    cell, place, n, dt = network.cell(), network.back.numpy(), network.tree.n, 1.0 / substeps
+    kind = np.repeat(np.arange(len(cell.gates)), np.diff(cell.first))
+    grid = V_LOW_MV + V_BIN_MV * np.arange(V_BINS)
+    level = list(network.config.substeps).index(substeps)
+    many = learned.tables.shape[2]
+    v, v_start = v.copy(), v.copy()
+    gate = np.empty((n, many))
+    calcium, sk = np.full(n, 1e-4), 1 / (1 + (0.00043 / 1e-4) ** 4.8)
+    for i in range(n):
+        q, low = kind[place[i]], int((v[i] - V_LOW_MV) / V_BIN_MV)
+        gate[i] = learned.tables[0, q, :, low, 0]
+    for s in range(substeps):
+        diagonal, right = np.zeros(n), np.zeros(n)
+        for i in range(n):
+            p = place[i]
+            q = kind[p]
+            for k in range(many):
+                steady, keep = (np.interp(v[i], grid, learned.tables[level, q, k, :, c]) for c in (0, 1))
+                gate[i, k] = steady + (gate[i, k] - steady) * keep
+            c = tree.capacitance_nF[i] / dt
+            currents = [(c, v[i]), (tree.leak_uS[i], tree.leak_mV[i]), (learned.sk_uS[p] * sk, learned.sk_mV[p])]
+            for k in range(cell.activation.shape[1]):
+                open_ = gate[i, cell.activation[q, k]] ** cell.power[q, k]
+                open_ *= gate[i, cell.inactivation[q, k]] if cell.inactivation[q, k] >= 0 else 1.0
+                e = learned.nernst_mV[0] * np.log(2.0 / calcium[i]) if cell.calcium[q, k] else learned.reversal_mV[k, p]
+                currents.append((learned.density_uS[k, p] * open_, e))
+            for input_ in np.flatnonzero(tree.input_compartment == i):
+                for g in tree.synapses[tree.input_synapse[input_]].conductances:
+                    fine = 200
+                    course = mean_time_course_over(g, s * dt, dt, fine) * opened[input_]
+                    gain = np.exp(network.log_gain.detach().numpy())[class_of(network, g)]
+                    if g.mg_mM > 0:
+                        table = 1 / (1 + g.mg_mM * np.exp(-g.slope_per_mV * grid) / 3.57)
+                        block = np.interp(v[i], grid, table)
+                        steep = course * gain * block * (1 + g.slope_per_mV * (1 - block) * (v[i] - g.e_mV))
+                        currents.append(
+                            (steep, v[i] - course * gain * block * (v[i] - g.e_mV) / steep if steep else 0.0)
+                        )
+                    else:
+                        currents.append((course * gain, g.e_mV))
+            total = sum(g for g, _ in currents)
+            right[i] = sum(g * e for g, e in currents) + injected[i]
+            if total < 0.5 * c:
+                right[i] += (0.5 * c - total) * v[i]
+                total = 0.5 * c
+            diagonal[i] = total
+        v = np.linalg.solve(dense_matrix(tree.parent, tree.axial_uS, diagonal), right)
+    assert v_start.shape == v.shape
+    return v
+
+
+def mean_time_course_over(g: object, begin: float, dt: float, fine: int) -> float:
+    """Mean of an event's conductance over a substep, by adding up."""
+    t = begin + (np.arange(fine) + 0.5) / fine * dt
+    return float((g.g_max_uS * g.normalisation() * (np.exp(-t / g.decay_ms) - np.exp(-t / g.rise_ms))).mean())
+
+
+def class_of(network: Cable, g: object) -> int:
+    row = (g.rise_ms, g.decay_ms, g.e_mV, g.mg_mM, g.slope_per_mV)
+    return int(np.flatnonzero((network.classes == row).all(1))[0])
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**31), n=st.integers(1, 12), level=st.integers(0, 1))
+def test_a_millisecond_is_the_dense_solution(seed: int, n: int, level: int) -> None:
+    tree = random_tree(seed, n)
+    network = cable(seed, tree=tree, substeps=(1, 4), refine_at=1e9 if level == 0 else 1e-12)
+    rng = np.random.default_rng(seed)
+    injected = rng.normal(0, 0.05, n)
+    opened = rng.integers(0, 3, n)
+    cell = network.cell()
+    learned = Learned(*(t.detach().numpy() for t in network.learned()))
+    place = network.back.numpy()
+    v = rng.uniform(-90, -30, n)
+    sorted_v = np.zeros(n)
+    sorted_v[place] = v
+    current = np.zeros((1, n))
+    current[0, place] = injected
+    state = network._rest(cell, learned, sorted_v)
+    out, peak = np.empty((1, n)), np.empty(1)
+    added = network._events(opened[:, None].astype(np.float32))
+    none = NO_TAPE
+    steps(
+        cell, learned, np.array([1, 4], np.int32), network.config.refine_at, state, added, current,
+        np.empty((0, n)), 0.0, none, out, peak,
+    )  # fmt: skip
+    expected = slow_millisecond(network, v, list(opened), 1 if level == 0 else 4, injected)
+    assert out[0, place] == pytest.approx(expected, rel=1e-4, abs=2e-2)
+
+
+def passive(tree: Tree) -> Cable:
+    """A cable twin without any channel."""
+    network = cable(0, 0.0, dataclasses.replace(tree, ih_uS=np.zeros(tree.n)))
+    with torch.no_grad():
+        network.parts[0] -= 100.0
+    return network
+
+
+def as_twin(network: Cable) -> Twin:
+    scaling = type("Scaling", (), {})()
+    scaling.restore = lambda z: z * network.sd_mV + network.mean_mV
+    return Twin("cable", {}, network.tree, scaling, network, 0.5, False, {})
+
+
+def test_a_sealed_tree_relaxes_at_its_time_constant() -> None:
+    """All compartments at one potential, the leak of all with one time constant: V decays as exp(-t/tau)
+    to first order."""
+    tree = tree_with_inputs()
+    tau = 12.0
+    tree = dataclasses.replace(
+        tree, leak_uS=tree.capacitance_nF / tau, leak_mV=np.full(tree.n, -70.0), v_init_mV=-50.0
+    )  # fmt: skip
+    errors = []
+    for n in (2, 4, 8):
+        network = passive(tree)
+        network.config = network.config.model_copy(update={"substeps": (n, n)})
+        v, _ = predict(as_twin(network), [NO_EVENTS], 60)
+        expected = -70.0 + 20.0 * np.exp(-np.arange(1, 61) / tau)
+        assert np.allclose(v[0], v[0, :, :1], atol=1e-4)  # nothing flows along the tree
+        errors.append(np.abs(v[0, :, 0] - expected).max())
+    assert errors[0] < 0.2
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.1)
+    assert errors[1] / errors[2] == pytest.approx(2, rel=0.1)
+
+
+def test_no_charge_is_lost_in_a_step() -> None:
+    """What is injected and what the leak carries is what loads the capacitances."""
+    network = passive(tree_with_inputs())
+    network.config = network.config.model_copy(update={"substeps": (1, 1)})
+    tree = network.tree
+    current = np.zeros((20, 1))
+    current[3:, 0] = 0.1
+    v, _ = predict(
+        as_twin(network), [NO_EVENTS], 20, injections=[Injection(np.array([tree.n - 1], dtype=np.int32), current)]
+    )
+    before = np.concatenate([np.full((1, tree.n), tree.v_init_mV), v[0, :-1].astype(float)])
+    loaded = ((v[0] - before) * tree.capacitance_nF).sum(1)
+    flown = (tree.leak_uS * (tree.leak_mV - v[0])).sum(1) + current[:, 0]
+    assert loaded == pytest.approx(flown, abs=1e-5)
+    assert np.abs(loaded).max() > 1e-2
+
+
+def test_chunks_steps_and_batches_do_not_matter() -> None:
+    network = cable(3)
+    twin = as_twin(network)
+    rng = np.random.default_rng(0)
+    events = [draw_events(TREE, Poisson(excitatory_hz=40, inhibitory_hz=20), 200, rng) for _ in range(3)]
+    whole = predict(twin, events, 200)
+    for chunk in (1, 7, 100):
+        cut = predict(twin, events, 200, chunk_ms=chunk)
+        assert np.abs(cut[0] - whole[0]).max() < 1e-5
+        assert np.abs(cut[1] - whole[1]).max() < 1e-5
+    alone = predict(twin, events[1:2], 200)
+    assert np.array_equal(alone[0][0], whole[0][1])
+    assert np.ptp(whole[0]) > 5.0
+
+
+def test_a_saved_state_resumes() -> None:
+    network = cable(4)
+    rng = np.random.default_rng(1)
+    counts = torch.from_numpy(rng.poisson(0.02, (1, TREE.n_inputs, 120)).astype(np.float32))
+    with torch.no_grad():
+        whole, logit, _ = network(counts)
+        _, _, state = network(counts[..., :70])
+        rest, rest_logit, _ = network(counts[..., 70:], state=torch.from_numpy(state.numpy().copy()))
+    assert torch.allclose(whole[:, 70:], rest, atol=1e-5)
+    assert torch.allclose(logit[:, 70:], rest_logit, atol=1e-5)
+
+
+def test_what_is_left_out_of_predictions_is_nothing() -> None:
+    """Predictions leave out small channels and read tables in single precision."""
+    network = cable(5)
+    counts = np.random.default_rng(1).poisson(0.02, (TREE.n_inputs, 150)).astype(np.float32)
+    cell, learned = network.cell(), Learned(*(t.detach().numpy() for t in network.learned()))
+    state = network._rest(cell, learned, np.full(network.tree.n, TREE.v_init_mV))
+    out, peak = np.empty((150, network.tree.n)), np.empty(150)
+    steps(
+        cell, learned, np.array(network.config.substeps, np.int32), network.config.refine_at, state,
+        network._events(counts), np.zeros((1, network.tree.n)), np.empty((0, network.tree.n)), 0.0,
+        NO_TAPE, out, peak,
+    )  # fmt: skip
+    with torch.no_grad():
+        lean, _, _ = network(torch.from_numpy(counts)[None])
+    assert np.abs(lean[0].numpy() + TREE.v_init_mV - out[:, network.back.numpy()]).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"substeps": "0,4"}, "the first must be at least 1"),
+        ({"substeps": "8,4"}, "the second not below it"),
+        ({"nudge": "0,1"}, "both must lie above 0"),
+        ({"refine_at": 0}, "greater than 0"),
+    ],
+)
+def test_wrong_options(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_network("cable", options, TREE)
+
+
+def test_it_sees_no_history() -> None:
+    with pytest.raises(InputError, match="leave --history away"):
+        build_network("cable", {}, TREE, history=True)
+
+
+def test_training_learns(data: Path, tmp_path: Path) -> None:
+    """Some steps on the small cell, whose soma has Hodgkin and Huxley's channels: better than the cell without them."""
+    training = Training(architecture="cable", steps=12, round_steps=6, options={"filter_ms": 100, "settle_ms": 20})
+    twin = train(data, tmp_path / "twin", training)
+    losses = [point["validation_regression"] for point in twin.training["curve"]]
+    assert losses[-1] < losses[0]
+    assert Twin.load(tmp_path / "twin").architecture == "cable"
