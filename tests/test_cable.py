@@ -17,6 +17,7 @@ from dendrotwin.inputs import Poisson, draw_events
 from dendrotwin.membrane import NO_TAPE, V_BIN_MV, V_BINS, V_LOW_MV, Learned, Tape, adjoint, steps
 from dendrotwin.models import build_network
 from dendrotwin.models.cable import Cable
+from dendrotwin.models.channels import QUICK_GATES
 from dendrotwin.predict import predict
 from dendrotwin.train import Training, train
 from dendrotwin.tree import Events, Injection, Tree
@@ -131,7 +132,10 @@ def slow_millisecond(
             p = place[i]
             q = kind[p]
             for k in range(many):
-                steady, keep = (np.interp(v[i], grid, learned.tables[level, q, k, :, c]) for c in (0, 1))
+                if k >= QUICK_GATES and s > 0:
+                    continue  # slow gates change once a millisecond
+                step = 2 if k >= QUICK_GATES else level
+                steady, keep = (np.interp(v[i], grid, learned.tables[step, q, k, :, c]) for c in (0, 1))
                 gate[i, k] = steady + (gate[i, k] - steady) * keep
             c = tree.capacitance_nF[i] / dt
             currents = [(c, v[i]), (tree.leak_uS[i], tree.leak_mV[i]), (learned.sk_uS[p] * sk, learned.sk_mV[p])]

@@ -1,3 +1,37 @@
 """dendrotwin: twins of biophysically detailed neuron models."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dendrotwin.twin import Twin
+
 __version__ = "0.1.0"
+
+TWINS = Path(__file__).parent / "twins"
+
+
+def load(name: str | Path) -> Twin:
+    """A twin that comes with the package, by its name, or one's own, by its folder.
+
+    Args:
+        name: such as "l5pc", or a path.
+
+    Raises:
+        TwinError: there is none of this name, or the folder is no twin.
+    """
+    from dendrotwin.errors import TwinError
+    from dendrotwin.twin import Twin
+
+    if Path(name).exists():
+        return Twin.load(Path(name))
+    shipped = TWINS / str(name)
+    if not shipped.is_dir():
+        known = ", ".join(sorted(path.name for path in TWINS.glob("*") if path.is_dir())) or "none"
+        raise TwinError(
+            f"{name} is no twin: there is no such folder, and of those that come with dendrotwin ({known}) none has "
+            "this name; `dendrotwin train` makes one"
+        )
+    return Twin.load(shipped)

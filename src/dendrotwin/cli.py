@@ -14,6 +14,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 from typer.exceptions import TyperException
 
+import dendrotwin
 from dendrotwin import __version__
 from dendrotwin.errors import DendrotwinError, FileError, InputError
 
@@ -303,7 +304,7 @@ def train(
 
 @app.command()
 def predict(
-    twin: Annotated[Path, typer.Argument(help="Folder of the twin.")],
+    twin: Annotated[Path, typer.Argument(help="Folder of the twin, or the name of one that comes along: l5pc.")],
     events: Annotated[
         Path, typer.Argument(help="CSV or npz of input, time [ms]; or recordings, whose input is taken.")
     ],
@@ -323,11 +324,10 @@ def predict(
     from dendrotwin.predict import predict_recordings
     from dendrotwin.progress import progress
     from dendrotwin.recording import provenance, write_recordings
-    from dendrotwin.twin import Twin
 
     if out.exists() and not overwrite:
         raise FileError(f"{out} exists; name another file, or use --overwrite")
-    loaded = Twin.load(twin)
+    loaded = dendrotwin.load(twin)
     trials, true_mV = _trials_to_predict(loaded, events, duration)
     if feed_back and not loaded.one_step_ahead:
         raise InputError(f"{twin} sees the input alone and is free-running as it is; leave --feed-back away")
@@ -367,7 +367,7 @@ def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> tuple[
 
 @app.command()
 def evaluate(
-    twin: Annotated[Path, typer.Argument(help="Folder of the twin.")],
+    twin: Annotated[Path, typer.Argument(help="Folder of the twin, or the name of one that comes along: l5pc.")],
     data: Annotated[Path, typer.Argument(help="Data set; trials that the twin was trained on are left out.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     training_data: Annotated[
@@ -381,10 +381,9 @@ def evaluate(
     from dendrotwin.evaluate import baselines, evaluate_twin, trials_of_twin
     from dendrotwin.files import refuse_existing, whole_folder
     from dendrotwin.speed import speed_beside_neuron
-    from dendrotwin.twin import Twin
 
     refuse_existing(out, "report.json", overwrite=overwrite)
-    loaded = Twin.load(twin)
+    loaded = dendrotwin.load(twin)
     train, validation, test = trials_of_twin(loaded, data, training_data)
     seconds = speed_beside_neuron(loaded) if speed else {}
     own = evaluate_twin(loaded.architecture, loaded, test)

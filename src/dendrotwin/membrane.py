@@ -8,8 +8,9 @@ For every compartment i, with C the capacitance, and j its neighbours in the tre
 Gates go exponentially to their steady state at the potential that a substep begins at; then one linearly implicit
 (backward Euler) solve of the whole tree gives the next potential. A millisecond takes a few substeps, and many where
 sodium channels are open: it is tried with the few, and done again with the many as soon as a compartment's fast
-conductance exceeds `threshold` times its capacitance. Calcium, its Nernst potential and the SK gate change slowly: once
-a millisecond. Synaptic conductances are exact means over each substep.
+conductance exceeds `threshold` times its capacitance. What is slow changes once a millisecond: calcium, its Nernst
+potential, the gate of SK, and the channels that a kind has after its first `quick_channels`. Synaptic conductances are
+exact means over each substep.
 
 One cell is worked on after the other, for they need different numbers of substeps. Compartments of one kind of membrane
 lie side by side, so that the arithmetic of a channel runs over them as vectors; kinetics are tables over the potential.
@@ -43,6 +44,7 @@ class Cell(NamedTuple):
         capacitance_nF, leak_uS, leak_nA: (n,); the last is leak times its reversal potential.
         first: (kinds + 1,) where the compartments of each kind begin and end.
         gates, channels: (kinds,) how many of them a kind has.
+        quick_gates, quick_channels: (kinds,) how many of them, the first ones, change in each substep.
         pool: (kinds,) whether it has calcium channels or SK.
         activation, power, inactivation: (kinds, channels) gate, its power, and the other gate or -1.
         calcium, fast: (kinds, channels) whether calcium flows, and whether the channel asks for small substeps.
@@ -61,6 +63,8 @@ class Cell(NamedTuple):
     first: Ints
     gates: Ints
     channels: Ints
+    quick_gates: Ints
+    quick_channels: Ints
     pool: NDArray[np.bool_]
     activation: Ints
     power: Ints
@@ -78,8 +82,8 @@ class Learned(NamedTuple):
     """What is learned.
 
     Attributes:
-        tables: (2, kinds, gates, V_BINS, 2) over the potential: steady state of each gate, and what a substep keeps of
-            its distance from it; for long substeps and for short ones.
+        tables: (3, kinds, gates, V_BINS, 2) over the potential: steady state of each gate, and what a step keeps of its
+            distance from it; for long substeps, for short ones, and for a whole millisecond.
         density_uS, reversal_mV: (channels, n), reversal not of calcium.
         sk_uS, sk_mV: (n,).
         calcium_gain, calcium_ms: (n,) concentration [mM/ms] that 1 nA of calcium current makes, and its decay.
@@ -123,6 +127,7 @@ class Tape(NamedTuple):
 
     v: Floats
     gate: Floats
+    slow: Floats
     calcium: Floats
     sk: Floats
     calcium_nA: Floats
@@ -134,6 +139,7 @@ class Tape(NamedTuple):
         return cls(
             np.empty((steps * substeps, n)),
             np.empty((steps * substeps, gates, n)),
+            np.empty((steps, gates, n)),
             np.empty((steps, n)),
             np.empty((steps, n)),
             np.empty((steps, n)),
@@ -145,13 +151,16 @@ NO_TAPE = Tape.empty(0, 0, 0, 0)
 
 
 class _Work(NamedTuple):
-    """Room for a substep: sums of conductance, with the bound and without, and of current; bins; by node."""
+    """Room for a substep: sums of conductance, with the bound and without, and of current; those of slow channels."""
 
     total: Floats
     bounded: Floats
     current: Floats
     fast: Floats
     open: Floats
+    slow_total: Floats
+    slow_current: Floats
+    slow_calcium: Floats
     fraction: Floats
     bin: Ints
     diagonal: Floats
@@ -161,7 +170,8 @@ class _Work(NamedTuple):
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _work(n: int, nodes: int) -> _Work:
     return _Work(
-        np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.uint32),
+        np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
+        np.empty(n), np.empty(n, np.uint32),
         np.empty(nodes), np.empty(nodes),
     )  # fmt: skip
 
@@ -215,8 +225,8 @@ def _open(m: Floats, power: int, h: Floats, inactivates: bool, out: Floats) -> N
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _gate_steps(cell: Cell, tables: NDArray[np.floating], v: Floats, gate: Floats, work: _Work) -> None:
-    """All gates to the end of a substep, and where each potential lies in the tables."""
+def _gate_steps(cell: Cell, tables: NDArray[np.floating], slow: bool, v: Floats, gate: Floats, work: _Work) -> None:
+    """The quick gates to the end of a substep, or the slow ones; and where each potential lies in the tables."""
     for i in range(len(v)):
         p = (min(max(v[i], V_LOW_MV), V_HIGH_MV - 1e-6) - V_LOW_MV) * (1.0 / V_BIN_MV)
         work.bin[i] = np.uint32(p)
@@ -224,7 +234,8 @@ def _gate_steps(cell: Cell, tables: NDArray[np.floating], v: Floats, gate: Float
     for q in range(len(cell.gates)):
         some = slice(cell.first[q], cell.first[q + 1])
         bins, fractions = work.bin[some], work.fraction[some]
-        for k in range(cell.gates[q]):
+        k0, k1 = (cell.quick_gates[q], cell.gates[q]) if slow else (0, cell.quick_gates[q])
+        for k in range(k0, k1):
             table, x = tables[q, k], gate[k, some]
             for i in range(len(x)):
                 b, f = bins[i], fractions[i]
@@ -236,26 +247,60 @@ def _gate_steps(cell: Cell, tables: NDArray[np.floating], v: Floats, gate: Float
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _slow_channels(
+    cell: Cell, learned: Learned, gate: Floats, calcium_mV: Floats, sk: Floats, work: _Work
+) -> None:  # fmt: skip
+    """Conductance and current of the slow channels and of SK, and the part of the conductance that is for calcium."""
+    work.slow_total[:] = 0.0
+    work.slow_current[:] = 0.0
+    work.slow_calcium[:] = 0.0
+    for q in range(len(cell.gates)):
+        some = slice(cell.first[q], cell.first[q + 1])
+        sums, flow, into, opened = (
+            work.slow_total[some], work.slow_current[some], work.slow_calcium[some], work.open[some],
+        )  # fmt: skip
+        for k in range(cell.quick_channels[q], cell.channels[q]):
+            first, second = cell.activation[q, k], cell.inactivation[q, k]
+            _open(gate[first, some], cell.power[q, k], gate[max(second, 0), some], second >= 0, opened)
+            density = learned.density_uS[k, some]
+            calcium = cell.calcium[q, k]
+            e = calcium_mV[some] if calcium else learned.reversal_mV[k, some]
+            for i in range(len(sums)):
+                g = density[i] * opened[i]
+                sums[i] += g
+                flow[i] += g * e[i]
+                if calcium:
+                    into[i] += g
+        if cell.pool[q]:
+            density, e, share = learned.sk_uS[some], learned.sk_mV[some], sk[some]
+            for i in range(len(sums)):
+                g = density[i] * share[i]
+                sums[i] += g
+                flow[i] += g * e[i]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _channels(
-    cell: Cell, learned: Learned, dt: float, v: Floats, gate: Floats, calcium_mV: Floats, sk: Floats,
-    calcium_nA: Floats, work: _Work,
+    cell: Cell, learned: Learned, dt: float, v: Floats, gate: Floats, calcium_mV: Floats, calcium_nA: Floats,
+    work: _Work,
 ) -> float:  # fmt: skip
-    """Conductance and current of capacitance, leak and channels; the largest fast conductance over capacitance [1/ms].
+    """Conductance and current of capacitance, leak and all channels; the largest fast one over capacitance [1/ms].
 
     Adds the calcium current times dt to `calcium_nA`.
     """
     total, current, fast, share = work.total, work.current, work.fast, work.open
     for i in range(len(v)):
         c = cell.capacitance_nF[i] / dt
-        total[i] = c + cell.leak_uS[i]
-        current[i] = c * v[i] + cell.leak_nA[i]
+        total[i] = c + cell.leak_uS[i] + work.slow_total[i]
+        current[i] = c * v[i] + cell.leak_nA[i] + work.slow_current[i]
         fast[i] = 0.0
+        calcium_nA[i] += dt * work.slow_calcium[i] * (v[i] - calcium_mV[i])
     largest = 0.0
     for q in range(len(cell.gates)):
         some = slice(cell.first[q], cell.first[q + 1])
         sums, flow, quick, opened = total[some], current[some], fast[some], share[some]
         v_mV, capacitance = v[some], cell.capacitance_nF[some]
-        for k in range(cell.channels[q]):
+        for k in range(cell.quick_channels[q]):
             first, second = cell.activation[q, k], cell.inactivation[q, k]
             _open(gate[first, some], cell.power[q, k], gate[max(second, 0), some], second >= 0, opened)
             density = learned.density_uS[k, some]
@@ -275,12 +320,6 @@ def _channels(
             if cell.fast[q, k]:
                 for i in range(len(sums)):
                     quick[i] += density[i] * opened[i]
-        if cell.pool[q]:
-            density, e, opened = learned.sk_uS[some], learned.sk_mV[some], sk[some]
-            for i in range(len(sums)):
-                g = density[i] * opened[i]
-                sums[i] += g
-                flow[i] += g * e[i]
         for i in range(len(sums)):
             largest = max(largest, quick[i] / capacitance[i])
     return largest
@@ -355,13 +394,15 @@ def steps(
             for i in range(n):
                 v[i] += nudge * (truth[t, i] - v[i])
         if len(tape.v):
-            tape.calcium[t], tape.sk[t] = calcium, sk
+            tape.calcium[t], tape.sk[t], tape.slow[t] = calcium, sk, gate
         for q in range(len(cell.gates)):
             if cell.pool[q]:
                 for i in range(cell.first[q], cell.first[q + 1]):
                     calcium_mV[i] = learned.nernst_mV[0] * np.log(CALCIUM_OUTSIDE_MM / calcium[i])
                     steady = 1.0 / (1.0 + (SK_HALF_MM / calcium[i]) ** SK_POWER)
                     sk[i] = steady + (sk[i] - steady) * SK_KEEP
+        _gate_steps(cell, learned.tables[2], True, v, gate, work)
+        _slow_channels(cell, learned, gate, calcium_mV, sk, work)
         v0[:], gate0[:], rise0[:], decay0[:] = v, gate, rise, decay
         start = at
         for level in range(2):
@@ -374,8 +415,8 @@ def steps(
                 if len(tape.v):
                     tape.v[at], tape.gate[at] = v, gate
                 at += 1
-                _gate_steps(cell, learned.tables[level], v, gate, work)
-                if _channels(cell, learned, dt, v, gate, calcium_mV, sk, calcium_nA, work) > least:
+                _gate_steps(cell, learned.tables[level], False, v, gate, work)
+                if _channels(cell, learned, dt, v, gate, calcium_mV, calcium_nA, work) > least:
                     again = True
                     break
                 _synapses(cell, dt, rise, decay, mean)
@@ -401,6 +442,33 @@ def steps(
             tape.calcium_nA[t] = calcium_nA
         out[t] = v
     return refined
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _gate_adjoint(
+    i0: int, i1: int, k0: int, k1: int, tables: Floats, into: Floats, v: Floats, before: Floats, work: _Work,
+    to_gate: Floats, to_v: Floats,
+) -> None:  # fmt: skip
+    """Adjoint of a step of the gates k0 to k1 in compartments i0 to i1, from what they were before.
+
+    `to_gate` goes from the gates after the step to those before; `into` and `to_v` get their part added.
+    """
+    for k in range(k0, k1):
+        for i in range(i0, i1):
+            b, f = work.bin[i], work.fraction[i]
+            above = b + np.uint32(1)
+            low, keep_low = tables[k, b, 0], tables[k, b, 1]
+            up, down = tables[k, above, 0] - low, tables[k, above, 1] - keep_low
+            steady, keep = low + f * up, keep_low + f * down
+            to_steady = to_gate[k, i] * (1.0 - keep)
+            to_keep = to_gate[k, i] * (before[k, i] - steady)
+            into[k, b, 0] += to_steady * (1.0 - f)
+            into[k, b, 1] += to_keep * (1.0 - f)
+            into[k, above, 0] += to_steady * f
+            into[k, above, 1] += to_keep * f
+            if V_LOW_MV < v[i] < V_HIGH_MV - 1e-6:
+                to_v[i] += (to_steady * up + to_keep * down) / V_BIN_MV
+            to_gate[k, i] *= keep
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -440,6 +508,7 @@ def adjoint(
     to_calcium, to_sk = np.zeros(n), np.zeros(n)
     to_nA, to_mV, to_sk_now = np.zeros(n), np.zeros(n), np.zeros(n)
     to_d, to_r, change = np.empty(n), np.empty(n), np.empty(n)
+    to_total, to_current, to_open = np.empty(n), np.empty(n), np.empty(n)
     calcium_mV, sk, unused = np.zeros(n), np.zeros(n), np.zeros(n)
     share = work.open
     for t in range(length - 1, -1, -1):
@@ -467,12 +536,15 @@ def adjoint(
                 to_nA[i] = -to_rest * learned.calcium_gain[i] * tau
                 to_calcium[i] *= keep
                 to_mV[i], to_sk_now[i] = 0.0, to_sk[i]
+        to_total[:], to_current[:], to_open[:] = 0.0, 0.0, 0.0
+        gate[:] = tape.gate[at - 1]
+        _slow_channels(cell, learned, gate, calcium_mV, sk, work)
         for _ in range(substeps[level]):
             at -= 1
             v, before, mean = tape.v[at], tape.gate[at], means[at]
             gate[:] = before
-            _gate_steps(cell, tables, v, gate, work)
-            _channels(cell, learned, dt, v, gate, calcium_mV, sk, unused, work)
+            _gate_steps(cell, tables, False, v, gate, work)
+            _channels(cell, learned, dt, v, gate, calcium_mV, unused, work)
             _inputs(cell, dt, v, mean, now, work)
             again[:], away[:] = work.diagonal, 0.0
             for i in range(n):
@@ -484,7 +556,12 @@ def adjoint(
                 to_r[i] = away[cell.node[i]]
                 free = work.bounded[i] == work.total[i]
                 to_d[i] = -to_r[i] * (work.right[cell.node[i]] if free else v[i])
-                change[i] = to_r[i] * (c + work.bounded[i] - work.total[i])
+                leaving = to_nA[i] * dt * work.slow_calcium[i]
+                change[i] = to_r[i] * (c + work.bounded[i] - work.total[i]) + leaving
+                to_mV[i] -= leaving
+                to_total[i] += to_d[i]
+                to_current[i] += to_r[i]
+                to_open[i] += to_nA[i] * dt * (v[i] - calcium_mV[i])
             for m in range(classes):
                 e, s = cell.e_mV[m], cell.slope[m]
                 for i in range(n):
@@ -502,7 +579,7 @@ def adjoint(
                         grad_gain[m] += g * (to_d[i] + to_r[i] * e)
             for q in range(len(cell.gates)):
                 i0, i1 = cell.first[q], cell.first[q + 1]
-                for k in range(cell.channels[q]):
+                for k in range(cell.quick_channels[q]):
                     first, power, second = cell.activation[q, k], cell.power[q, k], cell.inactivation[q, k]
                     # m^(p-1) h, which times m is the open share and times p its slope.
                     for i in range(i0, i1):
@@ -527,29 +604,40 @@ def adjoint(
                         to_gate[first, i] += to_g * density * power * share[i] * h_
                         if second >= 0:
                             to_gate[second, i] += to_g * density * share[i] * m_
-                if cell.pool[q]:
-                    for i in range(i0, i1):
-                        to_g = to_d[i] + to_r[i] * learned.sk_mV[i]
-                        grad.sk_uS[i] += to_g * sk[i]
-                        grad.sk_mV[i] += to_r[i] * learned.sk_uS[i] * sk[i]
-                        to_sk_now[i] += to_g * learned.sk_uS[i]
-                for k in range(cell.gates[q]):
-                    for i in range(i0, i1):
-                        b, f = work.bin[i], work.fraction[i]
-                        low, keep_low = tables[q, k, b, 0], tables[q, k, b, 1]
-                        up, down = tables[q, k, b + 1, 0] - low, tables[q, k, b + 1, 1] - keep_low
-                        steady, keep = low + f * up, keep_low + f * down
-                        to_steady = to_gate[k, i] * (1.0 - keep)
-                        to_keep = to_gate[k, i] * (before[k, i] - steady)
-                        into[q, k, b, 0] += to_steady * (1.0 - f)
-                        into[q, k, b, 1] += to_keep * (1.0 - f)
-                        into[q, k, b + 1, 0] += to_steady * f
-                        into[q, k, b + 1, 1] += to_keep * f
-                        if V_LOW_MV < v[i] < V_HIGH_MV - 1e-6:
-                            change[i] += (to_steady * up + to_keep * down) / V_BIN_MV
-                        to_gate[k, i] *= keep
+                _gate_adjoint(i0, i1, 0, cell.quick_gates[q], tables[q], into[q], v, before, work, to_gate, change)
             for i in range(n):
                 to_v[i] = change[i]
+        v = tape.v[at]
+        for q in range(len(cell.gates)):
+            i0, i1 = cell.first[q], cell.first[q + 1]
+            for k in range(cell.quick_channels[q], cell.channels[q]):
+                first, power, second = cell.activation[q, k], cell.power[q, k], cell.inactivation[q, k]
+                for i in range(i0, i1):
+                    lower, m_ = 1.0, gate[first, i]
+                    for _p in range(power - 1):
+                        lower *= m_
+                    h_ = gate[second, i] if second >= 0 else 1.0
+                    density, opened = learned.density_uS[k, i], lower * m_ * h_
+                    if cell.calcium[q, k]:
+                        to_g = to_total[i] + to_current[i] * calcium_mV[i] + to_open[i]
+                        to_mV[i] += to_current[i] * density * opened
+                    else:
+                        to_g = to_total[i] + to_current[i] * learned.reversal_mV[k, i]
+                        grad.reversal_mV[k, i] += to_current[i] * density * opened
+                    grad.density_uS[k, i] += to_g * opened
+                    to_gate[first, i] += to_g * density * power * lower * h_
+                    if second >= 0:
+                        to_gate[second, i] += to_g * density * lower * m_
+            if cell.pool[q]:
+                for i in range(i0, i1):
+                    to_g = to_total[i] + to_current[i] * learned.sk_mV[i]
+                    grad.sk_uS[i] += to_g * sk[i]
+                    grad.sk_mV[i] += to_current[i] * learned.sk_uS[i] * sk[i]
+                    to_sk_now[i] += to_g * learned.sk_uS[i]
+            _gate_adjoint(
+                i0, i1, cell.quick_gates[q], cell.gates[q], learned.tables[2, q], grad.tables[2, q], v, tape.slow[t],
+                work, to_gate, to_v,
+            )  # fmt: skip
         for i in range(n):
             to_v[i] *= 1.0 - nudge
         for q in range(len(cell.gates)):

@@ -296,6 +296,8 @@ def _step(work: _Run, step: int, batch: Batch) -> None:
     # Dropout of a step does not depend on where a killed run was started again.
     torch.manual_seed(int(np.random.SeedSequence([training.seed, step, work.fabric.global_rank]).generate_state(1)[0]))
     objective.train()
+    if isinstance(work.network, Cable):
+        work.network.progress = step / training.steps
     work.optimiser.zero_grad()
     if training.meta_rate > 0:
         groups = np.append(work.tree.region, work.tree.region.max() + 1)

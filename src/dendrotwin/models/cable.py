@@ -40,7 +40,16 @@ from dendrotwin.membrane import (
     adjoint,
     steps,
 )
-from dendrotwin.models.channels import CHANNELS, E_K_MV, E_NA_MV, GATES, SK_DENSITY, tables
+from dendrotwin.models.channels import (
+    CHANNELS,
+    E_K_MV,
+    E_NA_MV,
+    GATES,
+    QUICK_CHANNELS,
+    QUICK_GATES,
+    SK_DENSITY,
+    tables,
+)
 from dendrotwin.models.experts import numbers
 from dendrotwin.solve import Elimination, components
 from dendrotwin.tree import Floats, Tree
@@ -76,7 +85,9 @@ class CableConfig(BaseModel):
         substeps: of a millisecond, where it is quiet and where sodium channels are open.
         refine_at: sodium conductance relative to capacitance [1/ms] from which a millisecond takes many.
         nudge: least and largest share of the difference to the true potentials by which a training window is nudged at
-            the start of each millisecond; drawn for each window, evenly on a logarithmic scale.
+            the start of each millisecond; drawn for each window, evenly on a logarithmic scale, from the largest alone
+            until `alone` of the training is over to the whole range at its end.
+        alone: see there.
         settle_ms: how long gates follow the true potentials before a training window.
         filter_ms: how long synaptic conductances are followed before that.
         units: of the small network that reads output spikes from the soma's potential.
@@ -86,6 +97,7 @@ class CableConfig(BaseModel):
     substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (4, 16)
     refine_at: float = Field(default=0.05, gt=0)
     nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (0.02, 1.0)
+    alone: float = Field(default=0.5, ge=0, lt=1)
     settle_ms: int = Field(default=60, ge=1)
     filter_ms: int = Field(default=300, ge=0)
     units: int = Field(default=16, ge=1)
@@ -205,6 +217,7 @@ class Cable(nn.Module):
         self.read = nn.Sequential(nn.Linear(2 * LAGS, config.units), nn.ELU(), nn.Linear(config.units, 1))
         with torch.no_grad():
             self.read[-1].bias.fill_(-6.0)  # type: ignore[operator]
+        self.progress = 1.0  # share of a training that is over
         self._compiled: tuple[Any, Cell, Learned] | None = None
 
     def set_scaling(self, mean_mV: torch.Tensor, sd_mV: torch.Tensor) -> None:
@@ -229,7 +242,7 @@ class Cable(nn.Module):
         shift, log_tau = ACROSS_MV * self.shift.double(), ALONG * self.log_tau.double()
         both = [
             torch.stack([tables(grid, 1.0 / n, shift[part], log_tau[part], list(GATES)) for part in range(3)])
-            for n in self.config.substeps
+            for n in (*self.config.substeps, 1)
         ]
         tree, kind, by_kind = self.tree, torch.from_numpy(self.kind), torch.from_numpy(self.sorted)
         starts = np.unique(tree.region[self.sorted], return_index=True)[1]
@@ -273,7 +286,8 @@ class Cable(nn.Module):
         return Cell(
             self.order.parent, self.order.axial_uS, self.order.position[by_kind], int(self.back[tree.soma]),
             tree.capacitance_nF[by_kind], tree.leak_uS[by_kind], (tree.leak_uS * tree.leak_mV)[by_kind], first,
-            np.full(kinds, len(names), np.int32), np.full(kinds, many, np.int32), np.ones(kinds, np.bool_),
+            np.full(kinds, len(names), np.int32), np.full(kinds, many, np.int32),
+            np.full(kinds, QUICK_GATES, np.int32), np.full(kinds, QUICK_CHANNELS, np.int32), np.ones(kinds, np.bool_),
             activation, power, inactivation, calcium, fast, rise, decay, e, block, np.where(mg > 0, slope, 0.0),
         )  # fmt: skip
 
@@ -314,6 +328,7 @@ class Cable(nn.Module):
         mV = (past.transpose(1, 2) * self.sd_mV + self.mean_mV).double().numpy()
         true = np.ascontiguousarray(mV[:, :, self.sorted])
         low, high = (math.log(share) for share in config.nudge)
+        low = high + (low - high) * max(0.0, (self.progress - config.alone) / (1.0 - config.alone))
         nudge = torch.exp(low + (high - low) * torch.rand(len(past), dtype=torch.float64)).tolist()
 
         def settle(k: int) -> tuple[State, Floats]:
@@ -350,7 +365,7 @@ class Cable(nn.Module):
         activation, power, inactivation = (np.zeros((kinds, width), np.int32) for _ in range(3))
         calcium, fast = (np.zeros((kinds, width), np.bool_) for _ in range(2))
         uS, mV = np.zeros((width, self.tree.n)), np.zeros((width, self.tree.n))
-        reduced = np.zeros((2, kinds, max(1, *(len(g) for g in gates)), V_BINS, 2), np.float32)
+        reduced = np.zeros((3, kinds, max(1, *(len(g) for g in gates)), V_BINS, 2), np.float32)
         for q, ((a, b), some, used) in enumerate(zip(ranges, channels, gates, strict=True)):
             there = slice(0, len(some))
             activation[q, there] = np.searchsorted(used, cell.activation[q, some])
@@ -363,6 +378,8 @@ class Cable(nn.Module):
             reduced[:, q, : len(used)] = full.tables[:, q, used]
         lean = cell._replace(
             gates=np.array([len(g) for g in gates], np.int32), channels=np.array([len(c) for c in channels], np.int32),
+            quick_gates=np.array([(g < QUICK_GATES).sum() for g in gates], np.int32),
+            quick_channels=np.array([(c < QUICK_CHANNELS).sum() for c in channels], np.int32),
             pool=np.array([calcium[q].any() or sk[a:b].max() > SMALL for q, (a, b) in enumerate(ranges)]),
             activation=activation, power=power, inactivation=inactivation, calcium=calcium, fast=fast,
         )  # fmt: skip

@@ -100,6 +100,7 @@ class Channel(NamedTuple):
         activation, power, inactivation: names in `GATES`; the last may be None.
         reversal_mV: to start from, None for calcium, whose Nernst potential follows its concentration.
         fast: whether it asks for small substeps where it is open.
+        slow: whether it changes once a millisecond only; these come last.
         density: to start from in soma, axon and dendrites [S/cm2].
     """
 
@@ -110,6 +111,7 @@ class Channel(NamedTuple):
     inactivation: str | None
     reversal_mV: float | None
     fast: bool
+    slow: bool
     density: tuple[float, float, float]
 
 
@@ -125,9 +127,9 @@ GATES: dict[str, Gate] = {
     "persistent potassium m": _persistent_k_m,
     "persistent potassium h": _persistent_k_h,
     "Kv3 m": _shaw_m,
-    "M current m": _muscarinic_m,
     "high calcium m": _high_m,
     "high calcium h": _high_h,
+    "M current m": _muscarinic_m,
     "low calcium m": _low_m,
     "low calcium h": _low_h,
     "Ih m": _h_m,
@@ -138,26 +140,29 @@ _FEW, _SOME = 1e-4, 3e-3
 
 CHANNELS: tuple[Channel, ...] = (
     Channel("NaTa_t", "Colbert and Pan 2002, doi:10.1038/nn0602-857", "axonal sodium m", 3, "axonal sodium h",
-            E_NA_MV, True, (0.3, 1.0, _FEW)),
+            E_NA_MV, True, False, (0.3, 1.0, _FEW)),
     Channel("NaTs2_t", "Colbert and Pan 2002, doi:10.1038/nn0602-857", "somatic sodium m", 3, "somatic sodium h",
-            E_NA_MV, True, (0.3, 1.0, _FEW)),
+            E_NA_MV, True, False, (0.3, 1.0, _FEW)),
     Channel("Nap_Et2", "Magistretti and Alonso 1999, doi:10.1085/jgp.114.4.491", "persistent sodium m", 3,
-            "persistent sodium h", E_NA_MV, False, (_SOME, _SOME, _FEW)),
+            "persistent sodium h", E_NA_MV, False, False, (_SOME, _SOME, _FEW)),
     Channel("K_Tst", "Korngreen and Sakmann 2000, doi:10.1111/j.1469-7793.2000.00621.x", "transient potassium m", 4,
-            "transient potassium h", E_K_MV, False, (_SOME, _SOME, _FEW)),
+            "transient potassium h", E_K_MV, False, False, (_SOME, _SOME, _FEW)),
     Channel("K_Pst", "Korngreen and Sakmann 2000, doi:10.1111/j.1469-7793.2000.00621.x", "persistent potassium m", 2,
-            "persistent potassium h", E_K_MV, False, (_SOME, _SOME, _FEW)),
+            "persistent potassium h", E_K_MV, False, False, (_SOME, _SOME, _FEW)),
     Channel("SKv3_1", "Rettig et al. 1992, doi:10.1002/j.1460-2075.1992.tb05312.x", "Kv3 m", 1, None,
-            E_K_MV, False, (0.1, 0.1, _FEW)),
-    Channel("Im", "Adams, Brown and Constanti 1982, doi:10.1113/jphysiol.1982.sp014357", "M current m", 1, None,
-            E_K_MV, False, (_SOME, _SOME, _FEW)),
+            E_K_MV, False, False, (0.1, 0.1, 1e-3)),
     Channel("Ca_HVA", "Reuveni et al. 1993, doi:10.1523/JNEUROSCI.13-11-04609.1993", "high calcium m", 2,
-            "high calcium h", None, False, (_SOME, _SOME, _FEW)),
+            "high calcium h", None, False, False, (_SOME, _SOME, _FEW)),
+    Channel("Im", "Adams, Brown and Constanti 1982, doi:10.1113/jphysiol.1982.sp014357", "M current m", 1, None,
+            E_K_MV, False, True, (_SOME, _SOME, _FEW)),
     Channel("Ca_LVAst", "Avery and Johnston 1996, doi:10.1523/JNEUROSCI.16-18-05567.1996", "low calcium m", 2,
-            "low calcium h", None, False, (_SOME, _SOME, _FEW)),
+            "low calcium h", None, False, True, (_SOME, _SOME, _FEW)),
 )  # fmt: skip
 """What is learned beside Ih, whose density the tree knows (Kole et al. 2006, doi:10.1523/JNEUROSCI.3664-05.2006), and
-SK, which follows calcium."""
+SK, which follows calcium; both are slow."""
+
+QUICK_CHANNELS = sum(not channel.slow for channel in CHANNELS)
+QUICK_GATES = list(GATES).index("M current m")  # those of the quick channels come first
 
 SK_DENSITY = (_SOME, _SOME, _FEW)
 
