@@ -38,17 +38,22 @@ EVERY_MS = 20  # principal components come from every so many ms of the training
 
 def _points(base: Training, trials: int) -> dict[str, Training]:
     """The trainings by name; the widest network comes first."""
-    channels = ARCHITECTURES[base.architecture][0]().channels  # type: ignore[attr-defined]
+    channels = getattr(ARCHITECTURES[base.architecture][0](), "channels", None)
 
     def with_options(**options: object) -> Training:
         return base.model_copy(update={"options": {**base.options, **options}})
 
+    sizes = {}
+    if channels is not None:  # the cable twin has no width and no history
+        sizes = {
+            "width 2": with_options(channels=tuple(2 * c for c in channels)),
+            "width 1/2": with_options(channels=tuple(c // 2 for c in channels)),
+            "history 100 ms": with_options(synapse_ms=100),
+            "history 200 ms": with_options(synapse_ms=200),
+        }
     return {
-        "width 2": with_options(channels=tuple(2 * c for c in channels)),
+        **sizes,
         "all": base,
-        "width 1/2": with_options(channels=tuple(c // 2 for c in channels)),
-        "history 100 ms": with_options(synapse_ms=100),
-        "history 200 ms": with_options(synapse_ms=200),
         **{f"data 1/{part}": base.model_copy(update={"train_trials": max(1, trials // part)}) for part in (2, 4, 8)},
     }
 
@@ -93,6 +98,7 @@ def _draw(results: dict, fractions: dict[str, float]) -> matplotlib.figure.Figur
         data = [(fractions[name], results["twins"][name][measure]) for name in fractions]
         panels[0].plot(*zip(*sorted(data), strict=True), "o-", color=colour, label=measure)
         names = ["width 1/2", "history 100 ms", "history 200 ms", "all", "width 2"]
+        names = [name for name in names if name in results["twins"]]
         panels[1].plot(names, [results["twins"][name][measure] for name in names], "o", color=colour)
         ranks = [(int(rank), row[measure]) for rank, row in results["ranks"].items()]
         panels[2].plot(*zip(*ranks, strict=True), "o-", color=colour)
@@ -121,7 +127,7 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.workers, mp_context=context, initializer=_start, initargs=(threads,)) as pool:
         planned = arguments.out / "steps.json"  # a run that goes on trains the rest as long as the first ones
         if not planned.exists():
-            before, per_step = pool.submit(measure_time, arguments.data, points["width 2"]).result()
+            before, per_step = pool.submit(measure_time, arguments.data, next(iter(points.values()))).result()
             print(f"{per_step:.3g} s for a step of the widest, {before:.3g} s before the first")
             arguments.out.mkdir(parents=True, exist_ok=True)
             planned.write_text(json.dumps(max(1, int((60 * arguments.budget - before) / per_step))) + "\n")

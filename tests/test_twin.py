@@ -17,10 +17,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import dendrotwin
 from dendrotwin.dataset import Windows, event_counts, measure_scaling, split_trials
 from dendrotwin.errors import FileError, InputError, TwinError
 from dendrotwin.evaluate import baselines, evaluate, linear_predictor
-from dendrotwin.measures import best_threshold, predicted_spikes
+from dendrotwin.measures import SETTLE_MS, best_threshold, predicted_spikes
 from dendrotwin.predict import predict, predict_recordings
 from dendrotwin.recording import Recording, index_trials, read_trial
 from dendrotwin.simulate import Simulation, simulate
@@ -346,3 +347,26 @@ def test_linear_baseline_is_the_ridge_solution(data: Path) -> None:
         errors.append((((v - check.v_mV)[500:] ** 2).mean(), v))
     best = min(errors, key=lambda pair: pair[0])[1]
     assert np.abs(found - best).max() < 0.05
+
+
+def test_twins_are_loaded_by_name_or_by_folder(tmp_path: Path) -> None:
+    twin = dendrotwin.load("l5pc")
+    assert twin.architecture == "cable"
+    assert twin.tree.n == 642
+    with pytest.raises(TwinError, match=r"nobody is no twin: there is no such folder, .*\(l5pc\) none has this name"):
+        dendrotwin.load("nobody")
+    with pytest.raises(TwinError, match=r"is no twin: .*tree.h5.* missing"):
+        dendrotwin.load(tmp_path)
+
+
+def test_the_twin_that_comes_along_predicts_the_recording_beside_it() -> None:
+    """In every compartment; the bounds are far below what docs/cable.md reports."""
+    twin = dendrotwin.load("l5pc")
+    tree, (trial,) = index_trials(dendrotwin.TWINS / "l5pc.recording.h5")
+    true = read_trial(trial, tree)
+    assert tree.fingerprint() == twin.tree.fingerprint()
+    v, _ = predict(twin, [true.events], true.steps)
+    late, ours = true.v_mV[SETTLE_MS:].astype(float), v[0, SETTLE_MS:].astype(float)
+    ev = 1.0 - ((ours - late) ** 2).sum(0) / ((late - late.mean(0)) ** 2).sum(0)
+    assert np.median(ev) > 0.8
+    assert len(true.spikes_ms) >= 3

@@ -403,8 +403,9 @@ def benchmark(
     budget: Annotated[float, typer.Option(help="Wall time of each training [min].")],
     out: Annotated[Path, typer.Option(help="Folder of the benchmark.")],
     archs: Annotated[
-        str, typer.Option(help="NAME or NAME:key=value:..., keys of a training or its network, with commas between.")
-    ] = "hard-sharing,mmoe,mmoeex,elm",
+        str | None,
+        typer.Option(help="NAME or NAME:key=value:..., keys of a training or its network, with commas between [all]."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each.")] = 3,
     history: Annotated[bool, typer.Option("--history", help="One step ahead, from true potentials.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, which share the cores.")] = 1,
@@ -414,6 +415,8 @@ def benchmark(
     """Train architectures for the same wall time and compare them. The same command again does what is not done yet."""
     from dendrotwin import benchmark as benchmark_module
 
+    if archs is None:  # the cable twin is free-running only
+        archs = "hard-sharing,mmoe,mmoeex,elm" + ("" if history else ",cable")
     entries = _entries(archs, history=history, train_trials=train_trials)
     table = benchmark_module.benchmark(
         data, out, entries, budget_minutes=budget, seeds=seeds, workers=workers, speed=not no_speed
@@ -475,16 +478,42 @@ def plot(
     print(f"traces.png and soma.png in {out}")
 
 
+def _draw_shipped(name: str, out: Path) -> None:
+    """A twin that comes along, on the recording beside it: figures, and its errors in one line."""
+    from dendrotwin.files import whole_folder
+    from dendrotwin.measures import SETTLE_MS, matched
+    from dendrotwin.predict import predict_recordings
+    from dendrotwin.recording import index_trials, read_trial
+    from dendrotwin.report import draw_pair
+
+    twin = dendrotwin.load(name)
+    tree, (trial,) = index_trials(dendrotwin.TWINS / f"{name}.recording.h5")
+    true = read_trial(trial, tree)
+    (predicted,) = predict_recordings(twin, [(true.trial_id, true.events, true.steps, true.injection)])
+    with whole_folder(out, "traces.png", overwrite=True) as folder:
+        draw_pair(folder, true, predicted, slice(SETTLE_MS, true.steps), float("nan"))
+    v, w = true.v_mV[SETTLE_MS:].astype(float), predicted.v_mV[SETTLE_MS:].astype(float)
+    ev = 1.0 - ((w - v) ** 2).sum(0) / ((v - v.mean(0)) ** 2).sum(0)
+    theirs, ours = (r.spikes_ms[r.spikes_ms >= SETTLE_MS] for r in (true, predicted))
+    print(
+        f"     {tree.n} compartments, {true.steps / 1000:g} s: median EV {sorted(ev)[tree.n // 2]:.3f}, soma "
+        f"{ev[tree.soma]:.3f}; {matched(theirs, ours)} of {len(theirs)} output spikes within 2 ms, {len(ours)} "
+        f"predicted; drawn in {out}"
+    )
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of everything the demo makes.")] = Path("demo"),
 ) -> None:
-    """Simulate a layer 4 cell, train its twin, and compare them: the whole way on fixed seeds, in some minutes."""
-    print("1/3  simulating 36 trials of 4 s of a layer 4 cell (Allen Cell Types Database) in NEURON")
+    """The paper's cell beside its twin; then a layer 4 cell, simulated, its twin trained and measured: some minutes."""
+    print("1/4  the paper's cell: what NEURON recorded, and what its twin, which comes along, makes of the same input")
+    _draw_shipped("l5pc", out / "l5pc")
+    print("2/4  simulating 36 trials of 4 s of a layer 4 cell (Allen Cell Types Database) in NEURON")
     simulate("allen_l4", out / "data", trials=36, duration=4.0, seed=2)
-    print("2/3  training a twin by hard parameter sharing")
+    print("3/4  training a twin by hard parameter sharing")
     train(out / "data", out / "twin", steps=1200, overwrite=True)
-    print("3/3  measuring it on trials it has not seen")
+    print("4/4  measuring it on trials it has not seen")
     evaluate(out / "twin", out / "data", out / "report", speed=True, overwrite=True)
     print(
         f"""

@@ -30,6 +30,7 @@ V_LOW_MV, V_BIN_MV, V_BINS = -120.0, 0.25, 801
 V_HIGH_MV = V_LOW_MV + V_BIN_MV * (V_BINS - 1)
 CALCIUM_REST_MM, CALCIUM_LEAST_MM, CALCIUM_OUTSIDE_MM = 1e-4, 1e-5, 2.0
 SK_HALF_MM, SK_POWER = 0.00043, 4.8  # Köhler et al. 1996, doi:10.1126/science.273.5282.1709
+SK_DEPTH = float(np.log(CALCIUM_OUTSIDE_MM / SK_HALF_MM))
 SK_KEEP = float(np.exp(-1.0))  # of a time constant of 1 ms
 NEVER = 1e300  # a threshold that no conductance reaches (fastmath knows no infinity)
 
@@ -385,6 +386,7 @@ def steps(
     mean, calcium_nA, calcium_mV = np.empty((classes, n)), np.empty(n), np.empty(n)
     v, gate, calcium, sk, rise, decay = state
     v0, gate0, rise0, decay0 = v.copy(), gate.copy(), rise.copy(), decay.copy()
+    keep_calcium = np.exp(-1.0 / learned.calcium_ms)
     at, refined = 0, 0
     for t in range(length):
         now = injected[t if len(injected) > 1 else 0]
@@ -398,8 +400,9 @@ def steps(
         for q in range(len(cell.gates)):
             if cell.pool[q]:
                 for i in range(cell.first[q], cell.first[q + 1]):
-                    calcium_mV[i] = learned.nernst_mV[0] * np.log(CALCIUM_OUTSIDE_MM / calcium[i])
-                    steady = 1.0 / (1.0 + (SK_HALF_MM / calcium[i]) ** SK_POWER)
+                    depth = np.log(CALCIUM_OUTSIDE_MM / calcium[i])
+                    calcium_mV[i] = learned.nernst_mV[0] * depth
+                    steady = 1.0 / (1.0 + np.exp(SK_POWER * (depth - SK_DEPTH)))
                     sk[i] = steady + (sk[i] - steady) * SK_KEEP
         _gate_steps(cell, learned.tables[2], True, v, gate, work)
         _slow_channels(cell, learned, gate, calcium_mV, sk, work)
@@ -437,7 +440,7 @@ def steps(
                 for i in range(cell.first[q], cell.first[q + 1]):
                     steady = CALCIUM_REST_MM - calcium_nA[i] * learned.calcium_gain[i] * learned.calcium_ms[i]
                     steady = max(steady, CALCIUM_LEAST_MM)
-                    calcium[i] = steady + (calcium[i] - steady) * np.exp(-1.0 / learned.calcium_ms[i])
+                    calcium[i] = steady + (calcium[i] - steady) * keep_calcium[i]
         if len(tape.v):
             tape.calcium_nA[t] = calcium_nA
         out[t] = v

@@ -59,6 +59,7 @@ SHELL_UM = 0.1  # depth under the membrane that calcium flows into
 NERNST_MV = 13.24  # R T / 2 F at 34 degC
 CALCIUM_GAMMA, CALCIUM_DECAY_MS = 5e-4, 80.0
 DISTANCE_UM = 50.0  # compartments of a region this close to each other share a part of their densities
+SHARES = (1.0, 1.0, 1.0, 0.3)  # how fast the parts of a density are learned: region, distance, section, compartment
 FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
 ACROSS_MV, ALONG = 3.0, 0.3  # what a unit of a kinetic parameter means: mV of shift, e-folds of a time constant
@@ -96,7 +97,7 @@ class CableConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (4, 16)
     refine_at: float = Field(default=0.05, gt=0)
-    nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (0.02, 1.0)
+    nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (1.0, 1.0)
     alone: float = Field(default=0.5, ge=0, lt=1)
     settle_ms: int = Field(default=60, ge=1)
     filter_ms: int = Field(default=300, ge=0)
@@ -185,7 +186,7 @@ class Cable(nn.Module):
             raise InputError("the cable twin is free-running by nature; leave --history away")
         self.context = 0
         self.lead = config.filter_ms + config.settle_ms
-        self.config, self.tree = config, tree
+        self.config, self.tree, self.soma = config, tree, tree.soma
         self.order = Elimination.of(tree)
         self.register_buffer("mean_mV", torch.full((tree.n,), tree.v_init_mV))
         self.register_buffer("sd_mV", torch.ones(tree.n))
@@ -217,6 +218,7 @@ class Cable(nn.Module):
         self.read = nn.Sequential(nn.Linear(2 * LAGS, config.units), nn.ELU(), nn.Linear(config.units, 1))
         with torch.no_grad():
             self.read[-1].bias.fill_(-6.0)  # type: ignore[operator]
+        self._weights = tuple(self.parameters())
         self.progress = 1.0  # share of a training that is over
         self._compiled: tuple[Any, Cell, Learned] | None = None
 
@@ -232,8 +234,8 @@ class Cable(nn.Module):
     def log_density(self) -> torch.Tensor:
         """(channels + 1, n) logarithm of each channel's density, then SK's [S/cm2]."""
         total = self.start
-        for part, group in zip(self.parts, self.groups, strict=True):
-            total = total + part[:, group]
+        for part, group, share in zip(self.parts, self.groups, SHARES, strict=True):
+            total = total + share * part[:, group]
         return total.double().clamp(FLOOR, CEILING)
 
     def learned(self) -> list[torch.Tensor]:
@@ -387,7 +389,7 @@ class Cable(nn.Module):
 
     def _compile(self) -> tuple[Cell, Learned]:
         """`_lean`, kept until a weight changes."""
-        version = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        version = tuple((p.data_ptr(), p._version) for p in self._weights)
         if self._compiled is None or self._compiled[0] != version:
             self._compiled = (version, *self._lean())
         return self._compiled[1:]
@@ -415,7 +417,7 @@ class Cable(nn.Module):
                 0.0, NO_TAPE, out, peak,
             )  # fmt: skip
             v = out[:, back]
-            soma = np.concatenate([recent, np.stack([v[:, self.tree.soma], peak], 1)])
+            soma = np.concatenate([recent, np.stack([v[:, self.soma], peak], 1)])
             seen = np.concatenate([soma[lag : lag + time] for lag in range(LAGS)], 1)
             return v, seen, np.concatenate([*(array.reshape(-1) for array in start), soma[-(LAGS - 1) :].reshape(-1)])
 
@@ -448,8 +450,8 @@ class Cable(nn.Module):
         """
         if past is not None:
             v, peak = self._guided(events, past)
-            first = past[:, self.tree.soma, self.lead] * self.sd_mV[self.tree.soma] + self.mean_mV[self.tree.soma]
-            soma = torch.stack([v[..., self.tree.soma].detach(), peak], 2)
+            first = past[:, self.tree.soma, self.lead] * self.sd_mV[self.soma] + self.mean_mV[self.soma]
+            soma = torch.stack([v[..., self.soma].detach(), peak], 2)
             recent = first.to(soma)[:, None, None].expand(-1, LAGS - 1, 2)
             soma = torch.cat([recent, soma], 1)
             seen = torch.cat([soma[:, lag : lag + v.shape[1]] for lag in range(LAGS)], 2)

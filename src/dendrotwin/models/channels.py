@@ -129,9 +129,9 @@ GATES: dict[str, Gate] = {
     "Kv3 m": _shaw_m,
     "high calcium m": _high_m,
     "high calcium h": _high_h,
-    "M current m": _muscarinic_m,
     "low calcium m": _low_m,
     "low calcium h": _low_h,
+    "M current m": _muscarinic_m,
     "Ih m": _h_m,
 }
 
@@ -153,10 +153,10 @@ CHANNELS: tuple[Channel, ...] = (
             E_K_MV, False, False, (0.1, 0.1, 1e-3)),
     Channel("Ca_HVA", "Reuveni et al. 1993, doi:10.1523/JNEUROSCI.13-11-04609.1993", "high calcium m", 2,
             "high calcium h", None, False, False, (_SOME, _SOME, _FEW)),
+    Channel("Ca_LVAst", "Avery and Johnston 1996, doi:10.1523/JNEUROSCI.16-18-05567.1996", "low calcium m", 2,
+            "low calcium h", None, False, False, (_SOME, _SOME, _FEW)),
     Channel("Im", "Adams, Brown and Constanti 1982, doi:10.1113/jphysiol.1982.sp014357", "M current m", 1, None,
             E_K_MV, False, True, (_SOME, _SOME, _FEW)),
-    Channel("Ca_LVAst", "Avery and Johnston 1996, doi:10.1523/JNEUROSCI.16-18-05567.1996", "low calcium m", 2,
-            "low calcium h", None, False, True, (_SOME, _SOME, _FEW)),
 )  # fmt: skip
 """What is learned beside Ih, whose density the tree knows (Kole et al. 2006, doi:10.1523/JNEUROSCI.3664-05.2006), and
 SK, which follows calcium; both are slow."""
