@@ -1,10 +1,11 @@
 """What a cable twin of l5pc does with input that it was never trained on, beside NEURON.
 
-    python benchmarks/generalise.py TWIN OUT [--seconds 60] [--trials 4]
+    python benchmarks/generalise.py TWIN OUT [--seconds 60] [--trials 4] [--minutes 10]
 
 Steps of current into the soma; a short pulse there, alone (BAP) and with a current as of a synaptic potential 620 um
 up the apical tree (BAC; Hay et al. 2011); a synchronous volley on one branch of the tuft; input rates of 0.5 to 2 times
 those of training; a constant input for a minute (rate and CV of intervals). Current is held over each millisecond.
+Then minutes at five times the rates, by the twin alone: are all potentials finite, and does it come back to rest?
 Writes generalise.json and generalise.png into OUT. The cell's reconstruction must be at hand (README).
 """
 
@@ -29,7 +30,7 @@ from dendrotwin.plot import save
 from dendrotwin.predict import predict
 from dendrotwin.simulate import Simulation, run_trial
 from dendrotwin.tree import Events, Injection, Tree
-from dendrotwin.twin import Twin
+from dendrotwin.twin import Twin, run
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
 RATES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -134,6 +135,19 @@ def compare(tree: Tree, twin: Twin, trials: dict[str, Trial], truth: dict, folde
     return found
 
 
+def stability(twin: Twin, minutes: float) -> dict[str, float]:
+    """Extreme potentials at five times the rates, and the distance from rest two seconds after the input stops."""
+    steps, quiet = round(60_000 * minutes), 2000
+    events = draw_events(twin.tree, Modulated(rate_scale=5.0), steps, trial_rng(79, 0))
+    lowest, highest, last = np.inf, -np.inf, np.zeros(0)
+    for _, z, _ in run(twin.network, twin.tree, [events], steps + quiet):  # type: ignore[arg-type]
+        v = twin.scaling.restore(z[0]).numpy()
+        assert np.isfinite(v).all(), "a potential is not finite"
+        lowest, highest, last = min(lowest, float(v.min())), max(highest, float(v.max())), v[-1]
+    rest, _ = predict(twin, [NO_EVENTS], quiet)
+    return {"lowest_mV": lowest, "highest_mV": highest, "from_rest_mV": float(np.abs(last - rest[0, -1]).max())}
+
+
 def _draw(tree: Tree, trials: dict[str, Trial], truth: dict, potentials: dict) -> matplotlib.figure.Figure:
     site, tip = _sites(tree)
     panels = [(name, tree.soma, "soma") for name in trials if name.startswith("step")]
@@ -165,6 +179,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--trials", type=int, default=4)
+    parser.add_argument("--minutes", type=float, default=10.0)
     arguments = parser.parse_args()
     twin = Twin.load(arguments.twin)
     trials = protocols(twin.tree, arguments.trials, arguments.seconds)
@@ -173,6 +188,7 @@ def main() -> None:
         truth = pool.submit(in_neuron, Simulation(**twin.training["simulation"]), trials).result()
     torch.set_num_threads(1)
     found = compare(twin.tree, twin, trials, truth, arguments.out)
+    found[f"{arguments.minutes:g} minutes at five times the rates"] = stability(twin, arguments.minutes)
     (arguments.out / "generalise.json").write_text(json.dumps(found, indent=2) + "\n")
     for name, row in found.items():
         print(name, json.dumps(row))

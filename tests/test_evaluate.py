@@ -163,7 +163,7 @@ def test_a_twin_is_not_measured_on_current_that_it_does_not_see(tree_and_split: 
     recording = read_trial(split.test[0], tree)
     injection = Injection(np.array([0], dtype=np.int32), np.ones((recording.steps, 1)))
     predictor = twin_predictor(_twin(tree, split, history=False))
-    with pytest.raises(InputError, match="has injected current, which a hard-sharing twin does not know"):
+    with pytest.raises(InputError, match="current is injected, which a hard-sharing twin does not know"):
         predictor(dataclasses.replace(recording, injection=injection))
 
 

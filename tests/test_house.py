@@ -78,7 +78,19 @@ def test_imports_follow_the_plan(path: Path) -> None:
     packages = {name.split(".")[0] for name in _imports(path)}
     if room not in ("cells", "simulate", "speed"):
         assert "neuron" not in packages
-    if room in ("tree", "recording", "measures", "inputs", "solve", "evaluate", "signals", "plot", "cells", "simulate"):
+    if room in (
+        "tree",
+        "recording",
+        "measures",
+        "inputs",
+        "solve",
+        "membrane",
+        "evaluate",
+        "signals",
+        "plot",
+        "cells",
+        "simulate",
+    ):
         assert "torch" not in packages
 
 

@@ -152,7 +152,7 @@ def test_trials_that_cannot_be_trained_on(data: Path, simulation: Simulation, tm
         split_trials(tmp_path / "short")
     injection = Injection(np.array([0], dtype=np.int32), np.full((600, 1), 0.1))
     simulate(simulation.model_copy(update={"duration_ms": 600}), 3, tmp_path / "injected", injection=injection)
-    with pytest.raises(InputError, match="has injected current, which the networks do not see"):
+    with pytest.raises(InputError, match="has injected current, which training does not use"):
         split_trials(tmp_path / "injected")
 
 
@@ -360,7 +360,7 @@ def test_twins_are_loaded_by_name_or_by_folder(tmp_path: Path) -> None:
 
 
 def test_the_twin_that_comes_along_predicts_the_recording_beside_it() -> None:
-    """In every compartment; the bounds are far below what docs/cable.md reports."""
+    """With bounds far below what docs/cable.md reports."""
     twin = dendrotwin.load("l5pc")
     tree, (trial,) = index_trials(dendrotwin.TWINS / "l5pc.recording.h5")
     true = read_trial(trial, tree)

@@ -25,13 +25,13 @@ def load(name: str | Path) -> Twin:
     from dendrotwin.errors import TwinError
     from dendrotwin.twin import Twin
 
-    if Path(name).exists():
-        return Twin.load(Path(name))
     shipped = TWINS / str(name)
-    if not shipped.is_dir():
+    if shipped.is_dir() and not (Path(name) / "config.json").is_file():
+        return Twin.load(shipped)
+    if not Path(name).exists():
         known = ", ".join(sorted(path.name for path in TWINS.glob("*") if path.is_dir())) or "none"
         raise TwinError(
             f"{name} is no twin: there is no such folder, and of those that come with dendrotwin ({known}) none has "
             "this name; `dendrotwin train` makes one"
         )
-    return Twin.load(shipped)
+    return Twin.load(Path(name))

@@ -394,7 +394,8 @@ def evaluate(
         report.draw_report(folder, loaded, test, rows)
     report.print_report(loaded.tree, rows, test, seconds)
     print(f"table and figures in {out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
-    report.write_measured_error(twin, loaded.tree, own, test, data)
+    if twin.is_dir():  # not into the package
+        report.write_measured_error(twin, loaded.tree, own, test, data)
 
 
 @app.command()
@@ -485,8 +486,9 @@ def _draw_shipped(name: str, out: Path) -> None:
     from dendrotwin.predict import predict_recordings
     from dendrotwin.recording import index_trials, read_trial
     from dendrotwin.report import draw_pair
+    from dendrotwin.twin import Twin
 
-    twin = dendrotwin.load(name)
+    twin = Twin.load(dendrotwin.TWINS / name)
     tree, (trial,) = index_trials(dendrotwin.TWINS / f"{name}.recording.h5")
     true = read_trial(trial, tree)
     (predicted,) = predict_recordings(twin, [(true.trial_id, true.events, true.steps, true.injection)])

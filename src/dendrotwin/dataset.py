@@ -61,7 +61,7 @@ def split_trials(
             injection = file.injection(trial.number)
             by_number[position if held_out is None else _number(file)] = trial
         if injection is not None and np.any(injection.current_nA):
-            raise InputError(f"{trial.path} has injected current, which the networks do not see; use trials without it")
+            raise InputError(f"{trial.path} has injected current, which training does not use; use trials without it")
     trials = [by_number[number] for number in sorted(by_number)]
     if held_out is None:
         n_test, n_validation = (max(1, round(share * len(trials))) for share in (test, validation))

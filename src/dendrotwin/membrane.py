@@ -161,7 +161,6 @@ class _Work(NamedTuple):
     open: Floats
     slow_total: Floats
     slow_current: Floats
-    slow_calcium: Floats
     fraction: Floats
     bin: Ints
     diagonal: Floats
@@ -172,7 +171,7 @@ class _Work(NamedTuple):
 def _work(n: int, nodes: int) -> _Work:
     return _Work(
         np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
-        np.empty(n), np.empty(n, np.uint32),
+        np.empty(n, np.uint32),
         np.empty(nodes), np.empty(nodes),
     )  # fmt: skip
 
@@ -248,30 +247,21 @@ def _gate_steps(cell: Cell, tables: NDArray[np.floating], slow: bool, v: Floats,
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _slow_channels(
-    cell: Cell, learned: Learned, gate: Floats, calcium_mV: Floats, sk: Floats, work: _Work
-) -> None:  # fmt: skip
-    """Conductance and current of the slow channels and of SK, and the part of the conductance that is for calcium."""
+def _slow_channels(cell: Cell, learned: Learned, gate: Floats, sk: Floats, work: _Work) -> None:
+    """Conductance and current of the slow channels and of SK; calcium flows through quick channels only."""
     work.slow_total[:] = 0.0
     work.slow_current[:] = 0.0
-    work.slow_calcium[:] = 0.0
     for q in range(len(cell.gates)):
         some = slice(cell.first[q], cell.first[q + 1])
-        sums, flow, into, opened = (
-            work.slow_total[some], work.slow_current[some], work.slow_calcium[some], work.open[some],
-        )  # fmt: skip
+        sums, flow, opened = work.slow_total[some], work.slow_current[some], work.open[some]
         for k in range(cell.quick_channels[q], cell.channels[q]):
             first, second = cell.activation[q, k], cell.inactivation[q, k]
             _open(gate[first, some], cell.power[q, k], gate[max(second, 0), some], second >= 0, opened)
-            density = learned.density_uS[k, some]
-            calcium = cell.calcium[q, k]
-            e = calcium_mV[some] if calcium else learned.reversal_mV[k, some]
+            density, e = learned.density_uS[k, some], learned.reversal_mV[k, some]
             for i in range(len(sums)):
                 g = density[i] * opened[i]
                 sums[i] += g
                 flow[i] += g * e[i]
-                if calcium:
-                    into[i] += g
         if cell.pool[q]:
             density, e, share = learned.sk_uS[some], learned.sk_mV[some], sk[some]
             for i in range(len(sums)):
@@ -295,7 +285,6 @@ def _channels(
         total[i] = c + cell.leak_uS[i] + work.slow_total[i]
         current[i] = c * v[i] + cell.leak_nA[i] + work.slow_current[i]
         fast[i] = 0.0
-        calcium_nA[i] += dt * work.slow_calcium[i] * (v[i] - calcium_mV[i])
     largest = 0.0
     for q in range(len(cell.gates)):
         some = slice(cell.first[q], cell.first[q + 1])
@@ -362,7 +351,7 @@ def _inputs(cell: Cell, dt: float, v: Floats, mean: Floats, injected: Floats, wo
 def steps(
     cell: Cell, learned: Learned, substeps: Ints, threshold: float, state: State, events: Floats, injected: Floats,
     truth: Floats, nudge: float, tape: Tape, out: Floats, peak: Floats,
-) -> int:  # fmt: skip
+) -> None:  # fmt: skip
     """Some milliseconds of one cell; `state` goes on.
 
     Args:
@@ -377,9 +366,6 @@ def steps(
         tape: room for the adjoint, or NO_TAPE.
         out: (steps, n) V at the end of each step [mV].
         peak: (steps,) highest potential of the soma at the end of any substep [mV].
-
-    Returns:
-        How many milliseconds took many substeps.
     """
     length, classes, n = events.shape
     work = _work(n, len(cell.parent))
@@ -387,7 +373,7 @@ def steps(
     v, gate, calcium, sk, rise, decay = state
     v0, gate0, rise0, decay0 = v.copy(), gate.copy(), rise.copy(), decay.copy()
     keep_calcium = np.exp(-1.0 / learned.calcium_ms)
-    at, refined = 0, 0
+    at = 0
     for t in range(length):
         now = injected[t if len(injected) > 1 else 0]
         rise += events[t]
@@ -405,7 +391,7 @@ def steps(
                     steady = 1.0 / (1.0 + np.exp(SK_POWER * (depth - SK_DEPTH)))
                     sk[i] = steady + (sk[i] - steady) * SK_KEEP
         _gate_steps(cell, learned.tables[2], True, v, gate, work)
-        _slow_channels(cell, learned, gate, calcium_mV, sk, work)
+        _slow_channels(cell, learned, gate, sk, work)
         v0[:], gate0[:], rise0[:], decay0[:] = v, gate, rise, decay
         start = at
         for level in range(2):
@@ -431,7 +417,6 @@ def steps(
             if not again:
                 if len(tape.v):
                     tape.level[t] = level
-                refined += level
                 break
             v[:], gate[:], rise[:], decay[:] = v0, gate0, rise0, decay0
             at = start
@@ -444,7 +429,6 @@ def steps(
         if len(tape.v):
             tape.calcium_nA[t] = calcium_nA
         out[t] = v
-    return refined
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -511,7 +495,7 @@ def adjoint(
     to_calcium, to_sk = np.zeros(n), np.zeros(n)
     to_nA, to_mV, to_sk_now = np.zeros(n), np.zeros(n), np.zeros(n)
     to_d, to_r, change = np.empty(n), np.empty(n), np.empty(n)
-    to_total, to_current, to_open = np.empty(n), np.empty(n), np.empty(n)
+    to_total, to_current = np.empty(n), np.empty(n)
     calcium_mV, sk, unused = np.zeros(n), np.zeros(n), np.zeros(n)
     share = work.open
     for t in range(length - 1, -1, -1):
@@ -539,9 +523,9 @@ def adjoint(
                 to_nA[i] = -to_rest * learned.calcium_gain[i] * tau
                 to_calcium[i] *= keep
                 to_mV[i], to_sk_now[i] = 0.0, to_sk[i]
-        to_total[:], to_current[:], to_open[:] = 0.0, 0.0, 0.0
+        to_total[:], to_current[:] = 0.0, 0.0
         gate[:] = tape.gate[at - 1]
-        _slow_channels(cell, learned, gate, calcium_mV, sk, work)
+        _slow_channels(cell, learned, gate, sk, work)
         for _ in range(substeps[level]):
             at -= 1
             v, before, mean = tape.v[at], tape.gate[at], means[at]
@@ -559,12 +543,9 @@ def adjoint(
                 to_r[i] = away[cell.node[i]]
                 free = work.bounded[i] == work.total[i]
                 to_d[i] = -to_r[i] * (work.right[cell.node[i]] if free else v[i])
-                leaving = to_nA[i] * dt * work.slow_calcium[i]
-                change[i] = to_r[i] * (c + work.bounded[i] - work.total[i]) + leaving
-                to_mV[i] -= leaving
+                change[i] = to_r[i] * (c + work.bounded[i] - work.total[i])
                 to_total[i] += to_d[i]
                 to_current[i] += to_r[i]
-                to_open[i] += to_nA[i] * dt * (v[i] - calcium_mV[i])
             for m in range(classes):
                 e, s = cell.e_mV[m], cell.slope[m]
                 for i in range(n):
@@ -621,12 +602,8 @@ def adjoint(
                         lower *= m_
                     h_ = gate[second, i] if second >= 0 else 1.0
                     density, opened = learned.density_uS[k, i], lower * m_ * h_
-                    if cell.calcium[q, k]:
-                        to_g = to_total[i] + to_current[i] * calcium_mV[i] + to_open[i]
-                        to_mV[i] += to_current[i] * density * opened
-                    else:
-                        to_g = to_total[i] + to_current[i] * learned.reversal_mV[k, i]
-                        grad.reversal_mV[k, i] += to_current[i] * density * opened
+                    to_g = to_total[i] + to_current[i] * learned.reversal_mV[k, i]
+                    grad.reversal_mV[k, i] += to_current[i] * density * opened
                     grad.density_uS[k, i] += to_g * opened
                     to_gate[first, i] += to_g * density * power * lower * h_
                     if second >= 0:

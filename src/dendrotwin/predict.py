@@ -81,8 +81,11 @@ def _injected(
             f"current is injected, which a {twin.architecture} twin does not know; a cable twin does, or predict "
             "trials without it"
         )
+    if injections is None or len(injections) != trials:
+        given = 0 if injections is None else len(injections)
+        raise InputError(f"there are {given} injections for {trials} trials; give one, or None, for each")
     current = np.zeros((trials, steps, twin.tree.n))
-    for k, injection in enumerate(injections or []):
+    for k, injection in enumerate(injections):
         if injection is not None:
             injection.check(twin.tree.n, steps)
             for electrode, compartment in enumerate(injection.compartment):

@@ -123,7 +123,7 @@ class _Run:
             raise InputError(
                 f"no training trial in {data} has an output spike; simulate with more input, or use --spike-weight 0"
             )
-        self.fabric = _fabric(training)
+        self.fabric = _fabric(training, cpu=self.guided)
         if training.batch % self.fabric.world_size:
             raise InputError(
                 f"a batch of {training.batch} windows cannot be shared by {self.fabric.world_size} processes; "
@@ -179,16 +179,17 @@ class _Run:
         }
 
 
-def _fabric(training: Training) -> Fabric:
-    """One process, or those that torchrun has started; bf16 on a GPU that has it."""
+def _fabric(training: Training, cpu: bool = False) -> Fabric:
+    """One process, or those that torchrun has started; bf16 on a GPU that has it; on the CPU where `cpu` says so."""
     precision: Any = training.precision
+    gpu = torch.cuda.is_available() and not cpu
     if precision == "auto":
         precision = "32-true"
-        if torch.cuda.is_available():
+        if gpu:
             precision = "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     if training.meta_rate > 0 and precision == "16-mixed":
         raise InputError("the two-step update does not scale fp16's gradients; use --precision bf16-mixed or 32-true")
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    accelerator = "cuda" if gpu else "cpu"
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return Fabric(accelerator=accelerator, devices=1, precision=precision)
     if training.meta_rate > 0:
@@ -250,7 +251,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
         for step, batch in enumerate(work.batches(state["step"], steps), state["step"]):
             try:
                 _step(work, step, batch)
-            except torch.OutOfMemoryError as error:
+            except (torch.OutOfMemoryError, MemoryError) as error:
                 raise TwinError(f"out of memory ({error}); use a smaller --micro-batch or --batch") from error
             except FloatingPointError as error:
                 kept = ""

@@ -8,7 +8,7 @@ each synaptic conductance. The steps are those of `membrane`: one implicit solve
 A training window is guided: it starts at the true potentials, its gates have followed them for a while, and at the
 start of each millisecond its potentials are nudged towards the true ones, by a share that differs from window to
 window, from all the way (each millisecond is predicted from the true potentials: well-conditioned, no error adds up) to
-hardly at all (free-running).
+`nudge[0]` of it.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class CableConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (4, 16)
     refine_at: float = Field(default=0.05, gt=0)
-    nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (1.0, 1.0)
-    alone: float = Field(default=0.5, ge=0, lt=1)
+    nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (0.5, 1.0)
+    alone: float = Field(default=0.4, ge=0, lt=1)
     settle_ms: int = Field(default=60, ge=1)
     filter_ms: int = Field(default=300, ge=0)
     units: int = Field(default=16, ge=1)
@@ -199,8 +199,7 @@ class Cable(nn.Module):
         self.classes, of_class = np.unique(values[:, [0, 1, 3, 4, 5]], axis=0, return_inverse=True)
         self.of_class = of_class.astype(np.int32).reshape(-1)
         self.kind = np.where(tree.in_region("soma"), 0, np.where(tree.in_region("axon"), 1, 2))
-        apical = tree.in_region("oblique", "trunk", "tuft")
-        near = np.stack([tree.region, apical, tree.distance_um // DISTANCE_UM], 1)
+        near = np.stack([tree.region, tree.distance_um // DISTANCE_UM], 1)
         groups = (tree.region, near, tree.section, np.arange(tree.n))
         self.groups = [
             torch.from_numpy(np.unique(g, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)) for g in groups
@@ -218,7 +217,7 @@ class Cable(nn.Module):
         self.read = nn.Sequential(nn.Linear(2 * LAGS, config.units), nn.ELU(), nn.Linear(config.units, 1))
         with torch.no_grad():
             self.read[-1].bias.fill_(-6.0)  # type: ignore[operator]
-        self._weights = tuple(self.parameters())
+        self._weights = tuple(self.parameters())  # in one place, for `_compile`
         self.progress = 1.0  # share of a training that is over
         self._compiled: tuple[Any, Cell, Learned] | None = None
 
@@ -389,7 +388,7 @@ class Cable(nn.Module):
 
     def _compile(self) -> tuple[Cell, Learned]:
         """`_lean`, kept until a weight changes."""
-        version = tuple((p.data_ptr(), p._version) for p in self._weights)
+        version = hash(b"".join(p.detach().numpy().tobytes() for p in self._weights))
         if self._compiled is None or self._compiled[0] != version:
             self._compiled = (version, *self._lean())
         return self._compiled[1:]
@@ -410,7 +409,9 @@ class Cable(nn.Module):
                 recent = np.full((LAGS - 1, 2), self.tree.v_init_mV)
             else:
                 start, recent = self._unpack(state[k].numpy(), learned)
-            current = np.zeros((1, n)) if injected is None else injected[k][:, self.sorted].astype(np.float64)
+            current = np.zeros((1, n))
+            if injected is not None:
+                current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
             out, peak = np.empty((time, n)), np.empty(time)
             steps(
                 cell, learned, substeps, self.config.refine_at, start, self._events(counts[k]), current, no_truth,
