@@ -28,13 +28,18 @@ def remove_dead_partials(folder: Path) -> None:
 
 
 def _alive(process: int) -> bool:
+    """Whether it runs; one that was killed and that nobody has asked for since (a zombie) does not."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:  # no such files on this system, or gone since
+        return True
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 @contextmanager
