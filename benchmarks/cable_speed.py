@@ -4,16 +4,13 @@
 
 One thread. NEURON runs a second of the input of each twin's training protocol with its default (dt 0.025 ms) and its
 tuned setting; the twin the same input, in batches, and one cell in calls of 1 ms. Writes cable_speed.json and
-cable_speed.png into OUT; the results stand in docs/cable.md.
+cable_speed.png into OUT.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,20 +22,11 @@ import dendrotwin
 from dendrotwin.dataset import event_counts
 from dendrotwin.plot import save
 from dendrotwin.simulate import Simulation
-from dendrotwin.speed import time_neuron
+from dendrotwin.speed import median_seconds, time_neuron
 from dendrotwin.twin import Twin
 
 STEPS, CHUNK_MS = 1000, 100
 REPEATS = 3
-
-
-def median_seconds(run: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
 
 
 @torch.inference_mode()
@@ -52,7 +40,7 @@ def time_twin(twin: Twin, counts: torch.Tensor, batch: int) -> float:
             _, _, state = twin.network(many[..., start : start + CHUNK_MS], state=state)
 
     run()
-    return median_seconds(run) / batch / (STEPS / 1000)
+    return median_seconds(run, REPEATS) / batch / (STEPS / 1000)
 
 
 @torch.inference_mode()
@@ -65,7 +53,7 @@ def time_stepping(twin: Twin, counts: torch.Tensor) -> float:
             _, _, state = twin.network(counts[..., t : t + 1], state=state)
 
     run()
-    return median_seconds(run) / (STEPS / 1000)
+    return median_seconds(run, REPEATS) / (STEPS / 1000)
 
 
 def measure(path: str, largest: int) -> dict:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from dendrotwin.cells import load_cell
 from dendrotwin.cells.build import NeuronCell
 from dendrotwin.inputs import Modulated, Poisson, draw_events, trial_rng
-from dendrotwin.measures import SETTLE_MS, matched, predicted_spikes
+from dendrotwin.measures import SETTLE_MS, VoltageErrors, matched, predicted_spikes, spike_errors
 from dendrotwin.plot import save
 from dendrotwin.predict import predict
 from dendrotwin.simulate import Simulation, run_trial
@@ -113,7 +113,7 @@ def compare(tree: Tree, twin: Twin, trials: dict[str, Trial], truth: dict, folde
         ours = predicted_spikes(score[0], twin.threshold)
         potentials[name] = v[0]
         if name.startswith("rate"):
-            pooled.setdefault(name.split(" trial")[0], []).append((true, v[0], spikes, ours))
+            pooled.setdefault(name.split(" trial")[0], []).append((true, v[0], spikes, score[0]))
             continue
         row = {"NEURON": _intervals(spikes), "twin": _intervals(ours)} if name == "constant" else {}
         row |= {"spikes": [len(spikes), len(ours)], "hits": matched(spikes, ours)}
@@ -121,13 +121,13 @@ def compare(tree: Tree, twin: Twin, trials: dict[str, Trial], truth: dict, folde
         row["rms_mV"] = float(np.sqrt(np.mean((v[0, late] - true[late]) ** 2)))
         found[name] = row
     for name, rows in pooled.items():
-        true, v = (np.concatenate([row[k][SETTLE_MS:] for row in rows]).astype(np.float64) for k in (0, 1))
-        ev = 1.0 - ((v - true) ** 2).sum(0) / ((true - true.mean(0)) ** 2).sum(0)
-        late = [[s[s >= SETTLE_MS] for s in (row[2], row[3])] for row in rows]
-        hits = sum(matched(a, b) for a, b in late)
-        many = [sum(len(pair[k]) for pair in late) for k in (0, 1)]
+        errors = VoltageErrors(tree.n)
+        for true, v, _, _ in rows:
+            errors.add(true, v)
+        ev = errors.explained_variance()
+        fired = spike_errors([spikes for *_, spikes, _ in rows], [score for *_, score in rows], twin.threshold)
         found[name] = {
-            "spikes": many, "hits": hits, "f1": 2 * hits / max(1, sum(many)), "ev_soma": float(ev[tree.soma]),
+            "spikes": [fired.true_spikes, fired.predicted_spikes], "f1": fired.f1, "ev_soma": float(ev[tree.soma]),
             "ev_dendrite_median": float(np.median(ev[tree.dendrites])),
             "ev_dendrite_5th": float(np.percentile(ev[tree.dendrites], 5)),
         }  # fmt: skip

@@ -482,7 +482,7 @@ def plot(
 def _draw_shipped(name: str, out: Path) -> None:
     """A twin that comes along, on the recording beside it: figures, and its errors in one line."""
     from dendrotwin.files import whole_folder
-    from dendrotwin.measures import SETTLE_MS, matched
+    from dendrotwin.measures import SETTLE_MS, VoltageErrors, matched
     from dendrotwin.predict import predict_recordings
     from dendrotwin.recording import index_trials, read_trial
     from dendrotwin.report import draw_pair
@@ -494,8 +494,9 @@ def _draw_shipped(name: str, out: Path) -> None:
     (predicted,) = predict_recordings(twin, [(true.trial_id, true.events, true.steps, true.injection)])
     with whole_folder(out, "traces.png", overwrite=True) as folder:
         draw_pair(folder, true, predicted, slice(SETTLE_MS, true.steps), float("nan"))
-    v, w = true.v_mV[SETTLE_MS:].astype(float), predicted.v_mV[SETTLE_MS:].astype(float)
-    ev = 1.0 - ((w - v) ** 2).sum(0) / ((v - v.mean(0)) ** 2).sum(0)
+    errors = VoltageErrors(tree.n)
+    errors.add(true.v_mV, predicted.v_mV)
+    ev = errors.explained_variance()
     theirs, ours = (r.spikes_ms[r.spikes_ms >= SETTLE_MS] for r in (true, predicted))
     print(
         f"     {tree.n} compartments, {true.steps / 1000:g} s: median EV {sorted(ev)[tree.n // 2]:.3f}, soma "
