@@ -46,7 +46,7 @@ def window(network: Cable, length: int, seed: int = 0) -> tuple[np.ndarray, np.n
     """Conductances that events open, injected current and a truth to be nudged to, by node."""
     rng = np.random.default_rng(seed)
     events = draw_events(TREE, Poisson(excitatory_hz=60, inhibitory_hz=30), length, rng)
-    opened = network._events(event_counts(events, TREE.n_inputs, 0, length))
+    opened = network.opened(event_counts(events, TREE.n_inputs, 0, length))
     n = opened.shape[2]
     return opened, rng.normal(0, 0.05, (length, n)), rng.uniform(-80, -20, (length, n))
 
@@ -61,7 +61,7 @@ def test_adjoint_is_the_gradient(nudge: float, refine_at: float) -> None:
     opened, injected, truth = window(network, length)
     substeps = np.array([2, 5], np.int32)
     rng = np.random.default_rng(2)
-    start = network._rest(cell, learned, np.full(opened.shape[2], -45.0))
+    start = network.rest(cell, learned, np.full(opened.shape[2], -45.0))
     start = start._replace(calcium_mM=start.calcium_mM * 3, gate=rng.uniform(0.1, 0.9, start.gate.shape))
     weight = rng.normal(size=(length, opened.shape[2]))
     truth = truth if nudge else truth[:0]
@@ -198,9 +198,9 @@ def test_a_millisecond_is_the_dense_solution(seed: int, n: int, level: int) -> N
     sorted_v[place] = v
     current = np.zeros((1, n))
     current[0, place] = injected
-    state = network._rest(cell, learned, sorted_v)
+    state = network.rest(cell, learned, sorted_v)
     out, peak = np.empty((1, n)), np.empty(1)
-    added = network._events(opened[:, None].astype(np.float32))
+    added = network.opened(opened[:, None].astype(np.float32))
     none = NO_TAPE
     steps(
         cell, learned, np.array([1, 4], np.int32), network.config.refine_at, state, added, current,
@@ -295,16 +295,16 @@ def test_what_is_left_out_of_predictions_is_nothing() -> None:
     with torch.no_grad():  # no sodium in one region, neither calcium nor SK in another
         network.parts[0][:3, 0] -= 30.0
         network.parts[0][-4:, -1] -= 30.0
-    smaller, _ = network._lean()
+    smaller, _ = network._compile()
     assert smaller.channels[0] < smaller.channels[1]
     assert smaller.pool.tolist() == [True] * (len(smaller.pool) - 1) + [False]
     counts = np.random.default_rng(1).poisson(0.02, (TREE.n_inputs, 150)).astype(np.float32)
     cell, learned = network.cell(), Learned(*(t.detach().numpy() for t in network.learned()))
-    state = network._rest(cell, learned, np.full(network.tree.n, TREE.v_init_mV))
+    state = network.rest(cell, learned, np.full(network.tree.n, TREE.v_init_mV))
     out, peak = np.empty((150, network.tree.n)), np.empty(150)
     steps(
         cell, learned, np.array(network.config.substeps, np.int32), network.config.refine_at, state,
-        network._events(counts), np.zeros((1, network.tree.n)), np.empty((0, network.tree.n)), 0.0,
+        network.opened(counts), np.zeros((1, network.tree.n)), np.empty((0, network.tree.n)), 0.0,
         NO_TAPE, out, peak,
     )  # fmt: skip
     with torch.no_grad():

@@ -432,6 +432,52 @@ def steps(
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def flows(
+    cell: Cell, learned: Learned, substeps: Ints, tape: Tape, out: Floats, flow: Floats, calcium_uS: Floats,
+    sk: Floats,
+) -> None:  # fmt: skip
+    """What each channel did in the milliseconds of a tape; current of channel k is its density times this.
+
+    Args:
+        cell, learned, substeps: as for `steps`.
+        tape, out: what `steps` has left.
+        flow: (steps, channels + 1, n) gets the mean of open share times (E - V) [mV], that of SK last.
+        calcium_uS: (steps, n) gets the mean conductance of all calcium channels.
+        sk: (steps, n) gets the gate of SK.
+    """
+    length, n = out.shape
+    gates = tape.gate.shape[1]
+    work = _work(n, len(cell.parent))
+    gate, calcium_mV, opened = np.empty((gates, n)), np.empty(n), work.open
+    flow[:], calcium_uS[:] = 0.0, 0.0
+    at = 0
+    for t in range(length):
+        many = substeps[tape.level[t]]
+        for i in range(n):
+            depth = np.log(CALCIUM_OUTSIDE_MM / tape.calcium[t, i])
+            calcium_mV[i] = learned.nernst_mV[0] * depth
+            steady = 1.0 / (1.0 + np.exp(SK_POWER * (depth - SK_DEPTH)))
+            sk[t, i] = steady + (tape.sk[t, i] - steady) * SK_KEEP
+        for s in range(many):
+            gate[:] = tape.gate[at]
+            _gate_steps(cell, learned.tables[tape.level[t]], False, tape.v[at], gate, work)
+            at += 1
+            after = tape.v[at] if s + 1 < many else out[t]
+            for q in range(len(cell.gates)):
+                some = slice(cell.first[q], cell.first[q + 1])
+                for k in range(cell.channels[q]):
+                    first, second = cell.activation[q, k], cell.inactivation[q, k]
+                    _open(gate[first, some], cell.power[q, k], gate[max(second, 0), some], second >= 0, opened[some])
+                    for i in range(cell.first[q], cell.first[q + 1]):
+                        e = calcium_mV[i] if cell.calcium[q, k] else learned.reversal_mV[k, i]
+                        flow[t, k, i] += opened[i] * (e - after[i]) / many
+                        if cell.calcium[q, k]:
+                            calcium_uS[t, i] += learned.density_uS[k, i] * opened[i] / many
+            for i in range(n):
+                flow[t, -1, i] += sk[t, i] * (learned.sk_mV[i] - after[i]) / many
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _gate_adjoint(
     i0: int, i1: int, k0: int, k1: int, tables: Floats, into: Floats, v: Floats, before: Floats, work: _Work,
     to_gate: Floats, to_v: Floats,

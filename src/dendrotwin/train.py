@@ -24,6 +24,7 @@ from dendrotwin.losses import Balance, Balancing, Objective, meta_gradient, task
 from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
 from dendrotwin.models import DEFAULTS, build_network
 from dendrotwin.models.cable import Cable
+from dendrotwin.models.currents import start_from_currents
 from dendrotwin.progress import progress
 from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance, read_trial
 from dendrotwin.start import linear_paths, start_from_linear
@@ -242,7 +243,10 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
     state, steps = work.state, training.steps
     log = _Log(out, tensorboard) if work.fabric.global_rank == 0 else None
     checkpoint = out.parent / f".{out.name}.checkpoint"
-    _resume(checkpoint, work)
+    if not _resume(checkpoint, work) and isinstance(work.network, Cable):
+        start_from_currents(work.network, work.split.train)
+        if log is not None:
+            _save_checkpoint(checkpoint, work)
     if log is not None:
         log.start(state["curve"])
     saved = time.monotonic()
@@ -443,19 +447,20 @@ def _save_checkpoint(path: Path, work: _Run) -> None:
         torch.save({"identity": work.identity(), "state": work.state, **parts}, temporary)
 
 
-def _resume(checkpoint: Path, work: _Run) -> None:
-    """Go on where a killed run of the same training was; another training's checkpoint is not used."""
+def _resume(checkpoint: Path, work: _Run) -> bool:
+    """Go on where a killed run of the same training was, if there is one; another's checkpoint is not used."""
     if not checkpoint.is_file():
-        return
+        return False
     try:
         saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
         if saved["identity"] != work.identity():
-            return
+            return False
         for name, part in work.parts().items():
             part.load_state_dict(saved[name])
         work.state.update(saved["state"])
     except Exception as error:
         raise TwinError(f"the checkpoint {checkpoint} is damaged ({error}); delete it and train again") from error
+    return True
 
 
 class _Log:

@@ -97,9 +97,9 @@ class CableConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (4, 16)
     refine_at: float = Field(default=0.05, gt=0)
-    nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (0.5, 1.0)
+    nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (1.0, 1.0)
     alone: float = Field(default=0.4, ge=0, lt=1)
-    settle_ms: int = Field(default=60, ge=1)
+    settle_ms: int = Field(default=800, ge=1)
     filter_ms: int = Field(default=300, ge=0)
     units: int = Field(default=16, ge=1)
 
@@ -237,13 +237,13 @@ class Cable(nn.Module):
             total = total + share * part[:, group]
         return total.double().clamp(FLOOR, CEILING)
 
-    def learned(self) -> list[torch.Tensor]:
-        """The fields of `membrane.Learned`, differentiable."""
+    def learned(self, substeps: tuple[int, int] | None = None) -> list[torch.Tensor]:
+        """The fields of `membrane.Learned`, differentiable; for other substeps than the configuration's if given."""
         grid = V_LOW_MV + V_BIN_MV * torch.arange(V_BINS, dtype=torch.float64)
         shift, log_tau = ACROSS_MV * self.shift.double(), ALONG * self.log_tau.double()
         both = [
             torch.stack([tables(grid, 1.0 / n, shift[part], log_tau[part], list(GATES)) for part in range(3)])
-            for n in (*self.config.substeps, 1)
+            for n in (*(substeps or self.config.substeps), 1)
         ]
         tree, kind, by_kind = self.tree, torch.from_numpy(self.kind), torch.from_numpy(self.sorted)
         starts = np.unique(tree.region[self.sorted], return_index=True)[1]
@@ -292,7 +292,7 @@ class Cable(nn.Module):
             activation, power, inactivation, calcium, fast, rise, decay, e, block, np.where(mg > 0, slope, 0.0),
         )  # fmt: skip
 
-    def _rest(self, cell: Cell, learned: Learned, v_mV: Floats) -> State:
+    def rest(self, cell: Cell, learned: Learned, v_mV: Floats) -> State:
         """Everything at its steady state at potentials (n,) [mV], sorted by kind; no synapse open."""
         n, classes = len(v_mV), len(self.classes)
         b = np.clip((v_mV - V_LOW_MV) / V_BIN_MV, 0, V_BINS - 1).astype(int)
@@ -302,7 +302,7 @@ class Cable(nn.Module):
         silent = np.zeros((classes, n))
         return State(v_mV.copy(), gate.copy(), np.full(n, CALCIUM_REST_MM), np.full(n, steady), silent, silent.copy())
 
-    def _events(self, counts: NDArray[np.float32]) -> Floats:
+    def opened(self, counts: NDArray[np.float32]) -> Floats:
         """What events (m, steps) add to the synaptic conductances, (steps, classes, n) [uS]."""
         gain = torch.exp(self.log_gain.detach().double()).numpy()
         out = np.empty((counts.shape[1], len(self.classes), self.tree.n))
@@ -323,7 +323,7 @@ class Cable(nn.Module):
         Args: events and past as for `forward`, with `lead` steps before the window.
         """
         config = self.config
-        learned, cell = self.learned(), self.cell()
+        cell, learned = self.lean(self.cell(), self.learned(), self.tree.area_um2[self.sorted] * 1e-2)
         arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
         substeps = np.array(config.substeps, dtype=np.int32)
         mV = (past.transpose(1, 2) * self.sd_mV + self.mean_mV).double().numpy()
@@ -333,9 +333,9 @@ class Cable(nn.Module):
         nudge = torch.exp(low + (high - low) * torch.rand(len(past), dtype=torch.float64)).tolist()
 
         def settle(k: int) -> tuple[State, Floats]:
-            added = self._events(events[k].numpy())
+            added = self.opened(events[k].numpy())
             before, after = config.filter_ms, self.lead
-            state = self._filtered(added[:before], self._rest(cell, arrays, true[k, before]))
+            state = self._filtered(added[:before], self.rest(cell, arrays, true[k, before]))
             out, peak = np.empty((config.settle_ms, true.shape[2])), np.empty(config.settle_ms)
             steps(
                 cell, arrays, substeps, config.refine_at, state, added[before:after], np.zeros((1, true.shape[2])),
@@ -351,22 +351,27 @@ class Cable(nn.Module):
         )  # fmt: skip
         return v[:, :, self.back], peak
 
-    def _lean(self) -> tuple[Cell, Learned]:
-        """Cell and learned arrays for predictions: channels that are nowhere in a region are left out there."""
-        cell, full = self.cell(), Learned(*(tensor.detach().numpy() for tensor in self.learned()))
-        area = self.tree.area_um2[self.sorted] * 1e-2
-        density, sk = full.density_uS / area, full.sk_uS / area
-        ranges = list(zip(cell.first[:-1], cell.first[1:], strict=True))
+    @staticmethod
+    def lean(cell: Cell, learned: list[torch.Tensor], area: Floats) -> tuple[Cell, list[torch.Tensor]]:
+        """Without the channels that are nowhere in a region; differentiable in what is left.
+
+        Args:
+            cell, learned: with all channels in all regions.
+            area: (n,) density [S/cm2] times this is conductance [uS], sorted by kind.
+        """
+        tables, uS, mV, sk_uS, *others = learned
+        density, sk = uS.detach().numpy() / area, sk_uS.detach().numpy() / area
+        ranges = list(zip(cell.first[:-1].tolist(), cell.first[1:].tolist(), strict=True))
         channels = [np.flatnonzero(density[:, a:b].max(1) > SMALL) for a, b in ranges]
         gates = [
             np.unique(np.append(cell.activation[0, c], [g for g in cell.inactivation[0, c] if g >= 0])).astype(int)
             for c in channels
         ]
-        width, kinds = max(1, *(len(c) for c in channels)), len(ranges)
+        width, deep, kinds = max(1, *(len(c) for c in channels)), max(1, *(len(g) for g in gates)), len(ranges)
         activation, power, inactivation = (np.zeros((kinds, width), np.int32) for _ in range(3))
         calcium, fast = (np.zeros((kinds, width), np.bool_) for _ in range(2))
-        uS, mV = np.zeros((width, self.tree.n)), np.zeros((width, self.tree.n))
-        reduced = np.zeros((3, kinds, max(1, *(len(g) for g in gates)), V_BINS, 2), np.float32)
+        new_uS, new_mV = uS.new_zeros(width, uS.shape[1]), mV.new_zeros(width, mV.shape[1])
+        new_tables = tables.new_zeros(len(tables), kinds, deep, *tables.shape[3:])
         for q, ((a, b), some, used) in enumerate(zip(ranges, channels, gates, strict=True)):
             there = slice(0, len(some))
             activation[q, there] = np.searchsorted(used, cell.activation[q, some])
@@ -375,22 +380,24 @@ class Cable(nn.Module):
             )
             second = cell.inactivation[q, some]
             inactivation[q, there] = np.where(second >= 0, np.searchsorted(used, second), -1)
-            uS[there, a:b], mV[there, a:b] = full.density_uS[some, a:b], full.reversal_mV[some, a:b]
-            reduced[:, q, : len(used)] = full.tables[:, q, used]
-        lean = cell._replace(
+            new_uS[there, a:b], new_mV[there, a:b] = uS[some, a:b], mV[some, a:b]
+            new_tables[:, q, : len(used)] = tables[:, q, used]
+        left = cell._replace(
             gates=np.array([len(g) for g in gates], np.int32), channels=np.array([len(c) for c in channels], np.int32),
             quick_gates=np.array([(g < QUICK_GATES).sum() for g in gates], np.int32),
             quick_channels=np.array([(c < QUICK_CHANNELS).sum() for c in channels], np.int32),
             pool=np.array([calcium[q].any() or sk[a:b].max() > SMALL for q, (a, b) in enumerate(ranges)]),
             activation=activation, power=power, inactivation=inactivation, calcium=calcium, fast=fast,
         )  # fmt: skip
-        return lean, full._replace(tables=reduced, density_uS=uS, reversal_mV=mV)
+        return left, [new_tables, new_uS, new_mV, sk_uS, *others]
 
     def _compile(self) -> tuple[Cell, Learned]:
-        """`_lean`, kept until a weight changes."""
+        """`lean`, kept until a weight changes."""
         version = hash(b"".join(p.detach().numpy().tobytes() for p in self._weights))
         if self._compiled is None or self._compiled[0] != version:
-            self._compiled = (version, *self._lean())
+            cell, learned = self.lean(self.cell(), self.learned(), self.tree.area_um2[self.sorted] * 1e-2)
+            arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
+            self._compiled = version, cell, arrays._replace(tables=arrays.tables.astype(np.float32))
         return self._compiled[1:]
 
     def _free(
@@ -405,7 +412,7 @@ class Cable(nn.Module):
 
         def one(k: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
             if state is None:
-                start = self._rest(cell, learned, np.full(n, self.tree.v_init_mV))
+                start = self.rest(cell, learned, np.full(n, self.tree.v_init_mV))
                 recent = np.full((LAGS - 1, 2), self.tree.v_init_mV)
             else:
                 start, recent = self._unpack(state[k].numpy(), learned)
@@ -414,7 +421,7 @@ class Cable(nn.Module):
                 current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
             out, peak = np.empty((time, n)), np.empty(time)
             steps(
-                cell, learned, substeps, self.config.refine_at, start, self._events(counts[k]), current, no_truth,
+                cell, learned, substeps, self.config.refine_at, start, self.opened(counts[k]), current, no_truth,
                 0.0, NO_TAPE, out, peak,
             )  # fmt: skip
             v = out[:, back]

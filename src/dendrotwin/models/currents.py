@@ -1,0 +1,248 @@
+"""Where a cable twin starts from: the channels that explain what recorded potentials ask for.
+
+With every potential known, gates are driven by data, and what a channel would carry per density is known. A millisecond
+begins at the recorded potentials; what it misses of the next ones, r, is linear in small changes dg of the densities:
+
+r = M^-1 sum_k a_k dg_k,   M = capacitance over 1 ms, leak, and the axial conductances of the whole tree
+
+with a_k(t) the mean of a channel's open share times (E_k - V). That is a least-squares problem without negative
+densities (Huys, Ahrens and Paninski 2006, doi:10.1152/jn.00079.2006); solved a few times, each time with the
+potentials that the densities found so far miss, it has no error left of being linear. Gain and decay of calcium, whose
+pool is followed once more with each of them changed, are found along with it.
+
+Rows are the means of r over compartments of a region that are equally far from the soma, in which the rounding of
+stored potentials averages out. Milliseconds that are far from explained (those of spikes, which are not linear) get no
+weight. A density is a part of the whole region and parts of each distance in it, and what explains next to nothing is
+zero: a penalty on each part, on those of distances more.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
+from scipy.optimize import nnls
+
+from dendrotwin.dataset import event_counts
+from dendrotwin.measures import SETTLE_MS
+from dendrotwin.membrane import (
+    CALCIUM_LEAST_MM,
+    CALCIUM_REST_MM,
+    SK_HALF_MM,
+    SK_KEEP,
+    SK_POWER,
+    Cell,
+    Learned,
+    Tape,
+    flows,
+    steps,
+)
+from dendrotwin.progress import progress
+from dendrotwin.recording import TrialIndex, read_trial
+from dendrotwin.solve import hines
+from dendrotwin.tree import Floats
+
+if TYPE_CHECKING:
+    from dendrotwin.models.cable import Cable
+
+TRIALS = 16
+ROUNDS = ((4, 16),) * 4 + ((8, 32),) * 3  # substeps of each
+PICKED_MS = 600  # of a trial; half of them near output spikes
+BEFORE_SPIKE_MS, AFTER_SPIKE_MS = 30, 80
+CHUNK_MS = 100
+PENALTY, OF_REGION = 0.004, 0.05  # of a distance's part, and that of a region's relative to it
+LINEAR_MV = 10.0  # a millisecond in which a potential moves further does not count
+REWEIGH, OUTSIDE = 6, 4.0  # errors beyond so many times their median have no weight (Tukey's biweight)
+NOISE_MV = 2e-3  # below it no error is meant to be explained
+RIDGE = 1e-5
+PRIOR = 1e-3  # keeps logarithms of which recordings say next to nothing where they are
+LEAST = 1e-7  # S/cm2: from which a density that is zero here can grow in training
+CHANGE = 0.1  # of the logarithm of gain and decay, for their derivatives
+STRIDE, REACH = 0.7, 2.3  # how far their logarithms may go in a round, and in all
+
+
+@torch.no_grad()
+def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
+    """Set densities and calcium of an untrained cable twin; see the module.
+
+    Args:
+        network: its part of each distance, and calcium, are set.
+        trials: of the training split; the first `TRIALS` are used.
+    """
+    trials = trials[:TRIALS]
+    groups = network.groups[1].numpy()
+    _, at = np.unique(groups, return_index=True)
+    start = network.start.double().numpy()[:, at]
+    seen = _green(network, groups)
+    state = np.append(start, np.zeros((4, start.shape[1])), 0)  # logarithms, of densities and then of calcium
+    best, least = state, np.inf
+    with (
+        progress("finding channels", len(ROUNDS) * len(trials), "trials") as advance,
+        ThreadPoolExecutor(torch.get_num_threads()) as pool,
+    ):
+        for substeps in ROUNDS:
+            network.parts[1].copy_(torch.from_numpy(state[:-4] - start))
+            network.calcium.copy_(torch.from_numpy(state[-4:, 0].reshape(2, 2))[[0, 0, 1]])
+
+            def one(trial: TrialIndex, substeps: tuple[int, int] = substeps) -> tuple[Floats, Floats]:
+                found = _rows(network, trial, substeps, groups, seen)
+                advance(1)
+                return found
+
+            rows, missed = (np.concatenate(part) for part in zip(*pool.map(one, trials), strict=True))
+            error = float(np.nanmedian(np.abs(missed), 0).mean())
+            if error > least:  # too far; half of the way
+                state = (best + state) / 2
+                continue
+            best, least = state, error
+            density, change = _solve(rows, missed, np.exp(state[:-4]), network.tree.region[at])
+            change = np.clip(state[-4:] + np.clip(change, -STRIDE, STRIDE)[:, None], -REACH, REACH)
+            state = np.append(np.log(np.maximum(density, LEAST)), change, 0)
+    network.parts[1].copy_(torch.from_numpy(best[:-4] - start))
+    network.calcium.copy_(torch.from_numpy(best[-4:, 0].reshape(2, 2))[[0, 0, 1]])
+
+
+def _green(network: Cable, groups: NDArray[np.integer]) -> Floats:
+    """(groups, n) by how much 1 nA in a compartment moves the mean potential of each group in 1 ms [mV/nA]."""
+    tree, order, many = network.tree, network.order, groups.max() + 1
+    size = np.bincount(groups)
+    diagonal, right = np.zeros((2, len(order.parent), many))
+    diagonal[order.position] = (tree.capacitance_nF + tree.leak_uS)[:, None]
+    right[order.position, groups] = 1.0 / size[groups]
+    hines(order.parent, order.axial_uS, diagonal, right)
+    return np.ascontiguousarray(right[order.position[network.sorted]].T)
+
+
+def _rows(
+    network: Cable, trial: TrialIndex, substeps: tuple[int, int], groups: NDArray[np.integer], seen: Floats
+) -> tuple[Floats, Floats]:
+    """What a trial says: (ms, groups, channels * groups + 4) derivatives, and (ms, groups) potentials missed [mV].
+
+    Where a potential moves too far to be linear, what is missed is not a number.
+    """
+    tree, by_kind, n = network.tree, network.sorted, network.tree.n
+    cell, arrays = network.cell(), Learned(*(tensor.detach().numpy() for tensor in network.learned(substeps)))
+    recording = read_trial(trial, tree)
+    true = recording.v_mV[:, by_kind].astype(np.float64)
+    before = np.concatenate([np.full((1, n), tree.v_init_mV), true[:-1]])
+    counts = event_counts(recording.events, tree.n_inputs, 0, recording.steps)
+    picked = _pick(recording.spikes_ms, recording.steps, trial.number)
+    state = network.rest(cell, arrays, before[0])
+    pools = _Pools(cell, arrays, n)
+    mine, area = groups[by_kind], tree.area_um2[by_kind] * 1e-2
+    somatic, size = network.kind[by_kind] < 2, np.bincount(groups)
+    many, channels = len(size), arrays.density_uS.shape[0]  # the last is Ih, which the tree knows; SK comes instead
+    rows, missed = [], []
+    for first in range(0, recording.steps, CHUNK_MS):
+        here = slice(first, min(first + CHUNK_MS, recording.steps))
+        length = here.stop - first
+        tape, out = Tape.empty(length, substeps[1], n, arrays.tables.shape[2]), np.empty((length, n))
+        steps(
+            cell, arrays, np.array(substeps, np.int32), network.config.refine_at, state,
+            network.opened(counts[:, here]), np.zeros((1, n)), before[here], 1.0, tape, out, np.empty(length),
+        )  # fmt: skip
+        changed = pools.follow(tape)
+        some = np.flatnonzero(picked[here])
+        flow, calcium_uS, sk = np.empty((length, channels + 1, n)), np.empty((length, n)), np.empty((length, n))
+        flows(cell, arrays, np.array(substeps, np.int32), tape, out, flow, calcium_uS, sk)
+        current = np.delete(flow, channels - 1, 1)[some] * area
+        derivative = np.empty((len(some), many, channels * many + 4), np.float32)
+        for group in range(many):
+            inside = np.flatnonzero(mine == group)
+            for k in range(channels):
+                derivative[:, :, k * many + group] = current[:, k, inside] @ seen[:, inside].T
+        drive = flow[some, -1] / sk[some]
+        for j, (to_sk, to_mV) in enumerate(changed):
+            nA = to_sk[some] * arrays.sk_uS * drive + to_mV[some] * calcium_uS[some]
+            derivative[:, :, channels * many + j] = (nA * somatic) @ seen.T
+            derivative[:, :, channels * many + 2 + j] = (nA * ~somatic) @ seen.T
+        rows.append(derivative)
+        error, moved = (true[here] - out)[some], (true[here] - before[here])[some]
+        mean, moved = (np.stack([x[:, mine == group].mean(1) for group in range(many)], 1) for x in (error, moved))
+        missed.append(np.where(np.abs(moved) < LINEAR_MV, mean, np.nan))
+    return np.concatenate(rows), np.concatenate(missed)
+
+
+def _pick(spikes_ms: Floats, length: int, seed: int) -> NDArray[np.bool_]:
+    """Milliseconds of a trial to look at, some of them near its output spikes."""
+    rng, picked = np.random.default_rng(seed), np.zeros(length, np.bool_)
+    anywhere = np.arange(SETTLE_MS, length)
+    near = np.zeros(length, np.bool_)
+    for time in spikes_ms.astype(int):
+        near[max(time - BEFORE_SPIKE_MS, 0) : time + AFTER_SPIKE_MS] = True
+    for among in (anywhere, anywhere[near[SETTLE_MS:]]):
+        picked[rng.choice(among, min(PICKED_MS // 2, len(among)), replace=False)] = True
+    return picked
+
+
+class _Pools:
+    """Calcium and SK's gate with the gain of calcium's inflow, or its decay, a little changed."""
+
+    def __init__(self, cell: Cell, learned: Learned, n: int) -> None:
+        self.learned = learned
+        self.calcium = np.full((2, n), CALCIUM_REST_MM)
+        self.sk = np.full((2, n), 1.0 / (1.0 + (SK_HALF_MM / CALCIUM_REST_MM) ** SK_POWER))
+
+    def follow(self, tape: Tape) -> list[tuple[Floats, Floats]]:
+        """Derivatives (steps, n) of SK's gate and of calcium's E [mV], first by the logarithm of the gain."""
+        learned, nernst = self.learned, self.learned.nernst_mV[0]
+        factor = np.exp(CHANGE)
+        gain = np.stack([factor * learned.calcium_gain, learned.calcium_gain])
+        tau = np.stack([learned.calcium_ms, factor * learned.calcium_ms])
+        keep = np.exp(-1.0 / tau)
+        length, n = tape.calcium.shape
+        to_sk, to_mV = np.empty((2, length, n)), np.empty((2, length, n))
+        for t in range(length):
+            calcium = tape.calcium[t]
+            to_mV[:, t] = nernst * np.log(calcium / self.calcium) / CHANGE
+            self.sk = _sk(self.calcium, self.sk)
+            to_sk[:, t] = (self.sk - _sk(calcium, tape.sk[t])) / CHANGE
+            rest = np.maximum(CALCIUM_REST_MM - tape.calcium_nA[t] * gain * tau, CALCIUM_LEAST_MM)
+            self.calcium = rest + (self.calcium - rest) * keep
+        return list(zip(to_sk, to_mV, strict=True))
+
+
+def _sk(calcium_mM: Floats, sk: Floats) -> Floats:
+    """SK's gate a millisecond later."""
+    steady = 1.0 / (1.0 + (SK_HALF_MM / calcium_mM) ** SK_POWER)
+    return steady + (sk - steady) * SK_KEEP
+
+
+def _solve(
+    rows: NDArray[np.floating], missed: Floats, density: Floats, region: NDArray[np.integer]
+) -> tuple[Floats, Floats]:
+    """Densities (channels, groups) that explain what is missed beside those so far, and the change of four logarithms.
+
+    Args:
+        rows, missed: of all trials, see `_rows`; what is not a number does not count.
+        density: so far.
+        region: (groups,).
+    """
+    channels, many = density.shape
+    regions, of_group = np.unique(region, return_inverse=True)
+    # A density is its own part and that of its region; logarithms may fall, too: each is the difference of two.
+    one = np.concatenate([np.eye(many), np.eye(len(regions))[of_group]], 1)
+    parts = block_diag(*[one] * channels, np.concatenate([np.eye(4), -np.eye(4)], 1))
+    penalty = np.concatenate([np.full(many, PENALTY), np.full(len(regions), PENALTY * OF_REGION)])
+    penalty = np.append(np.tile(penalty, channels), np.zeros(8))
+    prior = np.diag(np.append(np.zeros(density.size), np.full(4, PRIOR)))
+    found = torch.from_numpy(np.append(density, np.zeros(4))).float()
+    a = torch.from_numpy(rows).flatten(0, 1)
+    asked = torch.from_numpy(missed).float().flatten() + a @ found
+    for _ in range(REWEIGH):
+        error = (asked - a @ found).reshape(-1, many)
+        middle = error.abs().nanmedian(0)[0]
+        weight = ((1 - (error / (OUTSIDE * middle + 1e-6)) ** 2).clamp(min=0) / (middle + NOISE_MV)).nan_to_num()
+        weighed = a * weight.flatten()[:, None]
+        square = parts.T @ ((weighed.T @ weighed).double().numpy() / len(rows) + prior) @ parts
+        right = parts.T @ (weighed.T @ (asked.nan_to_num() * weight.flatten())).double().numpy() / len(rows)
+        size = np.sqrt(np.diag(square)) + 1e-9
+        upper = np.linalg.cholesky(square / np.outer(size, size) + RIDGE * np.eye(len(size))).T
+        solution = nnls(upper, np.linalg.solve(upper.T, right / size - penalty), maxiter=100 * len(size))[0] / size
+        found = torch.from_numpy(parts @ solution).float()
+    result = found.double().numpy()
+    return result[:-4].reshape(channels, many), result[-4:]

@@ -1,0 +1,94 @@
+"""Channels found by regression: charge that they carry is charge that moves, and known ones are found again."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from dendrotwin.dataset import event_counts
+from dendrotwin.inputs import Poisson, draw_events
+from dendrotwin.membrane import Learned, Tape, flows, steps
+from dendrotwin.models import build_network
+from dendrotwin.models import currents as module
+from dendrotwin.models.cable import Cable
+from dendrotwin.models.channels import CHANNELS
+from dendrotwin.models.currents import start_from_currents
+from test_cable import TREE, cable, window
+
+NAMES = [channel.name for channel in CHANNELS] + ["SK"]
+
+
+def test_flows_are_the_charge_that_moves() -> None:
+    """Over the whole tree axial currents cancel: leak, channels and SK load the capacitances."""
+    network = cable(1)
+    cell, length, substeps = network.cell(), 20, np.array([2, 5], np.int32)
+    learned = Learned(*(t.detach().numpy().copy() for t in network.learned((2, 5))))
+    opened, _, _ = window(network, length)
+    n = opened.shape[2]
+    state = network.rest(cell, learned, np.full(n, -45.0))
+    tape, out = Tape.empty(length, 5, n, state.gate.shape[0]), np.empty((length, n))
+    steps(
+        cell, learned, substeps, 16.0, state.copy(), 0 * opened, np.zeros((1, n)), np.empty((0, n)), 0.0, tape, out,
+        np.empty(length),
+    )  # fmt: skip
+    assert set(tape.level[:length].tolist()) == {0, 1}
+    flow, calcium_uS, sk = (
+        np.empty((length, len(learned.density_uS) + 1, n)),
+        np.empty((length, n)),
+        np.empty((length, n)),
+    )
+    flows(cell, learned, substeps, tape, out, flow, calcium_uS, sk)
+    many = substeps[tape.level[:length]]
+    ends = np.split(np.concatenate([tape.v[: many.sum()], out[-1:]])[1:], np.cumsum(many)[:-1])
+    leak = np.array([(cell.leak_nA - cell.leak_uS * v.mean(0)).sum() for v in ends])
+    channels = (flow * np.concatenate([learned.density_uS, learned.sk_uS[None]])).sum((1, 2))
+    loaded = ((out - np.concatenate([state.v_mV[None], out[:-1]])) * cell.capacitance_nF).sum(1)
+    assert np.abs(channels).min() > 1e-3
+    assert loaded == pytest.approx(leak + channels, rel=1e-6, abs=1e-9)
+    calcium = [k for k, channel in enumerate(CHANNELS) if channel.reversal_mV is None]
+    assert (calcium_uS >= 0).all()
+    assert (calcium_uS > 0).any()
+    # A channel's flow is its open share times the distance to a potential that calcium alone changes.
+    assert (np.abs(flow[:, calcium]).max((0, 2)) > 0).all()
+
+
+def test_channels_that_explain_the_potentials_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a twin with other channels than the start's: a millisecond ahead, hardly any of the start's error is left,
+    and what a channel that is alone with its kinetics carries is found again."""
+    fine = module.ROUNDS[-1]
+    _, truth = build_network("cable", {"substeps": fine}, TREE)
+    _, found = build_network("cable", {}, TREE)
+    assert isinstance(truth, Cable)
+    assert isinstance(found, Cable)
+    with torch.no_grad():
+        for name, factor in (("SKv3_1", 3.0), ("Im", 8.0), ("NaTs2_t", 0.3), ("K_Tst", 1e-6), ("Nap_Et2", 1e-6)):
+            truth.parts[0][NAMES.index(name)] += np.log(factor)
+    length, recordings = 1500, []
+    for k in range(4):
+        events = draw_events(TREE, Poisson(excitatory_hz=120, inhibitory_hz=10), length, np.random.default_rng(k))
+        with torch.no_grad():
+            v = truth(torch.from_numpy(event_counts(events, TREE.n_inputs, 0, length))[None])[0][0].numpy()
+        v = v * truth.sd_mV.numpy() + truth.mean_mV.numpy()
+        recordings.append(SimpleNamespace(events=events, steps=length, v_mV=v, spikes_ms=np.zeros(0)))
+    assert max(r.v_mV.max() for r in recordings) > 0
+    monkeypatch.setattr(module, "read_trial", lambda trial, tree: recordings[trial.number])
+    trials = [SimpleNamespace(number=k) for k in range(4)]
+    groups = found.groups[1].numpy()
+
+    def missed(network: Cable) -> float:
+        rows = [module._rows(network, t, fine, groups, module._green(network, groups))[1] for t in trials]  # type: ignore[arg-type]
+        return float(np.nanmedian(np.abs(np.concatenate(rows))))
+
+    before = missed(found)
+    start_from_currents(found, trials)  # type: ignore[arg-type]
+    assert before > 1.0
+    assert missed(found) < before / 20
+    assert missed(truth) < 1e-3
+    with torch.no_grad():
+        density, true = found.log_density().exp().numpy(), truth.log_density().exp().numpy()
+    assert density[NAMES.index("Nap_Et2")].max() < 1e-5  # of the default 3e-3
+    k, soma = NAMES.index("Im"), TREE.soma
+    assert density[k, soma] == pytest.approx(true[k, soma], rel=0.5)
