@@ -57,7 +57,8 @@ from dendrotwin.tree import Floats, Tree
 FARADAY = 96485.33212  # C/mol
 SHELL_UM = 0.1  # depth under the membrane that calcium flows into
 NERNST_MV = 13.24  # R T / 2 F at 34 degC
-CALCIUM_GAMMA, CALCIUM_DECAY_MS = 5e-4, 80.0
+CALCIUM_GAMMA, CALCIUM_DECAY_MS = 5e-4, 80.0  # units of its gain and decay
+DECAY_START_MS = (300.0, 300.0, 100.0)  # in soma, axon, dendrites: some hundred (Hay et al. 2011 have 460 and 122)
 DISTANCE_UM = 50.0  # compartments of a region this close to each other share a part of their densities
 SHARES = (1.0, 1.0, 1.0, 0.3)  # how fast the parts of a density are learned: region, distance, section, compartment
 FLOOR = math.log(1e-9)  # of a density [S/cm2]
@@ -211,7 +212,9 @@ class Cable(nn.Module):
         self.shift = nn.Parameter(torch.zeros(3, len(GATES)))
         self.log_tau = nn.Parameter(torch.zeros(3, len(GATES)))
         self.reversal = nn.Parameter(torch.zeros(2))  # of sodium and potassium
-        self.calcium = nn.Parameter(torch.zeros(3, 2))  # log of gain and decay, relative to the start
+        self.calcium = nn.Parameter(torch.zeros(3, 2))  # log of gain and decay, relative to the unit
+        with torch.no_grad():
+            self.calcium[:, 1] = (torch.tensor(DECAY_START_MS) / CALCIUM_DECAY_MS).log()
         self.nernst = nn.Parameter(torch.zeros(1))
         self.log_gain = nn.Parameter(torch.zeros(len(self.classes)))
         self.read = nn.Sequential(nn.Linear(2 * LAGS, config.units), nn.ELU(), nn.Linear(config.units, 1))
@@ -393,7 +396,7 @@ class Cable(nn.Module):
 
     def _compile(self) -> tuple[Cell, Learned]:
         """`lean`, kept until a weight changes."""
-        version = hash(b"".join(p.detach().numpy().tobytes() for p in self._weights))
+        version = [p._version for p in self._weights]
         if self._compiled is None or self._compiled[0] != version:
             cell, learned = self.lean(self.cell(), self.learned(), self.tree.area_um2[self.sorted] * 1e-2)
             arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
@@ -410,39 +413,48 @@ class Cable(nn.Module):
         back, no_truth = self.back.numpy(), np.empty((0, n))
         counts = events.numpy()
 
-        def one(k: int) -> tuple[Floats, Floats, NDArray[np.float64]]:
+        def one(k: int) -> tuple[Floats, Floats, Floats]:
             if state is None:
-                start = self.rest(cell, learned, np.full(n, self.tree.v_init_mV))
-                recent = np.full((LAGS - 1, 2), self.tree.v_init_mV)
+                packed, recent = self._start(cell, learned)
             else:
-                start, recent = self._unpack(state[k].numpy(), learned)
+                packed = state[k].numpy().copy()
+                recent = packed[-2 * (LAGS - 1) :].reshape(LAGS - 1, 2)
             current = np.zeros((1, n))
             if injected is not None:
                 current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
             out, peak = np.empty((time, n)), np.empty(time)
             steps(
-                cell, learned, substeps, self.config.refine_at, start, self.opened(counts[k]), current, no_truth,
-                0.0, NO_TAPE, out, peak,
+                cell, learned, substeps, self.config.refine_at, self._unpack(packed, learned), self.opened(counts[k]),
+                current, no_truth, 0.0, NO_TAPE, out, peak,
             )  # fmt: skip
             v = out[:, back]
             soma = np.concatenate([recent, np.stack([v[:, self.soma], peak], 1)])
             seen = np.concatenate([soma[lag : lag + time] for lag in range(LAGS)], 1)
-            return v, seen, np.concatenate([*(array.reshape(-1) for array in start), soma[-(LAGS - 1) :].reshape(-1)])
+            recent[:] = soma[-(LAGS - 1) :]
+            return v, seen, packed
 
         if len(counts) == 1:
-            found = [one(0)]
-        else:
-            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-                found = list(pool.map(one, range(len(counts))))
+            v, seen, packed = (torch.from_numpy(part)[None] for part in one(0))
+            return v, seen, packed
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            found = list(pool.map(one, range(len(counts))))
         v, seen, packed = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
         return v, seen, packed
 
-    def _unpack(self, packed: NDArray[np.float64], learned: Learned) -> tuple[State, Floats]:
+    def _start(self, cell: Cell, learned: Learned) -> tuple[Floats, Floats]:
+        """State at rest as one array, and the part of it that holds the soma's recent potentials."""
+        rest = self.rest(cell, learned, np.full(self.tree.n, self.tree.v_init_mV))
+        recent = np.full(2 * (LAGS - 1), self.tree.v_init_mV)
+        packed = np.concatenate([*(array.reshape(-1) for array in rest), recent])
+        return packed, packed[-len(recent) :].reshape(-1, 2)
+
+    def _unpack(self, packed: Floats, learned: Learned) -> State:
+        """The state that an array from `_start` holds; what changes one changes the other."""
         n, classes, gates = self.tree.n, len(self.classes), learned.tables.shape[2]
-        shapes = [(n,), (gates, n), (n,), (n,), (classes, n), (classes, n), (LAGS - 1, 2)]
+        shapes = [(n,), (gates, n), (n,), (n,), (classes, n), (classes, n)]
         ends = np.cumsum([math.prod(shape) for shape in shapes])
-        arrays = [part.reshape(shape).copy() for part, shape in zip(np.split(packed, ends[:-1]), shapes, strict=True)]
-        return State(*arrays[:6]), arrays[6]
+        starts = [0, *ends[:-1]]
+        return State(*(packed[a:b].reshape(shape) for a, b, shape in zip(starts, ends, shapes, strict=True)))
 
     def forward(
         self,

@@ -78,7 +78,8 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
     _, at = np.unique(groups, return_index=True)
     start = network.start.double().numpy()[:, at]
     seen = _green(network, groups)
-    state = np.append(start, np.zeros((4, start.shape[1])), 0)  # logarithms, of densities and then of calcium
+    pools = np.repeat(network.calcium[[0, 2]].double().numpy().reshape(4, 1), start.shape[1], 1)
+    state = np.append(start, pools, 0)  # logarithms, of densities and then of calcium's gain and decay
     best, least = state, np.inf
     with (
         progress("finding channels", len(ROUNDS) * len(trials), "trials") as advance,
@@ -100,8 +101,8 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
                 continue
             best, least = state, error
             density, change = _solve(rows, missed, np.exp(state[:-4]), network.tree.region[at])
-            change = np.clip(state[-4:] + np.clip(change, -STRIDE, STRIDE)[:, None], -REACH, REACH)
-            state = np.append(np.log(np.maximum(density, LEAST)), change, 0)
+            moved = state[-4:] + np.clip(change, -STRIDE, STRIDE)[:, None]
+            state = np.append(np.log(np.maximum(density, LEAST)), np.clip(moved, pools - REACH, pools + REACH), 0)
     network.parts[1].copy_(torch.from_numpy(best[:-4] - start))
     network.calcium.copy_(torch.from_numpy(best[-4:, 0].reshape(2, 2))[[0, 0, 1]])
 
