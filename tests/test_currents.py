@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from dendrotwin import currents as module
+from dendrotwin.currents import start_from_currents
 from dendrotwin.dataset import event_counts
 from dendrotwin.inputs import Poisson, draw_events
 from dendrotwin.membrane import Learned, Tape, flows, steps
 from dendrotwin.models import build_network
-from dendrotwin.models import currents as module
 from dendrotwin.models.cable import Cable
 from dendrotwin.models.channels import CHANNELS
-from dendrotwin.models.currents import start_from_currents
 from test_cable import TREE, cable, window
 
 NAMES = [channel.name for channel in CHANNELS] + ["SK"]

@@ -17,6 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dendrotwin.currents import start_from_currents
 from dendrotwin.dataset import Batch, Windows, measure_scaling, split_trials
 from dendrotwin.errors import InputError, TwinError
 from dendrotwin.files import refuse_existing, whole_file
@@ -24,7 +25,6 @@ from dendrotwin.losses import Balance, Balancing, Objective, meta_gradient, task
 from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
 from dendrotwin.models import DEFAULTS, build_network
 from dendrotwin.models.cable import Cable
-from dendrotwin.models.currents import start_from_currents
 from dendrotwin.progress import progress
 from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance, read_trial
 from dendrotwin.start import linear_paths, start_from_linear

@@ -19,7 +19,6 @@ zero: a penalty on each part, on those of distances more.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -41,13 +40,11 @@ from dendrotwin.membrane import (
     flows,
     steps,
 )
+from dendrotwin.models.cable import Cable
 from dendrotwin.progress import progress
 from dendrotwin.recording import TrialIndex, read_trial
 from dendrotwin.solve import hines
 from dendrotwin.tree import Floats
-
-if TYPE_CHECKING:
-    from dendrotwin.models.cable import Cable
 
 TRIALS = 16
 ROUNDS = ((4, 16),) * 4 + ((8, 32),) * 3  # substeps of each
