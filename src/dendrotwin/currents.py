@@ -34,8 +34,8 @@ from dendrotwin.membrane import (
     SK_HALF_MM,
     SK_KEEP,
     SK_POWER,
-    Cell,
     Learned,
+    State,
     Tape,
     flows,
     steps,
@@ -130,7 +130,7 @@ def _rows(
     counts = event_counts(recording.events, tree.n_inputs, 0, recording.steps)
     picked = _pick(recording.spikes_ms, recording.steps, trial.number)
     state = network.rest(cell, arrays, before[0])
-    pools = _Pools(cell, arrays, n)
+    pools = _Pools(arrays, state)
     mine, area = groups[by_kind], tree.area_um2[by_kind] * 1e-2
     somatic, size = network.kind[by_kind] < 2, np.bincount(groups)
     many, channels = len(size), arrays.density_uS.shape[0]  # the last is Ih, which the tree knows; SK comes instead
@@ -145,6 +145,8 @@ def _rows(
         )  # fmt: skip
         changed = pools.follow(tape)
         some = np.flatnonzero(picked[here])
+        if not len(some):
+            continue
         flow, calcium_uS, sk = np.empty((length, channels + 1, n)), np.empty((length, n)), np.empty((length, n))
         flows(cell, arrays, np.array(substeps, np.int32), tape, out, flow, calcium_uS, sk)
         current = np.delete(flow, channels - 1, 1)[some] * area
@@ -180,10 +182,9 @@ def _pick(spikes_ms: Floats, length: int, seed: int) -> NDArray[np.bool_]:
 class _Pools:
     """Calcium and SK's gate with the gain of calcium's inflow, or its decay, a little changed."""
 
-    def __init__(self, cell: Cell, learned: Learned, n: int) -> None:
+    def __init__(self, learned: Learned, start: State) -> None:
         self.learned = learned
-        self.calcium = np.full((2, n), CALCIUM_REST_MM)
-        self.sk = np.full((2, n), 1.0 / (1.0 + (SK_HALF_MM / CALCIUM_REST_MM) ** SK_POWER))
+        self.calcium, self.sk = np.tile(start.calcium_mM, (2, 1)), np.tile(start.sk, (2, 1))
 
     def follow(self, tape: Tape) -> list[tuple[Floats, Floats]]:
         """Derivatives (steps, n) of SK's gate and of calcium's E [mV], first by the logarithm of the gain."""

@@ -326,7 +326,7 @@ class Cable(nn.Module):
         Args: events and past as for `forward`, with `lead` steps before the window.
         """
         config = self.config
-        cell, learned = self.lean(self.cell(), self.learned(), self.tree.area_um2[self.sorted] * 1e-2)
+        cell, learned = self.lean()
         arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
         substeps = np.array(config.substeps, dtype=np.int32)
         mV = (past.transpose(1, 2) * self.sd_mV + self.mean_mV).double().numpy()
@@ -354,15 +354,10 @@ class Cable(nn.Module):
         )  # fmt: skip
         return v[:, :, self.back], peak
 
-    @staticmethod
-    def lean(cell: Cell, learned: list[torch.Tensor], area: Floats) -> tuple[Cell, list[torch.Tensor]]:
-        """Without the channels that are nowhere in a region; differentiable in what is left.
-
-        Args:
-            cell, learned: with all channels in all regions.
-            area: (n,) density [S/cm2] times this is conductance [uS], sorted by kind.
-        """
-        tables, uS, mV, sk_uS, *others = learned
+    def lean(self) -> tuple[Cell, list[torch.Tensor]]:
+        """`cell` and `learned` without the channels that are nowhere in a region; differentiable in what is left."""
+        cell, (tables, uS, mV, sk_uS, *others) = self.cell(), self.learned()
+        area = self.tree.area_um2[self.sorted] * 1e-2  # S/cm2 times this is uS
         density, sk = uS.detach().numpy() / area, sk_uS.detach().numpy() / area
         ranges = list(zip(cell.first[:-1].tolist(), cell.first[1:].tolist(), strict=True))
         channels = [np.flatnonzero(density[:, a:b].max(1) > SMALL) for a, b in ranges]
@@ -396,9 +391,9 @@ class Cable(nn.Module):
 
     def _compile(self) -> tuple[Cell, Learned]:
         """`lean`, kept until a weight changes."""
-        version = [p._version for p in self._weights]
+        version = hash(b"".join(p.detach().numpy().tobytes() for p in self._weights))
         if self._compiled is None or self._compiled[0] != version:
-            cell, learned = self.lean(self.cell(), self.learned(), self.tree.area_um2[self.sorted] * 1e-2)
+            cell, learned = self.lean()
             arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
             self._compiled = version, cell, arrays._replace(tables=arrays.tables.astype(np.float32))
         return self._compiled[1:]
