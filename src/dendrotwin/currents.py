@@ -7,8 +7,9 @@ r = M^-1 sum_k a_k dg_k,   M = capacitance over 1 ms, leak, and the axial conduc
 
 with a_k(t) the mean of a channel's open share times (E_k - V). That is a least-squares problem without negative
 densities (Huys, Ahrens and Paninski 2006, doi:10.1152/jn.00079.2006); solved a few times, each time with the
-potentials that the densities found so far miss, it has no error left of being linear. Gain and decay of calcium, whose
-pool is followed once more with each of them changed, are found along with it.
+potentials that the densities found so far miss, it has no error left of being linear. A calcium channel also carries
+what its calcium does, to SK and to calcium's own E, whose derivatives follow the pool; and calcium's gain and decay are
+found along with the densities.
 
 Rows are the means of r over compartments of a region that are equally far from the soma, in which the rounding of
 stored potentials averages out. Milliseconds that are far from explained (those of spikes, which are not linear) get no
@@ -35,19 +36,21 @@ from dendrotwin.membrane import (
     SK_KEEP,
     SK_POWER,
     Learned,
-    State,
     Tape,
     flows,
     steps,
 )
 from dendrotwin.models.cable import Cable
+from dendrotwin.models.channels import CHANNELS
 from dendrotwin.progress import progress
 from dendrotwin.recording import TrialIndex, read_trial
 from dendrotwin.solve import hines
 from dendrotwin.tree import Floats
 
-TRIALS = 16
-ROUNDS = ((4, 16),) * 4 + ((8, 32),) * 3  # substeps of each
+CARRIERS = np.array([channel.reversal_mV is None for channel in CHANNELS] + [False])  # of calcium; SK is the last
+
+TRIALS = 8
+ROUNDS = ((4, 16),) * 3 + ((8, 32),) * 6  # substeps of each
 PICKED_MS = 600  # of a trial; half of them near output spikes
 BEFORE_SPIKE_MS, AFTER_SPIKE_MS = 30, 80
 CHUNK_MS = 100
@@ -56,9 +59,10 @@ LINEAR_MV = 10.0  # a millisecond in which a potential moves further does not co
 REWEIGH, OUTSIDE = 6, 4.0  # errors beyond so many times their median have no weight (Tukey's biweight)
 NOISE_MV = 2e-3  # below it no error is meant to be explained
 RIDGE = 1e-5
-PRIOR = 1e-3  # keeps logarithms of which recordings say next to nothing where they are
+HELD_GAIN, HELD_DECAY = 1.0, 1e-3  # how strongly the logarithms of calcium's gain and decay are held at their start
+HELD = 1.0  # and, where they are now, relative changes of soma's and axon's calcium channels
+GROWTH = 3.0  # by which factor these change in a round at most
 LEAST = 1e-7  # S/cm2: from which a density that is zero here can grow in training
-CHANGE = 0.1  # of the logarithm of gain and decay, for their derivatives
 STRIDE, REACH = 0.7, 2.3  # how far their logarithms may go in a round, and in all
 
 
@@ -75,6 +79,7 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
     _, at = np.unique(groups, return_index=True)
     start = network.start.double().numpy()[:, at]
     seen = _green(network, groups)
+    region, near = network.tree.region[at], network.kind[at] < 2
     pools = np.repeat(network.calcium[[0, 2]].double().numpy().reshape(4, 1), start.shape[1], 1)
     state = np.append(start, pools, 0)  # logarithms, of densities and then of calcium's gain and decay
     best, least = state, np.inf
@@ -97,8 +102,8 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
                 state = (best + state) / 2
                 continue
             best, least = state, error
-            density, change = _solve(rows, missed, np.exp(state[:-4]), network.tree.region[at])
-            moved = state[-4:] + np.clip(change, -STRIDE, STRIDE)[:, None]
+            density, logarithms = _solve(rows, missed, np.exp(state[:-4]), state[-4:, 0] - pools[:, 0], region, near)
+            moved = state[-4:] + np.clip(logarithms, -STRIDE, STRIDE)[:, None]
             state = np.append(np.log(np.maximum(density, LEAST)), np.clip(moved, pools - REACH, pools + REACH), 0)
     network.parts[1].copy_(torch.from_numpy(best[:-4] - start))
     network.calcium.copy_(torch.from_numpy(best[-4:, 0].reshape(2, 2))[[0, 0, 1]])
@@ -130,7 +135,8 @@ def _rows(
     counts = event_counts(recording.events, tree.n_inputs, 0, recording.steps)
     picked = _pick(recording.spikes_ms, recording.steps, trial.number)
     state = network.rest(cell, arrays, before[0])
-    pools = _Pools(arrays, state)
+    carriers = np.flatnonzero(CARRIERS)
+    pools = _Pools(arrays, len(carriers))
     mine, area = groups[by_kind], tree.area_um2[by_kind] * 1e-2
     somatic, size = network.kind[by_kind] < 2, np.bincount(groups)
     many, channels = len(size), arrays.density_uS.shape[0]  # the last is Ih, which the tree knows; SK comes instead
@@ -143,23 +149,25 @@ def _rows(
             cell, arrays, np.array(substeps, np.int32), network.config.refine_at, state,
             network.opened(counts[:, here]), np.zeros((1, n)), before[here], 1.0, tape, out, np.empty(length),
         )  # fmt: skip
-        changed = pools.follow(tape)
+        flow, calcium_uS, sk = np.empty((length, channels + 1, n)), np.empty((length, n)), np.empty((length, n))
+        flows(cell, arrays, np.array(substeps, np.int32), tape, out, flow, calcium_uS, sk)
+        # What of SK's and calcium's currents follows from calcium's inflow: through each channel, its gain and decay.
+        to_sk, to_mV = pools.follow(tape, flow[:, carriers] * area)
         some = np.flatnonzero(picked[here])
         if not len(some):
             continue
-        flow, calcium_uS, sk = np.empty((length, channels + 1, n)), np.empty((length, n)), np.empty((length, n))
-        flows(cell, arrays, np.array(substeps, np.int32), tape, out, flow, calcium_uS, sk)
+        drive = arrays.sk_uS * flow[some, -1] / sk[some]
+        through = to_sk[some] * drive[:, None] + to_mV[some] * calcium_uS[some, None]
         current = np.delete(flow, channels - 1, 1)[some] * area
+        current[:, carriers] += through[:, :-2]
         derivative = np.empty((len(some), many, channels * many + 4), np.float32)
         for group in range(many):
             inside = np.flatnonzero(mine == group)
             for k in range(channels):
                 derivative[:, :, k * many + group] = current[:, k, inside] @ seen[:, inside].T
-        drive = flow[some, -1] / sk[some]
-        for j, (to_sk, to_mV) in enumerate(changed):
-            nA = to_sk[some] * arrays.sk_uS * drive + to_mV[some] * calcium_uS[some]
-            derivative[:, :, channels * many + j] = (nA * somatic) @ seen.T
-            derivative[:, :, channels * many + 2 + j] = (nA * ~somatic) @ seen.T
+        for j in range(2):
+            derivative[:, :, channels * many + j] = (through[:, j - 2] * somatic) @ seen.T
+            derivative[:, :, channels * many + 2 + j] = (through[:, j - 2] * ~somatic) @ seen.T
         rows.append(derivative)
         error, moved = (true[here] - out)[some], (true[here] - before[here])[some]
         mean, moved = (np.stack([x[:, mine == group].mean(1) for group in range(many)], 1) for x in (error, moved))
@@ -180,46 +188,55 @@ def _pick(spikes_ms: Floats, length: int, seed: int) -> NDArray[np.bool_]:
 
 
 class _Pools:
-    """Calcium and SK's gate with the gain of calcium's inflow, or its decay, a little changed."""
+    """Derivatives of calcium and of SK's gate by what makes calcium."""
 
-    def __init__(self, learned: Learned, start: State) -> None:
+    def __init__(self, learned: Learned, sources: int) -> None:
+        """With `sources` of inflow; two more, of the logarithms of gain and of decay."""
         self.learned = learned
-        self.calcium, self.sk = np.tile(start.calcium_mM, (2, 1)), np.tile(start.sk, (2, 1))
+        self.calcium, self.sk = np.zeros((2, sources + 2, len(learned.sk_uS)))
 
-    def follow(self, tape: Tape) -> list[tuple[Floats, Floats]]:
-        """Derivatives (steps, n) of SK's gate and of calcium's E [mV], first by the logarithm of the gain."""
-        learned, nernst = self.learned, self.learned.nernst_mV[0]
-        factor = np.exp(CHANGE)
-        gain = np.stack([factor * learned.calcium_gain, learned.calcium_gain])
-        tau = np.stack([learned.calcium_ms, factor * learned.calcium_ms])
-        keep = np.exp(-1.0 / tau)
-        length, n = tape.calcium.shape
-        to_sk, to_mV = np.empty((2, length, n)), np.empty((2, length, n))
-        for t in range(length):
-            calcium = tape.calcium[t]
-            to_mV[:, t] = nernst * np.log(calcium / self.calcium) / CHANGE
-            self.sk = _sk(self.calcium, self.sk)
-            to_sk[:, t] = (self.sk - _sk(calcium, tape.sk[t])) / CHANGE
-            rest = np.maximum(CALCIUM_REST_MM - tape.calcium_nA[t] * gain * tau, CALCIUM_LEAST_MM)
-            self.calcium = rest + (self.calcium - rest) * keep
-        return list(zip(to_sk, to_mV, strict=True))
+    def follow(self, tape: Tape, inflow: Floats) -> tuple[Floats, Floats]:
+        """How SK's gate and calcium's E [mV] change, each (steps, sources + 2, n), in the milliseconds of a tape.
 
-
-def _sk(calcium_mM: Floats, sk: Floats) -> Floats:
-    """SK's gate a millisecond later."""
-    steady = 1.0 / (1.0 + (SK_HALF_MM / calcium_mM) ** SK_POWER)
-    return steady + (sk - steady) * SK_KEEP
+        Args:
+            tape: what `steps` has left.
+            inflow: (steps, sources, n) calcium current into the cell per unit of each source [nA].
+        """
+        learned = self.learned
+        tau, keep = learned.calcium_ms, np.exp(-1.0 / learned.calcium_ms)
+        drift = keep / tau  # of `keep`, with the logarithm of tau
+        to_sk, to_mV = np.empty((2, len(inflow), *self.calcium.shape))
+        for t, calcium in enumerate(tape.calcium):
+            to_mV[t] = -learned.nernst_mV[0] * self.calcium / calcium
+            ratio = (SK_HALF_MM / calcium) ** SK_POWER
+            steep = SK_POWER * ratio / (1.0 + ratio) ** 2 / calcium
+            self.sk = SK_KEEP * self.sk + (1.0 - SK_KEEP) * steep * self.calcium
+            to_sk[t] = self.sk
+            own = -tape.calcium_nA[t]
+            rest = CALCIUM_REST_MM + own * learned.calcium_gain * tau
+            free = (rest > CALCIUM_LEAST_MM) * learned.calcium_gain * tau
+            to_rest = np.concatenate([inflow[t], own[None], own[None]]) * free
+            self.calcium = to_rest + (self.calcium - to_rest) * keep
+            self.calcium[-1] += (calcium - np.maximum(rest, CALCIUM_LEAST_MM)) * drift
+        return to_sk, to_mV
 
 
 def _solve(
-    rows: NDArray[np.floating], missed: Floats, density: Floats, region: NDArray[np.integer]
+    rows: NDArray[np.floating],
+    missed: Floats,
+    density: Floats,
+    moved: Floats,
+    region: NDArray[np.integer],
+    near: NDArray[np.bool_],
 ) -> tuple[Floats, Floats]:
     """Densities (channels, groups) that explain what is missed beside those so far, and the change of four logarithms.
 
     Args:
         rows, missed: of all trials, see `_rows`; what is not a number does not count.
         density: so far.
+        moved: (4,) how far calcium's logarithms are from their start.
         region: (groups,).
+        near: (groups,) whether a group is of soma or axon.
     """
     channels, many = density.shape
     regions, of_group = np.unique(region, return_inverse=True)
@@ -228,7 +245,10 @@ def _solve(
     parts = block_diag(*[one] * channels, np.concatenate([np.eye(4), -np.eye(4)], 1))
     penalty = np.concatenate([np.full(many, PENALTY), np.full(len(regions), PENALTY * OF_REGION)])
     penalty = np.append(np.tile(penalty, channels), np.zeros(8))
-    prior = np.diag(np.append(np.zeros(density.size), np.full(4, PRIOR)))
+    # SK is steep in calcium: too much in one round, and SK is open all the time and thus of no use in the next.
+    guarded = np.outer(CARRIERS, near)
+    held = np.append(HELD / many * (guarded / np.maximum(density, 1e-6) ** 2).reshape(-1), [HELD_GAIN, HELD_DECAY] * 2)
+    hold = parts.T @ (held * np.append(density, -moved))
     found = torch.from_numpy(np.append(density, np.zeros(4))).float()
     a = torch.from_numpy(rows).flatten(0, 1)
     asked = torch.from_numpy(missed).float().flatten() + a @ found
@@ -237,11 +257,13 @@ def _solve(
         middle = error.abs().nanmedian(0)[0]
         weight = ((1 - (error / (OUTSIDE * middle + 1e-6)) ** 2).clamp(min=0) / (middle + NOISE_MV)).nan_to_num()
         weighed = a * weight.flatten()[:, None]
-        square = parts.T @ ((weighed.T @ weighed).double().numpy() / len(rows) + prior) @ parts
-        right = parts.T @ (weighed.T @ (asked.nan_to_num() * weight.flatten())).double().numpy() / len(rows)
+        square = (weighed.T @ weighed).double().numpy() / len(rows) + np.diag(held)
+        square = parts.T @ square @ parts
+        right = parts.T @ (weighed.T @ (asked.nan_to_num() * weight.flatten())).double().numpy() / len(rows) + hold
         size = np.sqrt(np.diag(square)) + 1e-9
         upper = np.linalg.cholesky(square / np.outer(size, size) + RIDGE * np.eye(len(size))).T
         solution = nnls(upper, np.linalg.solve(upper.T, right / size - penalty), maxiter=100 * len(size))[0] / size
         found = torch.from_numpy(parts @ solution).float()
-    result = found.double().numpy()
-    return result[:-4].reshape(channels, many), result[-4:]
+    result = found[:-4].double().numpy().reshape(channels, many)
+    result = np.where(guarded, np.clip(result, density / GROWTH, density * GROWTH), result)
+    return result, found[-4:].double().numpy()

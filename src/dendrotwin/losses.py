@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal
@@ -19,7 +20,12 @@ TEMPERATURE = 2.0  # of dynamic weight average, the published value
 
 
 def task_losses(
-    z: torch.Tensor, logit: torch.Tensor, true_z: torch.Tensor, true_spikes: torch.Tensor, robust: float = 0.0
+    z: torch.Tensor,
+    logit: torch.Tensor,
+    true_z: torch.Tensor,
+    true_spikes: torch.Tensor,
+    robust: float = 0.0,
+    calm: float = math.inf,
 ) -> torch.Tensor:
     """Mean squared z-score error of each compartment, then the cross-entropy of the spikes.
 
@@ -28,6 +34,7 @@ def task_losses(
         logit: (batch, time) spike logits.
         true_spikes: (batch, time) 1 where an output spike is.
         robust: error d above which the square e^2 grows linearly only, 2 d^2 (sqrt(1 + (e/d)^2) - 1); 0 means never.
+        calm: where the true potential moved by more in the step that led there, its error does not count.
 
     Returns:
         (n + 1,)
@@ -35,6 +42,9 @@ def task_losses(
     squares = (z - true_z).square()
     if robust > 0:
         squares = 2 * robust**2 * (torch.sqrt(1 + squares / robust**2) - 1)
+    if calm < math.inf:
+        moved = true_z.diff(dim=1, prepend=true_z[:, :1]).abs()
+        squares = squares * (moved <= calm)
     regression = squares.mean((0, 1))
     return torch.cat([regression, functional.binary_cross_entropy_with_logits(logit, true_spikes)[None]])
 
@@ -83,14 +93,14 @@ class Balance(nn.Module):
 class Objective(nn.Module):
     """A network with its balance, as one module, so that all that is learned is in one place."""
 
-    def __init__(self, network: nn.Module, balance: Balance, robust: float = 0.0) -> None:
+    def __init__(self, network: nn.Module, balance: Balance, robust: float = 0.0, calm: float = math.inf) -> None:
         super().__init__()
-        self.network, self.balance, self.robust = network, balance, robust
+        self.network, self.balance, self.robust, self.calm = network, balance, robust, calm
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of a batch, and the (n + 1,) losses of its tasks."""
         z, logit, _ = self.network(batch.events, batch.past)
-        losses = task_losses(z, logit, batch.z, batch.spikes, self.robust)
+        losses = task_losses(z, logit, batch.z, batch.spikes, self.robust, self.calm)
         return self.balance(losses), losses
 
 

@@ -52,6 +52,8 @@ class Training(BaseModel):
         clip: largest norm of the gradient.
         spike_share: share of the windows placed around an output spike (Verhellen et al. 2024 balance theirs too).
         robust: error, in standard deviations, above which the squared error grows linearly only; 0 means never.
+        calm: by how much, in standard deviations, a potential may move in a millisecond whose error counts; beyond, in
+            spikes, the error tells more of tenths of milliseconds than of the membrane; 0 means by any.
         spike_weight: weight of the spikes' cross-entropy beside the mean squared z-score.
         balance: how the tasks are weighed, see `losses.Balance`.
         meta_rate: learning rate of the first step of the two-step update of Aoki et al. 2021, see
@@ -79,6 +81,7 @@ class Training(BaseModel):
     clip: float = Field(default=1.0, gt=0)
     spike_share: float = Field(default=0.2, ge=0, le=1)
     robust: float = Field(default=0.0, ge=0)
+    calm: float = Field(default=0.0, ge=0)
     spike_weight: float = Field(default=2.0, ge=0)
     balance: Balancing = "equal"
     meta_rate: float = Field(default=0.0, ge=0)
@@ -134,7 +137,7 @@ class _Run:
             raise InputError("the two-step update halves the batch; choose an even --batch, and no --micro-batch")
         start_from_linear(self.network, self.tree, self.split.train, self.scaling)
         balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
-        self.bare = Objective(self.network, balance, training.robust)
+        self.bare = Objective(self.network, balance, training.robust, training.calm or math.inf)
         started = {
             id(p) for p in (self.network.slow() if isinstance(self.network, Cable) else linear_paths(self.network))
         }

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numba
 import numpy as np
@@ -37,8 +37,10 @@ from dendrotwin.membrane import (
     Learned,
     State,
     Tape,
+    abreast,
     adjoint,
     steps,
+    steps_abreast,
 )
 from dendrotwin.models.channels import (
     CHANNELS,
@@ -65,6 +67,7 @@ FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
 ACROSS_MV, ALONG = 3.0, 0.3  # what a unit of a kinetic parameter means: mV of shift, e-folds of a time constant
 SMALL = 3e-6  # S/cm2: a channel that stays below in a whole region is left out of predictions there
+ABREAST = 4  # cells whose steps go side by side: their state fits a core's cache
 LAGS = 3  # ms of the soma's potential that the spikes are read from
 
 
@@ -107,8 +110,7 @@ class CableConfig(BaseModel):
 
 @numba.njit(cache=True, nogil=True)
 def _opened(counts: NDArray[np.floating], inputs: Any, classes: Any, at: Any, peak: Floats, out: Floats) -> None:
-    """What each ms's events add to the exponentials: counts (m, steps) to out (steps, classes, n)."""
-    out[:] = 0.0
+    """Adds what each ms's events open to the exponentials: counts (m, steps) to out (steps, classes, n)."""
     for k in range(len(inputs)):
         row = counts[inputs[k]]
         for t in range(out.shape[0]):
@@ -174,6 +176,27 @@ class _Steps(torch.autograd.Function):
         return None, None, None, None, None, None, None, gain, *grads
 
 
+class _Compiled(NamedTuple):
+    """What a prediction needs.
+
+    Attributes:
+        counters, values: of the weights that it is made of: how often they were changed, and a hash.
+        abreast: what is known and what is learned, for so many cells side by side.
+        opens_uS: see `Cable._opens`.
+    """
+
+    counters: tuple[int, ...]
+    values: int
+    abreast: dict[int, tuple[Cell, Learned]]
+    opens_uS: Floats
+
+    def of(self, cells: int) -> tuple[Cell, Learned]:
+        """For so many cells side by side."""
+        if cells not in self.abreast:
+            self.abreast[cells] = abreast(*self.abreast[1], cells)
+        return self.abreast[cells]
+
+
 class Cable(nn.Module):
     """The cable twin; see the module."""
 
@@ -208,7 +231,7 @@ class Cable(nn.Module):
         many = len(CHANNELS) + 1  # and SK
         self.parts = nn.ParameterList([torch.zeros(many, int(g.max()) + 1) for g in self.groups])
         start = torch.tensor([*(channel.density for channel in CHANNELS), SK_DENSITY]).log()
-        self.register_buffer("start", start[:, torch.from_numpy(self.kind)], persistent=False)
+        self.register_buffer("start", start[:, torch.from_numpy(self.kind)])
         self.shift = nn.Parameter(torch.zeros(3, len(GATES)))
         self.log_tau = nn.Parameter(torch.zeros(3, len(GATES)))
         self.reversal = nn.Parameter(torch.zeros(2))  # of sodium and potassium
@@ -222,7 +245,7 @@ class Cable(nn.Module):
             self.read[-1].bias.fill_(-6.0)  # type: ignore[operator]
         self._weights = tuple(self.parameters())  # in one place, for `_compile`
         self.progress = 1.0  # share of a training that is over
-        self._compiled: tuple[Any, Cell, Learned] | None = None
+        self._compiled: _Compiled | None = None
 
     def set_scaling(self, mean_mV: torch.Tensor, sd_mV: torch.Tensor) -> None:
         """The z-scores that the network speaks in: mean and standard deviation (n,) of each compartment [mV]."""
@@ -307,10 +330,14 @@ class Cable(nn.Module):
 
     def opened(self, counts: NDArray[np.float32]) -> Floats:
         """What events (m, steps) add to the synaptic conductances, (steps, classes, n) [uS]."""
-        gain = torch.exp(self.log_gain.detach().double()).numpy()
-        out = np.empty((counts.shape[1], len(self.classes), self.tree.n))
-        _opened(counts, self.inputs, self.of_class, self.at, self.peak_uS * gain[self.of_class], out)
+        out = np.zeros((counts.shape[1], len(self.classes), self.tree.n))
+        _opened(counts, self.inputs, self.of_class, self.at, self._opens(), out)
         return out
+
+    def _opens(self) -> Floats:
+        """(K,) what an event adds to both exponentials of each conductance of its input [uS]."""
+        gain: Floats = torch.exp(self.log_gain.detach().double()).numpy()
+        return self.peak_uS * gain[self.of_class]
 
     def _filtered(self, events: Floats, state: State) -> State:
         """The state with the synaptic conductances that events (steps, classes, n) leave after their steps."""
@@ -389,67 +416,87 @@ class Cable(nn.Module):
         )  # fmt: skip
         return left, [new_tables, new_uS, new_mV, sk_uS, *others]
 
-    def _compile(self) -> tuple[Cell, Learned]:
-        """`lean`, kept until a weight changes."""
-        version = hash(b"".join(p.detach().numpy().tobytes() for p in self._weights))
-        if self._compiled is None or self._compiled[0] != version:
+    def _compile(self, running: bool) -> _Compiled:
+        """`lean` and what else does not change from call to call, kept until a weight does.
+
+        Args:
+            running: a state is at hand, so that the weights are those of the call before unless they were set in the
+                usual ways; a hash of all their values would cost as much as a millisecond of the tree.
+        """
+        counters, kept = tuple(p._version for p in self._weights), self._compiled
+        if kept is not None and running and kept.counters == counters:
+            return kept
+        values = hash(b"".join(p.detach().numpy().tobytes() for p in self._weights))
+        if kept is None or kept.values != values:
             cell, learned = self.lean()
             arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
-            self._compiled = version, cell, arrays._replace(tables=arrays.tables.astype(np.float32))
-        return self._compiled[1:]
+            arrays = arrays._replace(tables=arrays.tables.astype(np.float32))
+            kept = _Compiled(counters, values, {1: (cell, arrays)}, self._opens())
+        self._compiled = kept._replace(counters=counters)
+        return self._compiled
 
     def _free(
         self, events: torch.Tensor, state: torch.Tensor | None, injected: NDArray[np.floating] | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """V (batch, time, n) [mV], the soma's recent potentials (batch, time, 2 LAGS), the state; from input alone."""
-        cell, learned = self._compile()
-        n, time = self.tree.n, events.shape[2]
-        substeps = np.array(self.config.substeps, dtype=np.int32)
-        back, no_truth = self.back.numpy(), np.empty((0, n))
+        compiled = self._compile(state is not None)
+        cell, learned = compiled.abreast[1]
         counts = events.numpy()
+        batch, time, n = len(counts), events.shape[2], self.tree.n
+        packed = np.repeat(self._start(cell, learned)[None], batch, 0) if state is None else state.numpy().copy()
+        recent = packed[:, -2 * (LAGS - 1) :].reshape(batch, LAGS - 1, 2)
+        v, peak = np.empty((batch, time, n)), np.empty((batch, time))
+        substeps, back = np.array(self.config.substeps, dtype=np.int32), self.back.numpy()
 
-        def one(k: int) -> tuple[Floats, Floats, Floats]:
-            if state is None:
-                packed, recent = self._start(cell, learned)
-            else:
-                packed = state[k].numpy().copy()
-                recent = packed[-2 * (LAGS - 1) :].reshape(LAGS - 1, 2)
-            current = np.zeros((1, n))
+        def some(first: int) -> None:
+            cells = min(ABREAST, batch - first)
+            here = slice(first, first + cells)
+            added = np.zeros((time, len(self.classes), n * cells))
+            for c in range(cells):
+                _opened(counts[first + c], self.inputs, self.of_class, self.at, compiled.opens_uS, added[..., c::cells])
+            current = np.zeros((1, n * cells))
             if injected is not None:
-                current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
-            out, peak = np.empty((time, n)), np.empty(time)
-            steps(
-                cell, learned, substeps, self.config.refine_at, self._unpack(packed, learned), self.opened(counts[k]),
-                current, no_truth, 0.0, NO_TAPE, out, peak,
-            )  # fmt: skip
-            v = out[:, back]
-            soma = np.concatenate([recent, np.stack([v[:, self.soma], peak], 1)])
-            seen = np.concatenate([soma[lag : lag + time] for lag in range(LAGS)], 1)
-            recent[:] = soma[-(LAGS - 1) :]
-            return v, seen, packed
+                current = np.ascontiguousarray(injected[here][:, :, self.sorted].transpose(1, 2, 0), dtype=np.float64)
+                current = current.reshape(time, n * cells)
+            # Of each cell's rows, compartments of all cells side by side.
+            rows = packed[here, : -2 * (LAGS - 1)].reshape(cells, -1, n)
+            wide = np.ascontiguousarray(rows.transpose(1, 2, 0)).reshape(-1, n * cells)
+            inner = self._state(wide)
+            out, highest = np.empty((time, n * cells)), np.empty((time, cells))
+            if cells == 1:
+                steps(
+                    cell, learned, substeps, self.config.refine_at, inner, added, current, np.empty((0, n)), 0.0,
+                    NO_TAPE, out, highest[:, 0],
+                )  # fmt: skip
+            else:
+                steps_abreast(
+                    *compiled.of(cells), cell, learned, substeps, self.config.refine_at, inner, added, current, out,
+                    highest,
+                )  # fmt: skip
+            packed[here, : -2 * (LAGS - 1)] = wide.reshape(*rows.shape[1:], cells).transpose(2, 0, 1).reshape(cells, -1)
+            v[here], peak[here] = out.reshape(time, n, cells).transpose(2, 0, 1)[..., back], highest.T
 
-        if len(counts) == 1:
-            v, seen, packed = (torch.from_numpy(part)[None] for part in one(0))
-            return v, seen, packed
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            found = list(pool.map(one, range(len(counts))))
-        v, seen, packed = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
-        return v, seen, packed
+        if batch == 1:
+            some(0)
+        else:
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                list(pool.map(some, range(0, batch, ABREAST)))
+        soma = np.concatenate([recent, np.stack([v[..., self.soma], peak], 2)], 1)
+        recent[:] = soma[:, -(LAGS - 1) :]
+        seen = np.concatenate([soma[:, lag : lag + time] for lag in range(LAGS)], 2)
+        return torch.from_numpy(v), torch.from_numpy(seen), torch.from_numpy(packed)
 
-    def _start(self, cell: Cell, learned: Learned) -> tuple[Floats, Floats]:
-        """State at rest as one array, and the part of it that holds the soma's recent potentials."""
+    def _start(self, cell: Cell, learned: Learned) -> Floats:
+        """State at rest as one array; its end holds the soma's recent potentials."""
         rest = self.rest(cell, learned, np.full(self.tree.n, self.tree.v_init_mV))
         recent = np.full(2 * (LAGS - 1), self.tree.v_init_mV)
-        packed = np.concatenate([*(array.reshape(-1) for array in rest), recent])
-        return packed, packed[-len(recent) :].reshape(-1, 2)
+        return np.concatenate([*(array.reshape(-1) for array in rest), recent])
 
-    def _unpack(self, packed: Floats, learned: Learned) -> State:
-        """The state that an array from `_start` holds; what changes one changes the other."""
-        n, classes, gates = self.tree.n, len(self.classes), learned.tables.shape[2]
-        shapes = [(n,), (gates, n), (n,), (n,), (classes, n), (classes, n)]
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
-        starts = [0, *ends[:-1]]
-        return State(*(packed[a:b].reshape(shape) for a, b, shape in zip(starts, ends, shapes, strict=True)))
+    def _state(self, rows: Floats) -> State:
+        """The fields of a state that lie in an array (rows, n * cells), each after the other."""
+        many = len(self.classes)
+        return State(rows[0], rows[1 : -2 * many - 2], rows[-2 * many - 2], rows[-2 * many - 1],
+                     rows[-2 * many : -many], rows[-many:])  # fmt: skip
 
     def forward(
         self,

@@ -121,22 +121,22 @@ GATES: dict[str, Gate] = {
     "somatic sodium m": lambda v: _sodium_m(v, -32.0),
     "somatic sodium h": lambda v: _sodium_h(v, -60.0),
     "persistent sodium m": _persistent_m,
-    "persistent sodium h": _persistent_h,
     "transient potassium m": _transient_k_m,
-    "transient potassium h": _transient_k_h,
     "persistent potassium m": _persistent_k_m,
-    "persistent potassium h": _persistent_k_h,
     "Kv3 m": _shaw_m,
     "high calcium m": _high_m,
-    "high calcium h": _high_h,
     "low calcium m": _low_m,
+    "persistent sodium h": _persistent_h,
+    "transient potassium h": _transient_k_h,
+    "persistent potassium h": _persistent_k_h,
+    "high calcium h": _high_h,
     "low calcium h": _low_h,
     "M current m": _muscarinic_m,
     "Ih m": _h_m,
 }
 
 E_NA_MV, E_K_MV = 50.0, -85.0
-_FEW, _SOME = 1e-4, 3e-3
+_FEW, _LITTLE, _SOME = 1e-4, 3e-4, 3e-3
 
 CHANNELS: tuple[Channel, ...] = (
     Channel("NaTa_t", "Colbert and Pan 2002, doi:10.1038/nn0602-857", "axonal sodium m", 3, "axonal sodium h",
@@ -152,9 +152,9 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("SKv3_1", "Rettig et al. 1992, doi:10.1002/j.1460-2075.1992.tb05312.x", "Kv3 m", 1, None,
             E_K_MV, False, False, (0.1, 0.1, 1e-3)),
     Channel("Ca_HVA", "Reuveni et al. 1993, doi:10.1523/JNEUROSCI.13-11-04609.1993", "high calcium m", 2,
-            "high calcium h", None, False, False, (_SOME, _SOME, _FEW)),
+            "high calcium h", None, False, False, (_LITTLE, _LITTLE, _FEW)),
     Channel("Ca_LVAst", "Avery and Johnston 1996, doi:10.1523/JNEUROSCI.16-18-05567.1996", "low calcium m", 2,
-            "low calcium h", None, False, False, (_SOME, _SOME, _FEW)),
+            "low calcium h", None, False, False, (_LITTLE, _LITTLE, _FEW)),
     Channel("Im", "Adams, Brown and Constanti 1982, doi:10.1113/jphysiol.1982.sp014357", "M current m", 1, None,
             E_K_MV, False, True, (_SOME, _SOME, _FEW)),
 )  # fmt: skip
@@ -162,9 +162,9 @@ CHANNELS: tuple[Channel, ...] = (
 SK, which follows calcium; both are slow."""
 
 QUICK_CHANNELS = sum(not channel.slow for channel in CHANNELS)
-QUICK_GATES = list(GATES).index("M current m")  # those of the quick channels come first
+QUICK_GATES = list(GATES).index("persistent sodium h")  # the others change once a millisecond
 
-SK_DENSITY = (_SOME, _SOME, _FEW)
+SK_DENSITY = (0.05, 0.05, _FEW)
 
 
 def tables(
