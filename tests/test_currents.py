@@ -12,7 +12,7 @@ from dendrotwin import currents as module
 from dendrotwin.currents import start_from_currents
 from dendrotwin.dataset import event_counts
 from dendrotwin.inputs import Poisson, draw_events
-from dendrotwin.membrane import Learned, Tape, flows, steps
+from dendrotwin.membrane import NO_TAPE, Learned, Tape, flows, steps
 from dendrotwin.models import build_network
 from dendrotwin.models.cable import Cable
 from dendrotwin.models.channels import CHANNELS
@@ -92,3 +92,49 @@ def test_channels_that_explain_the_potentials_are_found(monkeypatch: pytest.Monk
     assert np.median(density[NAMES.index("Nap_Et2")]) < 1e-5  # the start has 1e-4 and more
     k, soma = NAMES.index("Im"), TREE.soma
     assert density[k, soma] == pytest.approx(true[k, soma], rel=0.5)
+
+
+def test_what_calcium_does_follows_what_makes_it() -> None:
+    """Derivatives of SK's gate and of calcium's E, against steps with a little more of a channel, a gain, a decay."""
+    network = cable(1, 0.2)
+    cell, length, substeps = network.cell(), 60, np.array([4, 8], np.int32)
+    learned = Learned(*(t.detach().numpy().copy() for t in network.learned((4, 8))))
+    learned.calcium_gain[:] *= 0.1  # so that E hardly changes, whose effect on the inflow the derivatives leave out
+    opened, _, _ = window(network, length)
+    n = opened.shape[2]
+    start, truth = network.rest(cell, learned, np.full(n, -30.0)), np.empty((length, n))
+    steps(
+        cell, learned, substeps, 16.0, start.copy(), opened, np.zeros((1, n)), truth[:0], 0.0, NO_TAPE, truth,
+        np.empty(length),
+    )  # fmt: skip
+    truth = np.concatenate([start.v_mV[None], truth[:-1]])
+
+    def run(of: Learned) -> tuple[Tape, np.ndarray, np.ndarray]:
+        tape, out = Tape.empty(length, 8, n, start.gate.shape[0]), np.empty((length, n))
+        steps(
+            cell, of, substeps, 16.0, start.copy(), opened, np.zeros((1, n)), truth, 1.0, tape, out,
+            np.empty(length),
+        )  # fmt: skip
+        flow = np.empty((length, len(of.density_uS) + 1, n))
+        sk = np.empty((length, n))
+        flows(cell, of, substeps, tape, out, flow, np.empty((length, n)), sk)
+        return tape, flow, sk
+
+    tape, flow, sk = run(learned)
+    carriers = np.flatnonzero(module.CARRIERS)
+    to_sk, to_mV = module._Pools(learned, len(carriers)).follow(tape, flow[:, carriers])
+    little = 1e-4
+    for source in range(4):
+        changed = Learned(*(array.copy() for array in learned))
+        if source < 2:
+            changed.density_uS[carriers[source]] *= 1 + little
+            per = learned.density_uS[carriers[source]]
+        else:
+            (changed.calcium_gain, changed.calcium_ms)[source - 2][:] *= 1 + little
+            per = np.ones(n)
+        other, _, other_sk = run(changed)
+        mV = -learned.nernst_mV[0] * np.log(other.calcium / tape.calcium) / little
+        for found, true in ((to_mV[:, source] * per, mV), (to_sk[:, source] * per, (other_sk - sk) / little)):
+            scale = np.abs(true).max()
+            assert scale > 1e-8
+            assert np.abs(found - true).max() < 0.1 * scale, source

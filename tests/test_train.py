@@ -51,6 +51,15 @@ def test_task_losses_are_their_definitions() -> None:
     assert float(losses[-1]) == pytest.approx(float(cross), rel=1e-5)
 
 
+def test_fast_milliseconds_do_not_count_where_calm_is_asked_for() -> None:
+    true = torch.tensor([[[0.0, 0.0], [0.1, 0.1], [3.0, 0.2], [2.9, 0.3]]])
+    off = torch.tensor([[[0.0, 0.0], [0.0, 0.0], [5.0, 1.0], [0.0, 1.0]]])
+    spikes = torch.zeros(1, 4)
+    losses = task_losses(true + off, spikes, true, spikes, calm=1.0)
+    assert losses[:2].tolist() == pytest.approx([0.0, 0.5])
+    assert task_losses(true + off, spikes, true, spikes)[0] == pytest.approx(25 / 4)
+
+
 def test_equal_balance_is_the_mean_and_the_weighed_spikes() -> None:
     losses = torch.tensor([1.0, 2.0, 6.0, 0.5])
     assert float(Balance(4, "equal", 2.0)(losses)) == pytest.approx(3.0 + 2.0 * 0.5)

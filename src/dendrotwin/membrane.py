@@ -348,33 +348,6 @@ def _inputs(cell: Cell, dt: float, v: Floats, mean: Floats, injected: Floats, wo
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _begin(
-    cell: Cell, learned: Learned, v: Floats, gate: Floats, calcium: Floats, sk: Floats, calcium_mV: Floats, work: _Work
-) -> None:
-    """What is slow, to the end of a millisecond: calcium's Nernst potential, SK, slow gates and channels."""
-    for q in range(len(cell.gates)):
-        if cell.pool[q]:
-            for i in range(cell.first[q], cell.first[q + 1]):
-                depth = np.log(CALCIUM_OUTSIDE_MM / calcium[i])
-                calcium_mV[i] = learned.nernst_mV[0] * depth
-                steady = 1.0 / (1.0 + np.exp(SK_POWER * (depth - SK_DEPTH)))
-                sk[i] = steady + (sk[i] - steady) * SK_KEEP
-    _gate_steps(cell, learned.tables[2], True, v, gate, work)
-    _slow_channels(cell, learned, gate, sk, work)
-
-
-@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _fill_pools(cell: Cell, learned: Learned, calcium_nA: Floats, keep: Floats, calcium: Floats) -> None:
-    """Calcium at the end of a millisecond in which `calcium_nA` flowed."""
-    for q in range(len(cell.gates)):
-        if cell.pool[q]:
-            for i in range(cell.first[q], cell.first[q + 1]):
-                steady = CALCIUM_REST_MM - calcium_nA[i] * learned.calcium_gain[i] * learned.calcium_ms[i]
-                steady = max(steady, CALCIUM_LEAST_MM)
-                calcium[i] = steady + (calcium[i] - steady) * keep[i]
-
-
-@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def steps(
     cell: Cell, learned: Learned, substeps: Ints, threshold: float, state: State, events: Floats, injected: Floats,
     truth: Floats, nudge: float, tape: Tape, out: Floats, peak: Floats,
@@ -410,7 +383,15 @@ def steps(
                 v[i] += nudge * (truth[t, i] - v[i])
         if len(tape.v):
             tape.calcium[t], tape.sk[t], tape.slow[t] = calcium, sk, gate
-        _begin(cell, learned, v, gate, calcium, sk, calcium_mV, work)
+        for q in range(len(cell.gates)):
+            if cell.pool[q]:
+                for i in range(cell.first[q], cell.first[q + 1]):
+                    depth = np.log(CALCIUM_OUTSIDE_MM / calcium[i])
+                    calcium_mV[i] = learned.nernst_mV[0] * depth
+                    steady = 1.0 / (1.0 + np.exp(SK_POWER * (depth - SK_DEPTH)))
+                    sk[i] = steady + (sk[i] - steady) * SK_KEEP
+        _gate_steps(cell, learned.tables[2], True, v, gate, work)
+        _slow_channels(cell, learned, gate, sk, work)
         v0[:], gate0[:], rise0[:], decay0[:] = v, gate, rise, decay
         start = at
         for level in range(2):
@@ -439,145 +420,15 @@ def steps(
                 break
             v[:], gate[:], rise[:], decay[:] = v0, gate0, rise0, decay0
             at = start
-        _fill_pools(cell, learned, calcium_nA, keep_calcium, calcium)
+        for q in range(len(cell.gates)):
+            if cell.pool[q]:
+                for i in range(cell.first[q], cell.first[q + 1]):
+                    steady = CALCIUM_REST_MM - calcium_nA[i] * learned.calcium_gain[i] * learned.calcium_ms[i]
+                    steady = max(steady, CALCIUM_LEAST_MM)
+                    calcium[i] = steady + (calcium[i] - steady) * keep_calcium[i]
         if len(tape.v):
             tape.calcium_nA[t] = calcium_nA
         out[t] = v
-
-
-@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _solve_abreast(parent: Ints, axial: Floats, cells: int, diagonal: Floats, right: Floats) -> None:
-    """`_solve` for several cells, whose nodes lie side by side."""
-    nodes = len(parent)
-    d, r = diagonal.reshape(nodes, cells), right.reshape(nodes, cells)
-    for i in range(1, nodes):
-        g, p = axial[i], np.uint32(parent[i])
-        for c in range(cells):
-            d[i, c] += g
-            d[p, c] += g
-    for k in range(1, nodes):
-        j = np.uint32(nodes - k)
-        g, p = axial[j], np.uint32(parent[j])
-        for c in range(cells):
-            inverse = 1.0 / d[j, c]
-            share = g * inverse
-            d[j, c] = inverse
-            d[p, c] -= share * g
-            r[p, c] += share * r[j, c]
-    for c in range(cells):
-        r[0, c] /= d[0, c]
-    for i in range(1, nodes):
-        g, p = axial[i], np.uint32(parent[i])
-        for c in range(cells):
-            r[i, c] = (r[i, c] + g * r[p, c]) * d[i, c]
-
-
-@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def steps_abreast(
-    abreast: Cell, learned: Learned, cell: Cell, own: Learned, substeps: Ints, threshold: float, state: State,
-    events: Floats, injected: Floats, out: Floats, peak: Floats,
-) -> None:  # fmt: skip
-    """`steps` of several cells at once; those of a millisecond with many substeps take these on their own.
-
-    Args:
-        abreast, learned: of the cells, the same compartment of all side by side; see `abreast`.
-        cell, own: of one.
-        substeps, threshold: as for `steps`.
-        state: of the cells, arrays (..., n * cells); changed.
-        events: (steps, classes, n * cells) conductance [uS].
-        injected: (steps, n * cells) current [nA], or one row for all.
-        out: (steps, n * cells) V at the end of each step [mV].
-        peak: (steps, cells) highest potential of each soma at the end of any substep [mV].
-    """
-    length, classes, many = events.shape
-    cells = peak.shape[1]
-    n = many // cells
-    work, single = _work(many, len(cell.parent) * cells), _work(n, len(cell.parent))
-    mean, calcium_nA, calcium_mV = np.empty((classes, many)), np.empty(many), np.zeros(many)
-    v, gate, calcium, sk, rise, decay = state
-    v0, gate0, rise0, decay0 = v.copy(), gate.copy(), rise.copy(), decay.copy()
-    keep_calcium = np.exp(-1.0 / learned.calcium_ms)
-    one_v, one_gate, one_nA = np.empty(n), np.empty((len(gate), n)), np.empty(n)
-    one_rise, one_decay, one_mean = np.empty((classes, n)), np.empty((classes, n)), np.empty((classes, n))
-    again = np.empty(cells, np.bool_)
-    dt = 1.0 / substeps[0]
-    for t in range(length):
-        now = injected[t if len(injected) > 1 else 0]
-        rise += events[t]
-        decay += events[t]
-        _begin(abreast, learned, v, gate, calcium, sk, calcium_mV, work)
-        v0[:], gate0[:], rise0[:], decay0[:] = v, gate, rise, decay
-        calcium_nA[:] = 0.0
-        peak[t] = V_LOW_MV
-        again[:] = False
-        for _ in range(substeps[0]):
-            _gate_steps(abreast, learned.tables[0], False, v, gate, work)
-            if _channels(abreast, learned, dt, v, gate, calcium_mV, calcium_nA, work) > threshold:
-                for i in range(n):
-                    for c in range(cells):
-                        k = i * cells + c
-                        again[c] |= work.fast[k] > threshold * abreast.capacitance_nF[k]
-                if again.all():
-                    break
-            _synapses(cell, dt, rise, decay, mean)
-            _inputs(abreast, dt, v, mean, now, work)
-            _solve_abreast(cell.parent, cell.axial_uS, cells, work.diagonal, work.right)
-            for i in range(many):
-                v[i] = work.right[np.uint32(abreast.node[i])]
-            for c in range(cells):
-                peak[t, c] = max(peak[t, c], v[abreast.soma + c])
-        for c in range(cells):
-            if not again[c]:
-                continue
-            one_v[:], one_gate[:] = v0[c::cells], gate0[:, c::cells]
-            one_rise[:], one_decay[:] = rise0[:, c::cells], decay0[:, c::cells]
-            one_nA[:] = 0.0
-            single.slow_total[:], single.slow_current[:] = work.slow_total[c::cells], work.slow_current[c::cells]
-            here, current = calcium_mV[c::cells].copy(), now[c::cells].copy()
-            peak[t, c] = V_LOW_MV
-            for _ in range(substeps[1]):
-                step = 1.0 / substeps[1]
-                _gate_steps(cell, own.tables[1], False, one_v, one_gate, single)
-                _channels(cell, own, step, one_v, one_gate, here, one_nA, single)
-                _synapses(cell, step, one_rise, one_decay, one_mean)
-                _inputs(cell, step, one_v, one_mean, current, single)
-                _solve(cell.parent, cell.axial_uS, single.diagonal, single.right)
-                for i in range(n):
-                    one_v[i] = single.right[np.uint32(cell.node[i])]
-                peak[t, c] = max(peak[t, c], one_v[cell.soma])
-            v[c::cells], gate[:, c::cells] = one_v, one_gate
-            rise[:, c::cells], decay[:, c::cells] = one_rise, one_decay
-            calcium_nA[c::cells] = one_nA
-        _fill_pools(abreast, learned, calcium_nA, keep_calcium, calcium)
-        out[t] = v
-
-
-def abreast(cell: Cell, learned: Learned, cells: int) -> tuple[Cell, Learned]:
-    """Several cells of a kind for `steps_abreast`: what is given for each compartment stands there once for each."""
-
-    def wide(array: Floats) -> Floats:
-        return np.repeat(array, cells, axis=-1)
-
-    return (
-        cell._replace(
-            node=(cell.node[:, None] * cells + np.arange(cells, dtype=np.int32)).reshape(-1).astype(np.int32),
-            soma=cell.soma * cells,
-            capacitance_nF=wide(cell.capacitance_nF),
-            leak_uS=wide(cell.leak_uS),
-            leak_nA=wide(cell.leak_nA),
-            first=(cell.first * cells).astype(np.int32),
-        ),
-        Learned(
-            learned.tables,
-            wide(learned.density_uS),
-            wide(learned.reversal_mV),
-            wide(learned.sk_uS),
-            wide(learned.sk_mV),
-            wide(learned.calcium_gain),
-            wide(learned.calcium_ms),
-            learned.nernst_mV,
-        ),
-    )
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")

@@ -37,10 +37,8 @@ from dendrotwin.membrane import (
     Learned,
     State,
     Tape,
-    abreast,
     adjoint,
     steps,
-    steps_abreast,
 )
 from dendrotwin.models.channels import (
     CHANNELS,
@@ -66,8 +64,7 @@ SHARES = (1.0, 1.0, 1.0, 0.3)  # how fast the parts of a density are learned: re
 FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
 ACROSS_MV, ALONG = 3.0, 0.3  # what a unit of a kinetic parameter means: mV of shift, e-folds of a time constant
-SMALL = 3e-6  # S/cm2: a channel that stays below in a whole region is left out of predictions there
-ABREAST = 4  # cells whose steps go side by side: their state fits a core's cache
+SMALL = 3e-5  # S/cm2: a channel that stays below in a whole region is left out of predictions there
 LAGS = 3  # ms of the soma's potential that the spikes are read from
 
 
@@ -181,20 +178,15 @@ class _Compiled(NamedTuple):
 
     Attributes:
         counters, values: of the weights that it is made of: how often they were changed, and a hash.
-        abreast: what is known and what is learned, for so many cells side by side.
+        cell, learned: see `Cable.lean`.
         opens_uS: see `Cable._opens`.
     """
 
     counters: tuple[int, ...]
     values: int
-    abreast: dict[int, tuple[Cell, Learned]]
+    cell: Cell
+    learned: Learned
     opens_uS: Floats
-
-    def of(self, cells: int) -> tuple[Cell, Learned]:
-        """For so many cells side by side."""
-        if cells not in self.abreast:
-            self.abreast[cells] = abreast(*self.abreast[1], cells)
-        return self.abreast[cells]
 
 
 class Cable(nn.Module):
@@ -431,7 +423,7 @@ class Cable(nn.Module):
             cell, learned = self.lean()
             arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
             arrays = arrays._replace(tables=arrays.tables.astype(np.float32))
-            kept = _Compiled(counters, values, {1: (cell, arrays)}, self._opens())
+            kept = _Compiled(counters, values, cell, arrays, self._opens())
         self._compiled = kept._replace(counters=counters)
         return self._compiled
 
@@ -440,7 +432,7 @@ class Cable(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """V (batch, time, n) [mV], the soma's recent potentials (batch, time, 2 LAGS), the state; from input alone."""
         compiled = self._compile(state is not None)
-        cell, learned = compiled.abreast[1]
+        cell, learned = compiled.cell, compiled.learned
         counts = events.numpy()
         batch, time, n = len(counts), events.shape[2], self.tree.n
         packed = np.repeat(self._start(cell, learned)[None], batch, 0) if state is None else state.numpy().copy()
@@ -448,39 +440,24 @@ class Cable(nn.Module):
         v, peak = np.empty((batch, time, n)), np.empty((batch, time))
         substeps, back = np.array(self.config.substeps, dtype=np.int32), self.back.numpy()
 
-        def some(first: int) -> None:
-            cells = min(ABREAST, batch - first)
-            here = slice(first, first + cells)
-            added = np.zeros((time, len(self.classes), n * cells))
-            for c in range(cells):
-                _opened(counts[first + c], self.inputs, self.of_class, self.at, compiled.opens_uS, added[..., c::cells])
-            current = np.zeros((1, n * cells))
+        def one(k: int) -> None:
+            added = np.zeros((time, len(self.classes), n))
+            _opened(counts[k], self.inputs, self.of_class, self.at, compiled.opens_uS, added)
+            current = np.zeros((1, n))
             if injected is not None:
-                current = np.ascontiguousarray(injected[here][:, :, self.sorted].transpose(1, 2, 0), dtype=np.float64)
-                current = current.reshape(time, n * cells)
-            # Of each cell's rows, compartments of all cells side by side.
-            rows = packed[here, : -2 * (LAGS - 1)].reshape(cells, -1, n)
-            wide = np.ascontiguousarray(rows.transpose(1, 2, 0)).reshape(-1, n * cells)
-            inner = self._state(wide)
-            out, highest = np.empty((time, n * cells)), np.empty((time, cells))
-            if cells == 1:
-                steps(
-                    cell, learned, substeps, self.config.refine_at, inner, added, current, np.empty((0, n)), 0.0,
-                    NO_TAPE, out, highest[:, 0],
-                )  # fmt: skip
-            else:
-                steps_abreast(
-                    *compiled.of(cells), cell, learned, substeps, self.config.refine_at, inner, added, current, out,
-                    highest,
-                )  # fmt: skip
-            packed[here, : -2 * (LAGS - 1)] = wide.reshape(*rows.shape[1:], cells).transpose(2, 0, 1).reshape(cells, -1)
-            v[here], peak[here] = out.reshape(time, n, cells).transpose(2, 0, 1)[..., back], highest.T
+                current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
+            out = np.empty((time, n))
+            steps(
+                cell, learned, substeps, self.config.refine_at, self._state(packed[k]), added, current,
+                np.empty((0, n)), 0.0, NO_TAPE, out, peak[k],
+            )  # fmt: skip
+            v[k] = out[:, back]
 
         if batch == 1:
-            some(0)
+            one(0)
         else:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-                list(pool.map(some, range(0, batch, ABREAST)))
+                list(pool.map(one, range(batch)))
         soma = np.concatenate([recent, np.stack([v[..., self.soma], peak], 2)], 1)
         recent[:] = soma[:, -(LAGS - 1) :]
         seen = np.concatenate([soma[:, lag : lag + time] for lag in range(LAGS)], 2)
@@ -492,9 +469,9 @@ class Cable(nn.Module):
         recent = np.full(2 * (LAGS - 1), self.tree.v_init_mV)
         return np.concatenate([*(array.reshape(-1) for array in rest), recent])
 
-    def _state(self, rows: Floats) -> State:
-        """The fields of a state that lie in an array (rows, n * cells), each after the other."""
-        many = len(self.classes)
+    def _state(self, packed: Floats) -> State:
+        """The state that an array from `_start` holds; what changes one changes the other."""
+        rows, many = packed[: -2 * (LAGS - 1)].reshape(-1, self.tree.n), len(self.classes)
         return State(rows[0], rows[1 : -2 * many - 2], rows[-2 * many - 2], rows[-2 * many - 1],
                      rows[-2 * many : -many], rows[-many:])  # fmt: skip
 
