@@ -9,8 +9,8 @@ Gates go exponentially to their steady state at the potential that a substep beg
 (backward Euler) solve of the whole tree gives the next potential. A millisecond takes a few substeps, and many where
 sodium channels are open: it is tried with the few, and done again with the many as soon as a compartment's fast
 conductance exceeds `threshold` times its capacitance. What is slow changes once a millisecond: calcium, its Nernst
-potential, the gate of SK, and the channels that a kind has after its first `quick_channels`. Synaptic conductances are
-exact means over each substep.
+potential, the gate of SK, and the gates and channels that a kind has after its first `quick_gates` and
+`quick_channels`. Synaptic conductances are exact means over each substep.
 
 One cell is worked on after the other, for they need different numbers of substeps. Compartments of one kind of membrane
 lie side by side, so that the arithmetic of a channel runs over them as vectors; kinetics are tables over the potential.
