@@ -63,7 +63,7 @@ HELD_GAIN, HELD_DECAY = 1.0, 1e-3  # how strongly the logarithms of calcium's ga
 HELD = 1.0  # and, where they are now, relative changes of soma's and axon's calcium channels
 GROWTH = 3.0  # by which factor these change in a round at most
 LEAST = 1e-7  # S/cm2: from which a density that is zero here can grow in training
-STRIDE, REACH = 0.7, 2.3  # how far their logarithms may go in a round, and in all
+STRIDE, REACH = 0.7, 2.3  # how far the logarithms of gain and decay may go in a round, and in all
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal
@@ -25,7 +24,7 @@ def task_losses(
     true_z: torch.Tensor,
     true_spikes: torch.Tensor,
     robust: float = 0.0,
-    calm: float = math.inf,
+    calm: float = 0.0,
 ) -> torch.Tensor:
     """Mean squared z-score error of each compartment, then the cross-entropy of the spikes.
 
@@ -34,7 +33,7 @@ def task_losses(
         logit: (batch, time) spike logits.
         true_spikes: (batch, time) 1 where an output spike is.
         robust: error d above which the square e^2 grows linearly only, 2 d^2 (sqrt(1 + (e/d)^2) - 1); 0 means never.
-        calm: where the true potential moved by more in the step that led there, its error does not count.
+        calm: where the true potential moved by more in the step before, its error does not count; 0 means never.
 
     Returns:
         (n + 1,)
@@ -42,7 +41,7 @@ def task_losses(
     squares = (z - true_z).square()
     if robust > 0:
         squares = 2 * robust**2 * (torch.sqrt(1 + squares / robust**2) - 1)
-    if calm < math.inf:
+    if calm > 0:
         moved = true_z.diff(dim=1, prepend=true_z[:, :1]).abs()
         squares = squares * (moved <= calm)
     regression = squares.mean((0, 1))
@@ -93,7 +92,7 @@ class Balance(nn.Module):
 class Objective(nn.Module):
     """A network with its balance, as one module, so that all that is learned is in one place."""
 
-    def __init__(self, network: nn.Module, balance: Balance, robust: float = 0.0, calm: float = math.inf) -> None:
+    def __init__(self, network: nn.Module, balance: Balance, robust: float = 0.0, calm: float = 0.0) -> None:
         super().__init__()
         self.network, self.balance, self.robust, self.calm = network, balance, robust, calm
 

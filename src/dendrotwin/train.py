@@ -137,7 +137,7 @@ class _Run:
             raise InputError("the two-step update halves the batch; choose an even --batch, and no --micro-batch")
         start_from_linear(self.network, self.tree, self.split.train, self.scaling)
         balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
-        self.bare = Objective(self.network, balance, training.robust, training.calm or math.inf)
+        self.bare = Objective(self.network, balance, training.robust, training.calm)
         started = {
             id(p) for p in (self.network.slow() if isinstance(self.network, Cable) else linear_paths(self.network))
         }

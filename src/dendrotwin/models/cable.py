@@ -64,7 +64,7 @@ SHARES = (1.0, 1.0, 1.0, 0.3)  # how fast the parts of a density are learned: re
 FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
 ACROSS_MV, ALONG = 3.0, 0.3  # what a unit of a kinetic parameter means: mV of shift, e-folds of a time constant
-SMALL = 3e-5  # S/cm2: a channel that stays below in a whole region is left out of predictions there
+SMALL = 3e-5  # S/cm2: a channel that stays below in a whole region is left out there
 LAGS = 3  # ms of the soma's potential that the spikes are read from
 
 
