@@ -3,7 +3,7 @@
 With every potential known, gates are driven by data, and what a channel would carry per density is known. A millisecond
 begins at the recorded potentials; what it misses of the next ones, r, is linear in small changes dg of the densities:
 
-r = M^-1 sum_k a_k dg_k,   M = capacitance over 1 ms, leak, and the axial conductances of the whole tree
+r = M^-1 sum_k a_k dg_k,   M = capacitance over 1 ms, leak, open channels, and the axial conductances of the whole tree
 
 with a_k(t) the mean of a channel's open share times (E_k - V). That is a least-squares problem without negative
 densities (Huys, Ahrens and Paninski 2006, doi:10.1152/jn.00079.2006); solved a few times, each time with the
@@ -12,9 +12,9 @@ what its calcium does, to SK and to calcium's own E, whose derivatives follow th
 found along with the densities.
 
 Rows are the means of r over compartments of a region that are equally far from the soma, in which the rounding of
-stored potentials averages out. Milliseconds that are far from explained (those of spikes, which are not linear) get no
-weight. A density is a part of the whole region and parts of each distance in it, and what explains next to nothing is
-zero: a penalty on each part, on those of distances more.
+stored potentials averages out. Milliseconds in which a potential moves far (those of spikes) are not linear and do not
+count, and what is far from explained counts little. A density is a part of the whole region and parts of each distance
+in it, and what explains next to nothing is zero: a penalty on each part, on those of distances more.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ from dendrotwin.membrane import (
     CALCIUM_LEAST_MM,
     CALCIUM_REST_MM,
     SK_HALF_MM,
-    SK_KEEP,
+    SK_MS,
     SK_POWER,
+    Flows,
     Learned,
     Tape,
     flows,
     steps,
+    theta,
 )
 from dendrotwin.models.cable import Cable
 from dendrotwin.models.channels import CHANNELS
@@ -50,20 +52,22 @@ from dendrotwin.tree import Floats
 CARRIERS = np.array([channel.reversal_mV is None for channel in CHANNELS] + [False])  # of calcium; SK is the last
 
 TRIALS = 8
-ROUNDS = ((4, 16),) * 3 + ((8, 32),) * 6  # substeps of each
+SUBSTEPS = (4, 16)
+SCALES_MV = (0.03,) * 4 + (0.01,) * 22  # of each round: errors far beyond count little (Cauchy's weights)
 PICKED_MS = 600  # of a trial; half of them near output spikes
 BEFORE_SPIKE_MS, AFTER_SPIKE_MS = 30, 80
 CHUNK_MS = 100
 PENALTY, OF_REGION = 0.004, 0.05  # of a distance's part, and that of a region's relative to it
 LINEAR_MV = 10.0  # a millisecond in which a potential moves further does not count
-REWEIGH, OUTSIDE = 6, 4.0  # errors beyond so many times their median have no weight (Tukey's biweight)
-NOISE_MV = 2e-3  # below it no error is meant to be explained
+REWEIGH = 6
 RIDGE = 1e-5
 HELD_GAIN, HELD_DECAY = 1.0, 1e-3  # how strongly the logarithms of calcium's gain and decay are held at their start
+HELD_FROM = 1e-6  # S/cm2; smaller densities are held as if they were this
 HELD = 1.0  # and, where they are now, relative changes of soma's and axon's calcium channels
+DAMPING = 10.0  # by which it grows where a round has gone too far, and falls where not
 GROWTH = 3.0  # by which factor these change in a round at most
 LEAST = 1e-7  # S/cm2: from which a density that is zero here can grow in training
-STRIDE, REACH = 0.7, 2.3  # how far the logarithms of gain and decay may go in a round, and in all
+STRIDE, REACH = 0.15, 2.3  # how far the logarithms of gain and decay may go in a round, and in all
 
 
 @torch.no_grad()
@@ -78,50 +82,64 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
     groups = network.groups[1].numpy()
     _, at = np.unique(groups, return_index=True)
     start = network.start.double().numpy()[:, at]
-    seen = _green(network, groups)
     region, near = network.tree.region[at], network.kind[at] < 2
     pools = np.repeat(network.calcium[[0, 2]].double().numpy().reshape(4, 1), start.shape[1], 1)
     state = np.append(start, pools, 0)  # logarithms, of densities and then of calcium's gain and decay
-    best, least = state, np.inf
+
+    def use(state: Floats) -> None:
+        network.parts[1].copy_(torch.from_numpy(state[:-4] - start))
+        network.calcium.copy_(torch.from_numpy(state[-4:, 0].reshape(2, 2))[[0, 0, 1]])
+
+    best, known, damping = state, None, 0.0
     with (
-        progress("finding channels", len(ROUNDS) * len(trials), "trials") as advance,
+        progress("finding channels", len(SCALES_MV) * len(trials), "trials") as advance,
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
     ):
-        for substeps in ROUNDS:
-            network.parts[1].copy_(torch.from_numpy(state[:-4] - start))
-            network.calcium.copy_(torch.from_numpy(state[-4:, 0].reshape(2, 2))[[0, 0, 1]])
+        for scale in SCALES_MV:
+            use(state)
 
-            def one(trial: TrialIndex, substeps: tuple[int, int] = substeps) -> tuple[Floats, Floats]:
-                found = _rows(network, trial, substeps, groups, seen)
+            def one(trial: TrialIndex) -> tuple[Floats, Floats]:
+                found = _rows(network, trial, SUBSTEPS, groups)
                 advance(1)
                 return found
 
             rows, missed = (np.concatenate(part) for part in zip(*pool.map(one, trials), strict=True))
-            error = float(np.nanmedian(np.abs(missed), 0).mean())
-            if error > least:  # too far; half of the way
-                state = (best + state) / 2
-                continue
-            best, least = state, error
-            density, logarithms = _solve(rows, missed, np.exp(state[:-4]), state[-4:, 0] - pools[:, 0], region, near)
-            moved = state[-4:] + np.clip(logarithms, -STRIDE, STRIDE)[:, None]
+            if known is None or _cost(missed, scale) < _cost(known[1], scale):
+                best, known, damping = state, (rows, missed), damping / DAMPING
+            else:  # too far
+                damping = max(damping, 0.1) * DAMPING
+            density, logarithms = _solve(
+                *known, scale, damping, np.exp(best[:-4]), best[-4:, 0] - pools[:, 0], region, near
+            )
+            moved = best[-4:] + np.clip(logarithms, -STRIDE, STRIDE)[:, None]
             state = np.append(np.log(np.maximum(density, LEAST)), np.clip(moved, pools - REACH, pools + REACH), 0)
-    network.parts[1].copy_(torch.from_numpy(best[:-4] - start))
-    network.calcium.copy_(torch.from_numpy(best[-4:, 0].reshape(2, 2))[[0, 0, 1]])
+    use(best)
 
 
-def _green(network: Cable, groups: NDArray[np.integer]) -> Floats:
-    """(groups, n) by how much 1 nA in a compartment moves the mean potential of each group in 1 ms [mV/nA]."""
+def _cost(missed: Floats, scale: float) -> float:
+    """Cauchy's, of errors that are numbers."""
+    return float(np.nanmean(np.log1p((missed / scale) ** 2)))
+
+
+def _green(network: Cable, groups: NDArray[np.integer], total_uS: Floats) -> Floats:
+    """(groups, n) by how much 1 nA in a compartment moves the mean potential of each group in 1 ms [mV/nA].
+
+    Args:
+        groups: (n,) of each compartment.
+        total_uS: (n,) conductance of channels in this millisecond, sorted by kind.
+    """
     tree, order, many = network.tree, network.order, groups.max() + 1
-    size = np.bincount(groups)
+    uS = tree.leak_uS + total_uS[network.back.numpy()]
     diagonal, right = np.zeros((2, len(order.parent), many))
-    diagonal[order.position] = (tree.capacitance_nF + tree.leak_uS)[:, None]
-    right[order.position, groups] = 1.0 / size[groups]
+    # As in a step of `membrane` of 1 ms: an open channel takes away from what a current moves.
+    diagonal[order.position] = (tree.capacitance_nF + np.vectorize(theta)(uS / tree.capacitance_nF) * uS)[:, None]
+    right[order.position, groups] = 1.0 / np.bincount(groups)[groups]
     hines(order.parent, order.axial_uS, diagonal, right)
     return np.ascontiguousarray(right[order.position[network.sorted]].T)
 
 
 def _rows(
-    network: Cable, trial: TrialIndex, substeps: tuple[int, int], groups: NDArray[np.integer], seen: Floats
+    network: Cable, trial: TrialIndex, substeps: tuple[int, int], groups: NDArray[np.integer]
 ) -> tuple[Floats, Floats]:
     """What a trial says: (ms, groups, channels * groups + 4) derivatives, and (ms, groups) potentials missed [mV].
 
@@ -139,6 +157,7 @@ def _rows(
     pools = _Pools(arrays, len(carriers))
     mine, area = groups[by_kind], tree.area_um2[by_kind] * 1e-2
     somatic, size = network.kind[by_kind] < 2, np.bincount(groups)
+    members = [np.flatnonzero(mine == group) for group in range(len(size))]
     many, channels = len(size), arrays.density_uS.shape[0]  # the last is Ih, which the tree knows; SK comes instead
     rows, missed = [], []
     for first in range(0, recording.steps, CHUNK_MS):
@@ -146,28 +165,28 @@ def _rows(
         length = here.stop - first
         tape, out = Tape.empty(length, substeps[1], n, arrays.tables.shape[2]), np.empty((length, n))
         steps(
-            cell, arrays, np.array(substeps, np.int32), network.config.refine_at, state,
+            cell, arrays, np.array(substeps, np.int32), network.refine_at(), state,
             network.opened(counts[:, here]), np.zeros((1, n)), before[here], 1.0, tape, out, np.empty(length),
         )  # fmt: skip
-        flow, calcium_uS, sk = np.empty((length, channels + 1, n)), np.empty((length, n)), np.empty((length, n))
-        flows(cell, arrays, np.array(substeps, np.int32), tape, out, flow, calcium_uS, sk)
+        did = Flows.empty(length, channels, n)
+        flows(cell, arrays, np.array(substeps, np.int32), tape, did)
         # What of SK's and calcium's currents follows from calcium's inflow: through each channel, its gain and decay.
-        to_sk, to_mV = pools.follow(tape, flow[:, carriers] * area)
+        to_sk, to_mV = pools.follow(did, did.flow[:, carriers] * area)
         some = np.flatnonzero(picked[here])
         if not len(some):
             continue
-        drive = arrays.sk_uS * flow[some, -1] / sk[some]
-        through = to_sk[some] * drive[:, None] + to_mV[some] * calcium_uS[some, None]
-        current = np.delete(flow, channels - 1, 1)[some] * area
+        drive = arrays.sk_uS * did.sk_mV[some]
+        through = to_sk[some] * drive[:, None] + to_mV[some] * did.calcium_uS[some, None]
+        current = np.delete(did.flow, channels - 1, 1)[some] * area
         current[:, carriers] += through[:, :-2]
         derivative = np.empty((len(some), many, channels * many + 4), np.float32)
-        for group in range(many):
-            inside = np.flatnonzero(mine == group)
-            for k in range(channels):
-                derivative[:, :, k * many + group] = current[:, k, inside] @ seen[:, inside].T
-        for j in range(2):
-            derivative[:, :, channels * many + j] = (through[:, j - 2] * somatic) @ seen.T
-            derivative[:, :, channels * many + 2 + j] = (through[:, j - 2] * ~somatic) @ seen.T
+        for at, t in enumerate(some):
+            seen = _green(network, groups, did.total_uS[t])
+            for group, inside in enumerate(members):
+                derivative[at, :, group:-4:many] = seen[:, inside] @ current[at][:, inside].T
+            for j in range(2):
+                derivative[at, :, j - 4] = seen[:, somatic] @ through[at, j - 2, somatic]
+                derivative[at, :, j - 2] = seen[:, ~somatic] @ through[at, j - 2, ~somatic]
         rows.append(derivative)
         error, moved = (true[here] - out)[some], (true[here] - before[here])[some]
         mean, moved = (np.stack([x[:, mine == group].mean(1) for group in range(many)], 1) for x in (error, moved))
@@ -195,24 +214,25 @@ class _Pools:
         self.learned = learned
         self.calcium, self.sk = np.zeros((2, sources + 2, len(learned.sk_uS)))
 
-    def follow(self, tape: Tape, inflow: Floats) -> tuple[Floats, Floats]:
-        """How SK's gate and calcium's E [mV] change, each (steps, sources + 2, n), in the milliseconds of a tape.
+    def follow(self, did: Flows, inflow: Floats) -> tuple[Floats, Floats]:
+        """How SK's gate and calcium's E [mV] change, each (steps, sources + 2, n), in the next milliseconds.
 
         Args:
-            tape: what `steps` has left.
+            did: what channels did in them.
             inflow: (steps, sources, n) calcium current into the cell per unit of each source [nA].
         """
         learned = self.learned
         tau, keep = learned.calcium_ms, np.exp(-1.0 / learned.calcium_ms)
         drift = keep / tau  # of `keep`, with the logarithm of tau
+        keep_sk = np.exp(-1.0 / SK_MS)
         to_sk, to_mV = np.empty((2, len(inflow), *self.calcium.shape))
-        for t, calcium in enumerate(tape.calcium):
+        for t, calcium in enumerate(did.calcium_mM):
             to_mV[t] = -learned.nernst_mV[0] * self.calcium / calcium
             ratio = (SK_HALF_MM / calcium) ** SK_POWER
             steep = SK_POWER * ratio / (1.0 + ratio) ** 2 / calcium
-            self.sk = SK_KEEP * self.sk + (1.0 - SK_KEEP) * steep * self.calcium
+            self.sk = keep_sk * self.sk + (1.0 - keep_sk) * steep * self.calcium
             to_sk[t] = self.sk
-            own = -tape.calcium_nA[t]
+            own = -did.calcium_nA[t]
             rest = CALCIUM_REST_MM + own * learned.calcium_gain * tau
             free = (rest > CALCIUM_LEAST_MM) * learned.calcium_gain * tau
             to_rest = np.concatenate([inflow[t], own[None], own[None]]) * free
@@ -224,6 +244,8 @@ class _Pools:
 def _solve(
     rows: NDArray[np.floating],
     missed: Floats,
+    scale: float,
+    damping: float,
     density: Floats,
     moved: Floats,
     region: NDArray[np.integer],
@@ -233,6 +255,8 @@ def _solve(
 
     Args:
         rows, missed: of all trials, see `_rows`; what is not a number does not count.
+        scale: of errors [mV].
+        damping: how strongly everything is held where it is, relative to itself (Levenberg and Marquardt).
         density: so far.
         moved: (4,) how far calcium's logarithms are from their start.
         region: (groups,).
@@ -247,15 +271,16 @@ def _solve(
     penalty = np.append(np.tile(penalty, channels), np.zeros(8))
     # SK is steep in calcium: too much in one round, and SK is open all the time and thus of no use in the next.
     guarded = np.outer(CARRIERS, near)
-    held = np.append(HELD / many * (guarded / np.maximum(density, 1e-6) ** 2).reshape(-1), [HELD_GAIN, HELD_DECAY] * 2)
-    hold = parts.T @ (held * np.append(density, -moved))
+    kept = (HELD * guarded + damping) / many / np.maximum(density, HELD_FROM) ** 2
+    of_logarithms = np.array([HELD_GAIN, HELD_DECAY] * 2)
+    held = np.append(kept.reshape(-1), of_logarithms + damping)
+    hold = parts.T @ np.append(kept.reshape(-1) * density.reshape(-1), -of_logarithms * moved)
     found = torch.from_numpy(np.append(density, np.zeros(4))).float()
     a = torch.from_numpy(rows).flatten(0, 1)
     asked = torch.from_numpy(missed).float().flatten() + a @ found
     for _ in range(REWEIGH):
         error = (asked - a @ found).reshape(-1, many)
-        middle = error.abs().nanmedian(0)[0]
-        weight = ((1 - (error / (OUTSIDE * middle + 1e-6)) ** 2).clamp(min=0) / (middle + NOISE_MV)).nan_to_num()
+        weight = (scale**2 + error**2).rsqrt().nan_to_num()
         weighed = a * weight.flatten()[:, None]
         square = (weighed.T @ weighed).double().numpy() / len(rows) + np.diag(held)
         square = parts.T @ square @ parts

@@ -5,10 +5,19 @@ For every compartment i, with C the capacitance, and j its neighbours in the tre
     C dV/dt = g_leak (E_leak - V) + sum_k g_k m_k^p h_k (E_k - V) + sum_s g_s(t) B_s(V) (E_s - V)
               + sum_j g_ij (V_j - V) + I
 
-Gates go exponentially to their steady state at the potential that a substep begins at; then one linearly implicit
-(backward Euler) solve of the whole tree gives the next potential. A millisecond takes a few substeps, and many where
-sodium channels are open: it is tried with the few, and done again with the many as soon as a compartment's fast
-conductance exceeds `threshold` times its capacitance. What is slow changes once a millisecond: calcium, its Nernst
+Gates go exponentially to their steady state at the potential that a substep begins at; they lead by half a substep, as
+in Hines 1984 (doi:10.1016/0020-7101(84)90008-4). Then one linearly implicit solve of the whole tree gives W, the
+potential at a share theta of the substep, from which V goes on in a straight line to its end:
+
+    (C / dt theta + sum g) W - sum_j g_ij W_j = C / dt theta V + sum g E + I,   V' = V + (W - V) / theta
+
+theta is that with which a compartment alone would relax as it should, exponentially (see `theta`): about a half, of
+second order, where conductance is small, and near 1, backward Euler, where it is large.
+
+A millisecond takes a few substeps, and many where sodium channels are open: it is tried with the few, and done again
+with the many as soon as a compartment's fast conductance exceeds `threshold` times its capacitance. Where the one
+follows on the other, the first step of the gates is as long as half of both, so that they go on leading by half a
+substep. What is slow changes with each of many substeps, but once in a millisecond of a few: calcium, its Nernst
 potential, the gate of SK, and the gates and channels that a kind has after its first `quick_gates` and
 `quick_channels`. Synaptic conductances are exact means over each substep.
 
@@ -29,10 +38,11 @@ from dendrotwin.tree import Floats, Ints
 V_LOW_MV, V_BIN_MV, V_BINS = -120.0, 0.25, 801
 V_HIGH_MV = V_LOW_MV + V_BIN_MV * (V_BINS - 1)
 CALCIUM_REST_MM, CALCIUM_LEAST_MM, CALCIUM_OUTSIDE_MM = 1e-4, 1e-5, 2.0
+CALCIUM_START_MM = 5e-5  # with which NEURON begins where a mechanism does not say (its cai0_ca_ion)
 SK_HALF_MM, SK_POWER = 0.00043, 4.8  # Köhler et al. 1996, doi:10.1126/science.273.5282.1709
 SK_DEPTH = float(np.log(CALCIUM_OUTSIDE_MM / SK_HALF_MM))
-SK_KEEP = float(np.exp(-1.0))  # of a time constant of 1 ms
-NEVER = 1e300  # a threshold that no conductance reaches (fastmath knows no infinity)
+SK_MS = 1.0
+THETA_LEAST = 0.55  # a little above a half, so that differences between close neighbours die away
 
 
 class Cell(NamedTuple):
@@ -46,10 +56,12 @@ class Cell(NamedTuple):
         first: (kinds + 1,) where the compartments of each kind begin and end.
         gates, channels: (kinds,) how many of them a kind has.
         quick_gates, quick_channels: (kinds,) how many of them, the first ones, change in each substep.
-        pool: (kinds,) whether it has calcium channels or SK.
+        pool, sk: (kinds,) whether it has calcium channels or SK, and whether SK.
         activation, power, inactivation: (kinds, channels) gate, its power, and the other gate or -1.
         calcium, fast: (kinds, channels) whether calcium flows, and whether the channel asks for small substeps.
         rise_ms, decay_ms, e_mV: (classes,) of synaptic conductances.
+        onset: (classes, 2) what an event adds to rise and decay, relative to its amplitude: exp(late / tau), where it
+            acts somewhat late.
         block: (classes, V_BINS) magnesium block over the potential, 1 where there is none.
         slope: (classes,) of its exponent [1/mV], 0 where there is none.
     """
@@ -67,6 +79,7 @@ class Cell(NamedTuple):
     quick_gates: Ints
     quick_channels: Ints
     pool: NDArray[np.bool_]
+    sk: NDArray[np.bool_]
     activation: Ints
     power: Ints
     inactivation: Ints
@@ -75,6 +88,7 @@ class Cell(NamedTuple):
     rise_ms: Floats
     decay_ms: Floats
     e_mV: Floats
+    onset: Floats
     block: Floats
     slope: Floats
 
@@ -83,8 +97,9 @@ class Learned(NamedTuple):
     """What is learned.
 
     Attributes:
-        tables: (3, kinds, gates, V_BINS, 2) over the potential: steady state of each gate, and what a step keeps of its
-            distance from it; for long substeps, for short ones, and for a whole millisecond.
+        tables: (5, kinds, gates, V_BINS, 2) over the potential: steady state of each gate, and what a step keeps of
+            its distance from it; for long substeps, for short ones, and for a whole millisecond; half of long and
+            short, and half of a millisecond and short.
         density_uS, reversal_mV: (channels, n), reversal not of calcium.
         sk_uS, sk_mV: (n,).
         calcium_gain, calcium_ms: (n,) concentration [mM/ms] that 1 nA of calcium current makes, and its decay.
@@ -109,6 +124,7 @@ class State(NamedTuple):
         gate: (gates, n).
         calcium_mM, sk: (n,) concentration, and gate of SK.
         rise_uS, decay_uS: (classes, n) the two exponentials of the synaptic conductances.
+        level: (1,) whether the millisecond took few substeps (0) or many (1).
     """
 
     v_mV: Floats
@@ -117,6 +133,7 @@ class State(NamedTuple):
     sk: Floats
     rise_uS: Floats
     decay_uS: Floats
+    level: Floats
 
     def copy(self) -> State:
         """One that does not share memory."""
@@ -124,27 +141,34 @@ class State(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What the adjoint needs of a window: states at the start of substeps and milliseconds."""
+    """What the adjoint needs of a window: states at the start of substeps and W of each.
+
+    Calcium and SK stand where they change, at the first substep of a millisecond of a few and at every one of many;
+    with them the mean calcium current until they change again. `level` is that of each millisecond, `before` that of
+    the one before the first.
+    """
 
     v: Floats
+    w: Floats
     gate: Floats
-    slow: Floats
     calcium: Floats
     sk: Floats
     calcium_nA: Floats
     level: Ints
+    before: Ints
 
     @classmethod
     def empty(cls, steps: int, substeps: int, n: int, gates: int) -> Tape:
         """Room for `steps` ms of at most `substeps` substeps."""
         return cls(
             np.empty((steps * substeps, n)),
+            np.empty((steps * substeps, n)),
             np.empty((steps * substeps, gates, n)),
-            np.empty((steps, gates, n)),
-            np.empty((steps, n)),
-            np.empty((steps, n)),
-            np.empty((steps, n)),
+            np.empty((steps * substeps, n)),
+            np.empty((steps * substeps, n)),
+            np.empty((steps * substeps, n)),
             np.zeros(max(steps, 1), np.int32),
+            np.zeros(1, np.int32),
         )
 
 
@@ -156,6 +180,7 @@ class _Work(NamedTuple):
 
     total: Floats
     bounded: Floats
+    theta: Floats
     current: Floats
     fast: Floats
     open: Floats
@@ -171,8 +196,7 @@ class _Work(NamedTuple):
 def _work(n: int, nodes: int) -> _Work:
     return _Work(
         np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
-        np.empty(n, np.uint32),
-        np.empty(nodes), np.empty(nodes),
+        np.empty(n), np.empty(n, np.uint32), np.empty(nodes), np.empty(nodes),
     )  # fmt: skip
 
 
@@ -195,6 +219,32 @@ def _solve(parent: Ints, axial: Floats, diagonal: Floats, right: Floats) -> None
     right[0] /= diagonal[0]
     for i in range(1, n):
         right[i] = (right[i] + axial[i] * right[np.uint32(parent[i])]) * diagonal[i]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def theta(x: float) -> float:
+    """1 / (1 - exp(-x)) - 1 / x, from the Pade approximation of exp(-x), but `THETA_LEAST` at least."""
+    x = max(x, 0.0)
+    return max(THETA_LEAST, (12.0 + x * (5.0 + x)) / (24.0 + x * (6.0 + x)))
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _theta_slope(x: float) -> float:
+    """Derivative of `theta`."""
+    if x <= 0.0 or theta(x) == THETA_LEAST:
+        return 0.0
+    return (48.0 + x * (24.0 + x)) / (24.0 + x * (6.0 + x)) ** 2
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _arrive(cell: Cell, events: Floats, rise: Floats, decay: Floats) -> None:
+    """Adds what events (classes, n) open."""
+    for m in range(len(rise)):
+        early, late = cell.onset[m]
+        up, down, added = rise[m], decay[m], events[m]
+        for i in range(len(added)):
+            up[i] += early * added[i]
+            down[i] += late * added[i]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -225,12 +275,27 @@ def _open(m: Floats, power: int, h: Floats, inactivates: bool, out: Floats) -> N
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _gate_steps(cell: Cell, tables: NDArray[np.floating], slow: bool, v: Floats, gate: Floats, work: _Work) -> None:
-    """The quick gates to the end of a substep, or the slow ones; and where each potential lies in the tables."""
+def _kinetics(substeps: Ints, level: int, changed: bool) -> tuple[int, int, float]:
+    """Which tables quick and slow gates need, and the length of a step of the slow ones [ms]."""
+    if changed:
+        return 3, 4, 0.5 + 0.5 / substeps[1]
+    if level == 0:
+        return 0, 2, 1.0
+    return 1, 1, 1.0 / substeps[1]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _look_up(v: Floats, work: _Work) -> None:
+    """Where each potential lies in the tables."""
     for i in range(len(v)):
         p = (min(max(v[i], V_LOW_MV), V_HIGH_MV - 1e-6) - V_LOW_MV) * (1.0 / V_BIN_MV)
         work.bin[i] = np.uint32(p)
         work.fraction[i] = p - work.bin[i]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _gate_steps(cell: Cell, tables: NDArray[np.floating], slow: bool, gate: Floats, work: _Work) -> None:
+    """The quick gates, or the slow ones, to the end of a step, at the potentials of `_look_up`."""
     for q in range(len(cell.gates)):
         some = slice(cell.first[q], cell.first[q + 1])
         bins, fractions = work.bin[some], work.fraction[some]
@@ -244,6 +309,37 @@ def _gate_steps(cell: Cell, tables: NDArray[np.floating], slow: bool, v: Floats,
                 low, high = table[b, 1], table[b + np.uint32(1), 1]
                 keep = low + f * (high - low)
                 x[i] = steady + (x[i] - steady) * keep
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _follow_calcium(cell: Cell, learned: Learned, dt: float, calcium: Floats, sk: Floats, calcium_mV: Floats) -> None:
+    """SK's gate after dt at this concentration of calcium, and calcium's E."""
+    keep = np.exp(-dt / SK_MS)
+    for q in range(len(cell.gates)):
+        if cell.pool[q]:
+            for i in range(cell.first[q], cell.first[q + 1]):
+                depth = np.log(CALCIUM_OUTSIDE_MM / calcium[i])
+                calcium_mV[i] = learned.nernst_mV[0] * depth
+                if cell.sk[q]:
+                    steady = 1.0 / (1.0 + np.exp(SK_POWER * (depth - SK_DEPTH)))
+                    sk[i] = steady + (sk[i] - steady) * keep
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _keep(x: float) -> float:
+    """exp(-x) of a small x, to x^5 / 720."""
+    return (12.0 - x * (6.0 - x)) / (12.0 + x * (6.0 + x))
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _load_calcium(cell: Cell, learned: Learned, dt: float, calcium_nA: Floats, calcium: Floats) -> None:
+    """Calcium's concentration after dt with this current."""
+    for q in range(len(cell.gates)):
+        if cell.pool[q]:
+            for i in range(cell.first[q], cell.first[q + 1]):
+                tau = learned.calcium_ms[i]
+                steady = max(CALCIUM_REST_MM - calcium_nA[i] * learned.calcium_gain[i] * tau, CALCIUM_LEAST_MM)
+                calcium[i] = steady + (calcium[i] - steady) * _keep(dt / tau)
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -262,7 +358,7 @@ def _slow_channels(cell: Cell, learned: Learned, gate: Floats, sk: Floats, work:
                 g = density[i] * opened[i]
                 sums[i] += g
                 flow[i] += g * e[i]
-        if cell.pool[q]:
+        if cell.sk[q]:
             density, e, share = learned.sk_uS[some], learned.sk_mV[some], sk[some]
             for i in range(len(sums)):
                 g = density[i] * share[i]
@@ -272,23 +368,22 @@ def _slow_channels(cell: Cell, learned: Learned, gate: Floats, sk: Floats, work:
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _channels(
-    cell: Cell, learned: Learned, dt: float, v: Floats, gate: Floats, calcium_mV: Floats, calcium_nA: Floats,
-    work: _Work,
-) -> float:  # fmt: skip
-    """Conductance and current of capacitance, leak and all channels; the largest fast one over capacitance [1/ms].
+    cell: Cell, learned: Learned, share: float, threshold: Floats, v: Floats, gate: Floats, calcium_mV: Floats,
+    calcium_nA: Floats, work: _Work,
+) -> bool:  # fmt: skip
+    """Conductance and current of leak and all channels; whether a fast one exceeds its threshold.
 
-    Adds the calcium current times dt to `calcium_nA`.
+    Adds that share of the calcium current to `calcium_nA`.
     """
-    total, current, fast, share = work.total, work.current, work.fast, work.open
+    total, current, fast = work.total, work.current, work.fast
     for i in range(len(v)):
-        c = cell.capacitance_nF[i] / dt
-        total[i] = c + cell.leak_uS[i] + work.slow_total[i]
-        current[i] = c * v[i] + cell.leak_nA[i] + work.slow_current[i]
+        total[i] = cell.leak_uS[i] + work.slow_total[i]
+        current[i] = cell.leak_nA[i] + work.slow_current[i]
         fast[i] = 0.0
-    largest = 0.0
+    exceeds = False
     for q in range(len(cell.gates)):
         some = slice(cell.first[q], cell.first[q + 1])
-        sums, flow, quick, opened = total[some], current[some], fast[some], share[some]
+        sums, flow, quick, opened = total[some], current[some], fast[some], work.open[some]
         v_mV, capacitance = v[some], cell.capacitance_nF[some]
         for k in range(cell.quick_channels[q]):
             first, second = cell.activation[q, k], cell.inactivation[q, k]
@@ -300,7 +395,7 @@ def _channels(
                     g = density[i] * opened[i]
                     sums[i] += g
                     flow[i] += g * e[i]
-                    charge[i] += dt * g * (v_mV[i] - e[i])
+                    charge[i] += share * g * (v_mV[i] - e[i])
             else:
                 e = learned.reversal_mV[k, some]
                 for i in range(len(sums)):
@@ -311,13 +406,13 @@ def _channels(
                 for i in range(len(sums)):
                     quick[i] += density[i] * opened[i]
         for i in range(len(sums)):
-            largest = max(largest, quick[i] / capacitance[i])
-    return largest
+            exceeds |= quick[i] > threshold[q] * capacitance[i]
+    return exceeds
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _inputs(cell: Cell, dt: float, v: Floats, mean: Floats, injected: Floats, work: _Work) -> None:
-    """Adds synapses and injected current, bounds the sum, and fills the solve's diagonal and right side."""
+    """Adds synapses, injected current and capacitance, bounds the sum; the solve's diagonal and right side."""
     total, bounded, current = work.total, work.bounded, work.current
     for m in range(len(mean)):
         e, s, g, table = cell.e_mV[m], cell.slope[m], mean[m], cell.block[m]
@@ -336,9 +431,13 @@ def _inputs(cell: Cell, dt: float, v: Floats, mean: Floats, injected: Floats, wo
                 total[i] += g[i]
                 current[i] += g[i] * e
     for i in range(len(v)):
+        c = cell.capacitance_nF[i] / dt
+        work.theta[i] = theta(total[i] / c)
+        c /= work.theta[i]
+        total[i] += c
         # However many NMDA channels are open, a step at most doubles what the capacitance alone would let it move.
-        bounded[i] = max(total[i], 0.5 * cell.capacitance_nF[i] / dt)
-        current[i] += injected[i] + (bounded[i] - total[i]) * v[i]
+        bounded[i] = max(total[i], 0.5 * c)
+        current[i] += injected[i] + (bounded[i] - total[i] + c) * v[i]
     work.diagonal[:] = 0.0
     work.right[:] = 0.0
     for i in range(len(v)):
@@ -349,7 +448,7 @@ def _inputs(cell: Cell, dt: float, v: Floats, mean: Floats, injected: Floats, wo
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def steps(
-    cell: Cell, learned: Learned, substeps: Ints, threshold: float, state: State, events: Floats, injected: Floats,
+    cell: Cell, learned: Learned, substeps: Ints, threshold: Floats, state: State, events: Floats, injected: Floats,
     truth: Floats, nudge: float, tape: Tape, out: Floats, peak: Floats,
 ) -> None:  # fmt: skip
     """Some milliseconds of one cell; `state` goes on.
@@ -357,7 +456,7 @@ def steps(
     Args:
         cell, learned: see there.
         substeps: (2,) of a millisecond, few and many.
-        threshold: of fast conductance to capacitance [1/ms] from which there are many.
+        threshold: (kinds,) of fast conductance to capacitance [1/ms] from which there are many.
         state: at the start; changed.
         events: (steps, classes, n) conductance [uS] that events add to both exponentials at the start of each step.
         injected: (steps, n) current [nA], or one row for all.
@@ -370,99 +469,131 @@ def steps(
     length, classes, n = events.shape
     work = _work(n, len(cell.parent))
     mean, calcium_nA, calcium_mV = np.empty((classes, n)), np.empty(n), np.empty(n)
-    v, gate, calcium, sk, rise, decay = state
-    v0, gate0, rise0, decay0 = v.copy(), gate.copy(), rise.copy(), decay.copy()
-    keep_calcium = np.exp(-1.0 / learned.calcium_ms)
+    v, gate, calcium, sk, rise, decay, last = state
+    v0, gate0, calcium0, sk0, rise0, decay0 = (
+        v.copy(),
+        gate.copy(),
+        calcium.copy(),
+        sk.copy(),
+        rise.copy(),
+        decay.copy(),
+    )
     at = 0
+    tape.before[0] = int(last[0])
     for t in range(length):
         now = injected[t if len(injected) > 1 else 0]
-        rise += events[t]
-        decay += events[t]
+        _arrive(cell, events[t], rise, decay)
         if len(truth):
             for i in range(n):
                 v[i] += nudge * (truth[t, i] - v[i])
-        if len(tape.v):
-            tape.calcium[t], tape.sk[t], tape.slow[t] = calcium, sk, gate
-        for q in range(len(cell.gates)):
-            if cell.pool[q]:
-                for i in range(cell.first[q], cell.first[q + 1]):
-                    depth = np.log(CALCIUM_OUTSIDE_MM / calcium[i])
-                    calcium_mV[i] = learned.nernst_mV[0] * depth
-                    steady = 1.0 / (1.0 + np.exp(SK_POWER * (depth - SK_DEPTH)))
-                    sk[i] = steady + (sk[i] - steady) * SK_KEEP
-        _gate_steps(cell, learned.tables[2], True, v, gate, work)
-        _slow_channels(cell, learned, gate, sk, work)
-        v0[:], gate0[:], rise0[:], decay0[:] = v, gate, rise, decay
+        v0[:], gate0[:], calcium0[:], sk0[:], rise0[:], decay0[:] = v, gate, calcium, sk, rise, decay
         start = at
         for level in range(2):
-            dt = 1.0 / substeps[level]
-            least = threshold if level == 0 else NEVER
-            calcium_nA[:] = 0.0
+            many = substeps[level]
+            dt = 1.0 / many
+            stride = many if level == 0 else 1
             peak[t] = V_LOW_MV
             again = False
-            for _ in range(substeps[level]):
+            for s in range(many):
+                quick, slow, slow_ms = _kinetics(substeps, level, s == 0 and level != last[0])
+                _look_up(v, work)
                 if len(tape.v):
                     tape.v[at], tape.gate[at] = v, gate
+                if s % stride == 0:
+                    if len(tape.v):
+                        tape.calcium[at], tape.sk[at] = calcium, sk
+                    calcium_nA[:] = 0.0
+                    _follow_calcium(cell, learned, slow_ms, calcium, sk, calcium_mV)
+                    _gate_steps(cell, learned.tables[slow], True, gate, work)
+                    _slow_channels(cell, learned, gate, sk, work)
                 at += 1
-                _gate_steps(cell, learned.tables[level], False, v, gate, work)
-                if _channels(cell, learned, dt, v, gate, calcium_mV, calcium_nA, work) > least:
+                _gate_steps(cell, learned.tables[quick], False, gate, work)
+                exceeds = _channels(cell, learned, 1.0 / stride, threshold, v, gate, calcium_mV, calcium_nA, work)
+                if exceeds and level == 0:
                     again = True
                     break
                 _synapses(cell, dt, rise, decay, mean)
                 _inputs(cell, dt, v, mean, now, work)
                 _solve(cell.parent, cell.axial_uS, work.diagonal, work.right)
                 for i in range(n):
-                    v[i] = work.right[np.uint32(cell.node[i])]
+                    w = work.right[np.uint32(cell.node[i])]
+                    if len(tape.v):
+                        tape.w[at - 1, i] = w
+                    v[i] += (w - v[i]) / work.theta[i]
                 peak[t] = max(peak[t], v[cell.soma])
+                if s % stride == stride - 1:
+                    if len(tape.v):
+                        tape.calcium_nA[at - stride] = calcium_nA
+                    _load_calcium(cell, learned, stride * dt, calcium_nA, calcium)
             if not again:
                 if len(tape.v):
                     tape.level[t] = level
+                last[0] = level
                 break
-            v[:], gate[:], rise[:], decay[:] = v0, gate0, rise0, decay0
+            v[:], gate[:], calcium[:], sk[:], rise[:], decay[:] = v0, gate0, calcium0, sk0, rise0, decay0
             at = start
-        for q in range(len(cell.gates)):
-            if cell.pool[q]:
-                for i in range(cell.first[q], cell.first[q + 1]):
-                    steady = CALCIUM_REST_MM - calcium_nA[i] * learned.calcium_gain[i] * learned.calcium_ms[i]
-                    steady = max(steady, CALCIUM_LEAST_MM)
-                    calcium[i] = steady + (calcium[i] - steady) * keep_calcium[i]
-        if len(tape.v):
-            tape.calcium_nA[t] = calcium_nA
         out[t] = v
 
 
+class Flows(NamedTuple):
+    """What channels did in each millisecond.
+
+    Attributes:
+        flow: (steps, channels + 1, n) mean of open share times (E - V) [mV]; that of SK last. Current of a channel is
+            its density times this.
+        sk_mV: (steps, n) mean of SK's (E - V).
+        total_uS: (steps, n) mean conductance of all channels and SK.
+        calcium_uS, calcium_nA: (steps, n) mean conductance of all calcium channels, and mean current.
+        calcium_mM, sk: (steps, n) concentration at the start, and mean of SK's gate.
+    """
+
+    flow: Floats
+    sk_mV: Floats
+    total_uS: Floats
+    calcium_uS: Floats
+    calcium_nA: Floats
+    calcium_mM: Floats
+    sk: Floats
+
+    @classmethod
+    def empty(cls, steps: int, channels: int, n: int) -> Flows:
+        """Room for `steps` ms and so many channels beside SK."""
+        return cls(np.empty((steps, channels + 1, n)), *(np.empty((steps, n)) for _ in range(6)))
+
+
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def flows(
-    cell: Cell, learned: Learned, substeps: Ints, tape: Tape, out: Floats, flow: Floats, calcium_uS: Floats,
-    sk: Floats,
-) -> None:  # fmt: skip
-    """What each channel did in the milliseconds of a tape; current of channel k is its density times this.
+def flows(cell: Cell, learned: Learned, substeps: Ints, tape: Tape, found: Flows) -> None:
+    """What each channel did in the milliseconds of a tape.
 
     Args:
         cell, learned, substeps: as for `steps`.
-        tape, out: what `steps` has left.
-        flow: (steps, channels + 1, n) gets the mean of open share times (E - V) [mV], that of SK last.
-        calcium_uS: (steps, n) gets the mean conductance of all calcium channels.
-        sk: (steps, n) gets the gate of SK.
+        tape: what `steps` has left.
+        found: gets the result.
     """
-    length, n = out.shape
-    gates = tape.gate.shape[1]
+    length, n = found.sk.shape
     work = _work(n, len(cell.parent))
-    gate, calcium_mV, opened = np.empty((gates, n)), np.empty(n), work.open
-    flow[:], calcium_uS[:] = 0.0, 0.0
+    gate, calcium_mV, sk, opened = np.empty((tape.gate.shape[1], n)), np.empty(n), np.empty(n), work.open
+    for array in (found.sk_mV, found.total_uS, found.calcium_uS, found.calcium_nA, found.sk):
+        array[:] = 0.0
+    found.flow[:] = 0.0
     at = 0
     for t in range(length):
-        many = substeps[tape.level[t]]
-        for i in range(n):
-            depth = np.log(CALCIUM_OUTSIDE_MM / tape.calcium[t, i])
-            calcium_mV[i] = learned.nernst_mV[0] * depth
-            steady = 1.0 / (1.0 + np.exp(SK_POWER * (depth - SK_DEPTH)))
-            sk[t, i] = steady + (tape.sk[t, i] - steady) * SK_KEEP
+        level, last = tape.level[t], tape.level[t - 1] if t else tape.before[0]
+        many = substeps[level]
+        stride = many if level == 0 else 1
+        found.calcium_mM[t] = tape.calcium[at]
         for s in range(many):
+            quick, slow, slow_ms = _kinetics(substeps, level, s == 0 and level != last)
+            w = tape.w[at]
             gate[:] = tape.gate[at]
-            _gate_steps(cell, learned.tables[tape.level[t]], False, tape.v[at], gate, work)
+            _look_up(tape.v[at], work)
+            if s % stride == 0:
+                sk[:] = tape.sk[at]
+                _follow_calcium(cell, learned, slow_ms, tape.calcium[at], sk, calcium_mV)
+                _gate_steps(cell, learned.tables[slow], True, gate, work)
+                found.calcium_nA[t] += tape.calcium_nA[at] * (stride / many)
+            _gate_steps(cell, learned.tables[quick], False, gate, work)
             at += 1
-            after = tape.v[at] if s + 1 < many else out[t]
             for q in range(len(cell.gates)):
                 some = slice(cell.first[q], cell.first[q + 1])
                 for k in range(cell.channels[q]):
@@ -470,11 +601,17 @@ def flows(
                     _open(gate[first, some], cell.power[q, k], gate[max(second, 0), some], second >= 0, opened[some])
                     for i in range(cell.first[q], cell.first[q + 1]):
                         e = calcium_mV[i] if cell.calcium[q, k] else learned.reversal_mV[k, i]
-                        flow[t, k, i] += opened[i] * (e - after[i]) / many
+                        found.flow[t, k, i] += opened[i] * (e - w[i]) / many
+                        g = learned.density_uS[k, i] * opened[i] / many
+                        found.total_uS[t, i] += g
                         if cell.calcium[q, k]:
-                            calcium_uS[t, i] += learned.density_uS[k, i] * opened[i] / many
+                            found.calcium_uS[t, i] += g
             for i in range(n):
-                flow[t, -1, i] += sk[t, i] * (learned.sk_mV[i] - after[i]) / many
+                away = (learned.sk_mV[i] - w[i]) / many
+                found.flow[t, -1, i] += sk[i] * away
+                found.sk_mV[t, i] += away
+                found.sk[t, i] += sk[i] / many
+                found.total_uS[t, i] += learned.sk_uS[i] * sk[i] / many
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -505,6 +642,69 @@ def _gate_adjoint(
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _channel_adjoint(
+    cell: Cell, learned: Learned, q: int, k: int, i: int, to_g: float, gate: Floats, to_gate: Floats, grad: Learned
+) -> float:
+    """Adjoint of a channel's conductance in one compartment; returns its open share."""
+    first, power, second = cell.activation[q, k], cell.power[q, k], cell.inactivation[q, k]
+    m, h, lower = gate[first, i], 1.0, 1.0  # the last is m^(p-1)
+    for _ in range(power - 1):
+        lower *= m
+    if second >= 0:
+        h = gate[second, i]
+        to_gate[second, i] += to_g * learned.density_uS[k, i] * lower * m
+    to_gate[first, i] += to_g * learned.density_uS[k, i] * power * lower * h
+    grad.density_uS[k, i] += to_g * lower * m * h
+    opened: float = lower * m * h
+    return opened
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _synapse_adjoint(
+    cell: Cell, v: Floats, mean: Floats, to_d: Floats, to_r: Floats, to_v: Floats, grad_gain: Floats, work: _Work
+) -> None:
+    """Adjoint of the synapses in `_inputs`."""
+    for m in range(len(mean)):
+        e, s = cell.e_mV[m], cell.slope[m]
+        for i in range(len(v)):
+            g = mean[m, i]
+            if s > 0.0:
+                b, u = work.bin[i], v[i] - e
+                block = cell.block[m, b] + work.fraction[i] * (cell.block[m, b + 1] - cell.block[m, b])
+                inside = V_LOW_MV < v[i] < V_HIGH_MV - 1e-6
+                rising = (cell.block[m, b + 1] - cell.block[m, b]) / V_BIN_MV if inside else 0.0
+                steep = g * block * (1.0 + s * (1.0 - block) * u)
+                bend = g * (rising * (1.0 + s * (1.0 - block) * u) + block * s * (1.0 - block - rising * u))
+                to_v[i] += to_d[i] * bend + to_r[i] * (bend * v[i] + steep - g * (rising * u + block))
+                grad_gain[m] += to_d[i] * steep + to_r[i] * (steep * v[i] - g * block * u)
+            else:
+                grad_gain[m] += g * (to_d[i] + to_r[i] * e)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _calcium_adjoint(
+    cell: Cell, learned: Learned, dt: float, calcium: Floats, calcium_nA: Floats, to_calcium: Floats, to_nA: Floats,
+    grad: Learned,
+) -> None:  # fmt: skip
+    """Adjoint of `_load_calcium` from the concentration before it; `to_nA` is set."""
+    for q in range(len(cell.gates)):
+        if not cell.pool[q]:
+            continue
+        for i in range(cell.first[q], cell.first[q + 1]):
+            inflow, tau = calcium_nA[i], learned.calcium_ms[i]
+            keep = _keep(dt / tau)
+            rest = CALCIUM_REST_MM - inflow * learned.calcium_gain[i] * tau
+            to_rest = to_calcium[i] * (1.0 - keep)
+            if rest < CALCIUM_LEAST_MM:
+                rest, to_rest = CALCIUM_LEAST_MM, 0.0
+            grad.calcium_gain[i] -= to_rest * inflow * tau
+            grad.calcium_ms[i] -= to_rest * inflow * learned.calcium_gain[i]
+            grad.calcium_ms[i] += to_calcium[i] * (calcium[i] - rest) * keep * dt / (tau * tau)
+            to_nA[i] = -to_rest * learned.calcium_gain[i] * tau
+            to_calcium[i] *= keep
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def adjoint(
     cell: Cell, learned: Learned, substeps: Ints, state: State, events: Floats, injected: Floats, nudge: float,
     tape: Tape, seed: Floats, grad: Learned, grad_gain: Floats,
@@ -529,151 +729,118 @@ def adjoint(
     rise, decay = state.rise_uS, state.decay_uS
     at = 0
     for t in range(length):
-        rise += events[t]
-        decay += events[t]
+        _arrive(cell, events[t], rise, decay)
         many = substeps[tape.level[t]]
         for _ in range(many):
             _synapses(cell, 1.0 / many, rise, decay, means[at])
             at += 1
     work = _work(n, nodes)
-    again, away = np.empty(nodes), np.empty(nodes)
+    away = np.empty(nodes)
     to_v, to_gate, gate = np.zeros(n), np.zeros((gates, n)), np.empty((gates, n))
     to_calcium, to_sk = np.zeros(n), np.zeros(n)
     to_nA, to_mV, to_sk_now = np.zeros(n), np.zeros(n), np.zeros(n)
     to_d, to_r, change = np.empty(n), np.empty(n), np.empty(n)
     to_total, to_current = np.empty(n), np.empty(n)
     calcium_mV, sk, unused = np.zeros(n), np.zeros(n), np.zeros(n)
-    share = work.open
+    never = np.zeros(len(cell.gates))
     for t in range(length - 1, -1, -1):
-        level = tape.level[t]
-        dt, tables, into = 1.0 / substeps[level], learned.tables[level], grad.tables[level]
+        level, last = tape.level[t], tape.level[t - 1] if t else tape.before[0]
+        many = substeps[level]
+        dt, stride = 1.0 / many, many if level == 0 else 1
         now = injected[t if len(injected) > 1 else 0]
         for i in range(n):
             to_v[i] += seed[t, i]
-        for q in range(len(cell.gates)):
-            if not cell.pool[q]:
-                continue
-            for i in range(cell.first[q], cell.first[q + 1]):
-                concentration, inflow, tau = tape.calcium[t, i], tape.calcium_nA[t, i], learned.calcium_ms[i]
-                calcium_mV[i] = learned.nernst_mV[0] * np.log(CALCIUM_OUTSIDE_MM / concentration)
-                steady = 1.0 / (1.0 + (SK_HALF_MM / concentration) ** SK_POWER)
-                sk[i] = steady + (tape.sk[t, i] - steady) * SK_KEEP
-                keep = np.exp(-1.0 / tau)
-                rest = CALCIUM_REST_MM - inflow * learned.calcium_gain[i] * tau
-                to_rest = to_calcium[i] * (1.0 - keep)
-                if rest < CALCIUM_LEAST_MM:
-                    rest, to_rest = CALCIUM_LEAST_MM, 0.0
-                grad.calcium_gain[i] -= to_rest * inflow * tau
-                grad.calcium_ms[i] -= to_rest * inflow * learned.calcium_gain[i]
-                grad.calcium_ms[i] += to_calcium[i] * (concentration - rest) * keep / (tau * tau)
-                to_nA[i] = -to_rest * learned.calcium_gain[i] * tau
-                to_calcium[i] *= keep
-                to_mV[i], to_sk_now[i] = 0.0, to_sk[i]
-        to_total[:], to_current[:] = 0.0, 0.0
-        gate[:] = tape.gate[at - 1]
-        _slow_channels(cell, learned, gate, sk, work)
-        for _ in range(substeps[level]):
+        for s in range(many - 1, -1, -1):
             at -= 1
-            v, before, mean = tape.v[at], tape.gate[at], means[at]
-            gate[:] = before
-            _gate_steps(cell, tables, False, v, gate, work)
-            _channels(cell, learned, dt, v, gate, calcium_mV, unused, work)
+            _, slow, slow_ms = _kinetics(substeps, level, s < stride and level != last)
+            quick, _, _ = _kinetics(substeps, level, s == 0 and level != last)
+            if s % stride == stride - 1:
+                start = at - stride + 1
+                _calcium_adjoint(
+                    cell, learned, stride * dt, tape.calcium[start], tape.calcium_nA[start], to_calcium, to_nA, grad
+                )
+                to_mV[:], to_sk_now[:], to_total[:], to_current[:] = 0.0, to_sk, 0.0, 0.0
+                sk[:], gate[:] = tape.sk[start], tape.gate[start]
+                _look_up(tape.v[start], work)
+                _follow_calcium(cell, learned, slow_ms, tape.calcium[start], sk, calcium_mV)
+                _gate_steps(cell, learned.tables[slow], True, gate, work)
+                _slow_channels(cell, learned, gate, sk, work)
+            v, w, before, mean = tape.v[at], tape.w[at], tape.gate[at], means[at]
+            for q in range(len(cell.gates)):
+                these, some = slice(0, cell.quick_gates[q]), slice(cell.first[q], cell.first[q + 1])
+                gate[these, some] = before[these, some]
+            _look_up(v, work)
+            _gate_steps(cell, learned.tables[quick], False, gate, work)
+            _channels(cell, learned, 1.0 / stride, never, v, gate, calcium_mV, unused, work)
             _inputs(cell, dt, v, mean, now, work)
-            again[:], away[:] = work.diagonal, 0.0
+            away[:] = 0.0
             for i in range(n):
-                away[cell.node[i]] = to_v[i]
-            _solve(cell.parent, cell.axial_uS, work.diagonal, work.right)  # right is now the next potential
-            _solve(cell.parent, cell.axial_uS, again, away)  # and away the gradient of the right side
+                away[cell.node[i]] = to_v[i] / work.theta[i]
+            _solve(cell.parent, cell.axial_uS, work.diagonal, away)  # away is now the gradient of the right side
             for i in range(n):
+                theta, free = work.theta[i], work.bounded[i] == work.total[i]
                 c = cell.capacitance_nF[i] / dt
+                scaled = c / theta
                 to_r[i] = away[cell.node[i]]
-                free = work.bounded[i] == work.total[i]
-                to_d[i] = -to_r[i] * (work.right[cell.node[i]] if free else v[i])
-                change[i] = to_r[i] * (c + work.bounded[i] - work.total[i])
+                to_d[i] = -to_r[i] * (w[i] if free else v[i])
+                change[i] = to_r[i] * (scaled + work.bounded[i] - work.total[i]) + to_v[i] * (1.0 - 1.0 / theta)
+                to_scaled = to_d[i] + to_r[i] * (v[i] if free else 1.5 * v[i] - 0.5 * w[i])
+                to_theta = -(to_v[i] * (w[i] - v[i]) + to_scaled * c) / (theta * theta)
+                to_d[i] += to_theta * _theta_slope((work.total[i] - scaled) / c) / c
                 to_total[i] += to_d[i]
                 to_current[i] += to_r[i]
-            for m in range(classes):
-                e, s = cell.e_mV[m], cell.slope[m]
-                for i in range(n):
-                    g = mean[m, i]
-                    if s > 0.0:
-                        b, u = work.bin[i], v[i] - e
-                        block = cell.block[m, b] + work.fraction[i] * (cell.block[m, b + 1] - cell.block[m, b])
-                        inside = V_LOW_MV < v[i] < V_HIGH_MV - 1e-6
-                        rising = (cell.block[m, b + 1] - cell.block[m, b]) / V_BIN_MV if inside else 0.0
-                        steep = g * block * (1.0 + s * (1.0 - block) * u)
-                        bend = g * (rising * (1.0 + s * (1.0 - block) * u) + block * s * (1.0 - block - rising * u))
-                        change[i] += to_d[i] * bend + to_r[i] * (bend * v[i] + steep - g * (rising * u + block))
-                        grad_gain[m] += to_d[i] * steep + to_r[i] * (steep * v[i] - g * block * u)
-                    else:
-                        grad_gain[m] += g * (to_d[i] + to_r[i] * e)
+            _synapse_adjoint(cell, v, mean, to_d, to_r, change, grad_gain, work)
             for q in range(len(cell.gates)):
                 i0, i1 = cell.first[q], cell.first[q + 1]
                 for k in range(cell.quick_channels[q]):
-                    first, power, second = cell.activation[q, k], cell.power[q, k], cell.inactivation[q, k]
-                    # m^(p-1) h, which times m is the open share and times p its slope.
-                    for i in range(i0, i1):
-                        share[i] = 1.0
-                    for _p in range(power - 1):
+                    if cell.calcium[q, k]:
                         for i in range(i0, i1):
-                            share[i] *= gate[first, i]
-                    for i in range(i0, i1):
-                        density, m_ = learned.density_uS[k, i], gate[first, i]
-                        h_ = gate[second, i] if second >= 0 else 1.0
-                        opened = share[i] * m_ * h_
-                        g = density * opened
-                        if cell.calcium[q, k]:
                             u = v[i] - calcium_mV[i]
-                            to_g = to_d[i] + to_r[i] * calcium_mV[i] + to_nA[i] * dt * u
-                            to_mV[i] += (to_r[i] - to_nA[i] * dt) * g
-                            change[i] += to_nA[i] * dt * g
-                        else:
+                            to_g = to_d[i] + to_r[i] * calcium_mV[i] + to_nA[i] / stride * u
+                            g = learned.density_uS[k, i] * _channel_adjoint(
+                                cell, learned, q, k, i, to_g, gate, to_gate, grad
+                            )
+                            to_mV[i] += (to_r[i] - to_nA[i] / stride) * g
+                            change[i] += to_nA[i] / stride * g
+                    else:
+                        for i in range(i0, i1):
                             to_g = to_d[i] + to_r[i] * learned.reversal_mV[k, i]
-                            grad.reversal_mV[k, i] += to_r[i] * g
-                        grad.density_uS[k, i] += to_g * opened
-                        to_gate[first, i] += to_g * density * power * share[i] * h_
-                        if second >= 0:
-                            to_gate[second, i] += to_g * density * share[i] * m_
-                _gate_adjoint(i0, i1, 0, cell.quick_gates[q], tables[q], into[q], v, before, work, to_gate, change)
+                            opened = _channel_adjoint(cell, learned, q, k, i, to_g, gate, to_gate, grad)
+                            grad.reversal_mV[k, i] += to_r[i] * learned.density_uS[k, i] * opened
+                _gate_adjoint(
+                    i0, i1, 0, cell.quick_gates[q], learned.tables[quick, q], grad.tables[quick, q], v, before, work,
+                    to_gate, change,
+                )  # fmt: skip
             for i in range(n):
                 to_v[i] = change[i]
-        v = tape.v[at]
-        for q in range(len(cell.gates)):
-            i0, i1 = cell.first[q], cell.first[q + 1]
-            for k in range(cell.quick_channels[q], cell.channels[q]):
-                first, power, second = cell.activation[q, k], cell.power[q, k], cell.inactivation[q, k]
+            if s % stride > 0:
+                continue
+            for q in range(len(cell.gates)):
+                i0, i1 = cell.first[q], cell.first[q + 1]
+                for k in range(cell.quick_channels[q], cell.channels[q]):
+                    for i in range(i0, i1):
+                        to_g = to_total[i] + to_current[i] * learned.reversal_mV[k, i]
+                        opened = _channel_adjoint(cell, learned, q, k, i, to_g, gate, to_gate, grad)
+                        grad.reversal_mV[k, i] += to_current[i] * learned.density_uS[k, i] * opened
+                _gate_adjoint(
+                    i0, i1, cell.quick_gates[q], cell.gates[q], learned.tables[slow, q], grad.tables[slow, q], v,
+                    before, work, to_gate, to_v,
+                )  # fmt: skip
+                if not cell.pool[q]:
+                    continue
+                keep = np.exp(-slow_ms / SK_MS)
                 for i in range(i0, i1):
-                    lower, m_ = 1.0, gate[first, i]
-                    for _p in range(power - 1):
-                        lower *= m_
-                    h_ = gate[second, i] if second >= 0 else 1.0
-                    density, opened = learned.density_uS[k, i], lower * m_ * h_
-                    to_g = to_total[i] + to_current[i] * learned.reversal_mV[k, i]
-                    grad.reversal_mV[k, i] += to_current[i] * density * opened
-                    grad.density_uS[k, i] += to_g * opened
-                    to_gate[first, i] += to_g * density * power * lower * h_
-                    if second >= 0:
-                        to_gate[second, i] += to_g * density * lower * m_
-            if cell.pool[q]:
-                for i in range(i0, i1):
-                    to_g = to_total[i] + to_current[i] * learned.sk_mV[i]
-                    grad.sk_uS[i] += to_g * sk[i]
-                    grad.sk_mV[i] += to_current[i] * learned.sk_uS[i] * sk[i]
-                    to_sk_now[i] += to_g * learned.sk_uS[i]
-            _gate_adjoint(
-                i0, i1, cell.quick_gates[q], cell.gates[q], learned.tables[2, q], grad.tables[2, q], v, tape.slow[t],
-                work, to_gate, to_v,
-            )  # fmt: skip
+                    if cell.sk[q]:
+                        to_g = to_total[i] + to_current[i] * learned.sk_mV[i]
+                        grad.sk_uS[i] += to_g * sk[i]
+                        grad.sk_mV[i] += to_current[i] * learned.sk_uS[i] * sk[i]
+                        to_sk_now[i] += to_g * learned.sk_uS[i]
+                    concentration = tape.calcium[at, i]
+                    grad.nernst_mV[0] += to_mV[i] * np.log(CALCIUM_OUTSIDE_MM / concentration)
+                    to_calcium[i] -= to_mV[i] * learned.nernst_mV[0] / concentration
+                    ratio = (SK_HALF_MM / concentration) ** SK_POWER
+                    steady = 1.0 / (1.0 + ratio)
+                    to_calcium[i] += to_sk_now[i] * (1.0 - keep) * steady * steady * ratio * SK_POWER / concentration
+                    to_sk[i] = to_sk_now[i] * keep
         for i in range(n):
             to_v[i] *= 1.0 - nudge
-        for q in range(len(cell.gates)):
-            if not cell.pool[q]:
-                continue
-            for i in range(cell.first[q], cell.first[q + 1]):
-                concentration = tape.calcium[t, i]
-                grad.nernst_mV[0] += to_mV[i] * np.log(CALCIUM_OUTSIDE_MM / concentration)
-                to_calcium[i] -= to_mV[i] * learned.nernst_mV[0] / concentration
-                ratio = (SK_HALF_MM / concentration) ** SK_POWER
-                steady = 1.0 / (1.0 + ratio)
-                to_calcium[i] += to_sk_now[i] * (1.0 - SK_KEEP) * steady * steady * ratio * SK_POWER / concentration
-                to_sk[i] = to_sk_now[i] * SK_KEEP

@@ -30,6 +30,7 @@ from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance,
 from dendrotwin.start import linear_paths, start_from_linear
 from dendrotwin.twin import Twin, run
 
+NEURON_STEP_MS = 0.025  # of a simulation that does not say its own
 WARM_UP = 0.05  # of the steps
 DIVERSITY_MS = 500  # how much of a validation trial the experts are compared on
 DIVERSITY = ("distances", "determinant", "permanent")
@@ -113,6 +114,7 @@ class _Run:
         self.guided = isinstance(self.network, Cable)
         if isinstance(self.network, Cable):
             self.network.set_scaling(self.scaling.mean_mV, self.scaling.sd_mV)
+            self.network.late_ms.fill_(made_by(self.split.train[0]).get("dt_ms", NEURON_STEP_MS) / 2)
         self.context = int(self.network.lead if self.guided else self.network.context)  # type: ignore[arg-type]
         self.windows = Windows(
             self.tree,

@@ -26,7 +26,7 @@ from torch import nn
 
 from dendrotwin.errors import InputError
 from dendrotwin.membrane import (
-    CALCIUM_REST_MM,
+    CALCIUM_START_MM,
     NO_TAPE,
     SK_HALF_MM,
     SK_POWER,
@@ -80,12 +80,19 @@ def _share(pair: tuple[float, ...]) -> tuple[float, ...]:
     return pair
 
 
+def _positive(pair: tuple[float, ...]) -> tuple[float, ...]:
+    if min(pair) <= 0:
+        raise ValueError("both must lie above 0")
+    return pair
+
+
 class CableConfig(BaseModel):
     """Of the steps and of the guidance in training.
 
     Attributes:
         substeps: of a millisecond, where it is quiet and where sodium channels are open.
-        refine_at: sodium conductance relative to capacitance [1/ms] from which a millisecond takes many.
+        refine_at: sodium conductance relative to capacitance [1/ms] from which a millisecond takes many: in soma and
+            axon, where output spikes begin, and in dendrites.
         nudge: least and largest share of the difference to the true potentials by which a training window is nudged at
             the start of each millisecond; drawn for each window, evenly on a logarithmic scale, from the largest alone
             until `alone` of the training is over to the whole range at its end.
@@ -96,8 +103,8 @@ class CableConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (4, 16)
-    refine_at: float = Field(default=0.05, gt=0)
+    substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (2, 16)
+    refine_at: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_positive)] = (0.01, 0.1)
     nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (1.0, 1.0)
     alone: float = Field(default=0.4, ge=0, lt=1)
     settle_ms: int = Field(default=800, ge=1)
@@ -123,7 +130,7 @@ class _Steps(torch.autograd.Function):
         ctx: Any,
         substeps: Any,
         cell: Cell,
-        threshold: float,
+        threshold: Floats,
         states: list[State],
         events: list[Floats],
         truth: list[Floats],
@@ -194,6 +201,7 @@ class Cable(nn.Module):
 
     mean_mV: torch.Tensor
     sd_mV: torch.Tensor
+    late_ms: torch.Tensor
     start: torch.Tensor
 
     def __init__(self, tree: Tree, config: CableConfig, history: bool) -> None:
@@ -212,6 +220,8 @@ class Cable(nn.Module):
         inputs, values = components(tree)
         self.inputs, self.at = inputs, self.back.numpy()[tree.input_compartment[inputs]]
         self.peak_uS = values[:, 2]
+        # An event acts half of a simulation's step late in NEURON: conductance is that at the start of the step.
+        self.register_buffer("late_ms", torch.tensor(0.0, dtype=torch.float64))
         self.classes, of_class = np.unique(values[:, [0, 1, 3, 4, 5]], axis=0, return_inverse=True)
         self.of_class = of_class.astype(np.int32).reshape(-1)
         self.kind = np.where(tree.in_region("soma"), 0, np.where(tree.in_region("axon"), 1, 2))
@@ -245,8 +255,9 @@ class Cable(nn.Module):
         self.sd_mV.copy_(sd_mV)
 
     def slow(self) -> list[nn.Parameter]:
-        """What is learned more slowly than densities: kinetics, reversal potentials and gains."""
-        return [self.shift, self.log_tau, self.reversal, self.nernst, self.log_gain]
+        """The membrane, which is known before training (`currents`) and learned more slowly than what reads spikes."""
+        reading = {id(parameter) for parameter in self.read.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in reading]
 
     def log_density(self) -> torch.Tensor:
         """(channels + 1, n) logarithm of each channel's density, then SK's [S/cm2]."""
@@ -259,9 +270,10 @@ class Cable(nn.Module):
         """The fields of `membrane.Learned`, differentiable; for other substeps than the configuration's if given."""
         grid = V_LOW_MV + V_BIN_MV * torch.arange(V_BINS, dtype=torch.float64)
         shift, log_tau = ACROSS_MV * self.shift.double(), ALONG * self.log_tau.double()
-        both = [
-            torch.stack([tables(grid, 1.0 / n, shift[part], log_tau[part], list(GATES)) for part in range(3)])
-            for n in (*(substeps or self.config.substeps), 1)
+        few, many = substeps or self.config.substeps
+        kinetics = [
+            torch.stack([tables(grid, ms, shift[part], log_tau[part], list(GATES)) for part in range(3)])
+            for ms in (1.0 / few, 1.0 / many, 1.0, 0.5 / few + 0.5 / many, 0.5 + 0.5 / many)
         ]
         tree, kind, by_kind = self.tree, torch.from_numpy(self.kind), torch.from_numpy(self.sorted)
         starts = np.unique(tree.region[self.sorted], return_index=True)[1]
@@ -275,7 +287,7 @@ class Cable(nn.Module):
         gain, decay = torch.exp(self.calcium.double())[kind].unbind(1)
         per_nA = CALCIUM_GAMMA * gain * 1e4 / (2 * FARADAY * SHELL_UM) / area
         return [
-            torch.stack(both)[:, torch.from_numpy(self.kind[self.sorted][starts])].contiguous(),
+            torch.stack(kinetics)[:, torch.from_numpy(self.kind[self.sorted][starts])].contiguous(),
             uS[:, by_kind].contiguous(),
             mV[:, by_kind].contiguous(),
             density[-1, by_kind],
@@ -300,6 +312,7 @@ class Cable(nn.Module):
         calcium = np.tile([c.reversal_mV is None for c in CHANNELS] + [False], (kinds, 1))
         fast = np.tile([c.fast for c in CHANNELS] + [False], (kinds, 1))
         rise, decay, e, mg, slope = self.classes.T.copy()
+        onset = np.exp(float(self.late_ms) / self.classes[:, :2])
         grid = V_LOW_MV + V_BIN_MV * np.arange(V_BINS)
         block = 1.0 / (1.0 + mg[:, None] * np.exp(-slope[:, None] * grid) / 3.57)
         return Cell(
@@ -307,18 +320,28 @@ class Cable(nn.Module):
             tree.capacitance_nF[by_kind], tree.leak_uS[by_kind], (tree.leak_uS * tree.leak_mV)[by_kind], first,
             np.full(kinds, len(names), np.int32), np.full(kinds, many, np.int32),
             np.full(kinds, QUICK_GATES, np.int32), np.full(kinds, QUICK_CHANNELS, np.int32), np.ones(kinds, np.bool_),
-            activation, power, inactivation, calcium, fast, rise, decay, e, block, np.where(mg > 0, slope, 0.0),
+            np.ones(kinds, np.bool_), activation, power, inactivation, calcium, fast, rise, decay, e, onset, block,
+            np.where(mg > 0, slope, 0.0),
         )  # fmt: skip
 
+    def refine_at(self) -> Floats:
+        """(kinds,) the threshold of `membrane.steps` for each kind of membrane."""
+        first = np.unique(self.tree.region[self.sorted], return_index=True)[1]
+        return np.where(self.kind[self.sorted][first] == 2, self.config.refine_at[1], self.config.refine_at[0])
+
     def rest(self, cell: Cell, learned: Learned, v_mV: Floats) -> State:
-        """Everything at its steady state at potentials (n,) [mV], sorted by kind; no synapse open."""
+        """Everything at its steady state at potentials (n,) [mV], sorted by kind; no synapse open.
+
+        But calcium's concentration, which begins as NEURON has it.
+        """
         n, classes = len(v_mV), len(self.classes)
         b = np.clip((v_mV - V_LOW_MV) / V_BIN_MV, 0, V_BINS - 1).astype(int)
         kind = np.repeat(np.arange(len(cell.gates)), np.diff(cell.first))
         gate = learned.tables[0, kind, :, b, 0].T.astype(np.float64)
-        steady = 1.0 / (1.0 + (SK_HALF_MM / CALCIUM_REST_MM) ** SK_POWER)
+        steady = 1.0 / (1.0 + (SK_HALF_MM / CALCIUM_START_MM) ** SK_POWER)
         silent = np.zeros((classes, n))
-        return State(v_mV.copy(), gate.copy(), np.full(n, CALCIUM_REST_MM), np.full(n, steady), silent, silent.copy())
+        return State(v_mV.copy(), gate.copy(), np.full(n, CALCIUM_START_MM), np.full(n, steady), silent, silent.copy(),
+                     np.zeros(1))  # fmt: skip
 
     def opened(self, counts: NDArray[np.float32]) -> Floats:
         """What events (m, steps) add to the synaptic conductances, (steps, classes, n) [uS]."""
@@ -335,7 +358,8 @@ class Cable(nn.Module):
         """The state with the synaptic conductances that events (steps, classes, n) leave after their steps."""
         age = (len(events) - np.arange(len(events)))[:, None]
         rise, decay = (
-            np.einsum("tm,tmn->mn", np.exp(-age / self.classes[None, :, column]), events) for column in (0, 1)
+            np.einsum("tm,tmn->mn", np.exp((float(self.late_ms) - age) / self.classes[None, :, column]), events)
+            for column in (0, 1)
         )
         return state._replace(rise_uS=rise, decay_uS=decay)
 
@@ -360,7 +384,7 @@ class Cable(nn.Module):
             state = self._filtered(added[:before], self.rest(cell, arrays, true[k, before]))
             out, peak = np.empty((config.settle_ms, true.shape[2])), np.empty(config.settle_ms)
             steps(
-                cell, arrays, substeps, config.refine_at, state, added[before:after], np.zeros((1, true.shape[2])),
+                cell, arrays, substeps, self.refine_at(), state, added[before:after], np.zeros((1, true.shape[2])),
                 true[k, before:after], 1.0, NO_TAPE, out, peak,
             )  # fmt: skip
             return state, added[after:]
@@ -368,7 +392,7 @@ class Cable(nn.Module):
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             states, added = zip(*pool.map(settle, range(len(past))), strict=True)
         v, peak = _Steps.apply(
-            substeps, cell, config.refine_at, list(states), list(added), list(true[:, self.lead :]), nudge,
+            substeps, cell, self.refine_at(), list(states), list(added), list(true[:, self.lead :]), nudge,
             self.log_gain.double(), *learned,
         )  # fmt: skip
         return v[:, :, self.back], peak
@@ -404,6 +428,7 @@ class Cable(nn.Module):
             quick_gates=np.array([(g < QUICK_GATES).sum() for g in gates], np.int32),
             quick_channels=np.array([(c < QUICK_CHANNELS).sum() for c in channels], np.int32),
             pool=np.array([calcium[q].any() or sk[a:b].max() > SMALL for q, (a, b) in enumerate(ranges)]),
+            sk=np.array([sk[a:b].max() > SMALL for a, b in ranges]),
             activation=activation, power=power, inactivation=inactivation, calcium=calcium, fast=fast,
         )  # fmt: skip
         return left, [new_tables, new_uS, new_mV, sk_uS, *others]
@@ -439,6 +464,7 @@ class Cable(nn.Module):
         recent = packed[:, -2 * (LAGS - 1) :].reshape(batch, LAGS - 1, 2)
         v, peak = np.empty((batch, time, n)), np.empty((batch, time))
         substeps, back = np.array(self.config.substeps, dtype=np.int32), self.back.numpy()
+        threshold = self.refine_at()
 
         def one(k: int) -> None:
             added = np.zeros((time, len(self.classes), n))
@@ -448,7 +474,7 @@ class Cable(nn.Module):
                 current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
             out = np.empty((time, n))
             steps(
-                cell, learned, substeps, self.config.refine_at, self._state(packed[k]), added, current,
+                cell, learned, substeps, threshold, self._state(packed[k]), added, current,
                 np.empty((0, n)), 0.0, NO_TAPE, out, peak[k],
             )  # fmt: skip
             v[k] = out[:, back]
@@ -471,9 +497,10 @@ class Cable(nn.Module):
 
     def _state(self, packed: Floats) -> State:
         """The state that an array from `_start` holds; what changes one changes the other."""
-        rows, many = packed[: -2 * (LAGS - 1)].reshape(-1, self.tree.n), len(self.classes)
+        level = packed[-2 * (LAGS - 1) - 1 : -2 * (LAGS - 1)]
+        rows, many = packed[: -2 * (LAGS - 1) - 1].reshape(-1, self.tree.n), len(self.classes)
         return State(rows[0], rows[1 : -2 * many - 2], rows[-2 * many - 2], rows[-2 * many - 1],
-                     rows[-2 * many : -many], rows[-many:])  # fmt: skip
+                     rows[-2 * many : -many], rows[-many:], level)  # fmt: skip
 
     def forward(
         self,
