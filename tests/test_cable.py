@@ -376,7 +376,7 @@ CALCIUM = ((5.09e-4, 294.679571), (5.25e-4, 277.300774), (6.37e-4, 35.725651))  
 
 
 def test_with_the_densities_of_the_model_it_is_the_model() -> None:
-    """Kinetics, calcium, synapses and units against NEURON: the paper's cell in the twin's own steps, beside a recording
+    """Kinetics, calcium, synapses and units against NEURON: the paper's cell in the twin's own steps, and a recording
     with spikes."""
     tree, (trial,) = index_trials(dendrotwin.TWINS / "l5pc.recording.h5")
     true = read_trial(trial, tree)
