@@ -62,10 +62,10 @@ LINEAR_MV = 10.0  # a millisecond in which a potential moves further does not co
 REWEIGH = 6
 RIDGE = 1e-5
 HELD_GAIN, HELD_DECAY = 1.0, 1e-3  # how strongly the logarithms of calcium's gain and decay are held at their start
-HELD_FROM = 1e-6  # S/cm2; smaller densities are held as if they were this
 HELD = 1.0  # and, where they are now, relative changes of soma's and axon's calcium channels
-DAMPING = 10.0  # by which it grows where a round has gone too far, and falls where not
 GROWTH = 3.0  # by which factor these change in a round at most
+DAMPING = 10.0  # by which damping grows where a round has gone too far, and falls where not
+HELD_FROM = 1e-6  # S/cm2: smaller densities are held as if they were this
 LEAST = 1e-7  # S/cm2: from which a density that is zero here can grow in training
 STRIDE, REACH = 0.15, 2.3  # how far the logarithms of gain and decay may go in a round, and in all
 
