@@ -53,7 +53,8 @@ CARRIERS = np.array([channel.reversal_mV is None for channel in CHANNELS] + [Fal
 
 TRIALS = 8
 SUBSTEPS = (4, 16)
-SCALES_MV = (0.03,) * 4 + (0.01,) * 22  # of each round: errors far beyond count little (Cauchy's weights)
+ROUNDS = 26
+SCALE_MV = 0.01  # errors far beyond this, or the median where that is larger, count little (Cauchy's weights)
 PICKED_MS = 600  # of a trial; half of them near output spikes
 BEFORE_SPIKE_MS, AFTER_SPIKE_MS = 30, 80
 CHUNK_MS = 100
@@ -90,12 +91,12 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
         network.parts[1].copy_(torch.from_numpy(state[:-4] - start))
         network.calcium.copy_(torch.from_numpy(state[-4:, 0].reshape(2, 2))[[0, 0, 1]])
 
-    best, known, damping = state, None, 0.0
+    best, known, damping, scale = state, None, 0.0, SCALE_MV
     with (
-        progress("finding channels", len(SCALES_MV) * len(trials), "trials") as advance,
+        progress("finding channels", ROUNDS * len(trials), "trials") as advance,
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
     ):
-        for scale in SCALES_MV:
+        for _ in range(ROUNDS):
             use(state)
 
             def one(trial: TrialIndex) -> tuple[Floats, Floats]:
@@ -106,6 +107,7 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
             rows, missed = (np.concatenate(part) for part in zip(*pool.map(one, trials), strict=True))
             if known is None or _cost(missed, scale) < _cost(known[1], scale):
                 best, known, damping = state, (rows, missed), damping / DAMPING
+                scale = max(SCALE_MV, float(np.nanmedian(np.abs(missed))))
             else:  # too far
                 damping = max(damping, 0.1) * DAMPING
             density, logarithms = _solve(
