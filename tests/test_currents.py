@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.signal import find_peaks
 
 from dendrotwin import currents as module
 from dendrotwin.currents import start_from_currents
@@ -27,7 +28,7 @@ def test_flows_are_the_charge_that_moves() -> None:
     cell, length, substeps = network.cell(), 20, np.array([2, 5], np.int32)
     learned = Learned(*(t.detach().numpy().copy() for t in network.learned((2, 5))))
     opened, _, _ = window(network, length)
-    n, refine_at = opened.shape[2], np.full(len(cell.gates), 16.0)
+    n, refine_at = opened.shape[2], 4.0
     state = network.rest(cell, learned, np.full(n, -45.0))
     tape, out = Tape.empty(length, 5, n, state.gate.shape[0]), np.empty((length, n))
     steps(
@@ -36,7 +37,7 @@ def test_flows_are_the_charge_that_moves() -> None:
     )  # fmt: skip
     assert set(tape.level[:length].tolist()) == {0, 1}
     did = Flows.empty(length, len(learned.density_uS), n)
-    flows(cell, learned, substeps, tape, did)
+    flows(cell, learned, substeps, tape, np.ones(len(learned.density_uS), np.bool_), did)
     flow, calcium_uS = did.flow, did.calcium_uS
     many = substeps[tape.level[:length]]
     leak = np.array([(cell.leak_nA - cell.leak_uS * w.mean(0)).sum() for w in np.split(tape.w, np.cumsum(many))[:-1]])
@@ -51,6 +52,60 @@ def test_flows_are_the_charge_that_moves() -> None:
     assert (np.abs(flow[:, calcium]).max((0, 2)) > 0).all()
 
 
+def record(truth: Cable, number: int, length: int) -> SimpleNamespace:
+    """A trial of a twin, with its own output spikes."""
+    events = draw_events(TREE, Poisson(excitatory_hz=120, inhibitory_hz=10), length, np.random.default_rng(number))
+    with torch.no_grad():
+        v = truth(torch.from_numpy(event_counts(events, TREE.n_inputs, 0, length))[None])[0][0].numpy()
+    v = v * truth.sd_mV.numpy() + truth.mean_mV.numpy()
+    spikes = find_peaks(v[:, TREE.soma], height=-20.0)[0].astype(float)
+    return SimpleNamespace(events=events, steps=length, v_mV=v, spikes_ms=spikes, number=number)
+
+
+def test_derivatives_in_spikes_are_those_of_the_whole_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a channel and by calcium's gain of soma and axon: against a twin with a little more of it, from the start."""
+    _, truth = build_network("cable", {"substeps": module.SUBSTEPS}, TREE)
+    _, network = build_network("cable", {}, TREE)
+    assert isinstance(truth, Cable)
+    assert isinstance(network, Cable)
+    trial = record(truth, 0, 900)
+    assert len(trial.spikes_ms) > 2
+    monkeypatch.setattr(module, "read_trial", lambda trial, tree: trial)
+    monkeypatch.setattr(module, "SETTLE_MS", 100)
+    groups = network.groups[1].numpy()
+    many, own = int(groups.max()) + 1, int(groups[TREE.soma])
+
+    def rows() -> tuple[np.ndarray, np.ndarray]:
+        picked, spiking = module._pick(trial.spikes_ms, trial.steps, 0)
+        with torch.no_grad():
+            derivative, missed = module._rows(network, trial, groups)  # type: ignore[arg-type]
+        return derivative[spiking[picked], own], missed[spiking[picked], own]
+
+    with torch.no_grad():
+        network.parts[0] += 0.2  # away from the truth, so that there is something to miss
+    derivative, missed = rows()
+    counts = np.isfinite(missed)
+    assert counts.sum() > 10
+    little = 1e-4
+    for name in ("NaTa_t", "SKv3_1", "Ca_HVA", "SK", "gain"):
+        part = network.calcium[0] if name == "gain" else network.parts[1][NAMES.index(name)]
+        which = 0 if name == "gain" else own
+        with torch.no_grad():
+            density = 1.0 if name == "gain" else float(network.log_density()[NAMES.index(name), TREE.soma].exp())
+            part[which] += little
+            if name == "gain":
+                network.calcium[1, 0] += little
+            changed = rows()[1]
+            part[which] -= little
+            if name == "gain":
+                network.calcium[1, 0] -= little
+        column = -4 if name == "gain" else NAMES.index(name) * many + own
+        true = -(changed - missed)[counts] / little / density
+        found = derivative[counts, column]
+        assert np.abs(true).max() > 0.01
+        assert np.abs(found - true).max() < 0.1 * np.abs(true).max(), name
+
+
 def test_channels_that_explain_the_potentials_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a twin with other channels than the start's: a millisecond ahead, hardly any of the start's error is left,
     and what a channel that is alone with its kinetics carries is found again."""
@@ -62,20 +117,13 @@ def test_channels_that_explain_the_potentials_are_found(monkeypatch: pytest.Monk
     with torch.no_grad():
         for name, factor in (("SKv3_1", 3.0), ("Im", 8.0), ("NaTs2_t", 0.3), ("K_Tst", 1e-6), ("Nap_Et2", 1e-6)):
             truth.parts[0][NAMES.index(name)] += np.log(factor)
-    length, recordings = 1500, []
-    for k in range(4):
-        events = draw_events(TREE, Poisson(excitatory_hz=120, inhibitory_hz=10), length, np.random.default_rng(k))
-        with torch.no_grad():
-            v = truth(torch.from_numpy(event_counts(events, TREE.n_inputs, 0, length))[None])[0][0].numpy()
-        v = v * truth.sd_mV.numpy() + truth.mean_mV.numpy()
-        recordings.append(SimpleNamespace(events=events, steps=length, v_mV=v, spikes_ms=np.zeros(0)))
-    assert max(r.v_mV.max() for r in recordings) > 0
-    monkeypatch.setattr(module, "read_trial", lambda trial, tree: recordings[trial.number])
-    trials = [SimpleNamespace(number=k) for k in range(4)]
+    trials = [record(truth, k, 1500) for k in range(4)]
+    assert max(trial.v_mV.max() for trial in trials) > 0
+    monkeypatch.setattr(module, "read_trial", lambda trial, tree: trial)
     groups = found.groups[1].numpy()
 
     def missed(network: Cable) -> float:
-        rows = [module._rows(network, t, fine, groups)[1] for t in trials]  # type: ignore[arg-type]
+        rows = [module._rows(network, t, groups)[1] for t in trials]  # type: ignore[arg-type]
         return float(np.nanmedian(np.abs(np.concatenate(rows))))
 
     before = missed(found)
@@ -97,7 +145,7 @@ def test_what_calcium_does_follows_what_makes_it() -> None:
     learned = Learned(*(t.detach().numpy().copy() for t in network.learned((4, 8))))
     learned.calcium_gain[:] *= 0.1  # so that E hardly changes, whose effect on the inflow the derivatives leave out
     opened, _, _ = window(network, length)
-    n, refine_at = opened.shape[2], np.full(len(cell.gates), 16.0)
+    n, refine_at = opened.shape[2], 16.0
     start, truth = network.rest(cell, learned, np.full(n, -30.0)), np.empty((length, n))
     steps(
         cell, learned, substeps, refine_at, start.copy(), opened, np.zeros((1, n)), truth[:0], 0.0, NO_TAPE, truth,
@@ -112,12 +160,17 @@ def test_what_calcium_does_follows_what_makes_it() -> None:
             np.empty(length),
         )  # fmt: skip
         did = Flows.empty(length, len(of.density_uS), n)
-        flows(cell, of, substeps, tape, did)
+        flows(cell, of, substeps, tape, np.ones(len(of.density_uS), np.bool_), did)
         return did
 
     did = run(learned)
     carriers = np.flatnonzero(module.CARRIERS)
-    to_sk, to_mV = module._Pools(learned, len(carriers)).follow(did, did.flow[:, carriers])
+    pools, slower = module._Pools(learned, len(carriers) + 2), np.array([0.0, 0.0, 0.0, 1.0])
+    to_sk, to_mV = np.empty((2, length, len(carriers) + 2, n))
+    for t in range(length):
+        at = Flows(*(array[t : t + 1] for array in did))
+        inflow = np.concatenate([at.flow[0, carriers], np.tile(-at.calcium_nA, (2, 1))])
+        to_sk[t], to_mV[t] = pools.follow(at, inflow, slower)
     little = 1e-4
     for source in range(4):
         changed = Learned(*(array.copy() for array in learned))
@@ -133,3 +186,21 @@ def test_what_calcium_does_follows_what_makes_it() -> None:
             scale = np.abs(true).max()
             assert scale > 1e-8
             assert np.abs(found - true).max() < 0.1 * scale, source
+
+
+def test_channels_that_explain_nothing_are_left_out() -> None:
+    """Of channels that are there or not in two regions, those are kept that make a difference; noise is not."""
+    rng = np.random.default_rng(0)
+    channels, region, length = len(module.CARRIERS), np.array([0, 0, 1]), 400
+    many, carrier = len(region), int(np.flatnonzero(module.CARRIERS)[0])
+    rows = rng.normal(size=(length, many, channels * many + 4)).astype(np.float32)
+    there = np.zeros((channels, many), np.bool_)
+    there[[0, 2], :2], there[1:3, 2], there[-1, 2] = True, True, True
+    density = np.where(there, 0.1, 0.0005)
+    missed = rng.normal(scale=0.05, size=(length, many))
+    missed[3, 1] = np.nan
+    there[module.CARRIERS, 2] = True  # where SK is
+    assert np.array_equal(module._needed(rows, missed, 0.01, density, region), there)
+    assert not there[carrier, 0]
+    # And where nothing is missed, the little that they do is needed.
+    assert module._needed(rows, 1e-5 * missed, 0.01, density, region).all()

@@ -11,14 +11,18 @@ potentials that the densities found so far miss, it has no error left of being l
 what its calcium does, to SK and to calcium's own E, whose derivatives follow the pool; and calcium's gain and decay are
 found along with the densities.
 
+In and after an output spike channels feed back, within a millisecond and through gates on the next: there the
+derivatives by channels of soma and axon are differences to the same milliseconds with a little more of each.
+
 Rows are the means of r over compartments of a region that are equally far from the soma, in which the rounding of
-stored potentials averages out. Milliseconds in which a potential moves far (those of spikes) are not linear and do not
-count, and what is far from explained counts little. A density is a part of the whole region and parts of each distance
-in it, and what explains next to nothing is zero: a penalty on each part, on those of distances more.
+stored potentials averages out. A potential that moves far in a millisecond does not count there, for it is not linear,
+and what is far from explained counts little. A density is a part of the whole region and parts of each distance in it,
+and what explains next to nothing is zero: a penalty on each part, on those of distances more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -32,32 +36,36 @@ from dendrotwin.measures import SETTLE_MS
 from dendrotwin.membrane import (
     CALCIUM_LEAST_MM,
     CALCIUM_REST_MM,
+    NO_TAPE,
     SK_HALF_MM,
     SK_MS,
     SK_POWER,
+    Cell,
     Flows,
     Learned,
+    State,
     Tape,
     flows,
     steps,
     theta,
 )
-from dendrotwin.models.cable import Cable
+from dendrotwin.models.cable import FLOOR, Cable
 from dendrotwin.models.channels import CHANNELS
 from dendrotwin.progress import progress
 from dendrotwin.recording import TrialIndex, read_trial
 from dendrotwin.solve import hines
-from dendrotwin.tree import Floats
+from dendrotwin.tree import Floats, Ints
 
 CARRIERS = np.array([channel.reversal_mV is None for channel in CHANNELS] + [False])  # of calcium; SK is the last
 
 TRIALS = 8
-SUBSTEPS = (4, 16)
-ROUNDS = 26
+SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
+ROUNDS, BOLD = 16, 3  # the first take any step: the way to the truth may lead over a ridge
 SCALE_MV = 0.01  # errors far beyond this, or the median where that is larger, count little (Cauchy's weights)
-PICKED_MS = 600  # of a trial; half of them near output spikes
+PICKED_MS = 600  # of a trial; half of them near output spikes, and those of a spike itself in any case
 BEFORE_SPIKE_MS, AFTER_SPIKE_MS = 30, 80
-CHUNK_MS = 100
+BEGIN_MS, END_MS = 5, 25  # of a spike, relative to its peak
+LITTLE = 1e-6  # more of a channel [S/cm2] or of a logarithm, for differences
 PENALTY, OF_REGION = 0.004, 0.05  # of a distance's part, and that of a region's relative to it
 LINEAR_MV = 10.0  # a millisecond in which a potential moves further does not count
 REWEIGH = 6
@@ -67,6 +75,7 @@ HELD = 1.0  # and, where they are now, relative changes of soma's and axon's cal
 GROWTH = 3.0  # by which factor these change in a round at most
 DAMPING = 10.0  # by which damping grows where a round has gone too far, and falls where not
 HELD_FROM = 1e-6  # S/cm2: smaller densities are held as if they were this
+SPARE = 0.02  # share of the squared errors that leaving out a channel may add
 LEAST = 1e-7  # S/cm2: from which a density that is zero here can grow in training
 STRIDE, REACH = 0.15, 2.3  # how far the logarithms of gain and decay may go in a round, and in all
 
@@ -96,25 +105,28 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
         progress("finding channels", ROUNDS * len(trials), "trials") as advance,
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
     ):
-        for _ in range(ROUNDS):
+
+        def one(trial: TrialIndex) -> tuple[Floats, Floats]:
+            found = _rows(network, trial, groups)
+            advance(1)
+            return found
+
+        for k in range(ROUNDS):
+            if known is not None:
+                density, logarithms = _solve(
+                    *known, scale, damping, np.exp(best[:-4]), best[-4:, 0] - pools[:, 0], region, near
+                )
+                moved = best[-4:] + np.clip(logarithms, -STRIDE, STRIDE)[:, None]
+                state = np.append(np.log(np.maximum(density, LEAST)), np.clip(moved, pools - REACH, pools + REACH), 0)
             use(state)
-
-            def one(trial: TrialIndex) -> tuple[Floats, Floats]:
-                found = _rows(network, trial, SUBSTEPS, groups)
-                advance(1)
-                return found
-
             rows, missed = (np.concatenate(part) for part in zip(*pool.map(one, trials), strict=True))
-            if known is None or _cost(missed, scale) < _cost(known[1], scale):
+            if known is None or k < BOLD or _cost(missed, scale) < _cost(known[1], scale):
                 best, known, damping = state, (rows, missed), damping / DAMPING
                 scale = max(SCALE_MV, float(np.nanmedian(np.abs(missed))))
             else:  # too far
                 damping = max(damping, 0.1) * DAMPING
-            density, logarithms = _solve(
-                *known, scale, damping, np.exp(best[:-4]), best[-4:, 0] - pools[:, 0], region, near
-            )
-            moved = best[-4:] + np.clip(logarithms, -STRIDE, STRIDE)[:, None]
-            state = np.append(np.log(np.maximum(density, LEAST)), np.clip(moved, pools - REACH, pools + REACH), 0)
+    if known is not None:
+        best[:-4][~_needed(*known, scale, np.exp(best[:-4]), region)] = FLOOR
     use(best)
 
 
@@ -140,107 +152,233 @@ def _green(network: Cable, groups: NDArray[np.integer], total_uS: Floats) -> Flo
     return np.ascontiguousarray(right[order.position[network.sorted]].T)
 
 
-def _rows(
-    network: Cable, trial: TrialIndex, substeps: tuple[int, int], groups: NDArray[np.integer]
-) -> tuple[Floats, Floats]:
+def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer]) -> tuple[Floats, Floats]:
     """What a trial says: (ms, groups, channels * groups + 4) derivatives, and (ms, groups) potentials missed [mV].
 
     Where a potential moves too far to be linear, what is missed is not a number.
     """
     tree, by_kind, n = network.tree, network.sorted, network.tree.n
+    late_ms = float(network.late_ms)
+    substeps = (SUBSTEPS[0], max(SUBSTEPS[1], round(0.5 / late_ms)) if late_ms > 0 else SUBSTEPS[1])
     cell, arrays = network.cell(), Learned(*(tensor.detach().numpy() for tensor in network.learned(substeps)))
+    many_ms, refine_at = np.array(substeps, np.int32), network.config.refine_at
     recording = read_trial(trial, tree)
     true = recording.v_mV[:, by_kind].astype(np.float64)
     before = np.concatenate([np.full((1, n), tree.v_init_mV), true[:-1]])
-    counts = event_counts(recording.events, tree.n_inputs, 0, recording.steps)
-    picked = _pick(recording.spikes_ms, recording.steps, trial.number)
-    state = network.rest(cell, arrays, before[0])
+    opened = network.opened(event_counts(recording.events, tree.n_inputs, 0, recording.steps))
+    picked, spiking = _pick(recording.spikes_ms, recording.steps, trial.number)
+    state, silent = network.rest(cell, arrays, before[0]), np.zeros((1, n))
     carriers = np.flatnonzero(CARRIERS)
-    pools = _Pools(arrays, len(carriers))
+    # Of each carrier of calcium, and of the logarithms of its gain and decay.
+    pools, slower = _Pools(arrays, len(carriers) + 2), np.append(np.zeros(len(carriers) + 1), 1.0)
     mine, area = groups[by_kind], tree.area_um2[by_kind] * 1e-2
-    somatic, size = network.kind[by_kind] < 2, np.bincount(groups)
-    members = [np.flatnonzero(mine == group) for group in range(len(size))]
-    many, channels = len(size), arrays.density_uS.shape[0]  # the last is Ih, which the tree knows; SK comes instead
+    somatic = network.kind[by_kind] < 2
+    members = [np.flatnonzero(mine == group) for group in range(groups.max() + 1)]
+    near = np.array([somatic[inside[0]] for inside in members])
+    mean = np.stack([mine == group for group in range(len(members))]) / np.bincount(mine)[:, None]
+    many, channels = len(members), arrays.density_uS.shape[0]  # the last is Ih, which the tree knows; SK comes instead
+    tape, did = Tape.empty(1, substeps[1], n, arrays.tables.shape[2]), Flows.empty(1, channels, n)
+    out, peak = np.empty((1, n)), np.empty(1)
+    everything = np.ones(channels, np.bool_)
+    bumps = _Bumps(cell, arrays, many_ms, members, near, area)
     rows, missed = [], []
-    for first in range(0, recording.steps, CHUNK_MS):
-        here = slice(first, min(first + CHUNK_MS, recording.steps))
-        length = here.stop - first
-        tape, out = Tape.empty(length, substeps[1], n, arrays.tables.shape[2]), np.empty((length, n))
-        steps(
-            cell, arrays, np.array(substeps, np.int32), network.refine_at(), state,
-            network.opened(counts[:, here]), np.zeros((1, n)), before[here], 1.0, tape, out, np.empty(length),
-        )  # fmt: skip
-        did = Flows.empty(length, channels, n)
-        flows(cell, arrays, np.array(substeps, np.int32), tape, did)
+    for t in range(recording.steps):
+        now = slice(t, t + 1)
+        if spiking[t] and not spiking[t - 1 : t].any():
+            bumps.begin(state, pools)
+        steps(cell, arrays, many_ms, refine_at, state, opened[now], silent, before[now], 1.0, tape, out, peak)
+        flows(cell, arrays, many_ms, tape, everything if picked[t] else CARRIERS, did)
         # What of SK's and calcium's currents follows from calcium's inflow: through each channel, its gain and decay.
-        to_sk, to_mV = pools.follow(did, did.flow[:, carriers] * area)
-        some = np.flatnonzero(picked[here])
-        if not len(some):
+        inflow = np.concatenate([did.flow[0, carriers] * area, np.tile(-did.calcium_nA, (2, 1))])
+        through, echo = (
+            to_sk * (arrays.sk_uS * did.sk_mV[0]) + to_mV * did.calcium_uS[0]
+            for to_sk, to_mV in (pools.follow(did, inflow, slower), bumps.fade(did))
+        )
+        if spiking[t]:
+            changes = bumps.step(opened[now], before[now], int(tape.level[0]), mean, mean @ out[0])
+            if not spiking[t + 1 : t + 2].any():
+                bumps.end(state, pools)
+        if not picked[t]:
             continue
-        drive = arrays.sk_uS * did.sk_mV[some]
-        through = to_sk[some] * drive[:, None] + to_mV[some] * did.calcium_uS[some, None]
-        current = np.delete(did.flow, channels - 1, 1)[some] * area
-        current[:, carriers] += through[:, :-2]
-        derivative = np.empty((len(some), many, channels * many + 4), np.float32)
-        for at, t in enumerate(some):
-            seen = _green(network, groups, did.total_uS[t])
-            for group, inside in enumerate(members):
-                derivative[at, :, group:-4:many] = seen[:, inside] @ current[at][:, inside].T
-            for j in range(2):
-                derivative[at, :, j - 4] = seen[:, somatic] @ through[at, j - 2, somatic]
-                derivative[at, :, j - 2] = seen[:, ~somatic] @ through[at, j - 2, ~somatic]
-        rows.append(derivative)
-        error, moved = (true[here] - out)[some], (true[here] - before[here])[some]
-        mean, moved = (np.stack([x[:, mine == group].mean(1) for group in range(many)], 1) for x in (error, moved))
-        missed.append(np.where(np.abs(moved) < LINEAR_MV, mean, np.nan))
-    return np.concatenate(rows), np.concatenate(missed)
+        current = np.delete(did.flow[0], channels - 1, 0) * area
+        current[carriers] += through[:-2]
+        seen = _green(network, groups, did.total_uS[0])
+        derivative = np.empty((many, channels * many + 4))
+        for group, inside in enumerate(members):
+            derivative[:, group:-4:many] = seen[:, inside] @ current[:, inside].T
+        for column, (source, there) in enumerate(((-2, somatic), (-1, somatic), (-2, ~somatic), (-1, ~somatic))):
+            derivative[:, column - 4] = seen[:, there] @ through[source, there]
+        if spiking[t]:
+            derivative[:, bumps.columns] = changes
+        else:
+            derivative[:, bumps.columns] += seen @ echo.T
+        error, moved = mean @ (true[t] - out[0]), mean @ (true[t] - before[t])
+        missed.append(np.where(np.abs(moved) < LINEAR_MV, error, np.nan))
+        rows.append(derivative.astype(np.float32))
+    return np.stack(rows), np.stack(missed)
 
 
-def _pick(spikes_ms: Floats, length: int, seed: int) -> NDArray[np.bool_]:
-    """Milliseconds of a trial to look at, some of them near its output spikes."""
-    rng, picked = np.random.default_rng(seed), np.zeros(length, np.bool_)
-    anywhere = np.arange(SETTLE_MS, length)
-    near = np.zeros(length, np.bool_)
+def _pick(spikes_ms: Floats, length: int, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Milliseconds of a trial to look at, some of them near its output spikes; and which of them are in spikes."""
+    rng = np.random.default_rng(seed)
+    picked, near, spiking = np.zeros((3, length), np.bool_)
     for time in spikes_ms.astype(int):
         near[max(time - BEFORE_SPIKE_MS, 0) : time + AFTER_SPIKE_MS] = True
+        spiking[max(time - BEGIN_MS, 0) : time + END_MS] = True
+    anywhere = np.arange(SETTLE_MS, length)
     for among in (anywhere, anywhere[near[SETTLE_MS:]]):
         picked[rng.choice(among, min(PICKED_MS // 2, len(among)), replace=False)] = True
-    return picked
+    picked[SETTLE_MS:] |= spiking[SETTLE_MS:]
+    return picked, spiking
+
+
+class _Bumps:
+    """Soma and axon with a little more of each of their channels, and of their calcium's gain and decay.
+
+    In and after a spike these feed back: on the potential within a millisecond, and through gates and calcium on those
+    to come. What a little more does there is found by doing it; then only its calcium lasts.
+    """
+
+    def __init__(
+        self, cell: Cell, learned: Learned, substeps: Ints, members: Sequence[NDArray[np.integer]],
+        near: NDArray[np.bool_], area: Floats,
+    ) -> None:  # fmt: skip
+        """Of `members`, the compartments of each group, those `near`; area times S/cm2 is uS."""
+        self.cell, self.substeps, self.states = cell, substeps, list[State]()
+        self.bumps: list[tuple[int, int | None, Floats, Learned]] = []  # column, source of calcium, more, and with it
+        carriers, sk, many = np.flatnonzero(CARRIERS).tolist(), len(CARRIERS) - 1, len(members)
+        for group in (int(group) for group in np.flatnonzero(near)):
+            more = np.zeros(len(area))
+            more[members[group]] = LITTLE
+            for k in range(sk):
+                density = learned.density_uS.copy()
+                density[k] += more * area
+                source = carriers.index(k) if k in carriers else None
+                self.bumps.append((k * many + group, source, more, learned._replace(density_uS=density)))
+            changed = learned._replace(sk_uS=learned.sk_uS + more * area)
+            self.bumps.append((sk * many + group, None, more, changed))
+        more = np.zeros(len(area))
+        more[np.concatenate([inside for inside, here in zip(members, near, strict=True) if here])] = LITTLE
+        for j, field in enumerate(("calcium_gain", "calcium_ms")):
+            changed = learned._replace(**{field: getattr(learned, field) * (1.0 + more)})
+            self.bumps.append((j - 4, j - 2, more, changed))
+        self.columns = [column for column, *_ in self.bumps]
+        self.echo = _Pools(learned, len(self.bumps))  # beyond what `pools` know
+
+    def begin(self, state: State, pools: _Pools) -> None:
+        """A spike, from this state on; calcium and SK's gate know of the bumps."""
+        self.states = [state.copy() for _ in self.bumps]
+        for k, own in enumerate(self.states):
+            for there, known, echo in self._calcium(k, own, pools):
+                there += known + LITTLE * echo
+
+    def end(self, state: State, pools: _Pools) -> None:
+        """It is over; what is left is a difference of calcium and of SK's gate."""
+        for k, own in enumerate(self.states):
+            usual = (state.calcium_mM, state.sk)
+            for (there, known, echo), without in zip(self._calcium(k, own, pools), usual, strict=True):
+                echo[:] = (there - without - known) / LITTLE
+
+    def _calcium(self, k: int, own: State, pools: _Pools) -> list[tuple[Floats, Floats, Floats]]:
+        """Calcium and SK's gate with a bump; what `pools` know of its effect, and what they do not know, per unit."""
+        _, source, more, _ = self.bumps[k]
+        known = [0.0 * more] * 2 if source is None else [more * pools.calcium[source], more * pools.sk[source]]
+        return list(zip((own.calcium_mM, own.sk), known, (self.echo.calcium[k], self.echo.sk[k]), strict=True))
+
+    def fade(self, did: Flows) -> tuple[Floats, Floats]:
+        """What is left of the spikes before, in the next millisecond; see `_Pools.follow`."""
+        return self.echo.follow(did, np.zeros_like(self.echo.calcium), np.zeros(len(self.bumps)))
+
+    def step(self, opened: Floats, truth: Floats, level: int, mean: Floats, base: Floats) -> Floats:
+        """A millisecond: by how much each bump changes the groups' potentials, (groups, bumps), per unit.
+
+        Args:
+            opened, truth: (1, classes, n) events [uS] and (1, n) potentials [mV] at its start.
+            level: of the millisecond without bumps, see `membrane.steps`.
+            mean: (groups, n) of compartments.
+            base: (groups,) without bumps [mV].
+        """
+        out, peak, threshold = np.empty_like(truth), np.empty(1), -1.0 if level else 1e30
+        changes = np.empty((len(mean), len(self.bumps)))
+        for k, ((_, _, _, learned), state) in enumerate(zip(self.bumps, self.states, strict=True)):
+            steps(
+                self.cell, learned, self.substeps, threshold, state, opened, np.zeros_like(truth), truth, 1.0, NO_TAPE,
+                out, peak,
+            )  # fmt: skip
+            changes[:, k] = (mean @ out[0] - base) / LITTLE
+        return changes
 
 
 class _Pools:
-    """Derivatives of calcium and of SK's gate by what makes calcium."""
+    """How calcium and SK's gate change with each of some things, by their own equations."""
 
-    def __init__(self, learned: Learned, sources: int) -> None:
-        """With `sources` of inflow; two more, of the logarithms of gain and of decay."""
+    def __init__(self, learned: Learned, things: int) -> None:
         self.learned = learned
-        self.calcium, self.sk = np.zeros((2, sources + 2, len(learned.sk_uS)))
+        self.calcium, self.sk = np.zeros((2, things, len(learned.sk_uS)))
 
-    def follow(self, did: Flows, inflow: Floats) -> tuple[Floats, Floats]:
-        """How SK's gate and calcium's E [mV] change, each (steps, sources + 2, n), in the next milliseconds.
+    def follow(
+        self, did: Flows, inflow: Floats, slower: NDArray[np.floating]
+    ) -> tuple[Floats, Floats]:  # fmt: skip
+        """Change of SK's gate and of calcium's E [mV], each (things, n), in the next millisecond.
 
         Args:
-            did: what channels did in them.
-            inflow: (steps, sources, n) calcium current into the cell per unit of each source [nA].
+            did: what channels did in it.
+            inflow: (things, n) calcium current into the cell per unit of each thing [nA].
+            slower: (things,) by how much the logarithm of calcium's decay changes with each.
         """
-        learned = self.learned
-        tau, keep = learned.calcium_ms, np.exp(-1.0 / learned.calcium_ms)
-        drift = keep / tau  # of `keep`, with the logarithm of tau
-        keep_sk = np.exp(-1.0 / SK_MS)
-        to_sk, to_mV = np.empty((2, len(inflow), *self.calcium.shape))
-        for t, calcium in enumerate(did.calcium_mM):
-            to_mV[t] = -learned.nernst_mV[0] * self.calcium / calcium
-            ratio = (SK_HALF_MM / calcium) ** SK_POWER
-            steep = SK_POWER * ratio / (1.0 + ratio) ** 2 / calcium
-            self.sk = keep_sk * self.sk + (1.0 - keep_sk) * steep * self.calcium
-            to_sk[t] = self.sk
-            own = -did.calcium_nA[t]
-            rest = CALCIUM_REST_MM + own * learned.calcium_gain * tau
-            free = (rest > CALCIUM_LEAST_MM) * learned.calcium_gain * tau
-            to_rest = np.concatenate([inflow[t], own[None], own[None]]) * free
-            self.calcium = to_rest + (self.calcium - to_rest) * keep
-            self.calcium[-1] += (calcium - np.maximum(rest, CALCIUM_LEAST_MM)) * drift
-        return to_sk, to_mV
+        learned, calcium = self.learned, did.calcium_mM[0]
+        tau, keep, keep_sk = learned.calcium_ms, np.exp(-1.0 / learned.calcium_ms), np.exp(-1.0 / SK_MS)
+        to_mV = -learned.nernst_mV[0] * self.calcium / calcium
+        ratio = (SK_HALF_MM / calcium) ** SK_POWER
+        steep = SK_POWER * ratio / (1.0 + ratio) ** 2 / calcium
+        self.sk = keep_sk * self.sk + (1.0 - keep_sk) * steep * self.calcium
+        rest = CALCIUM_REST_MM - did.calcium_nA[0] * learned.calcium_gain * tau
+        to_rest = inflow * ((rest > CALCIUM_LEAST_MM) * learned.calcium_gain * tau)
+        drift = (calcium - np.maximum(rest, CALCIUM_LEAST_MM)) * keep / tau
+        self.calcium = to_rest + (self.calcium - to_rest) * keep + slower[:, None] * drift
+        return self.sk, to_mV
+
+
+def _needed(
+    rows: NDArray[np.floating], missed: Floats, scale: float, density: Floats, region: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """(channels, groups) which channels a region cannot do without, for what is missed.
+
+    The channel of a region that costs the least is left out, the others taking over what they can, again and again
+    until leaving out one more would add more than `SPARE` of the squared errors (backward elimination). What carries
+    calcium stays where SK does, which is steep in it.
+
+    Args:
+        rows, missed, scale, density, region: see `_solve`.
+    """
+    channels, many = density.shape
+    weight = np.nan_to_num(1.0 / np.hypot(scale, missed))
+    weighed = torch.from_numpy(rows * weight[..., None].astype(np.float32)).flatten(0, 1)
+    square = (weighed.T @ weighed).double().numpy()
+    errors = np.nansum((weight * missed) ** 2)
+    value, left = (
+        np.append(density.reshape(-1), np.zeros(4)),
+        np.append((density > LEAST).reshape(-1), np.ones(4, bool)),
+    )
+    blocks = [k * many + np.flatnonzero(region == r) for k in range(channels) for r in np.unique(region)]
+    while True:
+        some = np.flatnonzero(left)
+        at, part = np.cumsum(left) - 1, square[np.ix_(some, some)]
+        size = np.sqrt(np.diag(part)) + 1e-9
+        inverse = np.linalg.inv(part / np.outer(size, size) + RIDGE * np.eye(len(some)))
+        found = []
+        for block in blocks:
+            own = at[block[left[block]]]
+            sk = (channels - 1) * many + block % many
+            if len(own) and not (CARRIERS[block[0] // many] and left[sk].any()):
+                amount = value[some[own]] * size[own]
+                force = np.linalg.solve(inverse[np.ix_(own, own)], amount)
+                found.append((float(amount @ force), block, own, force))
+        cost, block, own, force = min(found, key=lambda one: one[0])
+        if cost > SPARE * errors:
+            return left[:-4].reshape(channels, many)
+        value[some] = np.maximum(value[some] - inverse[:, own] @ force / size, 0.0)
+        left[block] = False
 
 
 def _solve(

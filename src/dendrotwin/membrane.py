@@ -41,7 +41,9 @@ CALCIUM_REST_MM, CALCIUM_LEAST_MM, CALCIUM_OUTSIDE_MM = 1e-4, 1e-5, 2.0
 CALCIUM_START_MM = 5e-5  # with which NEURON begins where a mechanism does not say (its cai0_ca_ion)
 SK_HALF_MM, SK_POWER = 0.00043, 4.8  # Köhler et al. 1996, doi:10.1126/science.273.5282.1709
 SK_DEPTH = float(np.log(CALCIUM_OUTSIDE_MM / SK_HALF_MM))
+LOG_OUTSIDE, LOG_2, ROOT_2 = float(np.log(CALCIUM_OUTSIDE_MM)), float(np.log(2.0)), float(np.sqrt(2.0))
 SK_MS = 1.0
+GATE_LEAST = 1e-9  # of an activation, to divide by
 THETA_LEAST = 0.55  # a little above a half, so that differences between close neighbours die away
 
 
@@ -50,6 +52,7 @@ class Cell(NamedTuple):
 
     Attributes:
         parent, axial_uS: (nodes,).
+        joined_uS: (nodes,) sum of the axial conductances at each node.
         node: (n,) node of each compartment.
         soma: the compartment that makes output spikes.
         capacitance_nF, leak_uS, leak_nA: (n,); the last is leak times its reversal potential.
@@ -68,6 +71,7 @@ class Cell(NamedTuple):
 
     parent: Ints
     axial_uS: Floats
+    joined_uS: Floats
     node: Ints
     soma: int
     capacitance_nF: Floats
@@ -97,9 +101,9 @@ class Learned(NamedTuple):
     """What is learned.
 
     Attributes:
-        tables: (5, kinds, gates, V_BINS, 2) over the potential: steady state of each gate, and what a step keeps of
-            its distance from it; for long substeps, for short ones, and for a whole millisecond; half of long and
-            short, and half of a millisecond and short.
+        tables: (6, kinds, gates, V_BINS, 3) over the potential: steady state of each gate, what a step keeps of its
+            distance from it, and its lead (see `_channels`); for long substeps, for short ones, and for a whole
+            millisecond; from long to short, from short to long, and between a millisecond and short.
         density_uS, reversal_mV: (channels, n), reversal not of calcium.
         sk_uS, sk_mV: (n,).
         calcium_gain, calcium_ms: (n,) concentration [mM/ms] that 1 nA of calcium current makes, and its decay.
@@ -188,6 +192,7 @@ class _Work(NamedTuple):
     slow_current: Floats
     fraction: Floats
     bin: Ints
+    bits: NDArray[np.int64]
     diagonal: Floats
     right: Floats
 
@@ -196,18 +201,14 @@ class _Work(NamedTuple):
 def _work(n: int, nodes: int) -> _Work:
     return _Work(
         np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
-        np.empty(n), np.empty(n, np.uint32), np.empty(nodes), np.empty(nodes),
+        np.empty(n), np.empty(n, np.uint32), np.empty(n, np.int64), np.empty(nodes), np.empty(nodes),
     )  # fmt: skip
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _solve(parent: Ints, axial: Floats, diagonal: Floats, right: Floats) -> None:
-    """`solve.hines` for one cell."""
+    """`solve.hines` for one cell, whose diagonal has the axial conductances already."""
     n = len(diagonal)
-    for i in range(1, n):
-        g, p = axial[i], np.uint32(parent[i])
-        diagonal[i] += g
-        diagonal[p] += g
     for k in range(1, n):
         j = np.uint32(n - k)
         g, p = axial[j], np.uint32(parent[j])
@@ -263,22 +264,19 @@ def _synapses(cell: Cell, dt: float, rise: Floats, decay: Floats, mean: Floats) 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _open(m: Floats, power: int, h: Floats, inactivates: bool, out: Floats) -> None:
-    """Open share of a channel, m^p, times h if it inactivates."""
+    """Open share of a channel, m^p, p at most 4, times h if it inactivates."""
     for i in range(len(out)):
-        out[i] = m[i]
-    for _ in range(power - 1):
-        for i in range(len(out)):
-            out[i] *= m[i]
-    if inactivates:
-        for i in range(len(out)):
-            out[i] *= h[i]
+        x = m[i]
+        square = x * x
+        opened = (square if power > 1 else x) * (x if power == 3 else square if power == 4 else 1.0)
+        out[i] = opened * h[i] if inactivates else opened
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _kinetics(substeps: Ints, level: int, changed: bool) -> tuple[int, int, float]:
     """Which tables quick and slow gates need, and the length of a step of the slow ones [ms]."""
     if changed:
-        return 3, 4, 0.5 + 0.5 / substeps[1]
+        return 4 - level, 5, 0.5 + 0.5 / substeps[1]
     if level == 0:
         return 0, 2, 1.0
     return 1, 1, 1.0 / substeps[1]
@@ -312,17 +310,60 @@ def _gate_steps(cell: Cell, tables: NDArray[np.floating], slow: bool, gate: Floa
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _follow_calcium(cell: Cell, learned: Learned, dt: float, calcium: Floats, sk: Floats, calcium_mV: Floats) -> None:
+def _logarithms(x: Floats, bits: NDArray[np.int64], out: Floats) -> None:
+    """log(x) of positive numbers, to 1e-9, in arithmetic alone, so that it runs over them as vectors.
+
+    Of x = 2^k m, with m from 1 to 2, the series of log((1 + z) / (1 - z)) about the middle.
+    """
+    whole, parts = x.view(np.int64), bits.view(np.float64)
+    for i in range(len(x)):
+        bits[i] = (whole[i] & 0xFFFFFFFFFFFFF) | 0x3FF0000000000000
+    for i in range(len(x)):
+        z = (parts[i] - ROOT_2) / (parts[i] + ROOT_2)
+        y = z * z
+        series = 1.0 + y * (1.0 / 3.0 + y * (1.0 / 5.0 + y * (1.0 / 7.0 + y / 9.0)))
+        out[i] = ((whole[i] >> 52) - 1023 + 0.5) * LOG_2 + 2.0 * z * series
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _exponentials(x: Floats, bits: NDArray[np.int64], out: Floats) -> None:
+    """exp(x) of numbers between -700 and 700, to 1e-9, in arithmetic alone; `out` may be x.
+
+    Of x = k log 2 + r the series of exp(r), times 2^k.
+    """
+    scale = bits.view(np.float64)
+    for i in range(len(x)):
+        k = np.floor(x[i] / LOG_2 + 0.5)
+        r = x[i] - k * LOG_2
+        half = 1.0 + r / 5.0 * (1.0 + r / 6.0 * (1.0 + r / 7.0 * (1.0 + r / 8.0)))
+        out[i] = 1.0 + r * (1.0 + r / 2.0 * (1.0 + r / 3.0 * (1.0 + r / 4.0 * half)))
+        bits[i] = (np.int64(k) + 1023) << 52
+    for i in range(len(x)):
+        out[i] *= scale[i]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _follow_calcium(
+    cell: Cell, learned: Learned, dt: float, calcium: Floats, sk: Floats, calcium_mV: Floats, work: _Work
+) -> None:
     """SK's gate after dt at this concentration of calcium, and calcium's E."""
     keep = np.exp(-dt / SK_MS)
     for q in range(len(cell.gates)):
         if cell.pool[q]:
-            for i in range(cell.first[q], cell.first[q + 1]):
-                depth = np.log(CALCIUM_OUTSIDE_MM / calcium[i])
-                calcium_mV[i] = learned.nernst_mV[0] * depth
-                if cell.sk[q]:
-                    steady = 1.0 / (1.0 + np.exp(SK_POWER * (depth - SK_DEPTH)))
-                    sk[i] = steady + (sk[i] - steady) * keep
+            some = slice(cell.first[q], cell.first[q + 1])
+            bits, depth, e = work.bits[some], work.open[some], calcium_mV[some]
+            _logarithms(calcium[some], bits, depth)
+            for i in range(len(depth)):
+                depth[i] = LOG_OUTSIDE - depth[i]
+                e[i] = learned.nernst_mV[0] * depth[i]
+            if cell.sk[q]:
+                gate = sk[some]
+                for i in range(len(depth)):
+                    depth[i] = min(SK_POWER * (depth[i] - SK_DEPTH), 700.0)
+                _exponentials(depth, bits, depth)
+                for i in range(len(depth)):
+                    steady = 1.0 / (1.0 + depth[i])
+                    gate[i] = steady + (gate[i] - steady) * keep
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -367,13 +408,22 @@ def _slow_channels(cell: Cell, learned: Learned, gate: Floats, sk: Floats, work:
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _lead(table: NDArray[np.floating], b: int, f: float) -> float:
+    """A gate's lead [1/mV], from its table."""
+    low = table[b, 2]
+    found: float = low + f * (table[b + np.uint32(1), 2] - low)
+    return found
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _channels(
-    cell: Cell, learned: Learned, share: float, threshold: Floats, v: Floats, gate: Floats, calcium_mV: Floats,
-    calcium_nA: Floats, work: _Work,
+    cell: Cell, learned: Learned, tables: NDArray[np.floating], share: float, threshold: float, v: Floats,
+    gate: Floats, calcium_mV: Floats, calcium_nA: Floats, work: _Work,
 ) -> bool:  # fmt: skip
     """Conductance and current of leak and all channels; whether a fast one exceeds its threshold.
 
-    Adds that share of the calcium current to `calcium_nA`.
+    What a fast channel's activation gains while the potential moves in this very substep is a conductance too, a
+    negative one. Adds that share of the calcium current to `calcium_nA`.
     """
     total, current, fast = work.total, work.current, work.fast
     for i in range(len(v)):
@@ -403,10 +453,18 @@ def _channels(
                     sums[i] += g
                     flow[i] += g * e[i]
             if cell.fast[q, k]:
+                m, table, power = gate[first, some], tables[q, first], cell.power[q, k]
+                bins, fractions, e = work.bin[some], work.fraction[some], learned.reversal_mV[k, some]
                 for i in range(len(sums)):
-                    quick[i] += density[i] * opened[i]
+                    g = density[i] * opened[i]
+                    quick[i] += g
+                    b, u = bins[i], v_mV[i]
+                    gain = power * _lead(table, b, fractions[i]) / max(m[i], GATE_LEAST)
+                    steep = g * gain * (e[i] - u) / THETA_LEAST
+                    sums[i] -= steep
+                    flow[i] -= steep * u
         for i in range(len(sums)):
-            exceeds |= quick[i] > threshold[q] * capacitance[i]
+            exceeds |= quick[i] > threshold * capacitance[i]
     return exceeds
 
 
@@ -438,17 +496,26 @@ def _inputs(cell: Cell, dt: float, v: Floats, mean: Floats, injected: Floats, wo
         # However many NMDA channels are open, a step at most doubles what the capacitance alone would let it move.
         bounded[i] = max(total[i], 0.5 * c)
         current[i] += injected[i] + (bounded[i] - total[i] + c) * v[i]
-    work.diagonal[:] = 0.0
+    work.diagonal[:] = cell.joined_uS
     work.right[:] = 0.0
     for i in range(len(v)):
         node = np.uint32(cell.node[i])
-        work.diagonal[node] = bounded[i]
+        work.diagonal[node] += bounded[i]
         work.right[node] = current[i]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _copy_gates(cell: Cell, source: Floats, target: Floats) -> None:
+    """Of each kind its own."""
+    for q in range(len(cell.gates)):
+        some = slice(cell.first[q], cell.first[q + 1])
+        for k in range(cell.gates[q]):
+            target[k, some] = source[k, some]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def steps(
-    cell: Cell, learned: Learned, substeps: Ints, threshold: Floats, state: State, events: Floats, injected: Floats,
+    cell: Cell, learned: Learned, substeps: Ints, threshold: float, state: State, events: Floats, injected: Floats,
     truth: Floats, nudge: float, tape: Tape, out: Floats, peak: Floats,
 ) -> None:  # fmt: skip
     """Some milliseconds of one cell; `state` goes on.
@@ -456,7 +523,7 @@ def steps(
     Args:
         cell, learned: see there.
         substeps: (2,) of a millisecond, few and many.
-        threshold: (kinds,) of fast conductance to capacitance [1/ms] from which there are many.
+        threshold: of fast conductance to capacitance [1/ms] from which there are many.
         state: at the start; changed.
         events: (steps, classes, n) conductance [uS] that events add to both exponentials at the start of each step.
         injected: (steps, n) current [nA], or one row for all.
@@ -470,23 +537,19 @@ def steps(
     work = _work(n, len(cell.parent))
     mean, calcium_nA, calcium_mV = np.empty((classes, n)), np.empty(n), np.empty(n)
     v, gate, calcium, sk, rise, decay, last = state
-    v0, gate0, calcium0, sk0, rise0, decay0 = (
-        v.copy(),
-        gate.copy(),
-        calcium.copy(),
-        sk.copy(),
-        rise.copy(),
-        decay.copy(),
-    )
+    v0, gate0, calcium0, sk0 = np.empty(n), np.empty_like(gate), np.empty(n), np.empty(n)
+    rise0, decay0 = np.empty((classes, n)), np.empty((classes, n))
     at = 0
-    tape.before[0] = int(last[0])
+    if len(tape.v):
+        tape.before[0] = int(last[0])
     for t in range(length):
         now = injected[t if len(injected) > 1 else 0]
         _arrive(cell, events[t], rise, decay)
         if len(truth):
             for i in range(n):
                 v[i] += nudge * (truth[t, i] - v[i])
-        v0[:], gate0[:], calcium0[:], sk0[:], rise0[:], decay0[:] = v, gate, calcium, sk, rise, decay
+        v0[:], calcium0[:], sk0[:], rise0[:], decay0[:] = v, calcium, sk, rise, decay
+        _copy_gates(cell, gate, gate0)
         start = at
         for level in range(2):
             many = substeps[level]
@@ -503,12 +566,14 @@ def steps(
                     if len(tape.v):
                         tape.calcium[at], tape.sk[at] = calcium, sk
                     calcium_nA[:] = 0.0
-                    _follow_calcium(cell, learned, slow_ms, calcium, sk, calcium_mV)
+                    _follow_calcium(cell, learned, slow_ms, calcium, sk, calcium_mV, work)
                     _gate_steps(cell, learned.tables[slow], True, gate, work)
                     _slow_channels(cell, learned, gate, sk, work)
                 at += 1
                 _gate_steps(cell, learned.tables[quick], False, gate, work)
-                exceeds = _channels(cell, learned, 1.0 / stride, threshold, v, gate, calcium_mV, calcium_nA, work)
+                exceeds = _channels(
+                    cell, learned, learned.tables[quick], 1.0 / stride, threshold, v, gate, calcium_mV, calcium_nA, work
+                )
                 if exceeds and level == 0:
                     again = True
                     break
@@ -530,7 +595,8 @@ def steps(
                     tape.level[t] = level
                 last[0] = level
                 break
-            v[:], gate[:], calcium[:], sk[:], rise[:], decay[:] = v0, gate0, calcium0, sk0, rise0, decay0
+            v[:], calcium[:], sk[:], rise[:], decay[:] = v0, calcium0, sk0, rise0, decay0
+            _copy_gates(cell, gate0, gate)
             at = start
         out[t] = v
 
@@ -562,12 +628,15 @@ class Flows(NamedTuple):
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def flows(cell: Cell, learned: Learned, substeps: Ints, tape: Tape, found: Flows) -> None:
+def flows(
+    cell: Cell, learned: Learned, substeps: Ints, tape: Tape, wanted: NDArray[np.bool_], found: Flows
+) -> None:  # fmt: skip
     """What each channel did in the milliseconds of a tape.
 
     Args:
         cell, learned, substeps: as for `steps`.
         tape: what `steps` has left.
+        wanted: (channels,) those to look at; sums are over these and SK.
         found: gets the result.
     """
     length, n = found.sk.shape
@@ -589,7 +658,7 @@ def flows(cell: Cell, learned: Learned, substeps: Ints, tape: Tape, found: Flows
             _look_up(tape.v[at], work)
             if s % stride == 0:
                 sk[:] = tape.sk[at]
-                _follow_calcium(cell, learned, slow_ms, tape.calcium[at], sk, calcium_mV)
+                _follow_calcium(cell, learned, slow_ms, tape.calcium[at], sk, calcium_mV, work)
                 _gate_steps(cell, learned.tables[slow], True, gate, work)
                 found.calcium_nA[t] += tape.calcium_nA[at] * (stride / many)
             _gate_steps(cell, learned.tables[quick], False, gate, work)
@@ -597,12 +666,21 @@ def flows(cell: Cell, learned: Learned, substeps: Ints, tape: Tape, found: Flows
             for q in range(len(cell.gates)):
                 some = slice(cell.first[q], cell.first[q + 1])
                 for k in range(cell.channels[q]):
+                    if not wanted[k]:
+                        continue
                     first, second = cell.activation[q, k], cell.inactivation[q, k]
                     _open(gate[first, some], cell.power[q, k], gate[max(second, 0), some], second >= 0, opened[some])
                     for i in range(cell.first[q], cell.first[q + 1]):
                         e = calcium_mV[i] if cell.calcium[q, k] else learned.reversal_mV[k, i]
                         found.flow[t, k, i] += opened[i] * (e - w[i]) / many
                         g = learned.density_uS[k, i] * opened[i] / many
+                        if cell.fast[q, k]:
+                            u = tape.v[at - 1, i]
+                            lead = _lead(learned.tables[quick, q, first], work.bin[i], work.fraction[i])
+                            gain = cell.power[q, k] * lead / max(gate[first, i], GATE_LEAST)
+                            steep = opened[i] * gain * (e - u) / THETA_LEAST
+                            found.flow[t, k, i] += steep * (w[i] - u) / many
+                            found.total_uS[t, i] -= learned.density_uS[k, i] * steep / many
                         found.total_uS[t, i] += g
                         if cell.calcium[q, k]:
                             found.calcium_uS[t, i] += g
@@ -657,6 +735,38 @@ def _channel_adjoint(
     grad.density_uS[k, i] += to_g * lower * m * h
     opened: float = lower * m * h
     return opened
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _lead_adjoint(
+    cell: Cell, learned: Learned, q: int, k: int, i: int, table: Floats, into: Floats, to_d: float, to_r: float,
+    v: float, gate: Floats, work: _Work, to_gate: Floats, grad: Learned,
+) -> float:  # fmt: skip
+    """Adjoint of what a fast channel's lead adds to sum and current in one compartment; returns that of V."""
+    first, power, second = cell.activation[q, k], cell.power[q, k], cell.inactivation[q, k]
+    b, f = work.bin[i], work.fraction[i]
+    above = b + np.uint32(1)
+    lead, density = _lead(table, b, f), learned.density_uS[k, i]
+    m, h, lower = gate[first, i], 1.0, 1.0  # the last is m^(p-2)
+    for _ in range(power - 2):
+        lower *= m
+    if second >= 0:
+        h = gate[second, i]
+    bend = power * lower * (m if power > 1 else 1.0)  # of the power
+    drive = (learned.reversal_mV[k, i] - v) / THETA_LEAST
+    to_steep = -(to_d + to_r * v)
+    grad.density_uS[k, i] += to_steep * bend * h * lead * drive
+    to_gate[first, i] += to_steep * density * power * (power - 1) * lower * h * lead * drive
+    if second >= 0:
+        to_gate[second, i] += to_steep * density * bend * lead * drive
+    to_lead = to_steep * density * bend * h * drive
+    into[b, 2] += to_lead * (1.0 - f)
+    into[above, 2] += to_lead * f
+    grad.reversal_mV[k, i] += to_steep * density * bend * h * lead / THETA_LEAST
+    rising = (table[above, 2] - table[b, 2]) / V_BIN_MV if V_LOW_MV < v < V_HIGH_MV - 1e-6 else 0.0
+    g = density * bend * h * lead
+    to_v: float = to_lead * rising - to_steep * g / THETA_LEAST - to_r * g * drive
+    return to_v
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -742,7 +852,6 @@ def adjoint(
     to_d, to_r, change = np.empty(n), np.empty(n), np.empty(n)
     to_total, to_current = np.empty(n), np.empty(n)
     calcium_mV, sk, unused = np.zeros(n), np.zeros(n), np.zeros(n)
-    never = np.zeros(len(cell.gates))
     for t in range(length - 1, -1, -1):
         level, last = tape.level[t], tape.level[t - 1] if t else tape.before[0]
         many = substeps[level]
@@ -762,7 +871,7 @@ def adjoint(
                 to_mV[:], to_sk_now[:], to_total[:], to_current[:] = 0.0, to_sk, 0.0, 0.0
                 sk[:], gate[:] = tape.sk[start], tape.gate[start]
                 _look_up(tape.v[start], work)
-                _follow_calcium(cell, learned, slow_ms, tape.calcium[start], sk, calcium_mV)
+                _follow_calcium(cell, learned, slow_ms, tape.calcium[start], sk, calcium_mV, work)
                 _gate_steps(cell, learned.tables[slow], True, gate, work)
                 _slow_channels(cell, learned, gate, sk, work)
             v, w, before, mean = tape.v[at], tape.w[at], tape.gate[at], means[at]
@@ -771,7 +880,7 @@ def adjoint(
                 gate[these, some] = before[these, some]
             _look_up(v, work)
             _gate_steps(cell, learned.tables[quick], False, gate, work)
-            _channels(cell, learned, 1.0 / stride, never, v, gate, calcium_mV, unused, work)
+            _channels(cell, learned, learned.tables[quick], 1.0 / stride, 0.0, v, gate, calcium_mV, unused, work)
             _inputs(cell, dt, v, mean, now, work)
             away[:] = 0.0
             for i in range(n):
@@ -793,6 +902,7 @@ def adjoint(
             for q in range(len(cell.gates)):
                 i0, i1 = cell.first[q], cell.first[q + 1]
                 for k in range(cell.quick_channels[q]):
+                    first = cell.activation[q, k]
                     if cell.calcium[q, k]:
                         for i in range(i0, i1):
                             u = v[i] - calcium_mV[i]
@@ -807,6 +917,12 @@ def adjoint(
                             to_g = to_d[i] + to_r[i] * learned.reversal_mV[k, i]
                             opened = _channel_adjoint(cell, learned, q, k, i, to_g, gate, to_gate, grad)
                             grad.reversal_mV[k, i] += to_r[i] * learned.density_uS[k, i] * opened
+                    if cell.fast[q, k]:
+                        table, into = learned.tables[quick, q, first], grad.tables[quick, q, first]
+                        for i in range(i0, i1):
+                            change[i] += _lead_adjoint(
+                                cell, learned, q, k, i, table, into, to_d[i], to_r[i], v[i], gate, work, to_gate, grad
+                            )
                 _gate_adjoint(
                     i0, i1, 0, cell.quick_gates[q], learned.tables[quick, q], grad.tables[quick, q], v, before, work,
                     to_gate, change,

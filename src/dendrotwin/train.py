@@ -26,6 +26,7 @@ from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
 from dendrotwin.models import DEFAULTS, build_network
 from dendrotwin.models.cable import Cable
 from dendrotwin.progress import progress
+from dendrotwin.readout import learn_read_out
 from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance, read_trial
 from dendrotwin.start import linear_paths, start_from_linear
 from dendrotwin.twin import Twin, run
@@ -140,10 +141,9 @@ class _Run:
         start_from_linear(self.network, self.tree, self.split.train, self.scaling)
         balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
         self.bare = Objective(self.network, balance, training.robust, training.calm)
-        started = {
-            id(p) for p in (self.network.slow() if isinstance(self.network, Cable) else linear_paths(self.network))
-        }
-        slow, fast = ([p for p in self.bare.parameters() if (id(p) in started) is chosen] for chosen in (True, False))
+        started = {id(p) for p in linear_paths(self.network)}
+        learned = [p for p in self.bare.parameters() if p.requires_grad]
+        slow, fast = ([p for p in learned if (id(p) in started) is chosen] for chosen in (True, False))
         rate = training.learning_rate
         groups: list[dict[str, Any]] = [{"params": fast}, {"params": slow, "lr": training.start_rate * rate}]
         optimiser = torch.optim.AdamW(groups, rate, weight_decay=training.weight_decay)
@@ -358,7 +358,12 @@ def _end_round(work: _Run) -> dict[str, Any]:
     tasks = state["tasks"] / state["in_round"]
     work.bare.balance.end_round(fabric.to_device(tasks))
     # One process looks, so that all go on, or stop, together.
-    validation = fabric.broadcast(_validate(work) if fabric.global_rank == 0 else {})
+    validation = {}
+    if fabric.global_rank == 0:
+        if isinstance(work.network, Cable):
+            learn_read_out(work.network, work.split.train)
+        validation = _validate(work)
+    validation = fabric.broadcast(validation)
     if state["best"] is None or validation["loss"] < state["best"]["validation"]:
         weights = {name: tensor.detach().cpu().clone() for name, tensor in work.network.state_dict().items()}
         state["best"] = {"validation": validation["loss"], "step": state["step"], "weights": weights}

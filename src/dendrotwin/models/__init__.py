@@ -28,7 +28,7 @@ ARCHITECTURES: dict[str, tuple[type[BaseModel], type[torch.nn.Module], dict[str,
 # Name: how an architecture is trained where nothing else is said (`train.Training`).
 DEFAULTS: dict[str, dict[str, Any]] = {
     "cable": {
-        "steps": 200, "batch": 4, "window_ms": 120, "learning_rate": 0.03, "start_rate": 0.03, "robust": 0.02,
+        "steps": 200, "batch": 4, "window_ms": 120, "learning_rate": 9e-4, "robust": 0.02,
         "calm": 1.2, "spike_share": 0.5, "round_steps": 50, "weight_decay": 0.0,
     },
 }  # fmt: skip

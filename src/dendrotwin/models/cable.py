@@ -52,7 +52,7 @@ from dendrotwin.models.channels import (
 )
 from dendrotwin.models.experts import numbers
 from dendrotwin.solve import Elimination, components
-from dendrotwin.tree import Floats, Tree
+from dendrotwin.tree import Floats, Ints, Tree
 
 FARADAY = 96485.33212  # C/mol
 SHELL_UM = 0.1  # depth under the membrane that calcium flows into
@@ -64,8 +64,9 @@ SHARES = (1.0, 1.0, 1.0, 0.3)  # how fast the parts of a density are learned: re
 FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
 ACROSS_MV, ALONG = 3.0, 0.3  # what a unit of a kinetic parameter means: mV of shift, e-folds of a time constant
-SMALL = 3e-5  # S/cm2: a channel that stays below in a whole region is left out there
-LAGS = 3  # ms of the soma's potential that the spikes are read from
+SMALL = 3e-5  # S/cm2: a channel that stays below at a whole distance of a region is left out there
+LAGS = 8  # ms of the soma's potential that the spikes are read from
+SOMA_MV, SOMA_SPREAD_MV = -60.0, 20.0  # its scale there
 
 
 def _two(pair: tuple[float, ...]) -> tuple[float, ...]:
@@ -80,19 +81,12 @@ def _share(pair: tuple[float, ...]) -> tuple[float, ...]:
     return pair
 
 
-def _positive(pair: tuple[float, ...]) -> tuple[float, ...]:
-    if min(pair) <= 0:
-        raise ValueError("both must lie above 0")
-    return pair
-
-
 class CableConfig(BaseModel):
     """Of the steps and of the guidance in training.
 
     Attributes:
         substeps: of a millisecond, where it is quiet and where sodium channels are open.
-        refine_at: sodium conductance relative to capacitance [1/ms] from which a millisecond takes many: in soma and
-            axon, where output spikes begin, and in dendrites.
+        refine_at: sodium conductance relative to capacitance [1/ms] from which a millisecond takes many.
         nudge: least and largest share of the difference to the true potentials by which a training window is nudged at
             the start of each millisecond; drawn for each window, evenly on a logarithmic scale, from the largest alone
             until `alone` of the training is over to the whole range at its end.
@@ -104,7 +98,7 @@ class CableConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (2, 16)
-    refine_at: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_positive)] = (0.01, 0.1)
+    refine_at: float = Field(default=0.1, gt=0)
     nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (1.0, 1.0)
     alone: float = Field(default=0.4, ge=0, lt=1)
     settle_ms: int = Field(default=800, ge=1)
@@ -113,13 +107,38 @@ class CableConfig(BaseModel):
 
 
 @numba.njit(cache=True, nogil=True)
-def _opened(counts: NDArray[np.floating], inputs: Any, classes: Any, at: Any, peak: Floats, out: Floats) -> None:
-    """Adds what each ms's events open to the exponentials: counts (m, steps) to out (steps, classes, n)."""
-    for k in range(len(inputs)):
-        row = counts[inputs[k]]
-        for t in range(out.shape[0]):
+def _open(
+    counts: NDArray[np.floating], first: Ints, classes: Ints, at: Ints, peak: Floats, out: Floats
+) -> None:  # fmt: skip
+    """Adds to out (steps, classes, n) what events (m, steps) open of the conductances of an input, `first` of it on."""
+    for i in range(len(counts)):
+        row = counts[i]
+        for t in range(len(row)):
             if row[t] != 0.0:
-                out[t, classes[k], at[k]] += row[t] * peak[k]
+                for k in range(first[i], first[i + 1]):
+                    out[t, classes[k], at[k]] += row[t] * peak[k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _normalise(v: Floats, at: Ints, mean: Floats, sd: Floats, z: NDArray[np.float32]) -> None:
+    """The z-scores z (steps, n) of potentials in another order."""
+    for t in range(len(z)):
+        for i in range(len(at)):
+            z[t, i] = (v[t, at[i]] - mean[i]) / sd[i]
+
+
+def _scaled(seen: Floats) -> NDArray[np.float32]:
+    """Potentials of the soma as the read-out takes them."""
+    return ((seen - SOMA_MV) / SOMA_SPREAD_MV).astype(np.float32)
+
+
+def _logit(read: list[NDArray[np.float32]], seen: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What `Cable.read` makes of (..., 2 LAGS); in numpy, whose calls cost less where there is little to do."""
+    first, first_bias, last, last_bias = read
+    x = seen @ first.T + first_bias
+    x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+    found: NDArray[np.float32] = x @ last[0] + last_bias
+    return found
 
 
 class _Steps(torch.autograd.Function):
@@ -130,7 +149,7 @@ class _Steps(torch.autograd.Function):
         ctx: Any,
         substeps: Any,
         cell: Cell,
-        threshold: Floats,
+        threshold: float,
         states: list[State],
         events: list[Floats],
         truth: list[Floats],
@@ -187,6 +206,8 @@ class _Compiled(NamedTuple):
         counters, values: of the weights that it is made of: how often they were changed, and a hash.
         cell, learned: see `Cable.lean`.
         opens_uS: see `Cable._opens`.
+        mean_mV, sd_mV: of the z-scores, (n,).
+        read: weights and biases of the read-out.
     """
 
     counters: tuple[int, ...]
@@ -194,6 +215,9 @@ class _Compiled(NamedTuple):
     cell: Cell
     learned: Learned
     opens_uS: Floats
+    mean_mV: Floats
+    sd_mV: Floats
+    read: list[NDArray[np.float32]]
 
 
 class Cable(nn.Module):
@@ -212,20 +236,25 @@ class Cable(nn.Module):
         self.lead = config.filter_ms + config.settle_ms
         self.config, self.tree, self.soma = config, tree, tree.soma
         self.order = Elimination.of(tree)
+        inner, parent = self.order.axial_uS[1:], self.order.parent[1:]
+        self.joined_uS: Floats = np.append(0.0, inner) + np.bincount(parent, inner, len(inner) + 1)
         self.register_buffer("mean_mV", torch.full((tree.n,), tree.v_init_mV))
         self.register_buffer("sd_mV", torch.ones(tree.n))
-        # Compartments sorted by region, as `membrane` wants them: their kind of membrane.
-        self.sorted = np.argsort(tree.region, kind="stable")
+        # Compartments sorted by region, as `membrane` wants them: their kind of membrane; and in it by distance.
+        distance = (tree.distance_um // DISTANCE_UM).astype(np.int64)
+        self.sorted = np.lexsort((distance, tree.region))
+        self.first = np.unique(tree.region[self.sorted], return_index=True)[1]  # of each kind
         self.back = torch.from_numpy(np.argsort(self.sorted))
         inputs, values = components(tree)
-        self.inputs, self.at = inputs, self.back.numpy()[tree.input_compartment[inputs]]
+        self.of_input = np.searchsorted(inputs, np.arange(tree.n_inputs + 1)).astype(np.int32)  # the first of each
+        self.at = self.back.numpy()[tree.input_compartment[inputs]].astype(np.int32)
         self.peak_uS = values[:, 2]
-        # An event acts half of a simulation's step late in NEURON: conductance is that at the start of the step.
+        # Half of the simulation's step, by which an event acts late: conductance is that at the start of a step.
         self.register_buffer("late_ms", torch.tensor(0.0, dtype=torch.float64))
         self.classes, of_class = np.unique(values[:, [0, 1, 3, 4, 5]], axis=0, return_inverse=True)
         self.of_class = of_class.astype(np.int32).reshape(-1)
         self.kind = np.where(tree.in_region("soma"), 0, np.where(tree.in_region("axon"), 1, 2))
-        near = np.stack([tree.region, tree.distance_um // DISTANCE_UM], 1)
+        near = np.stack([tree.region, distance], 1)
         groups = (tree.region, near, tree.section, np.arange(tree.n))
         self.groups = [
             torch.from_numpy(np.unique(g, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)) for g in groups
@@ -245,7 +274,9 @@ class Cable(nn.Module):
         self.read = nn.Sequential(nn.Linear(2 * LAGS, config.units), nn.ELU(), nn.Linear(config.units, 1))
         with torch.no_grad():
             self.read[-1].bias.fill_(-6.0)  # type: ignore[operator]
-        self._weights = tuple(self.parameters())  # in one place, for `_compile`
+        self.read.requires_grad_(False)  # learned on its own (`readout`)
+        # What `_compile` depends on.
+        self._weights = (*self.parameters(), self.start, self.late_ms, self.mean_mV, self.sd_mV)
         self.progress = 1.0  # share of a training that is over
         self._compiled: _Compiled | None = None
 
@@ -253,11 +284,6 @@ class Cable(nn.Module):
         """The z-scores that the network speaks in: mean and standard deviation (n,) of each compartment [mV]."""
         self.mean_mV.copy_(mean_mV)
         self.sd_mV.copy_(sd_mV)
-
-    def slow(self) -> list[nn.Parameter]:
-        """The membrane, which is known before training (`currents`) and learned more slowly than what reads spikes."""
-        reading = {id(parameter) for parameter in self.read.parameters()}
-        return [parameter for parameter in self.parameters() if id(parameter) not in reading]
 
     def log_density(self) -> torch.Tensor:
         """(channels + 1, n) logarithm of each channel's density, then SK's [S/cm2]."""
@@ -270,13 +296,13 @@ class Cable(nn.Module):
         """The fields of `membrane.Learned`, differentiable; for other substeps than the configuration's if given."""
         grid = V_LOW_MV + V_BIN_MV * torch.arange(V_BINS, dtype=torch.float64)
         shift, log_tau = ACROSS_MV * self.shift.double(), ALONG * self.log_tau.double()
-        few, many = substeps or self.config.substeps
+        few, many = (0.5 / number for number in substeps or self.config.substeps)
+        late = float(self.late_ms)
         kinetics = [
-            torch.stack([tables(grid, ms, shift[part], log_tau[part], list(GATES)) for part in range(3)])
-            for ms in (1.0 / few, 1.0 / many, 1.0, 0.5 / few + 0.5 / many, 0.5 + 0.5 / many)
+            torch.stack([tables(grid, halves, late, shift[part], log_tau[part], list(GATES)) for part in range(3)])
+            for halves in ((few, few), (many, many), (0.5, 0.5), (few, many), (many, few), (0.5, many))
         ]
         tree, kind, by_kind = self.tree, torch.from_numpy(self.kind), torch.from_numpy(self.sorted)
-        starts = np.unique(tree.region[self.sorted], return_index=True)[1]
         area = torch.from_numpy(tree.area_um2) * 1e-2  # S/cm2 times this is uS
         density = torch.exp(self.log_density()) * area
         e_na, e_k = (e + 10.0 * r for e, r in zip((E_NA_MV, E_K_MV), self.reversal.double(), strict=True))
@@ -287,7 +313,7 @@ class Cable(nn.Module):
         gain, decay = torch.exp(self.calcium.double())[kind].unbind(1)
         per_nA = CALCIUM_GAMMA * gain * 1e4 / (2 * FARADAY * SHELL_UM) / area
         return [
-            torch.stack(kinetics)[:, torch.from_numpy(self.kind[self.sorted][starts])].contiguous(),
+            torch.stack(kinetics)[:, torch.from_numpy(self.kind[self.sorted][self.first])].contiguous(),
             uS[:, by_kind].contiguous(),
             mV[:, by_kind].contiguous(),
             density[-1, by_kind],
@@ -300,7 +326,7 @@ class Cable(nn.Module):
     def cell(self) -> Cell:
         """What is known, with all channels in all kinds of membrane."""
         tree, names, by_kind = self.tree, list(GATES), self.sorted
-        first = np.append(np.unique(tree.region[by_kind], return_index=True)[1], tree.n).astype(np.int32)
+        first = np.append(self.first, tree.n).astype(np.int32)
         kinds, many = len(first) - 1, len(CHANNELS) + 1  # and Ih
         of_gate = [
             (names.index(c.activation), c.power, -1 if c.inactivation is None else names.index(c.inactivation))
@@ -316,18 +342,14 @@ class Cable(nn.Module):
         grid = V_LOW_MV + V_BIN_MV * np.arange(V_BINS)
         block = 1.0 / (1.0 + mg[:, None] * np.exp(-slope[:, None] * grid) / 3.57)
         return Cell(
-            self.order.parent, self.order.axial_uS, self.order.position[by_kind], int(self.back[tree.soma]),
+            self.order.parent, self.order.axial_uS, self.joined_uS, self.order.position[by_kind],
+            int(self.back[tree.soma]),
             tree.capacitance_nF[by_kind], tree.leak_uS[by_kind], (tree.leak_uS * tree.leak_mV)[by_kind], first,
             np.full(kinds, len(names), np.int32), np.full(kinds, many, np.int32),
             np.full(kinds, QUICK_GATES, np.int32), np.full(kinds, QUICK_CHANNELS, np.int32), np.ones(kinds, np.bool_),
             np.ones(kinds, np.bool_), activation, power, inactivation, calcium, fast, rise, decay, e, onset, block,
             np.where(mg > 0, slope, 0.0),
         )  # fmt: skip
-
-    def refine_at(self) -> Floats:
-        """(kinds,) the threshold of `membrane.steps` for each kind of membrane."""
-        first = np.unique(self.tree.region[self.sorted], return_index=True)[1]
-        return np.where(self.kind[self.sorted][first] == 2, self.config.refine_at[1], self.config.refine_at[0])
 
     def rest(self, cell: Cell, learned: Learned, v_mV: Floats) -> State:
         """Everything at its steady state at potentials (n,) [mV], sorted by kind; no synapse open.
@@ -345,8 +367,11 @@ class Cable(nn.Module):
 
     def opened(self, counts: NDArray[np.float32]) -> Floats:
         """What events (m, steps) add to the synaptic conductances, (steps, classes, n) [uS]."""
+        return self._opened(counts, self._opens())
+
+    def _opened(self, counts: NDArray[np.floating], opens_uS: Floats) -> Floats:
         out = np.zeros((counts.shape[1], len(self.classes), self.tree.n))
-        _opened(counts, self.inputs, self.of_class, self.at, self._opens(), out)
+        _open(counts, self.of_input, self.of_class, self.at, opens_uS, out)
         return out
 
     def _opens(self) -> Floats:
@@ -384,7 +409,7 @@ class Cable(nn.Module):
             state = self._filtered(added[:before], self.rest(cell, arrays, true[k, before]))
             out, peak = np.empty((config.settle_ms, true.shape[2])), np.empty(config.settle_ms)
             steps(
-                cell, arrays, substeps, self.refine_at(), state, added[before:after], np.zeros((1, true.shape[2])),
+                cell, arrays, substeps, self.config.refine_at, state, added[before:after], np.zeros((1, true.shape[2])),
                 true[k, before:after], 1.0, NO_TAPE, out, peak,
             )  # fmt: skip
             return state, added[after:]
@@ -392,46 +417,54 @@ class Cable(nn.Module):
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             states, added = zip(*pool.map(settle, range(len(past))), strict=True)
         v, peak = _Steps.apply(
-            substeps, cell, self.refine_at(), list(states), list(added), list(true[:, self.lead :]), nudge,
+            substeps, cell, self.config.refine_at, list(states), list(added), list(true[:, self.lead :]), nudge,
             self.log_gain.double(), *learned,
         )  # fmt: skip
         return v[:, :, self.back], peak
 
     def lean(self) -> tuple[Cell, list[torch.Tensor]]:
-        """`cell` and `learned` without the channels that are nowhere in a region; differentiable in what is left."""
+        """`cell` and `learned` without the channels that are nowhere at a distance; differentiable in what is left.
+
+        Neighbours that have the same kinetics and the same channels left are one kind.
+        """
         cell, (tables, uS, mV, sk_uS, *others) = self.cell(), self.learned()
         area = self.tree.area_um2[self.sorted] * 1e-2  # S/cm2 times this is uS
-        density, sk = uS.detach().numpy() / area, sk_uS.detach().numpy() / area
-        ranges = list(zip(cell.first[:-1].tolist(), cell.first[1:].tolist(), strict=True))
-        channels = [np.flatnonzero(density[:, a:b].max(1) > SMALL) for a, b in ranges]
+        there = torch.cat([uS, sk_uS[None]]).detach().numpy() / area > SMALL
+        starts = np.unique(self.groups[1].numpy()[self.sorted], return_index=True)[1]
+        has = [tuple(np.any(group, 1).tolist()) for group in np.split(there, starts[1:], 1)]
+        region = np.searchsorted(cell.first, starts, side="right") - 1
+        part = self.kind[self.sorted[starts]]
+        own = [q for q in range(len(has)) if q == 0 or (part[q], has[q]) != (part[q - 1], has[q - 1])]
+        ends = np.append(starts[own], self.tree.n).astype(np.int32)
+        channels, sk = [np.flatnonzero(has[q][:-1]) for q in own], np.array([has[q][-1] for q in own])
         gates = [
             np.unique(np.append(cell.activation[0, c], [g for g in cell.inactivation[0, c] if g >= 0])).astype(int)
             for c in channels
         ]
-        width, deep, kinds = max(1, *(len(c) for c in channels)), max(1, *(len(g) for g in gates)), len(ranges)
+        width, deep, kinds = max(1, *(len(c) for c in channels)), max(1, *(len(g) for g in gates)), len(own)
         activation, power, inactivation = (np.zeros((kinds, width), np.int32) for _ in range(3))
         calcium, fast = (np.zeros((kinds, width), np.bool_) for _ in range(2))
         new_uS, new_mV = uS.new_zeros(width, uS.shape[1]), mV.new_zeros(width, mV.shape[1])
         new_tables = tables.new_zeros(len(tables), kinds, deep, *tables.shape[3:])
-        for q, ((a, b), some, used) in enumerate(zip(ranges, channels, gates, strict=True)):
-            there = slice(0, len(some))
-            activation[q, there] = np.searchsorted(used, cell.activation[q, some])
-            power[q, there], calcium[q, there], fast[q, there] = (
-                field[q, some] for field in (cell.power, cell.calcium, cell.fast)
+        for q, (some, used) in enumerate(zip(channels, gates, strict=True)):
+            left, here = slice(0, len(some)), slice(ends[q], ends[q + 1])
+            activation[q, left] = np.searchsorted(used, cell.activation[0, some])
+            power[q, left], calcium[q, left], fast[q, left] = (
+                field[0, some] for field in (cell.power, cell.calcium, cell.fast)
             )
-            second = cell.inactivation[q, some]
-            inactivation[q, there] = np.where(second >= 0, np.searchsorted(used, second), -1)
-            new_uS[there, a:b], new_mV[there, a:b] = uS[some, a:b], mV[some, a:b]
-            new_tables[:, q, : len(used)] = tables[:, q, used]
-        left = cell._replace(
-            gates=np.array([len(g) for g in gates], np.int32), channels=np.array([len(c) for c in channels], np.int32),
+            second = cell.inactivation[0, some]
+            inactivation[q, left] = np.where(second >= 0, np.searchsorted(used, second), -1)
+            new_uS[left, here], new_mV[left, here] = uS[some, here], mV[some, here]
+            new_tables[:, q, : len(used)] = tables[:, region[own[q]], used]
+        lean = cell._replace(
+            first=ends, gates=np.array([len(g) for g in gates], np.int32),
+            channels=np.array([len(c) for c in channels], np.int32),
             quick_gates=np.array([(g < QUICK_GATES).sum() for g in gates], np.int32),
             quick_channels=np.array([(c < QUICK_CHANNELS).sum() for c in channels], np.int32),
-            pool=np.array([calcium[q].any() or sk[a:b].max() > SMALL for q, (a, b) in enumerate(ranges)]),
-            sk=np.array([sk[a:b].max() > SMALL for a, b in ranges]),
+            pool=calcium.any(1) | sk, sk=sk,
             activation=activation, power=power, inactivation=inactivation, calcium=calcium, fast=fast,
         )  # fmt: skip
-        return left, [new_tables, new_uS, new_mV, sk_uS, *others]
+        return lean, [new_tables, new_uS, new_mV, sk_uS, *others]
 
     def _compile(self, running: bool) -> _Compiled:
         """`lean` and what else does not change from call to call, kept until a weight does.
@@ -448,46 +481,51 @@ class Cable(nn.Module):
             cell, learned = self.lean()
             arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
             arrays = arrays._replace(tables=arrays.tables.astype(np.float32))
-            kept = _Compiled(counters, values, cell, arrays, self._opens())
+            mean_mV, sd_mV = (x.double().numpy() for x in (self.mean_mV, self.sd_mV))
+            read = [weight.detach().numpy().copy() for weight in self.read.parameters()]
+            kept = _Compiled(counters, values, cell, arrays, self._opens(), mean_mV, sd_mV, read)
         self._compiled = kept._replace(counters=counters)
         return self._compiled
 
     def _free(
         self, events: torch.Tensor, state: torch.Tensor | None, injected: NDArray[np.floating] | None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """V (batch, time, n) [mV], the soma's recent potentials (batch, time, 2 LAGS), the state; from input alone."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], Floats]:
+        """z (batch, time, n), what the read-out sees (batch, time, 2 LAGS), and the state; from input alone."""
         compiled = self._compile(state is not None)
         cell, learned = compiled.cell, compiled.learned
         counts = events.numpy()
         batch, time, n = len(counts), events.shape[2], self.tree.n
         packed = np.repeat(self._start(cell, learned)[None], batch, 0) if state is None else state.numpy().copy()
         recent = packed[:, -2 * (LAGS - 1) :].reshape(batch, LAGS - 1, 2)
-        v, peak = np.empty((batch, time, n)), np.empty((batch, time))
+        z, soma = np.empty((batch, time, n), np.float32), np.empty((batch, LAGS - 1 + time, 2))
+        soma[:, : LAGS - 1] = recent
         substeps, back = np.array(self.config.substeps, dtype=np.int32), self.back.numpy()
-        threshold = self.refine_at()
 
         def one(k: int) -> None:
-            added = np.zeros((time, len(self.classes), n))
-            _opened(counts[k], self.inputs, self.of_class, self.at, compiled.opens_uS, added)
+            added = self._opened(counts[k], compiled.opens_uS)
             current = np.zeros((1, n))
             if injected is not None:
                 current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
-            out = np.empty((time, n))
+            out, peak = np.empty((time, n)), np.empty(time)
             steps(
-                cell, learned, substeps, threshold, self._state(packed[k]), added, current,
-                np.empty((0, n)), 0.0, NO_TAPE, out, peak[k],
+                cell, learned, substeps, self.config.refine_at, self._state(packed[k]), added, current,
+                np.empty((0, n)), 0.0, NO_TAPE, out, peak,
             )  # fmt: skip
-            v[k] = out[:, back]
+            _normalise(out, back, compiled.mean_mV, compiled.sd_mV, z[k])
+            soma[k, LAGS - 1 :, 0], soma[k, LAGS - 1 :, 1] = out[:, cell.soma], peak
 
         if batch == 1:
             one(0)
         else:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(one, range(batch)))
-        soma = np.concatenate([recent, np.stack([v[..., self.soma], peak], 2)], 1)
         recent[:] = soma[:, -(LAGS - 1) :]
         seen = np.concatenate([soma[:, lag : lag + time] for lag in range(LAGS)], 2)
-        return torch.from_numpy(v), torch.from_numpy(seen), torch.from_numpy(packed)
+        return z, _scaled(seen), packed
+
+    def soma_course(self, events: torch.Tensor) -> torch.Tensor:
+        """(batch, time, 2 LAGS) what the read-out sees of free-running predictions of events, as for `forward`."""
+        return torch.from_numpy(self._free(events, None, None)[1])
 
     def _start(self, cell: Cell, learned: Learned) -> Floats:
         """State at rest as one array; its end holds the soma's recent potentials."""
@@ -514,15 +552,15 @@ class Cable(nn.Module):
         Args:
             injected: (batch, time, n) current into each compartment [nA].
         """
-        if past is not None:
-            v, peak = self._guided(events, past)
-            first = past[:, self.tree.soma, self.lead] * self.sd_mV[self.soma] + self.mean_mV[self.soma]
-            soma = torch.stack([v[..., self.soma].detach(), peak], 2)
-            recent = first.to(soma)[:, None, None].expand(-1, LAGS - 1, 2)
-            soma = torch.cat([recent, soma], 1)
-            seen = torch.cat([soma[:, lag : lag + v.shape[1]] for lag in range(LAGS)], 2)
-            new = None
-        else:
-            v, seen, new = self._free(events, state, injected)
-        logit = self.read((seen.float() + 60.0) / 20.0)[..., 0]
-        return (v.float() - self.mean_mV) / self.sd_mV, logit, new
+        if past is None:
+            z, seen, new = self._free(events, state, injected)
+            assert self._compiled is not None
+            logit = _logit(self._compiled.read, seen)
+            return torch.from_numpy(z), torch.from_numpy(logit), torch.from_numpy(new)
+        v, peak = self._guided(events, past)
+        first = past[:, self.soma, self.lead] * self.sd_mV[self.soma] + self.mean_mV[self.soma]
+        soma = torch.stack([v[..., self.soma].detach(), peak], 2)
+        soma = torch.cat([first.to(soma)[:, None, None].expand(-1, LAGS - 1, 2), soma], 1)
+        recent = torch.cat([soma[:, lag : lag + v.shape[1]] for lag in range(LAGS)], 2)
+        logit = self.read(torch.from_numpy(_scaled(recent.numpy())))[..., 0]
+        return (v.float() - self.mean_mV) / self.sd_mV, logit, None

@@ -168,21 +168,38 @@ SK_DENSITY = (0.05, 0.05, _FEW)
 
 
 def tables(
-    grid_mV: torch.Tensor, dt_ms: float, shift_mV: torch.Tensor, log_tau: torch.Tensor, gates: list[str]
-) -> torch.Tensor:
-    """Steady state and decay of gates over the potential.
+    grid_mV: torch.Tensor, halves_ms: tuple[float, float], late_ms: float, shift_mV: torch.Tensor,
+    log_tau: torch.Tensor, gates: list[str],
+) -> torch.Tensor:  # fmt: skip
+    """Steady state, decay and lead of gates over the potential.
+
+    A gate goes on for half of the substep before, h1, and half of the one to come, h2, both at the potential V between
+    them. But that potential moves: if by dV in the substep to come, and at the same rate before, a gate of time
+    constant tau gets to `lead` times dV more (variation of constants),
+
+        lead = dx/dV (h2 - tau + (h1 + tau) exp(-(h1 + h2) / tau)) / 2 h2,   x the steady state:
+
+    next to nothing for a slow gate, and for one far quicker than the substep the change of its steady state in h2. The
+    simulation has substeps of its own, through which its gates follow a potential that moves as if their time constant
+    were late / tanh(late / tau), with half of its step for late; that tau stands in the lead but for the exponential.
 
     Args:
-        grid_mV: (bins,) potentials.
-        dt_ms: a substep.
+        grid_mV: (bins,) evenly spaced potentials.
+        halves_ms: h1 and h2.
+        late_ms: half of the simulation's step; 0 for the gates of nature.
         shift_mV: (gates,) by which each gate's kinetics are moved along the potential.
         log_tau: (gates,) logarithm of a factor of its time constant.
         gates: names.
 
     Returns:
-        (gates, bins, 2): steady state and exp(-dt / tau).
+        (gates, bins, 3): steady state, exp(-(h1 + h2) / tau), and lead [1/mV].
     """
     found = [GATES[name](grid_mV - shift_mV[k]) for k, name in enumerate(gates)]
     steady = torch.stack([s for s, _ in found])
     tau = torch.stack([t for _, t in found]) * torch.exp(log_tau)[:, None]
-    return torch.stack([steady, torch.exp(-dt_ms / tau)], 2)
+    before, after = halves_ms
+    keep = torch.exp(-(before + after) / tau)
+    behind = late_ms / torch.tanh(late_ms / tau) if late_ms > 0 else tau
+    (steep,) = torch.gradient(steady, spacing=float(grid_mV[1] - grid_mV[0]), dim=1)
+    lead = steep * (after - behind + (before + behind) * keep) / (2.0 * after)
+    return torch.stack([steady, keep, lead], 2)
