@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
 import threading
 import zipfile
@@ -17,7 +18,7 @@ import pytest
 
 import reference_l5pc
 from conftest import in_new_process
-from dendrotwin.cells import MECHANISMS, CellModel, Sections, compile, l5pc, load_cell
+from dendrotwin.cells import MECHANISMS, CellModel, Sections, bbp, compile, l5pc, load_cell
 from dendrotwin.cells.build import SYNAPSE_FILES, NeuronCell
 from dendrotwin.errors import CellError
 from dendrotwin.inputs import Modulated, draw_events, trial_rng
@@ -144,6 +145,60 @@ def _facts(name: str) -> dict[str, object]:
         "ih": [float(tree.ih_uS.sum()), sum(s.Ih.gbar * s.area() * 1e-2 for s in cell.segments if hasattr(s, "Ih"))],
         "joints": len(tree.axial_parent) - tree.n,
     }
+
+
+def _step_response(sections: Sections) -> list[float]:
+    """Soma's and a distal dendrite's potential at a step of current, after 15, 30, ... ms."""
+    from neuron import h
+
+    h.celsius, h.dt, h.secondorder = 34.0, 0.025, 0
+    far = max(sections.apical, key=lambda section: h.distance(sections.soma[0](0.5), section(1.0)))
+    clamp = h.IClamp(sections.soma[0](0.5))
+    clamp.delay, clamp.dur, clamp.amp = 10.0, 100.0, 0.8
+    h.finitialize(-75.0)
+    found = []
+    for _ in range(6):
+        h.continuerun(h.t + 15.0)
+        found += [sections.soma[0](0.5).v, far(0.5).v]
+    return found
+
+
+def _ours() -> list[float]:
+    return _step_response(NeuronCell(load_cell("bbp")).sections)
+
+
+def _published(copy: Path) -> list[float]:
+    """With the wheel's own template; without its synapses, whose mechanisms do not compile in NEURON 9."""
+    from neuron import h
+
+    folder = bbp._folder("L5_STPC")
+    assert folder is not None
+    shutil.copytree(folder, copy)
+    os.chdir(copy)  # its files name each other relative to it
+    synapses = Path("synapses/synapses.hoc")
+    (name,) = re.findall(r"^begintemplate (\w+)", synapses.read_text(), re.MULTILINE)
+    synapses.write_text(f"begintemplate {name}\npublic load_synapses\nproc load_synapses() {{}}\nendtemplate {name}\n")
+    compile.load_mechanisms(load_cell("bbp").mechanisms() + SYNAPSE_FILES)
+    for file in ("stdrun.hoc", "import3d.hoc", "template.hoc"):
+        h.load_file(file)
+    (template,) = re.findall(r"^begintemplate (\w+)", Path("template.hoc").read_text(), re.MULTILINE)
+    cell = getattr(h, template)(0)
+    return _step_response(Sections(list(cell.soma), list(cell.dend), list(cell.apic), list(cell.axon)))
+
+
+def test_a_cell_of_the_blue_brain_project_is_as_published(tmp_path: Path) -> None:
+    ours, published = in_new_process(_ours), in_new_process(_published, tmp_path / "copy")
+    assert max(ours) - min(ours) > 10.0  # mV: something happened
+    assert ours == pytest.approx(published, abs=1e-9)
+
+
+def test_cells_of_the_blue_brain_project_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(CellError, match="no model 'L6'; choose L5_STPC"):
+        load_cell("bbp", {"model": "L6"})
+    monkeypatch.setattr(bbp, "_folder", lambda model: None)
+    assert "pip install 'dendrotwin" in str(load_cell("bbp").missing())
+    monkeypatch.setattr(bbp, "_folder", lambda model: tmp_path)
+    assert "lacks its biophysics" in str(load_cell("bbp").missing())
 
 
 @pytest.mark.parametrize("name", ["ball_and_stick", "allen_l4"])

@@ -45,9 +45,9 @@ from dendrotwin.membrane import (
     Learned,
     State,
     Tape,
+    beyond,
     flows,
     steps,
-    theta,
 )
 from dendrotwin.models.cable import FLOOR, Cable
 from dendrotwin.models.channels import CHANNELS
@@ -146,7 +146,7 @@ def _green(network: Cable, groups: NDArray[np.integer], total_uS: Floats) -> Flo
     uS = tree.leak_uS + total_uS[network.back.numpy()]
     diagonal, right = np.zeros((2, len(order.parent), many))
     # As in a step of `membrane` of 1 ms: an open channel takes away from what a current moves.
-    diagonal[order.position] = (tree.capacitance_nF + np.vectorize(theta)(uS / tree.capacitance_nF) * uS)[:, None]
+    diagonal[order.position] = (tree.capacitance_nF + uS / np.vectorize(beyond)(uS / tree.capacitance_nF))[:, None]
     right[order.position, groups] = 1.0 / np.bincount(groups)[groups]
     hines(order.parent, order.axial_uS, diagonal, right)
     return np.ascontiguousarray(right[order.position[network.sorted]].T)

@@ -11,15 +11,15 @@ potential at a share theta of the substep, from which V goes on in a straight li
 
     (C / dt theta + sum g) W - sum_j g_ij W_j = C / dt theta V + sum g E + I,   V' = V + (W - V) / theta
 
-theta is that with which a compartment alone would relax as it should, exponentially (see `theta`): about a half, of
+theta is that with which a compartment alone would relax as it should, exponentially (see `beyond`): about a half, of
 second order, where conductance is small, and near 1, backward Euler, where it is large.
 
 A millisecond takes a few substeps, and many where sodium channels are open: it is tried with the few, and done again
 with the many as soon as a compartment's fast conductance exceeds `threshold` times its capacitance. Where the one
 follows on the other, the first step of the gates is as long as half of both, so that they go on leading by half a
-substep. What is slow changes with each of many substeps, but once in a millisecond of a few: calcium, its Nernst
-potential, the gate of SK, and the gates and channels that a kind has after its first `quick_gates` and
-`quick_channels`. Synaptic conductances are exact means over each substep.
+substep. What is slow changes once in a millisecond of a few substeps, and eight times in one of many: calcium, its
+Nernst potential, the gate of SK, and the gates and channels that a kind has after its first `quick_gates` and
+`quick_channels`; all channels of calcium are among these. Synaptic conductances are exact means over each substep.
 
 One cell is worked on after the other, for they need different numbers of substeps. Compartments of one kind of membrane
 lie side by side, so that the arithmetic of a channel runs over them as vectors; kinetics are tables over the potential.
@@ -44,6 +44,7 @@ SK_DEPTH = float(np.log(CALCIUM_OUTSIDE_MM / SK_HALF_MM))
 LOG_OUTSIDE, LOG_2, ROOT_2 = float(np.log(CALCIUM_OUTSIDE_MM)), float(np.log(2.0)), float(np.sqrt(2.0))
 SK_MS = 1.0
 GATE_LEAST = 1e-9  # of an activation, to divide by
+SLOW_STEPS = 8  # in a millisecond of many substeps
 THETA_LEAST = 0.55  # a little above a half, so that differences between close neighbours die away
 
 
@@ -101,9 +102,10 @@ class Learned(NamedTuple):
     """What is learned.
 
     Attributes:
-        tables: (6, kinds, gates, V_BINS, 3) over the potential: steady state of each gate, what a step keeps of its
+        tables: (7, kinds, gates, V_BINS, 3) over the potential: steady state of each gate, what a step keeps of its
             distance from it, and its lead (see `_channels`); for long substeps, for short ones, and for a whole
-            millisecond; from long to short, from short to long, and between a millisecond and short.
+            millisecond; from long to short, from short to long, between a millisecond and a short stride, and for a
+            short stride.
         density_uS, reversal_mV: (channels, n), reversal not of calcium.
         sk_uS, sk_mV: (n,).
         calcium_gain, calcium_ms: (n,) concentration [mM/ms] that 1 nA of calcium current makes, and its decay.
@@ -147,8 +149,7 @@ class State(NamedTuple):
 class Tape(NamedTuple):
     """What the adjoint needs of a window: states at the start of substeps and W of each.
 
-    Calcium and SK stand where they change, at the first substep of a millisecond of a few and at every one of many;
-    with them the mean calcium current until they change again. `level` is that of each millisecond, `before` that of
+    Calcium and SK stand where they change, at the first substep of each stride (see `strides`); with them the mean calcium current until they change again. `level` is that of each millisecond, `before` that of
     the one before the first.
     """
 
@@ -180,28 +181,40 @@ NO_TAPE = Tape.empty(0, 0, 0, 0)
 
 
 class _Work(NamedTuple):
-    """Room for a substep: sums of conductance, with the bound and without, and of current; those of slow channels."""
+    """Room for a substep: sums of conductance, with the bound and without, and of current; those of slow channels.
+
+    `beyond` is 1 / theta, and `scaled` C / (dt theta).
+
+    The loops over compartments that fill it are short ones, each of few arrays: of more, the compiler does not see in
+    time that they are not one another, and does not take compartments several at once.
+    """
 
     total: Floats
     bounded: Floats
-    theta: Floats
+    beyond: Floats
+    scaled: Floats
     current: Floats
     fast: Floats
-    open: Floats
+    open: NDArray[np.floating]
+    table: NDArray[np.floating]
     slow_total: Floats
     slow_current: Floats
-    fraction: Floats
+    calcium: Floats
+    fraction: NDArray[np.floating]
     bin: Ints
+    spare: Floats
     bits: NDArray[np.int64]
     diagonal: Floats
     right: Floats
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _work(n: int, nodes: int) -> _Work:
+def _work(n: int, nodes: int, gate: NDArray[np.floating]) -> _Work:
+    """As precise as gates where these are the rest of it."""
     return _Work(
-        np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
-        np.empty(n), np.empty(n, np.uint32), np.empty(n, np.int64), np.empty(nodes), np.empty(nodes),
+        np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
+        np.empty(n, gate.dtype), np.empty(n, gate.dtype), np.empty(n), np.empty(n), np.empty(n), np.empty(n, gate.dtype),
+        np.empty(n, np.uint32), np.empty(n), np.empty(n, np.int64), np.empty(nodes), np.empty(nodes),
     )  # fmt: skip
 
 
@@ -223,18 +236,18 @@ def _solve(parent: Ints, axial: Floats, diagonal: Floats, right: Floats) -> None
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def theta(x: float) -> float:
-    """1 / (1 - exp(-x)) - 1 / x, from the Pade approximation of exp(-x), but `THETA_LEAST` at least."""
+def beyond(x: float) -> float:
+    """1 / theta: of 1 / (1 - exp(-x)) - 1 / x, from the Pade approximation of exp(-x), but `THETA_LEAST` at least."""
     x = max(x, 0.0)
-    return max(THETA_LEAST, (12.0 + x * (5.0 + x)) / (24.0 + x * (6.0 + x)))
+    return min(1.0 / THETA_LEAST, (24.0 + x * (6.0 + x)) / (12.0 + x * (5.0 + x)))
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _theta_slope(x: float) -> float:
-    """Derivative of `theta`."""
-    if x <= 0.0 or theta(x) == THETA_LEAST:
+def _beyond_slope(x: float) -> float:
+    """Derivative of `beyond`."""
+    if x <= 0.0 or beyond(x) == 1.0 / THETA_LEAST:
         return 0.0
-    return (48.0 + x * (24.0 + x)) / (24.0 + x * (6.0 + x)) ** 2
+    return -(48.0 + x * (24.0 + x)) / (12.0 + x * (5.0 + x)) ** 2
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -263,23 +276,50 @@ def _synapses(cell: Cell, dt: float, rise: Floats, decay: Floats, mean: Floats) 
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _open(m: Floats, power: int, h: Floats, inactivates: bool, out: Floats) -> None:
+def _open(
+    m: NDArray[np.floating], power: int, h: NDArray[np.floating], inactivates: bool, out: NDArray[np.floating]
+) -> None:
     """Open share of a channel, m^p, p at most 4, times h if it inactivates."""
-    for i in range(len(out)):
-        x = m[i]
-        square = x * x
-        opened = (square if power > 1 else x) * (x if power == 3 else square if power == 4 else 1.0)
-        out[i] = opened * h[i] if inactivates else opened
+    if power == 1:
+        out[:] = m
+    elif power == 2:
+        for i in range(len(out)):
+            out[i] = m[i] * m[i]
+    elif power == 3:
+        for i in range(len(out)):
+            out[i] = m[i] * m[i] * m[i]
+    else:
+        for i in range(len(out)):
+            square = m[i] * m[i]
+            out[i] = square * square
+    if inactivates:
+        for i in range(len(out)):
+            out[i] *= h[i]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _kinetics(substeps: Ints, level: int, changed: bool) -> tuple[int, int, float]:
-    """Which tables quick and slow gates need, and the length of a step of the slow ones [ms]."""
-    if changed:
-        return 4 - level, 5, 0.5 + 0.5 / substeps[1]
+def strides(substeps: Ints, level: int) -> int:
+    """Substeps after which what is slow changes: a millisecond of few, about an eighth of one of many."""
+    many = substeps[level]
     if level == 0:
-        return 0, 2, 1.0
-    return 1, 1, 1.0 / substeps[1]
+        return many
+    stride = max(many // SLOW_STEPS, 1)
+    while many % stride:
+        stride -= 1
+    return stride
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _kinetics(substeps: Ints, level: int, quick_changes: bool, slow_changes: bool) -> tuple[int, int, float]:
+    """Which tables quick and slow gates need, and the length of a step of the slow ones [ms].
+
+    Args:
+        substeps, level: see `steps`.
+        quick_changes, slow_changes: whether the step before was one of another length.
+    """
+    quick, slow = (4 - level if quick_changes else level), (5 if slow_changes else 6 if level else 2)
+    length = strides(substeps, level) / substeps[level]
+    return quick, slow, (0.5 + 0.5 * strides(substeps, 1) / substeps[1]) if slow_changes else length
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -301,12 +341,8 @@ def _gate_steps(cell: Cell, tables: NDArray[np.floating], slow: bool, gate: Floa
         for k in range(k0, k1):
             table, x = tables[q, k], gate[k, some]
             for i in range(len(x)):
-                b, f = bins[i], fractions[i]
-                low, high = table[b, 0], table[b + np.uint32(1), 0]
-                steady = low + f * (high - low)
-                low, high = table[b, 1], table[b + np.uint32(1), 1]
-                keep = low + f * (high - low)
-                x[i] = steady + (x[i] - steady) * keep
+                steady = _between(table, bins[i], fractions[i], 0)
+                x[i] = steady + (x[i] - steady) * _between(table, bins[i], fractions[i], 1)
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -351,7 +387,7 @@ def _follow_calcium(
     for q in range(len(cell.gates)):
         if cell.pool[q]:
             some = slice(cell.first[q], cell.first[q + 1])
-            bits, depth, e = work.bits[some], work.open[some], calcium_mV[some]
+            bits, depth, e = work.bits[some], work.spare[some], calcium_mV[some]
             _logarithms(calcium[some], bits, depth)
             for i in range(len(depth)):
                 depth[i] = LOG_OUTSIDE - depth[i]
@@ -384,34 +420,41 @@ def _load_calcium(cell: Cell, learned: Learned, dt: float, calcium_nA: Floats, c
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _slow_channels(cell: Cell, learned: Learned, gate: Floats, sk: Floats, work: _Work) -> None:
-    """Conductance and current of the slow channels and of SK; calcium flows through quick channels only."""
+def _slow_channels(cell: Cell, learned: Learned, gate: Floats, sk: Floats, calcium_mV: Floats, work: _Work) -> None:
+    """Conductance and current of the slow channels and of SK, and the conductance of those that calcium flows through."""
     work.slow_total[:] = 0.0
     work.slow_current[:] = 0.0
+    work.calcium[:] = 0.0
     for q in range(len(cell.gates)):
         some = slice(cell.first[q], cell.first[q + 1])
-        sums, flow, opened = work.slow_total[some], work.slow_current[some], work.open[some]
+        sums, flow, inward = work.slow_total[some], work.slow_current[some], work.calcium[some]
+        opened = work.open[some]
         for k in range(cell.quick_channels[q], cell.channels[q]):
             first, second = cell.activation[q, k], cell.inactivation[q, k]
             _open(gate[first, some], cell.power[q, k], gate[max(second, 0), some], second >= 0, opened)
-            density, e = learned.density_uS[k, some], learned.reversal_mV[k, some]
+            density = learned.density_uS[k, some]
+            e = calcium_mV[some] if cell.calcium[q, k] else learned.reversal_mV[k, some]
+            for i in range(len(opened)):
+                opened[i] *= density[i]
             for i in range(len(sums)):
-                g = density[i] * opened[i]
-                sums[i] += g
-                flow[i] += g * e[i]
+                sums[i] += opened[i]
+                flow[i] += opened[i] * e[i]
+            if cell.calcium[q, k]:
+                for i in range(len(inward)):
+                    inward[i] += opened[i]
         if cell.sk[q]:
-            density, e, share = learned.sk_uS[some], learned.sk_mV[some], sk[some]
+            density_uS, e_mV, share = learned.sk_uS[some], learned.sk_mV[some], sk[some]
             for i in range(len(sums)):
-                g = density[i] * share[i]
+                g = density_uS[i] * share[i]
                 sums[i] += g
-                flow[i] += g * e[i]
+                flow[i] += g * e_mV[i]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _lead(table: NDArray[np.floating], b: int, f: float) -> float:
-    """A gate's lead [1/mV], from its table."""
-    low = table[b, 2]
-    found: float = low + f * (table[b + np.uint32(1), 2] - low)
+def _between(table: NDArray[np.floating], b: int, f: float, column: int) -> float:
+    """From a gate's table: 0 its steady state, 1 what it keeps, 2 its lead [1/mV]."""
+    low = table[b, column]
+    found: float = low + f * (table[b + np.uint32(1), column] - low)
     return found
 
 
@@ -422,15 +465,16 @@ def _channels(
 ) -> bool:  # fmt: skip
     """Conductance and current of leak and all channels; whether a fast one exceeds its threshold.
 
-    What a fast channel's activation gains while the potential moves in this very substep is a conductance too, a
+    Calcium flows through slow channels alone. What a fast channel's activation gains while the potential moves in this very substep is a conductance too, a
     negative one. Adds that share of the calcium current to `calcium_nA`.
     """
     total, current, fast = work.total, work.current, work.fast
     for i in range(len(v)):
         total[i] = cell.leak_uS[i] + work.slow_total[i]
+    for i in range(len(v)):
         current[i] = cell.leak_nA[i] + work.slow_current[i]
-        fast[i] = 0.0
-    exceeds = False
+    fast[:] = 0.0
+    exceeding = 0
     for q in range(len(cell.gates)):
         some = slice(cell.first[q], cell.first[q + 1])
         sums, flow, quick, opened = total[some], current[some], fast[some], work.open[some]
@@ -439,49 +483,49 @@ def _channels(
             first, second = cell.activation[q, k], cell.inactivation[q, k]
             _open(gate[first, some], cell.power[q, k], gate[max(second, 0), some], second >= 0, opened)
             density = learned.density_uS[k, some]
-            if cell.calcium[q, k]:
-                e, charge = calcium_mV[some], calcium_nA[some]
-                for i in range(len(sums)):
-                    g = density[i] * opened[i]
-                    sums[i] += g
-                    flow[i] += g * e[i]
-                    charge[i] += share * g * (v_mV[i] - e[i])
-            else:
-                e = learned.reversal_mV[k, some]
-                for i in range(len(sums)):
-                    g = density[i] * opened[i]
-                    sums[i] += g
-                    flow[i] += g * e[i]
+            for i in range(len(opened)):
+                opened[i] *= density[i]
+            e = learned.reversal_mV[k, some]
+            for i in range(len(sums)):
+                sums[i] += opened[i]
+                flow[i] += opened[i] * e[i]
             if cell.fast[q, k]:
-                m, table, power = gate[first, some], tables[q, first], cell.power[q, k]
-                bins, fractions, e = work.bin[some], work.fraction[some], learned.reversal_mV[k, some]
+                m, table, lead = gate[first, some], tables[q, first], work.table[some]
+                bins, fractions, gain = work.bin[some], work.fraction[some], cell.power[q, k] / THETA_LEAST
+                for i in range(len(quick)):
+                    quick[i] += opened[i]
+                for i in range(len(lead)):
+                    lead[i] = _between(table, bins[i], fractions[i], 2)
+                for i in range(len(opened)):
+                    opened[i] *= gain * lead[i] / max(m[i], GATE_LEAST) * (e[i] - v_mV[i])
                 for i in range(len(sums)):
-                    g = density[i] * opened[i]
-                    quick[i] += g
-                    b, u = bins[i], v_mV[i]
-                    gain = power * _lead(table, b, fractions[i]) / max(m[i], GATE_LEAST)
-                    steep = g * gain * (e[i] - u) / THETA_LEAST
-                    sums[i] -= steep
-                    flow[i] -= steep * u
-        for i in range(len(sums)):
-            exceeds |= quick[i] > threshold * capacitance[i]
-    return exceeds
+                    sums[i] -= opened[i]
+                    flow[i] -= opened[i] * v_mV[i]
+        for i in range(len(quick)):
+            exceeding += quick[i] > threshold * capacitance[i]
+        if cell.pool[q]:
+            charge, inward, e_ca = calcium_nA[some], work.calcium[some], calcium_mV[some]
+            for i in range(len(charge)):
+                charge[i] += share * inward[i] * (v_mV[i] - e_ca[i])
+    return exceeding > 0
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _inputs(cell: Cell, dt: float, v: Floats, mean: Floats, injected: Floats, work: _Work) -> None:
     """Adds synapses, injected current and capacitance, bounds the sum; the solve's diagonal and right side."""
-    total, bounded, current = work.total, work.bounded, work.current
+    total, bounded, current, scaled, further = work.total, work.bounded, work.current, work.scaled, work.beyond
+    per_ms = 1.0 / dt
     for m in range(len(mean)):
-        e, s, g, table = cell.e_mV[m], cell.slope[m], mean[m], cell.block[m]
+        e, s, g, table, block = cell.e_mV[m], cell.slope[m], mean[m], cell.block[m], work.table
         if s > 0.0:
             for i in range(len(v)):
-                # g B(V) (V - e), linearised about V.
                 b = work.bin[i]
-                block = table[b] + work.fraction[i] * (table[b + np.uint32(1)] - table[b])
-                flow = g[i] * block
+                block[i] = table[b] + work.fraction[i] * (table[b + np.uint32(1)] - table[b])
+            for i in range(len(v)):
+                # g B(V) (V - e), linearised about V.
+                flow = g[i] * block[i]
                 u = v[i] - e
-                steep = flow * (1.0 + s * (1.0 - block) * u)
+                steep = flow * (1.0 + s * (1.0 - block[i]) * u)
                 total[i] += steep
                 current[i] += steep * v[i] - flow * u
         else:
@@ -489,13 +533,15 @@ def _inputs(cell: Cell, dt: float, v: Floats, mean: Floats, injected: Floats, wo
                 total[i] += g[i]
                 current[i] += g[i] * e
     for i in range(len(v)):
-        c = cell.capacitance_nF[i] / dt
-        work.theta[i] = theta(total[i] / c)
-        c /= work.theta[i]
-        total[i] += c
+        further[i] = beyond(total[i] * dt / cell.capacitance_nF[i])
+    for i in range(len(v)):
+        scaled[i] = cell.capacitance_nF[i] * per_ms * further[i]
+    for i in range(len(v)):
         # However many NMDA channels are open, a step at most doubles what the capacitance alone would let it move.
-        bounded[i] = max(total[i], 0.5 * c)
-        current[i] += injected[i] + (bounded[i] - total[i] + c) * v[i]
+        total[i] += scaled[i]
+        bounded[i] = max(total[i], 0.5 * scaled[i])
+    for i in range(len(v)):
+        current[i] += injected[i] + (bounded[i] - total[i] + scaled[i]) * v[i]
     work.diagonal[:] = cell.joined_uS
     work.right[:] = 0.0
     for i in range(len(v)):
@@ -534,8 +580,8 @@ def steps(
         peak: (steps,) highest potential of the soma at the end of any substep [mV].
     """
     length, classes, n = events.shape
-    work = _work(n, len(cell.parent))
-    mean, calcium_nA, calcium_mV = np.empty((classes, n)), np.empty(n), np.empty(n)
+    work = _work(n, len(cell.parent), state.gate)
+    mean, calcium_nA, calcium_mV = np.empty((classes, n)), np.empty(n), np.empty(n, state.gate.dtype)
     v, gate, calcium, sk, rise, decay, last = state
     v0, gate0, calcium0, sk0 = np.empty(n), np.empty_like(gate), np.empty(n), np.empty(n)
     rise0, decay0 = np.empty((classes, n)), np.empty((classes, n))
@@ -554,11 +600,13 @@ def steps(
         for level in range(2):
             many = substeps[level]
             dt = 1.0 / many
-            stride = many if level == 0 else 1
+            stride = strides(substeps, level)
             peak[t] = V_LOW_MV
             again = False
             for s in range(many):
-                quick, slow, slow_ms = _kinetics(substeps, level, s == 0 and level != last[0])
+                quick, slow, slow_ms = _kinetics(
+                    substeps, level, s == 0 and level != last[0], s < stride and level != last[0]
+                )
                 _look_up(v, work)
                 if len(tape.v):
                     tape.v[at], tape.gate[at] = v, gate
@@ -568,7 +616,7 @@ def steps(
                     calcium_nA[:] = 0.0
                     _follow_calcium(cell, learned, slow_ms, calcium, sk, calcium_mV, work)
                     _gate_steps(cell, learned.tables[slow], True, gate, work)
-                    _slow_channels(cell, learned, gate, sk, work)
+                    _slow_channels(cell, learned, gate, sk, calcium_mV, work)
                 at += 1
                 _gate_steps(cell, learned.tables[quick], False, gate, work)
                 exceeds = _channels(
@@ -581,10 +629,11 @@ def steps(
                 _inputs(cell, dt, v, mean, now, work)
                 _solve(cell.parent, cell.axial_uS, work.diagonal, work.right)
                 for i in range(n):
-                    w = work.right[np.uint32(cell.node[i])]
-                    if len(tape.v):
-                        tape.w[at - 1, i] = w
-                    v[i] += (w - v[i]) / work.theta[i]
+                    work.spare[i] = work.right[np.uint32(cell.node[i])]
+                if len(tape.v):
+                    tape.w[at - 1] = work.spare
+                for i in range(n):
+                    v[i] += (work.spare[i] - v[i]) * work.beyond[i]
                 peak[t] = max(peak[t], v[cell.soma])
                 if s % stride == stride - 1:
                     if len(tape.v):
@@ -640,7 +689,7 @@ def flows(
         found: gets the result.
     """
     length, n = found.sk.shape
-    work = _work(n, len(cell.parent))
+    work = _work(n, len(cell.parent), tape.gate)
     gate, calcium_mV, sk, opened = np.empty((tape.gate.shape[1], n)), np.empty(n), np.empty(n), work.open
     for array in (found.sk_mV, found.total_uS, found.calcium_uS, found.calcium_nA, found.sk):
         array[:] = 0.0
@@ -649,10 +698,10 @@ def flows(
     for t in range(length):
         level, last = tape.level[t], tape.level[t - 1] if t else tape.before[0]
         many = substeps[level]
-        stride = many if level == 0 else 1
+        stride = strides(substeps, level)
         found.calcium_mM[t] = tape.calcium[at]
         for s in range(many):
-            quick, slow, slow_ms = _kinetics(substeps, level, s == 0 and level != last)
+            quick, slow, slow_ms = _kinetics(substeps, level, s == 0 and level != last, s < stride and level != last)
             w = tape.w[at]
             gate[:] = tape.gate[at]
             _look_up(tape.v[at], work)
@@ -676,7 +725,7 @@ def flows(
                         g = learned.density_uS[k, i] * opened[i] / many
                         if cell.fast[q, k]:
                             u = tape.v[at - 1, i]
-                            lead = _lead(learned.tables[quick, q, first], work.bin[i], work.fraction[i])
+                            lead = _between(learned.tables[quick, q, first], work.bin[i], work.fraction[i], 2)
                             gain = cell.power[q, k] * lead / max(gate[first, i], GATE_LEAST)
                             steep = opened[i] * gain * (e - u) / THETA_LEAST
                             found.flow[t, k, i] += steep * (w[i] - u) / many
@@ -746,7 +795,7 @@ def _lead_adjoint(
     first, power, second = cell.activation[q, k], cell.power[q, k], cell.inactivation[q, k]
     b, f = work.bin[i], work.fraction[i]
     above = b + np.uint32(1)
-    lead, density = _lead(table, b, f), learned.density_uS[k, i]
+    lead, density = _between(table, b, f, 2), learned.density_uS[k, i]
     m, h, lower = gate[first, i], 1.0, 1.0  # the last is m^(p-2)
     for _ in range(power - 2):
         lower *= m
@@ -844,36 +893,35 @@ def adjoint(
         for _ in range(many):
             _synapses(cell, 1.0 / many, rise, decay, means[at])
             at += 1
-    work = _work(n, nodes)
+    work = _work(n, nodes, state.gate)
     away = np.empty(nodes)
     to_v, to_gate, gate = np.zeros(n), np.zeros((gates, n)), np.empty((gates, n))
     to_calcium, to_sk = np.zeros(n), np.zeros(n)
     to_nA, to_mV, to_sk_now = np.zeros(n), np.zeros(n), np.zeros(n)
     to_d, to_r, change = np.empty(n), np.empty(n), np.empty(n)
-    to_total, to_current = np.empty(n), np.empty(n)
+    to_total, to_current, to_charge = np.empty(n), np.empty(n), np.empty(n)
     calcium_mV, sk, unused = np.zeros(n), np.zeros(n), np.zeros(n)
     for t in range(length - 1, -1, -1):
         level, last = tape.level[t], tape.level[t - 1] if t else tape.before[0]
         many = substeps[level]
-        dt, stride = 1.0 / many, many if level == 0 else 1
+        dt, stride = 1.0 / many, strides(substeps, level)
         now = injected[t if len(injected) > 1 else 0]
         for i in range(n):
             to_v[i] += seed[t, i]
         for s in range(many - 1, -1, -1):
             at -= 1
-            _, slow, slow_ms = _kinetics(substeps, level, s < stride and level != last)
-            quick, _, _ = _kinetics(substeps, level, s == 0 and level != last)
+            quick, slow, slow_ms = _kinetics(substeps, level, s == 0 and level != last, s < stride and level != last)
             if s % stride == stride - 1:
                 start = at - stride + 1
                 _calcium_adjoint(
                     cell, learned, stride * dt, tape.calcium[start], tape.calcium_nA[start], to_calcium, to_nA, grad
                 )
-                to_mV[:], to_sk_now[:], to_total[:], to_current[:] = 0.0, to_sk, 0.0, 0.0
+                to_mV[:], to_sk_now[:], to_total[:], to_current[:], to_charge[:] = 0.0, to_sk, 0.0, 0.0, 0.0
                 sk[:], gate[:] = tape.sk[start], tape.gate[start]
                 _look_up(tape.v[start], work)
                 _follow_calcium(cell, learned, slow_ms, tape.calcium[start], sk, calcium_mV, work)
                 _gate_steps(cell, learned.tables[slow], True, gate, work)
-                _slow_channels(cell, learned, gate, sk, work)
+                _slow_channels(cell, learned, gate, sk, calcium_mV, work)
             v, w, before, mean = tape.v[at], tape.w[at], tape.gate[at], means[at]
             for q in range(len(cell.gates)):
                 these, some = slice(0, cell.quick_gates[q]), slice(cell.first[q], cell.first[q + 1])
@@ -884,18 +932,17 @@ def adjoint(
             _inputs(cell, dt, v, mean, now, work)
             away[:] = 0.0
             for i in range(n):
-                away[cell.node[i]] = to_v[i] / work.theta[i]
+                away[cell.node[i]] = to_v[i] * work.beyond[i]
             _solve(cell.parent, cell.axial_uS, work.diagonal, away)  # away is now the gradient of the right side
             for i in range(n):
-                theta, free = work.theta[i], work.bounded[i] == work.total[i]
-                c = cell.capacitance_nF[i] / dt
-                scaled = c / theta
+                free, c = work.bounded[i] == work.total[i], cell.capacitance_nF[i] / dt
+                scaled = work.scaled[i]
                 to_r[i] = away[cell.node[i]]
                 to_d[i] = -to_r[i] * (w[i] if free else v[i])
-                change[i] = to_r[i] * (scaled + work.bounded[i] - work.total[i]) + to_v[i] * (1.0 - 1.0 / theta)
+                change[i] = to_r[i] * (scaled + work.bounded[i] - work.total[i]) + to_v[i] * (1.0 - work.beyond[i])
                 to_scaled = to_d[i] + to_r[i] * (v[i] if free else 1.5 * v[i] - 0.5 * w[i])
-                to_theta = -(to_v[i] * (w[i] - v[i]) + to_scaled * c) / (theta * theta)
-                to_d[i] += to_theta * _theta_slope((work.total[i] - scaled) / c) / c
+                to_beyond = to_v[i] * (w[i] - v[i]) + to_scaled * c
+                to_d[i] += to_beyond * _beyond_slope((work.total[i] - scaled) / c) / c
                 to_total[i] += to_d[i]
                 to_current[i] += to_r[i]
             _synapse_adjoint(cell, v, mean, to_d, to_r, change, grad_gain, work)
@@ -903,26 +950,20 @@ def adjoint(
                 i0, i1 = cell.first[q], cell.first[q + 1]
                 for k in range(cell.quick_channels[q]):
                     first = cell.activation[q, k]
-                    if cell.calcium[q, k]:
-                        for i in range(i0, i1):
-                            u = v[i] - calcium_mV[i]
-                            to_g = to_d[i] + to_r[i] * calcium_mV[i] + to_nA[i] / stride * u
-                            g = learned.density_uS[k, i] * _channel_adjoint(
-                                cell, learned, q, k, i, to_g, gate, to_gate, grad
-                            )
-                            to_mV[i] += (to_r[i] - to_nA[i] / stride) * g
-                            change[i] += to_nA[i] / stride * g
-                    else:
-                        for i in range(i0, i1):
-                            to_g = to_d[i] + to_r[i] * learned.reversal_mV[k, i]
-                            opened = _channel_adjoint(cell, learned, q, k, i, to_g, gate, to_gate, grad)
-                            grad.reversal_mV[k, i] += to_r[i] * learned.density_uS[k, i] * opened
+                    for i in range(i0, i1):
+                        to_g = to_d[i] + to_r[i] * learned.reversal_mV[k, i]
+                        opened = _channel_adjoint(cell, learned, q, k, i, to_g, gate, to_gate, grad)
+                        grad.reversal_mV[k, i] += to_r[i] * learned.density_uS[k, i] * opened
                     if cell.fast[q, k]:
                         table, into = learned.tables[quick, q, first], grad.tables[quick, q, first]
                         for i in range(i0, i1):
                             change[i] += _lead_adjoint(
                                 cell, learned, q, k, i, table, into, to_d[i], to_r[i], v[i], gate, work, to_gate, grad
                             )
+                if cell.pool[q]:
+                    for i in range(i0, i1):
+                        to_charge[i] += to_nA[i] / stride * v[i]
+                        change[i] += to_nA[i] / stride * work.calcium[i]
                 _gate_adjoint(
                     i0, i1, 0, cell.quick_gates[q], learned.tables[quick, q], grad.tables[quick, q], v, before, work,
                     to_gate, change,
@@ -935,9 +976,15 @@ def adjoint(
                 i0, i1 = cell.first[q], cell.first[q + 1]
                 for k in range(cell.quick_channels[q], cell.channels[q]):
                     for i in range(i0, i1):
-                        to_g = to_total[i] + to_current[i] * learned.reversal_mV[k, i]
-                        opened = _channel_adjoint(cell, learned, q, k, i, to_g, gate, to_gate, grad)
-                        grad.reversal_mV[k, i] += to_current[i] * learned.density_uS[k, i] * opened
+                        if cell.calcium[q, k]:
+                            e = calcium_mV[i]
+                            to_g = to_total[i] + to_current[i] * e + to_charge[i] - to_nA[i] * e
+                            opened = _channel_adjoint(cell, learned, q, k, i, to_g, gate, to_gate, grad)
+                            to_mV[i] += (to_current[i] - to_nA[i]) * learned.density_uS[k, i] * opened
+                        else:
+                            to_g = to_total[i] + to_current[i] * learned.reversal_mV[k, i]
+                            opened = _channel_adjoint(cell, learned, q, k, i, to_g, gate, to_gate, grad)
+                            grad.reversal_mV[k, i] += to_current[i] * learned.density_uS[k, i] * opened
                 _gate_adjoint(
                     i0, i1, cell.quick_gates[q], cell.gates[q], learned.tables[slow, q], grad.tables[slow, q], v,
                     before, work, to_gate, to_v,

@@ -72,7 +72,7 @@ class CellModel:
     rate_scale: float = 1.0
 
 
-NAMES = ("ball_and_stick", "allen_l4", "l5pc")
+NAMES = ("ball_and_stick", "allen_l4", "bbp", "l5pc")
 
 
 def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:

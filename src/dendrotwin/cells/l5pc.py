@@ -23,6 +23,7 @@ from typing import Any
 
 from dendrotwin.cells import MECHANISMS, CellModel, Sections
 from dendrotwin.cells.compile import cache_folder
+from dendrotwin.cells.neurolucida import import_reconstruction, sections_of
 from dendrotwin.errors import CellError
 from dendrotwin.files import whole_file
 
@@ -96,37 +97,11 @@ _DENSITIES: dict[str, _Table] = {
     },
 }
 
-# Sections made by Import3d belong to a hoc object and die with it. A stub of two sections replaces the axon.
-_TEMPLATE = """
-begintemplate DendrotwinL5PC
-public soma, dend, apic, axon, all, somatic, basal, apical, axonal, replace_axon
-objref all, somatic, basal, apical, axonal
-create soma[1], dend[1], apic[1], axon[1]
-proc init() {
-    all = new SectionList()
-    somatic = new SectionList()
-    basal = new SectionList()
-    apical = new SectionList()
-    axonal = new SectionList()
-}
-proc replace_axon() {
-    forsec axonal delete_section()
-    create axon[2]
-    axon[0] { L = 30  diam = 1 }
-    axon[1] { L = 30  diam = 1 }
-    soma[0] connect axon[0](0), 0.5
-    axon[0] connect axon[1](0), 1
-}
-endtemplate DendrotwinL5PC
-"""
-
 # The reconstruction is its authors' to distribute; ModelDB has it in the model's archive.
 MODELDB_URL = "https://modeldb.science/download/139653"
 MORPHOLOGY_SHA256 = "293d0aa92af8d03dbdcc40a711ba3923522615c3a65df485906538a1de986e23"
 MORPHOLOGY_VARIABLE = "DENDROTWIN_L5PC"
 TIMEOUT_S = 60
-
-_alive: list[Any] = []  # the hoc objects of every cell built in this process
 
 
 def build(morphology: Path, parameters: str) -> Sections:
@@ -236,30 +211,11 @@ def download(url: str = MODELDB_URL) -> Path:
 
 def _geometry(morphology: Path) -> dict[str, list[Any]]:
     """Import the reconstruction, replace its axon by the stub and choose the compartments."""
-    from neuron import h
-
     if not morphology.is_file():
         raise CellError(f"no reconstruction at {morphology}; the cell l5pc needs the file cell1.asc of ModelDB 139653")
-    h.load_file("stdrun.hoc")
-    h.load_file("import3d.hoc")
-    if not hasattr(h, "DendrotwinL5PC"):
-        h(_TEMPLATE)
-    reader = h.Import3d_Neurolucida3()
-    reader.quiet = 1
-    reader.input(str(morphology))
-    cell = h.DendrotwinL5PC()
-    h.Import3d_GUI(reader, False).instantiate(cell)
-    if not (len(list(cell.somatic)) and len(list(cell.basal)) and len(list(cell.apical))):
-        raise CellError(f"{morphology} is not a whole cell: it needs a soma, basal and apical dendrites")
-    cell.replace_axon()
-    _alive.append(cell)
-
-    sections = {
-        "soma": list(cell.soma),
-        "basal": list(cell.dend),
-        "apical": list(cell.apic),
-        "axon": list(cell.axon),
-    }
+    cell = import_reconstruction(morphology)
+    cell.replace_axon(0.5, 1.0, 1.0)
+    sections = sections_of(cell)._asdict()
     for region in REGIONS:
         for section in sections[region]:
             section.nseg = 1 + 2 * int(section.L / LONGEST_COMPARTMENT_UM)

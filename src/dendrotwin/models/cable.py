@@ -39,6 +39,7 @@ from dendrotwin.membrane import (
     Tape,
     adjoint,
     steps,
+    strides,
 )
 from dendrotwin.models.channels import (
     CHANNELS,
@@ -65,6 +66,7 @@ FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
 ACROSS_MV, ALONG = 3.0, 0.3  # what a unit of a kinetic parameter means: mV of shift, e-folds of a time constant
 SMALL = 3e-5  # S/cm2: a channel that stays below at a whole distance of a region is left out there
+A_LOOP = 40  # compartments that a loop over compartments could do in the time that it takes to begin
 LAGS = 8  # ms of the soma's potential that the spikes are read from
 SOMA_MV, SOMA_SPREAD_MV = -60.0, 20.0  # its scale there
 
@@ -139,6 +141,41 @@ def _logit(read: list[NDArray[np.float32]], seen: NDArray[np.float32]) -> NDArra
     x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
     found: NDArray[np.float32] = x @ last[0] + last_bias
     return found
+
+
+def _kinds(
+    has: NDArray[np.bool_], part: NDArray[np.integer], size: NDArray[np.integer]
+) -> tuple[list[int], NDArray[np.bool_]]:
+    """Which neighbouring groups of compartments are one kind of membrane: those that are less work as one.
+
+    A channel of a kind takes as long as it has compartments, and some more for being one.
+
+    Args:
+        has: (groups, channels) whether a group has a channel.
+        part, size: (groups,) only groups of the same part may be one; number of compartments.
+
+    Returns:
+        The first group of each kind, and (kinds, channels) whether it has a channel.
+    """
+    kinds = [(k, row, int(n)) for k, (row, n) in enumerate(zip(has, size, strict=True))]
+
+    def both(k: int) -> tuple[int, NDArray[np.bool_], int]:
+        (first, one, few), (_, other, more) = kinds[k : k + 2]
+        return first, one | other, few + more
+
+    def work(kind: tuple[int, NDArray[np.bool_], int]) -> int:
+        return int(1 + kind[1].sum()) * (kind[2] + A_LOOP)
+
+    while True:
+        spared = [
+            (work(kinds[k]) + work(kinds[k + 1]) - work(both(k)), -k)
+            for k in range(len(kinds) - 1)
+            if part[kinds[k][0]] == part[kinds[k + 1][0]]
+        ]
+        most, at = max(spared, default=(0, 0))
+        if most <= 0:
+            return [kind[0] for kind in kinds], np.stack([kind[1] for kind in kinds])
+        kinds[-at : 2 - at] = [both(-at)]
 
 
 class _Steps(torch.autograd.Function):
@@ -296,11 +333,15 @@ class Cable(nn.Module):
         """The fields of `membrane.Learned`, differentiable; for other substeps than the configuration's if given."""
         grid = V_LOW_MV + V_BIN_MV * torch.arange(V_BINS, dtype=torch.float64)
         shift, log_tau = ACROSS_MV * self.shift.double(), ALONG * self.log_tau.double()
-        few, many = (0.5 / number for number in substeps or self.config.substeps)
+        number = np.array(substeps or self.config.substeps, np.int32)
+        few, many = (0.5 / float(n) for n in number)
+        slow = many * strides(number, 1)
         late = float(self.late_ms)
         kinetics = [
             torch.stack([tables(grid, halves, late, shift[part], log_tau[part], list(GATES)) for part in range(3)])
-            for halves in ((few, few), (many, many), (0.5, 0.5), (few, many), (many, few), (0.5, many))
+            for halves in (
+                (few, few), (many, many), (0.5, 0.5), (few, many), (many, few), (0.5, slow), (slow, slow)
+            )  # fmt: skip
         ]
         tree, kind, by_kind = self.tree, torch.from_numpy(self.kind), torch.from_numpy(self.sorted)
         area = torch.from_numpy(tree.area_um2) * 1e-2  # S/cm2 times this is uS
@@ -425,18 +466,17 @@ class Cable(nn.Module):
     def lean(self) -> tuple[Cell, list[torch.Tensor]]:
         """`cell` and `learned` without the channels that are nowhere at a distance; differentiable in what is left.
 
-        Neighbours that have the same kinetics and the same channels left are one kind.
+        Neighbours of the same kinetics are one kind where that is less work (`_kinds`).
         """
         cell, (tables, uS, mV, sk_uS, *others) = self.cell(), self.learned()
         area = self.tree.area_um2[self.sorted] * 1e-2  # S/cm2 times this is uS
         there = torch.cat([uS, sk_uS[None]]).detach().numpy() / area > SMALL
         starts = np.unique(self.groups[1].numpy()[self.sorted], return_index=True)[1]
-        has = [tuple(np.any(group, 1).tolist()) for group in np.split(there, starts[1:], 1)]
+        has = np.stack([group.any(1) for group in np.split(there, starts[1:], 1)])
         region = np.searchsorted(cell.first, starts, side="right") - 1
-        part = self.kind[self.sorted[starts]]
-        own = [q for q in range(len(has)) if q == 0 or (part[q], has[q]) != (part[q - 1], has[q - 1])]
+        own, has = _kinds(has, self.kind[self.sorted[starts]], np.diff(np.append(starts, self.tree.n)))
         ends = np.append(starts[own], self.tree.n).astype(np.int32)
-        channels, sk = [np.flatnonzero(has[q][:-1]) for q in own], np.array([has[q][-1] for q in own])
+        channels, sk = [np.flatnonzero(row[:-1]) for row in has], has[:, -1]
         gates = [
             np.unique(np.append(cell.activation[0, c], [g for g in cell.inactivation[0, c] if g >= 0])).astype(int)
             for c in channels
@@ -480,7 +520,9 @@ class Cable(nn.Module):
         if kept is None or kept.values != values:
             cell, learned = self.lean()
             arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
-            arrays = arrays._replace(tables=arrays.tables.astype(np.float32))
+            arrays = arrays._replace(
+                **{name: getattr(arrays, name).astype(np.float32) for name in ("tables", "density_uS", "reversal_mV")}
+            )
             mean_mV, sd_mV = (x.double().numpy() for x in (self.mean_mV, self.sd_mV))
             read = [weight.detach().numpy().copy() for weight in self.read.parameters()]
             kept = _Compiled(counters, values, cell, arrays, self._opens(), mean_mV, sd_mV, read)
@@ -506,11 +548,13 @@ class Cable(nn.Module):
             current = np.zeros((1, n))
             if injected is not None:
                 current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
-            out, peak = np.empty((time, n)), np.empty(time)
+            out, peak, own = np.empty((time, n)), np.empty(time), self._state(packed[k])
+            single = own._replace(gate=own.gate.astype(np.float32))
             steps(
-                cell, learned, substeps, self.config.refine_at, self._state(packed[k]), added, current,
-                np.empty((0, n)), 0.0, NO_TAPE, out, peak,
+                cell, learned, substeps, self.config.refine_at, single, added, current, np.empty((0, n)), 0.0, NO_TAPE,
+                out, peak,
             )  # fmt: skip
+            own.gate[:] = single.gate
             _normalise(out, back, compiled.mean_mV, compiled.sd_mV, z[k])
             soma[k, LAGS - 1 :, 0], soma[k, LAGS - 1 :, 1] = out[:, cell.soma], peak
 

@@ -100,7 +100,7 @@ class Channel(NamedTuple):
         activation, power, inactivation: names in `GATES`; the last may be None.
         reversal_mV: to start from, None for calcium, whose Nernst potential follows its concentration.
         fast: whether it asks for small substeps where it is open.
-        slow: whether it changes once a millisecond only; these come last.
+        slow: whether it changes once in a quiet millisecond only; these come last. Calcium's all are.
         density: to start from in soma, axon and dendrites [S/cm2].
     """
 
@@ -122,14 +122,14 @@ GATES: dict[str, Gate] = {
     "somatic sodium h": lambda v: _sodium_h(v, -60.0),
     "persistent sodium m": _persistent_m,
     "transient potassium m": _transient_k_m,
-    "persistent potassium m": _persistent_k_m,
     "Kv3 m": _shaw_m,
-    "high calcium m": _high_m,
-    "low calcium m": _low_m,
     "persistent sodium h": _persistent_h,
     "transient potassium h": _transient_k_h,
+    "persistent potassium m": _persistent_k_m,
     "persistent potassium h": _persistent_k_h,
+    "high calcium m": _high_m,
     "high calcium h": _high_h,
+    "low calcium m": _low_m,
     "low calcium h": _low_h,
     "M current m": _muscarinic_m,
     "Ih m": _h_m,
@@ -147,14 +147,14 @@ CHANNELS: tuple[Channel, ...] = (
             "persistent sodium h", E_NA_MV, False, False, (_SOME, _SOME, _FEW)),
     Channel("K_Tst", "Korngreen and Sakmann 2000, doi:10.1111/j.1469-7793.2000.00621.x", "transient potassium m", 4,
             "transient potassium h", E_K_MV, False, False, (_SOME, _SOME, _FEW)),
-    Channel("K_Pst", "Korngreen and Sakmann 2000, doi:10.1111/j.1469-7793.2000.00621.x", "persistent potassium m", 2,
-            "persistent potassium h", E_K_MV, False, False, (_SOME, _SOME, _FEW)),
     Channel("SKv3_1", "Rettig et al. 1992, doi:10.1002/j.1460-2075.1992.tb05312.x", "Kv3 m", 1, None,
             E_K_MV, False, False, (0.1, 0.1, 1e-3)),
+    Channel("K_Pst", "Korngreen and Sakmann 2000, doi:10.1111/j.1469-7793.2000.00621.x", "persistent potassium m", 2,
+            "persistent potassium h", E_K_MV, False, True, (_SOME, _SOME, _FEW)),
     Channel("Ca_HVA", "Reuveni et al. 1993, doi:10.1523/JNEUROSCI.13-11-04609.1993", "high calcium m", 2,
-            "high calcium h", None, False, False, (_LITTLE, _LITTLE, _FEW)),
+            "high calcium h", None, False, True, (_LITTLE, _LITTLE, _FEW)),
     Channel("Ca_LVAst", "Avery and Johnston 1996, doi:10.1523/JNEUROSCI.16-18-05567.1996", "low calcium m", 2,
-            "low calcium h", None, False, False, (_LITTLE, _LITTLE, _FEW)),
+            "low calcium h", None, False, True, (_LITTLE, _LITTLE, _FEW)),
     Channel("Im", "Adams, Brown and Constanti 1982, doi:10.1113/jphysiol.1982.sp014357", "M current m", 1, None,
             E_K_MV, False, True, (_SOME, _SOME, _FEW)),
 )  # fmt: skip

@@ -1,0 +1,92 @@
+"""Pyramidal cells of layer 5 of the rat's somatosensory cortex, from the Blue Brain Project, as MEArec's wheel has them.
+
+Markram et al. 2015 (doi:10.1016/j.cell.2015.09.029), from their portal of microcircuits. Read from the installed MEArec,
+without importing it: reconstruction, densities (`biophysics.hoc`) and the mechanisms of the channels; the synapses are
+ours. As in the published template, sections have 1 + 2 floor(L / 40 um) compartments, and two cylinders of 30 um
+replace the axon, as thick as its first section and the first that is more than 60 um away.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+from dendrotwin.cells import CellModel, Sections
+from dendrotwin.cells.neurolucida import import_reconstruction, sections_of
+from dendrotwin.errors import CellError
+
+# Cell, and the factor on the input protocol's rates that makes it fire now and then.
+MODELS = {"L5_STPC": 0.6, "L5_TTPC1": 0.5, "L5_TTPC2": 0.5, "L5_UTPC": 0.5}
+LONGEST_COMPARTMENT_UM, AXON_UM = 40.0, 60.0
+V_INIT_MV, CELSIUS = -75.0, 34.0
+
+
+def _folder(model: str) -> Path | None:
+    spec = importlib.util.find_spec("MEArec")  # finds a top-level package without importing it
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "cell_models" / "bbp" / f"{model}_cADpyr232_1"
+
+
+def _missing(model: str) -> str | None:
+    folder = _folder(model)
+    if folder is None:
+        return "the package MEArec, which ships it, is not installed; pip install 'dendrotwin[bbp]'"
+    if not (folder / "biophysics.hoc").is_file() or len(list(folder.glob("morphology/*.asc"))) != 1:
+        return f"{folder} lacks its biophysics or its morphology; pip install --force-reinstall MEArec"
+    return None
+
+
+def _mechanisms(model: str) -> list[Path]:
+    folder = _folder(model)
+    if folder is None:
+        raise CellError(f"the cell bbp cannot be built here: {_missing(model)}")
+    # The files of its two kinds of synapse are named for their release probability.
+    return sorted(path for path in folder.glob("mechanisms/*.mod") if not path.name.startswith("Prob"))
+
+
+def _build(model: str) -> Sections:
+    from neuron import h
+
+    folder = _folder(model)
+    assert folder is not None  # `missing` was asked first
+    (morphology,) = folder.glob("morphology/*.asc")
+    cell = import_reconstruction(morphology)
+    for section in cell.all:
+        section.nseg = 1 + 2 * int(section.L / LONGEST_COMPARTMENT_UM)
+    h.distance(0, cell.soma[0](0.0))
+    axon = list(cell.axonal)
+    first = axon[0].diam if axon else 1.0
+    second = next((s.diam for s in axon if h.distance(s(0.5)) > AXON_UM), first) if len(axon) > 1 else first
+    cell.replace_axon(1.0, first, second)
+    h.distance(0, cell.soma[0](0.0))  # from here densities that change with distance count
+    biophysics = folder / "biophysics.hoc"
+    h.load_file(str(biophysics))
+    (template,) = re.findall(r"^begintemplate (\w+)", biophysics.read_text(), re.MULTILINE)
+    getattr(h, template)().biophys(cell)
+    return sections_of(cell)
+
+
+def cell(model: str = "L5_STPC") -> CellModel:
+    """The description of a cell.
+
+    Args:
+        model: one of MODELS: slender-tufted, thick-tufted with a late or an early bifurcation, untufted.
+
+    Raises:
+        CellError: there is no such model.
+    """
+    if model not in MODELS:
+        raise CellError(f"the cell bbp has no model {model!r}; choose {', '.join(MODELS)}")
+    return CellModel(
+        name="bbp",
+        source=f"Blue Brain Project, {model}_cADpyr232_1 (doi:10.1016/j.cell.2015.09.029), from MEArec's wheel",
+        licence="CC BY-NC-SA 4.0; not shipped",
+        build=lambda: _build(model),
+        mechanisms=lambda: _mechanisms(model),
+        v_init_mV=V_INIT_MV,
+        celsius=CELSIUS,
+        missing=lambda: _missing(model),
+        rate_scale=MODELS[model],
+    )

@@ -1,0 +1,67 @@
+"""Reconstructions of Neurolucida, imported into NEURON, with a stub of two cylinders for the axon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dendrotwin.cells import Sections
+from dendrotwin.errors import CellError
+
+STUB_UM = 30.0  # length of each cylinder
+
+# Sections made by Import3d belong to a hoc object and die with it.
+_TEMPLATE = f"""
+begintemplate DendrotwinReconstruction
+public soma, dend, apic, axon, all, somatic, basal, apical, axonal, replace_axon
+objref all, somatic, basal, apical, axonal
+create soma[1], dend[1], apic[1], axon[1]
+proc init() {{
+    all = new SectionList()
+    somatic = new SectionList()
+    basal = new SectionList()
+    apical = new SectionList()
+    axonal = new SectionList()
+}}
+proc replace_axon() {{
+    forsec axonal delete_section()
+    create axon[2]
+    axon[0] {{ L = {STUB_UM}  diam = $2  all.append()  axonal.append() }}
+    axon[1] {{ L = {STUB_UM}  diam = $3  all.append()  axonal.append() }}
+    soma[0] connect axon[0](0), $1
+    axon[0] connect axon[1](0), 1
+}}
+endtemplate DendrotwinReconstruction
+"""
+
+_alive: list[Any] = []  # the hoc objects of every cell built in this process
+
+
+def import_reconstruction(path: Path) -> Any:
+    """A hoc object with the sections `soma`, `dend`, `apic`, `axon` and their lists, as Import3d makes them.
+
+    It has `replace_axon(x, first_um, second_um)`: two cylinders of these diameters, connected to the soma at x.
+
+    Raises:
+        CellError: the reconstruction has no soma or no dendrites.
+    """
+    from neuron import h
+
+    h.load_file("stdrun.hoc")
+    h.load_file("import3d.hoc")
+    if not hasattr(h, "DendrotwinReconstruction"):
+        h(_TEMPLATE)
+    reader = h.Import3d_Neurolucida3()
+    reader.quiet = 1
+    reader.input(str(path))
+    cell = h.DendrotwinReconstruction()
+    h.Import3d_GUI(reader, False).instantiate(cell)
+    if not (len(list(cell.somatic)) and len(list(cell.basal)) and len(list(cell.apical))):
+        raise CellError(f"{path} is not a whole cell: it needs a soma, basal and apical dendrites")
+    _alive.append(cell)
+    return cell
+
+
+def sections_of(cell: Any) -> Sections:
+    """The sections of such an object."""
+    return Sections(soma=list(cell.soma), basal=list(cell.dend), apical=list(cell.apic), axon=list(cell.axon))
