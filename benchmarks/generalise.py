@@ -6,7 +6,8 @@ Steps of current into the soma; a short pulse there, alone (BAP) and with a curr
 up the apical tree (BAC; Hay et al. 2011); a synchronous volley on one branch of the tuft; input rates of 0.5 to 2 times
 those of training; a constant input for a minute (rate and CV of intervals). Current is held over each millisecond.
 Then minutes at five times the rates, by the twin alone: are all potentials finite, and does it come back to rest?
-Writes generalise.json and generalise.png into OUT. The cell's reconstruction must be at hand (README).
+Writes generalise.json and generalise.png into OUT, and what NEURON gave into OUT/neuron, where another run with the
+same cell finds it. The cell's reconstruction must be at hand (README).
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import dendrotwin
 from dendrotwin.cells import load_cell
 from dendrotwin.cells.build import NeuronCell
+from dendrotwin.files import whole_file
 from dendrotwin.inputs import Modulated, Poisson, draw_events, trial_rng
 from dendrotwin.measures import SETTLE_MS, VoltageErrors, matched, predicted_spikes, spike_errors
 from dendrotwin.plot import save
 from dendrotwin.predict import predict
+from dendrotwin.recording import trial_identity
 from dendrotwin.simulate import Simulation, run_trial
 from dendrotwin.tree import Events, Injection, Tree
 from dendrotwin.twin import Twin, run
@@ -85,14 +89,22 @@ def protocols(tree: Tree, trials: int, seconds: int) -> dict[str, Trial]:
     return found
 
 
-def in_neuron(simulation: Simulation, trials: dict[str, Trial]) -> dict[str, tuple[NDArray[np.float32], NDArray]]:
-    """V and output spikes of every trial."""
-    cell = NeuronCell(load_cell(simulation.cell, simulation.cell_options))
-    found = {}
+def in_neuron(
+    simulation: Simulation, trials: dict[str, Trial], folder: Path
+) -> dict[str, tuple[NDArray[np.float32], NDArray]]:
+    """V and output spikes of every trial; kept in the folder, for the next twin."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cell, found = None, {}
     for name, (events, steps, injection) in trials.items():
-        v, spikes = run_trial(cell, events, steps, injection=injection)
-        found[name] = (v.astype(np.float32), spikes)
-        print(f"NEURON: {name}, {len(spikes)} spikes", flush=True)
+        path = folder / f"{trial_identity(events, injection, steps)}.npz"
+        if not path.exists():
+            cell = cell or NeuronCell(load_cell(simulation.cell, simulation.cell_options))
+            v, spikes = run_trial(cell, events, steps, injection=injection)
+            with whole_file(path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, v=v.astype(np.float32), spikes=spikes)
+            print(f"NEURON: {name}, {len(spikes)} spikes", flush=True)
+        with np.load(path) as kept:
+            found[name] = (kept["v"], kept["spikes"])
     return found
 
 
@@ -175,17 +187,19 @@ def _draw(tree: Tree, trials: dict[str, Trial], truth: dict, potentials: dict) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("twin", type=Path)
+    parser.add_argument("twin", help="name or folder")
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--trials", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=10.0)
     arguments = parser.parse_args()
-    twin = Twin.load(arguments.twin)
+    twin = dendrotwin.load(arguments.twin)
     trials = protocols(twin.tree, arguments.trials, arguments.seconds)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        truth = pool.submit(in_neuron, Simulation(**twin.training["simulation"]), trials).result()
+        truth = pool.submit(
+            in_neuron, Simulation(**twin.training["simulation"]), trials, arguments.out / "neuron"
+        ).result()
     torch.set_num_threads(1)
     found = compare(twin.tree, twin, trials, truth, arguments.out)
     found[f"{arguments.minutes:g} minutes at five times the rates"] = stability(twin, arguments.minutes)

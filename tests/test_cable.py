@@ -12,12 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dendrotwin
-from dendrotwin import currents
+from dendrotwin import train as training_module
 from dendrotwin.dataset import event_counts
 from dendrotwin.errors import InputError
 from dendrotwin.inputs import Poisson, draw_events
 from dendrotwin.measures import SETTLE_MS
-from dendrotwin.membrane import NO_TAPE, THETA_LEAST, V_BIN_MV, V_BINS, V_LOW_MV, Learned, Tape, adjoint, steps
+from dendrotwin.membrane import (
+    NO_TAPE,
+    THETA_LEAST,
+    V_BIN_MV,
+    V_BINS,
+    V_LOW_MV,
+    Arrivals,
+    Learned,
+    Tape,
+    adjoint,
+    steps,
+)
 from dendrotwin.models import build_network
 from dendrotwin.models.cable import CALCIUM_DECAY_MS, CALCIUM_GAMMA, NERNST_MV, SHARES, Cable
 from dendrotwin.models.channels import CHANNELS, GATES, QUICK_GATES, tables
@@ -43,12 +54,12 @@ def cable(seed: int = 0, spread: float = 0.5, tree: Tree = TREE, **options: obje
     return network.eval()
 
 
-def window(network: Cable, length: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def window(network: Cable, length: int, seed: int = 0) -> tuple[Arrivals, np.ndarray, np.ndarray]:
     """Conductances that events open, injected current and a truth to be nudged to, by node."""
     rng = np.random.default_rng(seed)
     events = draw_events(TREE, Poisson(excitatory_hz=60, inhibitory_hz=30), length, rng)
     opened = network.opened(event_counts(events, TREE.n_inputs, 0, length))
-    n = opened.shape[2]
+    n = TREE.n
     return opened, rng.normal(0, 0.05, (length, n)), rng.uniform(-80, -20, (length, n))
 
 
@@ -62,17 +73,17 @@ def test_adjoint_is_the_gradient(nudge: float, refine_at: float) -> None:
     opened, injected, truth = window(network, length)
     substeps, threshold = np.array([2, 5], np.int32), refine_at
     rng = np.random.default_rng(2)
-    start = network.rest(cell, learned, np.full(opened.shape[2], -45.0))
+    start = network.rest(cell, learned, np.full(TREE.n, -45.0))
     start = start._replace(calcium_mM=start.calcium_mM * 3, gate=rng.uniform(0.1, 0.9, start.gate.shape))
-    weight = rng.normal(size=(length, opened.shape[2]))
+    weight = rng.normal(size=(length, TREE.n))
     truth = truth if nudge else truth[:0]
 
-    def loss(learned: Learned, opened: np.ndarray, tape: Tape) -> float:
+    def loss(learned: Learned, opened: Arrivals, tape: Tape) -> float:
         out, peak = np.empty(weight.shape), np.empty(length)
         steps(cell, learned, substeps, threshold, start.copy(), opened, injected, truth, nudge, tape, out, peak)
         return float((weight * out).sum())
 
-    tape = Tape.empty(length, 5, opened.shape[2], start.gate.shape[0])
+    tape = Tape.empty(length, 5, TREE.n, start.gate.shape[0])
     none = NO_TAPE
     assert loss(learned, opened, tape) == loss(learned, opened, none)
     levels = set(tape.level[:length].tolist())
@@ -87,9 +98,12 @@ def test_adjoint_is_the_gradient(nudge: float, refine_at: float) -> None:
         assert (found * direction).sum() == pytest.approx(numeric, rel=1e-4, abs=1e-6), name
         assert numeric != 0.0, name
     for m in range(len(gain)):
-        factor = np.ones((1, len(gain), 1))
-        factor[0, m] += 1e-6
-        numeric = (loss(learned, opened * factor, none) - loss(learned, opened / factor, none)) / 2e-6
+
+        def scaled(factor: float, m: int = m) -> Arrivals:
+            return opened._replace(uS=np.where(opened.kind == m, factor, 1.0) * opened.uS)
+
+        factor = 1 + 1e-6
+        numeric = (loss(learned, scaled(factor), none) - loss(learned, scaled(1 / factor), none)) / 2e-6
         assert gain[m] == pytest.approx(numeric, rel=2e-5, abs=1e-7)
 
 
@@ -360,13 +374,17 @@ def test_it_sees_no_history() -> None:
 
 
 def test_training_learns(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some steps on the small cell: the loss of guided windows falls, and the twin that is saved is the one at hand."""
-    # One round of finding channels on one trial; the rest is left for the training, and `test_currents` has more.
-    monkeypatch.setattr(currents, "TRIALS", 1)
-    monkeypatch.setattr(currents, "ROUNDS", 2)
+    """On the small cell, from far too many channels: the loss of guided windows falls, and the twin that is saved is
+    the one at hand. What finds channels before a training is tested in `test_currents`."""
+
+    def too_many(network: Cable, trials: object) -> None:
+        with torch.no_grad():
+            network.parts[0] += 2.0
+
+    monkeypatch.setattr(training_module, "start_from_currents", too_many)
     options = {"filter_ms": 100, "settle_ms": 20}
     training = Training(
-        architecture="cable", steps=40, round_steps=10, window_ms=30, batch=4, learning_rate=0.05, options=options
+        architecture="cable", steps=40, round_steps=10, window_ms=30, batch=4, learning_rate=0.1, options=options
     )
     twin = train(data, tmp_path / "twin", training)
     weight = training.spike_weight  # spikes are read from what it predicts by itself, not from these windows

@@ -28,11 +28,12 @@ def test_flows_are_the_charge_that_moves() -> None:
     cell, length, substeps = network.cell(), 20, np.array([2, 5], np.int32)
     learned = Learned(*(t.detach().numpy().copy() for t in network.learned((2, 5))))
     opened, _, _ = window(network, length)
-    n, refine_at = opened.shape[2], 4.0
+    n, refine_at = TREE.n, 4.0
     state = network.rest(cell, learned, np.full(n, -45.0))
     tape, out = Tape.empty(length, 5, n, state.gate.shape[0]), np.empty((length, n))
     steps(
-        cell, learned, substeps, refine_at, state.copy(), 0 * opened, np.zeros((1, n)), np.empty((0, n)), 0.0, tape,
+        cell, learned, substeps, refine_at, state.copy(), opened._replace(uS=0 * opened.uS), np.zeros((1, n)),
+        np.empty((0, n)), 0.0, tape,
         out, np.empty(length),
     )  # fmt: skip
     assert set(tape.level[:length].tolist()) == {0, 1}
@@ -62,50 +63,6 @@ def record(truth: Cable, number: int, length: int) -> SimpleNamespace:
     return SimpleNamespace(events=events, steps=length, v_mV=v, spikes_ms=spikes, number=number)
 
 
-def test_derivatives_in_spikes_are_those_of_the_whole_twin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a channel and by calcium's gain of soma and axon: against a twin with a little more of it, from the start."""
-    _, truth = build_network("cable", {"substeps": module.SUBSTEPS}, TREE)
-    _, network = build_network("cable", {}, TREE)
-    assert isinstance(truth, Cable)
-    assert isinstance(network, Cable)
-    trial = record(truth, 0, 900)
-    assert len(trial.spikes_ms) > 2
-    monkeypatch.setattr(module, "read_trial", lambda trial, tree: trial)
-    monkeypatch.setattr(module, "SETTLE_MS", 100)
-    groups = network.groups[1].numpy()
-    many, own = int(groups.max()) + 1, int(groups[TREE.soma])
-
-    def rows() -> tuple[np.ndarray, np.ndarray]:
-        picked, spiking = module._pick(trial.spikes_ms, trial.steps, 0)
-        with torch.no_grad():
-            derivative, missed = module._rows(network, trial, groups)  # type: ignore[arg-type]
-        return derivative[spiking[picked], own], missed[spiking[picked], own]
-
-    with torch.no_grad():
-        network.parts[0] += 0.2  # away from the truth, so that there is something to miss
-    derivative, missed = rows()
-    counts = np.isfinite(missed)
-    assert counts.sum() > 10
-    little = 1e-4
-    for name in ("NaTa_t", "SKv3_1", "Ca_HVA", "SK", "gain"):
-        part = network.calcium[0] if name == "gain" else network.parts[1][NAMES.index(name)]
-        which = 0 if name == "gain" else own
-        with torch.no_grad():
-            density = 1.0 if name == "gain" else float(network.log_density()[NAMES.index(name), TREE.soma].exp())
-            part[which] += little
-            if name == "gain":
-                network.calcium[1, 0] += little
-            changed = rows()[1]
-            part[which] -= little
-            if name == "gain":
-                network.calcium[1, 0] -= little
-        column = -4 if name == "gain" else NAMES.index(name) * many + own
-        true = -(changed - missed)[counts] / little / density
-        found = derivative[counts, column]
-        assert np.abs(true).max() > 0.01
-        assert np.abs(found - true).max() < 0.1 * np.abs(true).max(), name
-
-
 def test_channels_that_explain_the_potentials_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a twin with other channels than the start's: a millisecond ahead, hardly any of the start's error is left,
     and what a channel that is alone with its kinetics carries is found again."""
@@ -115,7 +72,7 @@ def test_channels_that_explain_the_potentials_are_found(monkeypatch: pytest.Monk
     assert isinstance(truth, Cable)
     assert isinstance(found, Cable)
     with torch.no_grad():
-        for name, factor in (("SKv3_1", 3.0), ("Im", 8.0), ("NaTs2_t", 0.3), ("K_Tst", 1e-6), ("Nap_Et2", 1e-6)):
+        for name, factor in (("SKv3_1", 2.0), ("Im", 4.0), ("NaTs2_t", 2.0), ("K_Tst", 1e-6), ("Nap_Et2", 1e-6)):
             truth.parts[0][NAMES.index(name)] += np.log(factor)
     trials = [record(truth, k, 1500) for k in range(4)]
     assert max(trial.v_mV.max() for trial in trials) > 0
@@ -134,8 +91,10 @@ def test_channels_that_explain_the_potentials_are_found(monkeypatch: pytest.Monk
     with torch.no_grad():
         density, true = found.log_density().exp().numpy(), truth.log_density().exp().numpy()
     assert np.median(density[NAMES.index("Nap_Et2")]) < 1e-5  # the start has 1e-4 and more
-    k, soma = NAMES.index("Im"), TREE.soma
-    assert density[k, soma] == pytest.approx(true[k, soma], rel=0.5)
+    # What is alone with its kinetics there, started at half and a quarter of the truth.
+    for name, where in (("SKv3_1", [TREE.soma]), ("Im", TREE.dendrites)):
+        k = NAMES.index(name)
+        assert np.median(density[k, where]) == pytest.approx(np.median(true[k, where]), rel=0.3)
 
 
 def test_what_calcium_does_follows_what_makes_it() -> None:
@@ -145,7 +104,7 @@ def test_what_calcium_does_follows_what_makes_it() -> None:
     learned = Learned(*(t.detach().numpy().copy() for t in network.learned((4, 8))))
     learned.calcium_gain[:] *= 0.1  # so that E hardly changes, whose effect on the inflow the derivatives leave out
     opened, _, _ = window(network, length)
-    n, refine_at = opened.shape[2], 16.0
+    n, refine_at = TREE.n, 16.0
     start, truth = network.rest(cell, learned, np.full(n, -30.0)), np.empty((length, n))
     steps(
         cell, learned, substeps, refine_at, start.copy(), opened, np.zeros((1, n)), truth[:0], 0.0, NO_TAPE, truth,

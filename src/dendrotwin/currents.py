@@ -11,8 +11,8 @@ potentials that the densities found so far miss, it has no error left of being l
 what its calcium does, to SK and to calcium's own E, whose derivatives follow the pool; and calcium's gain and decay are
 found along with the densities.
 
-In and after an output spike channels feed back, within a millisecond and through gates on the next: there the
-derivatives by channels of soma and axon are differences to the same milliseconds with a little more of each.
+Output spikes themselves are no part of it, and at first nor is what follows them (`ROUNDS`). Rounds are held back
+where one has gone too far (Levenberg and Marquardt).
 
 Rows are the means of r over compartments of a region that are equally far from the soma, in which the rounding of
 stored potentials averages out. A potential that moves far in a millisecond does not count there, for it is not linear,
@@ -22,8 +22,8 @@ and what explains next to nothing is zero: a penalty on each part, on those of d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -36,14 +36,12 @@ from dendrotwin.measures import SETTLE_MS
 from dendrotwin.membrane import (
     CALCIUM_LEAST_MM,
     CALCIUM_REST_MM,
-    NO_TAPE,
     SK_HALF_MM,
     SK_MS,
     SK_POWER,
-    Cell,
+    THETA_LEAST,
     Flows,
     Learned,
-    State,
     Tape,
     beyond,
     flows,
@@ -54,18 +52,19 @@ from dendrotwin.models.channels import CHANNELS
 from dendrotwin.progress import progress
 from dendrotwin.recording import TrialIndex, read_trial
 from dendrotwin.solve import hines
-from dendrotwin.tree import Floats, Ints
+from dendrotwin.tree import Floats
 
 CARRIERS = np.array([channel.reversal_mV is None for channel in CHANNELS] + [False])  # of calcium; SK is the last
 
 TRIALS = 8
 SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
-ROUNDS, BOLD = 16, 3  # the first take any step: the way to the truth may lead over a ridge
+# Rounds, and from how long after an output spike milliseconds count in them. What follows a spike tells of potassium
+# and calcium; while these are far from right it makes sodium wrong, which the time before spikes tells best.
+ROUNDS = ((6, 25), (10, 4))
 SCALE_MV = 0.01  # errors far beyond this, or the median where that is larger, count little (Cauchy's weights)
-PICKED_MS = 600  # of a trial; half of them near output spikes, and those of a spike itself in any case
+PICKED_MS = 600  # of a trial; half of them near output spikes, and those after a spike in any case
 BEFORE_SPIKE_MS, AFTER_SPIKE_MS = 30, 80
-BEGIN_MS, END_MS = 5, 25  # of a spike, relative to its peak
-LITTLE = 1e-6  # more of a channel [S/cm2] or of a logarithm, for differences
+BEGIN_MS, END_MS = 2, 25  # before and after an output spike's peak: what is looked at in any case, but for the spike
 PENALTY, OF_REGION = 0.004, 0.05  # of a distance's part, and that of a region's relative to it
 LINEAR_MV = 10.0  # a millisecond in which a potential moves further does not count
 REWEIGH = 6
@@ -100,27 +99,31 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
         network.parts[1].copy_(torch.from_numpy(state[:-4] - start))
         network.calcium.copy_(torch.from_numpy(state[-4:, 0].reshape(2, 2))[[0, 0, 1]])
 
-    best, known, damping, scale = state, None, 0.0, SCALE_MV
+    best, known, damping, scale = state, None, DAMPING, SCALE_MV
     with (
-        progress("finding channels", ROUNDS * len(trials), "trials") as advance,
+        progress("finding channels", sum(many for many, _ in ROUNDS) * len(trials), "trials") as advance,
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
     ):
 
-        def one(trial: TrialIndex) -> tuple[Floats, Floats]:
-            found = _rows(network, trial, groups)
+        def one(trial: TrialIndex, after_ms: int) -> tuple[Floats, Floats]:
+            found = _rows(network, trial, groups, after_ms)
             advance(1)
             return found
 
-        for k in range(ROUNDS):
-            if known is not None:
+        for k, after_ms in [(k, after_ms) for many, after_ms in ROUNDS for k in range(many)]:
+            if known is not None and k > 0:
                 density, logarithms = _solve(
                     *known, scale, damping, np.exp(best[:-4]), best[-4:, 0] - pools[:, 0], region, near
                 )
                 moved = best[-4:] + np.clip(logarithms, -STRIDE, STRIDE)[:, None]
                 state = np.append(np.log(np.maximum(density, LEAST)), np.clip(moved, pools - REACH, pools + REACH), 0)
+            if k == 0:
+                state, damping = best, DAMPING
             use(state)
-            rows, missed = (np.concatenate(part) for part in zip(*pool.map(one, trials), strict=True))
-            if known is None or k < BOLD or _cost(missed, scale) < _cost(known[1], scale):
+            rows, missed = (
+                np.concatenate(part) for part in zip(*pool.map(partial(one, after_ms=after_ms), trials), strict=True)
+            )
+            if known is None or k == 0 or _cost(missed, scale) < _cost(known[1], scale):
                 best, known, damping = state, (rows, missed), damping / DAMPING
                 scale = max(SCALE_MV, float(np.nanmedian(np.abs(missed))))
             else:  # too far
@@ -146,16 +149,19 @@ def _green(network: Cable, groups: NDArray[np.integer], total_uS: Floats) -> Flo
     uS = tree.leak_uS + total_uS[network.back.numpy()]
     diagonal, right = np.zeros((2, len(order.parent), many))
     # As in a step of `membrane` of 1 ms: an open channel takes away from what a current moves.
-    diagonal[order.position] = (tree.capacitance_nF + uS / np.vectorize(beyond)(uS / tree.capacitance_nF))[:, None]
+    diagonal[order.position] = (
+        tree.capacitance_nF + uS / np.vectorize(beyond)(uS / tree.capacitance_nF, 1.0 / THETA_LEAST)
+    )[:, None]
     right[order.position, groups] = 1.0 / np.bincount(groups)[groups]
     hines(order.parent, order.axial_uS, diagonal, right)
     return np.ascontiguousarray(right[order.position[network.sorted]].T)
 
 
-def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer]) -> tuple[Floats, Floats]:
+def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer], after_ms: int = 0) -> tuple[Floats, Floats]:
     """What a trial says: (ms, groups, channels * groups + 4) derivatives, and (ms, groups) potentials missed [mV].
 
-    Where a potential moves too far to be linear, what is missed is not a number.
+    Its output spikes are left out, from `BEGIN_MS` before them until `after_ms` after. Where a potential moves too far
+    to be linear, what is missed is not a number.
     """
     tree, by_kind, n = network.tree, network.sorted, network.tree.n
     late_ms = float(network.late_ms)
@@ -166,7 +172,7 @@ def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer]) -> tup
     true = recording.v_mV[:, by_kind].astype(np.float64)
     before = np.concatenate([np.full((1, n), tree.v_init_mV), true[:-1]])
     opened = network.opened(event_counts(recording.events, tree.n_inputs, 0, recording.steps))
-    picked, spiking = _pick(recording.spikes_ms, recording.steps, trial.number)
+    picked = _pick(recording.spikes_ms, recording.steps, trial.number, after_ms)
     state, silent = network.rest(cell, arrays, before[0]), np.zeros((1, n))
     carriers = np.flatnonzero(CARRIERS)
     # Of each carrier of calcium, and of the logarithms of its gain and decay.
@@ -174,30 +180,20 @@ def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer]) -> tup
     mine, area = groups[by_kind], tree.area_um2[by_kind] * 1e-2
     somatic = network.kind[by_kind] < 2
     members = [np.flatnonzero(mine == group) for group in range(groups.max() + 1)]
-    near = np.array([somatic[inside[0]] for inside in members])
     mean = np.stack([mine == group for group in range(len(members))]) / np.bincount(mine)[:, None]
     many, channels = len(members), arrays.density_uS.shape[0]  # the last is Ih, which the tree knows; SK comes instead
     tape, did = Tape.empty(1, substeps[1], n, arrays.tables.shape[2]), Flows.empty(1, channels, n)
     out, peak = np.empty((1, n)), np.empty(1)
     everything = np.ones(channels, np.bool_)
-    bumps = _Bumps(cell, arrays, many_ms, members, near, area)
     rows, missed = [], []
     for t in range(recording.steps):
         now = slice(t, t + 1)
-        if spiking[t] and not spiking[t - 1 : t].any():
-            bumps.begin(state, pools)
-        steps(cell, arrays, many_ms, refine_at, state, opened[now], silent, before[now], 1.0, tape, out, peak)
+        steps(cell, arrays, many_ms, refine_at, state, opened.part(t, t + 1), silent, before[now], 1.0, tape, out, peak)
         flows(cell, arrays, many_ms, tape, everything if picked[t] else CARRIERS, did)
         # What of SK's and calcium's currents follows from calcium's inflow: through each channel, its gain and decay.
         inflow = np.concatenate([did.flow[0, carriers] * area, np.tile(-did.calcium_nA, (2, 1))])
-        through, echo = (
-            to_sk * (arrays.sk_uS * did.sk_mV[0]) + to_mV * did.calcium_uS[0]
-            for to_sk, to_mV in (pools.follow(did, inflow, slower), bumps.fade(did))
-        )
-        if spiking[t]:
-            changes = bumps.step(opened[now], before[now], int(tape.level[0]), mean, mean @ out[0])
-            if not spiking[t + 1 : t + 2].any():
-                bumps.end(state, pools)
+        to_sk, to_mV = pools.follow(did, inflow, slower)
+        through = to_sk * (arrays.sk_uS * did.sk_mV[0]) + to_mV * did.calcium_uS[0]
         if not picked[t]:
             continue
         current = np.delete(did.flow[0], channels - 1, 0) * area
@@ -208,105 +204,26 @@ def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer]) -> tup
             derivative[:, group:-4:many] = seen[:, inside] @ current[:, inside].T
         for column, (source, there) in enumerate(((-2, somatic), (-1, somatic), (-2, ~somatic), (-1, ~somatic))):
             derivative[:, column - 4] = seen[:, there] @ through[source, there]
-        if spiking[t]:
-            derivative[:, bumps.columns] = changes
-        else:
-            derivative[:, bumps.columns] += seen @ echo.T
         error, moved = mean @ (true[t] - out[0]), mean @ (true[t] - before[t])
         missed.append(np.where(np.abs(moved) < LINEAR_MV, error, np.nan))
         rows.append(derivative.astype(np.float32))
     return np.stack(rows), np.stack(missed)
 
 
-def _pick(spikes_ms: Floats, length: int, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Milliseconds of a trial to look at, some of them near its output spikes; and which of them are in spikes."""
+def _pick(spikes_ms: Floats, length: int, seed: int, after_ms: int) -> NDArray[np.bool_]:
+    """Milliseconds of a trial to look at, some of them near its output spikes; spikes are left out, see `_rows`."""
     rng = np.random.default_rng(seed)
-    picked, near, spiking = np.zeros((3, length), np.bool_)
+    picked, near = np.zeros((2, length), np.bool_)
     for time in spikes_ms.astype(int):
         near[max(time - BEFORE_SPIKE_MS, 0) : time + AFTER_SPIKE_MS] = True
-        spiking[max(time - BEGIN_MS, 0) : time + END_MS] = True
     anywhere = np.arange(SETTLE_MS, length)
     for among in (anywhere, anywhere[near[SETTLE_MS:]]):
         picked[rng.choice(among, min(PICKED_MS // 2, len(among)), replace=False)] = True
-    picked[SETTLE_MS:] |= spiking[SETTLE_MS:]
-    return picked, spiking
-
-
-class _Bumps:
-    """Soma and axon with a little more of each of their channels, and of their calcium's gain and decay.
-
-    In and after a spike these feed back: on the potential within a millisecond, and through gates and calcium on those
-    to come. What a little more does there is found by doing it; then only its calcium lasts.
-    """
-
-    def __init__(
-        self, cell: Cell, learned: Learned, substeps: Ints, members: Sequence[NDArray[np.integer]],
-        near: NDArray[np.bool_], area: Floats,
-    ) -> None:  # fmt: skip
-        """Of `members`, the compartments of each group, those `near`; area times S/cm2 is uS."""
-        self.cell, self.substeps, self.states = cell, substeps, list[State]()
-        self.bumps: list[tuple[int, int | None, Floats, Learned]] = []  # column, source of calcium, more, and with it
-        carriers, sk, many = np.flatnonzero(CARRIERS).tolist(), len(CARRIERS) - 1, len(members)
-        for group in (int(group) for group in np.flatnonzero(near)):
-            more = np.zeros(len(area))
-            more[members[group]] = LITTLE
-            for k in range(sk):
-                density = learned.density_uS.copy()
-                density[k] += more * area
-                source = carriers.index(k) if k in carriers else None
-                self.bumps.append((k * many + group, source, more, learned._replace(density_uS=density)))
-            changed = learned._replace(sk_uS=learned.sk_uS + more * area)
-            self.bumps.append((sk * many + group, None, more, changed))
-        more = np.zeros(len(area))
-        more[np.concatenate([inside for inside, here in zip(members, near, strict=True) if here])] = LITTLE
-        for j, field in enumerate(("calcium_gain", "calcium_ms")):
-            changed = learned._replace(**{field: getattr(learned, field) * (1.0 + more)})
-            self.bumps.append((j - 4, j - 2, more, changed))
-        self.columns = [column for column, *_ in self.bumps]
-        self.echo = _Pools(learned, len(self.bumps))  # beyond what `pools` know
-
-    def begin(self, state: State, pools: _Pools) -> None:
-        """A spike, from this state on; calcium and SK's gate know of the bumps."""
-        self.states = [state.copy() for _ in self.bumps]
-        for k, own in enumerate(self.states):
-            for there, known, echo in self._calcium(k, own, pools):
-                there += known + LITTLE * echo
-
-    def end(self, state: State, pools: _Pools) -> None:
-        """It is over; what is left is a difference of calcium and of SK's gate."""
-        for k, own in enumerate(self.states):
-            usual = (state.calcium_mM, state.sk)
-            for (there, known, echo), without in zip(self._calcium(k, own, pools), usual, strict=True):
-                echo[:] = (there - without - known) / LITTLE
-
-    def _calcium(self, k: int, own: State, pools: _Pools) -> list[tuple[Floats, Floats, Floats]]:
-        """Calcium and SK's gate with a bump; what `pools` know of its effect, and what they do not know, per unit."""
-        _, source, more, _ = self.bumps[k]
-        known = [0.0 * more] * 2 if source is None else [more * pools.calcium[source], more * pools.sk[source]]
-        return list(zip((own.calcium_mM, own.sk), known, (self.echo.calcium[k], self.echo.sk[k]), strict=True))
-
-    def fade(self, did: Flows) -> tuple[Floats, Floats]:
-        """What is left of the spikes before, in the next millisecond; see `_Pools.follow`."""
-        return self.echo.follow(did, np.zeros_like(self.echo.calcium), np.zeros(len(self.bumps)))
-
-    def step(self, opened: Floats, truth: Floats, level: int, mean: Floats, base: Floats) -> Floats:
-        """A millisecond: by how much each bump changes the groups' potentials, (groups, bumps), per unit.
-
-        Args:
-            opened, truth: (1, classes, n) events [uS] and (1, n) potentials [mV] at its start.
-            level: of the millisecond without bumps, see `membrane.steps`.
-            mean: (groups, n) of compartments.
-            base: (groups,) without bumps [mV].
-        """
-        out, peak, threshold = np.empty_like(truth), np.empty(1), -1.0 if level else 1e30
-        changes = np.empty((len(mean), len(self.bumps)))
-        for k, ((_, _, _, learned), state) in enumerate(zip(self.bumps, self.states, strict=True)):
-            steps(
-                self.cell, learned, self.substeps, threshold, state, opened, np.zeros_like(truth), truth, 1.0, NO_TAPE,
-                out, peak,
-            )  # fmt: skip
-            changes[:, k] = (mean @ out[0] - base) / LITTLE
-        return changes
+    for time in spikes_ms.astype(int):
+        picked[max(time - BEGIN_MS, SETTLE_MS) : time + END_MS] = True
+    for time in spikes_ms.astype(int):
+        picked[max(time - BEGIN_MS, 0) : time + after_ms] = False
+    return picked
 
 
 class _Pools:

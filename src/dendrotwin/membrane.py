@@ -48,6 +48,11 @@ SLOW_STEPS = 8  # in a millisecond of many substeps
 THETA_LEAST = 0.55  # a little above a half, so that differences between close neighbours die away
 
 
+# Numbers of single precision, which leave arithmetic of single precision what it is.
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+PADE = (np.float32(24.0), np.float32(6.0), np.float32(12.0), np.float32(5.0))
+
+
 class Cell(NamedTuple):
     """What is known of a cell; compartments sorted by kind of membrane, nodes in the order of `solve.Elimination`.
 
@@ -146,17 +151,37 @@ class State(NamedTuple):
         return State(*(array.copy() for array in self))
 
 
+class Arrivals(NamedTuple):
+    """What input events open of the synaptic conductances, step by step.
+
+    Attributes:
+        first: (steps + 1,) the first arrival of each step, and where those of the last one end.
+        kind, at: (arrivals,) class of the conductance, and compartment.
+        uS: (arrivals,) what is added to both exponentials at the start of the step.
+    """
+
+    first: Ints
+    kind: Ints
+    at: Ints
+    uS: Floats
+
+    def part(self, start: int, stop: int) -> Arrivals:
+        """Those of some steps."""
+        return self._replace(first=self.first[start : stop + 1])
+
+
 class Tape(NamedTuple):
     """What the adjoint needs of a window: states at the start of substeps and W of each.
 
-    Calcium and SK stand where they change, at the first substep of each stride (see `strides`); with them the mean calcium current until they change again. `level` is that of each millisecond, `before` that of
-    the one before the first.
+    Calcium and SK stand where they change, at the first substep of each stride (see `strides`), and with them the mean
+    calcium current until they change again. `level` is that of each millisecond, `before` that of the one before the
+    first.
     """
 
     v: Floats
     w: Floats
     gate: Floats
-    calcium: Floats
+    calcium: NDArray[np.floating]
     sk: Floats
     calcium_nA: Floats
     level: Ints
@@ -189,17 +214,18 @@ class _Work(NamedTuple):
     time that they are not one another, and does not take compartments several at once.
     """
 
-    total: Floats
-    bounded: Floats
-    beyond: Floats
-    scaled: Floats
-    current: Floats
-    fast: Floats
+    total: NDArray[np.floating]
+    bounded: NDArray[np.floating]
+    beyond: NDArray[np.floating]
+    scaled: NDArray[np.floating]
+    current: NDArray[np.floating]
+    fast: NDArray[np.floating]
     open: NDArray[np.floating]
     table: NDArray[np.floating]
-    slow_total: Floats
-    slow_current: Floats
+    slow_total: NDArray[np.floating]
+    slow_current: NDArray[np.floating]
     calcium: Floats
+    v: NDArray[np.floating]
     fraction: NDArray[np.floating]
     bin: Ints
     spare: Floats
@@ -211,10 +237,10 @@ class _Work(NamedTuple):
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _work(n: int, nodes: int, gate: NDArray[np.floating]) -> _Work:
     """As precise as gates where these are the rest of it."""
+    rows = np.empty((13, n), gate.dtype)
     return _Work(
-        np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
-        np.empty(n, gate.dtype), np.empty(n, gate.dtype), np.empty(n), np.empty(n), np.empty(n), np.empty(n, gate.dtype),
-        np.empty(n, np.uint32), np.empty(n), np.empty(n, np.int64), np.empty(nodes), np.empty(nodes),
+        rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], rows[8], rows[9], rows[10], rows[11],
+        rows[12], np.empty(n, np.uint32), np.empty(n), np.empty(n, np.int64), np.empty(nodes), np.empty(nodes),
     )  # fmt: skip
 
 
@@ -236,43 +262,44 @@ def _solve(parent: Ints, axial: Floats, diagonal: Floats, right: Floats) -> None
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def beyond(x: float) -> float:
-    """1 / theta: of 1 / (1 - exp(-x)) - 1 / x, from the Pade approximation of exp(-x), but `THETA_LEAST` at least."""
-    x = max(x, 0.0)
-    return min(1.0 / THETA_LEAST, (24.0 + x * (6.0 + x)) / (12.0 + x * (5.0 + x)))
+def beyond(x: np.floating | float, most: np.floating | float) -> np.floating | float:
+    """1 / theta: of 1 / (1 - exp(-x)) - 1 / x, from the Pade approximation of exp(-x), but `most` at most."""
+    y = max(x, ZERO)
+    return min(most, (PADE[0] + y * (PADE[1] + y)) / (PADE[2] + y * (PADE[3] + y)))
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _beyond_slope(x: float) -> float:
     """Derivative of `beyond`."""
-    if x <= 0.0 or beyond(x) == 1.0 / THETA_LEAST:
+    if x <= 0.0 or beyond(x, 1.0 / THETA_LEAST) == 1.0 / THETA_LEAST:
         return 0.0
     return -(48.0 + x * (24.0 + x)) / (12.0 + x * (5.0 + x)) ** 2
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _arrive(cell: Cell, events: Floats, rise: Floats, decay: Floats) -> None:
-    """Adds what events (classes, n) open."""
-    for m in range(len(rise)):
-        early, late = cell.onset[m]
-        up, down, added = rise[m], decay[m], events[m]
-        for i in range(len(added)):
-            up[i] += early * added[i]
-            down[i] += late * added[i]
+def _arrive(cell: Cell, arrivals: Arrivals, t: int, rise: Floats, decay: Floats) -> None:
+    """Adds what the events of step t open."""
+    for k in range(arrivals.first[t], arrivals.first[t + 1]):
+        m, i = arrivals.kind[k], arrivals.at[k]
+        rise[m, i] += cell.onset[m, 0] * arrivals.uS[k]
+        decay[m, i] += cell.onset[m, 1] * arrivals.uS[k]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _synapses(cell: Cell, dt: float, rise: Floats, decay: Floats, mean: Floats) -> None:
     """Mean conductance (classes, n) of each class over a substep, and its exponentials after it."""
+    real = mean.dtype.type
     for m in range(len(mean)):
         keep_r, keep_d = np.exp(-dt / cell.rise_ms[m]), np.exp(-dt / cell.decay_ms[m])
-        mean_r = cell.rise_ms[m] / dt * (1.0 - keep_r)
-        mean_d = cell.decay_ms[m] / dt * (1.0 - keep_d)
-        up, down, g = rise[m], decay[m], mean[m]
+        mean_r = real(cell.rise_ms[m] / dt * (1.0 - keep_r))
+        mean_d = real(cell.decay_ms[m] / dt * (1.0 - keep_d))
+        up, down, g, less_r, less_d = rise[m], decay[m], mean[m], real(keep_r), real(keep_d)
         for i in range(len(g)):
             g[i] = down[i] * mean_d - up[i] * mean_r
-            up[i] *= keep_r
-            down[i] *= keep_d
+        for i in range(len(up)):
+            up[i] *= less_r
+        for i in range(len(down)):
+            down[i] *= less_d
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -300,7 +327,7 @@ def _open(
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def strides(substeps: Ints, level: int) -> int:
     """Substeps after which what is slow changes: a millisecond of few, about an eighth of one of many."""
-    many = substeps[level]
+    many: int = substeps[level]
     if level == 0:
         return many
     stride = max(many // SLOW_STEPS, 1)
@@ -324,11 +351,13 @@ def _kinetics(substeps: Ints, level: int, quick_changes: bool, slow_changes: boo
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _look_up(v: Floats, work: _Work) -> None:
-    """Where each potential lies in the tables."""
+    """Where each potential lies in the tables, and the potentials as precise as these."""
     for i in range(len(v)):
         p = (min(max(v[i], V_LOW_MV), V_HIGH_MV - 1e-6) - V_LOW_MV) * (1.0 / V_BIN_MV)
         work.bin[i] = np.uint32(p)
         work.fraction[i] = p - work.bin[i]
+    for i in range(len(v)):
+        work.v[i] = v[i]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -421,7 +450,7 @@ def _load_calcium(cell: Cell, learned: Learned, dt: float, calcium_nA: Floats, c
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _slow_channels(cell: Cell, learned: Learned, gate: Floats, sk: Floats, calcium_mV: Floats, work: _Work) -> None:
-    """Conductance and current of the slow channels and of SK, and the conductance of those that calcium flows through."""
+    """Conductance and current of the slow channels and of SK; of those that calcium flows through also apart."""
     work.slow_total[:] = 0.0
     work.slow_current[:] = 0.0
     work.calcium[:] = 0.0
@@ -460,25 +489,27 @@ def _between(table: NDArray[np.floating], b: int, f: float, column: int) -> floa
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _channels(
-    cell: Cell, learned: Learned, tables: NDArray[np.floating], share: float, threshold: float, v: Floats,
+    cell: Cell, learned: Learned, tables: NDArray[np.floating], share: float, threshold: float,
     gate: Floats, calcium_mV: Floats, calcium_nA: Floats, work: _Work,
 ) -> bool:  # fmt: skip
     """Conductance and current of leak and all channels; whether a fast one exceeds its threshold.
 
-    Calcium flows through slow channels alone. What a fast channel's activation gains while the potential moves in this very substep is a conductance too, a
-    negative one. Adds that share of the calcium current to `calcium_nA`.
+    Calcium flows through slow channels alone. What a fast channel's activation gains while the potential moves in this
+    very substep is a conductance too, a negative one. Adds that share of the calcium current to `calcium_nA`.
     """
     total, current, fast = work.total, work.current, work.fast
-    for i in range(len(v)):
+    real = total.dtype.type
+    least, share_, threshold_ = real(GATE_LEAST), real(share), real(threshold)
+    for i in range(len(total)):
         total[i] = cell.leak_uS[i] + work.slow_total[i]
-    for i in range(len(v)):
+    for i in range(len(current)):
         current[i] = cell.leak_nA[i] + work.slow_current[i]
     fast[:] = 0.0
     exceeding = 0
     for q in range(len(cell.gates)):
         some = slice(cell.first[q], cell.first[q + 1])
         sums, flow, quick, opened = total[some], current[some], fast[some], work.open[some]
-        v_mV, capacitance = v[some], cell.capacitance_nF[some]
+        v_mV, capacitance = work.v[some], cell.capacitance_nF[some]
         for k in range(cell.quick_channels[q]):
             first, second = cell.activation[q, k], cell.inactivation[q, k]
             _open(gate[first, some], cell.power[q, k], gate[max(second, 0), some], second >= 0, opened)
@@ -491,22 +522,22 @@ def _channels(
                 flow[i] += opened[i] * e[i]
             if cell.fast[q, k]:
                 m, table, lead = gate[first, some], tables[q, first], work.table[some]
-                bins, fractions, gain = work.bin[some], work.fraction[some], cell.power[q, k] / THETA_LEAST
+                bins, fractions, gain = work.bin[some], work.fraction[some], real(cell.power[q, k] / THETA_LEAST)
                 for i in range(len(quick)):
                     quick[i] += opened[i]
                 for i in range(len(lead)):
                     lead[i] = _between(table, bins[i], fractions[i], 2)
                 for i in range(len(opened)):
-                    opened[i] *= gain * lead[i] / max(m[i], GATE_LEAST) * (e[i] - v_mV[i])
+                    opened[i] *= gain * lead[i] / max(m[i], least) * (e[i] - v_mV[i])
                 for i in range(len(sums)):
                     sums[i] -= opened[i]
                     flow[i] -= opened[i] * v_mV[i]
         for i in range(len(quick)):
-            exceeding += quick[i] > threshold * capacitance[i]
+            exceeding += quick[i] > threshold_ * capacitance[i]
         if cell.pool[q]:
             charge, inward, e_ca = calcium_nA[some], work.calcium[some], calcium_mV[some]
             for i in range(len(charge)):
-                charge[i] += share * inward[i] * (v_mV[i] - e_ca[i])
+                charge[i] += share_ * inward[i] * (v_mV[i] - e_ca[i])
     return exceeding > 0
 
 
@@ -514,40 +545,41 @@ def _channels(
 def _inputs(cell: Cell, dt: float, v: Floats, mean: Floats, injected: Floats, work: _Work) -> None:
     """Adds synapses, injected current and capacitance, bounds the sum; the solve's diagonal and right side."""
     total, bounded, current, scaled, further = work.total, work.bounded, work.current, work.scaled, work.beyond
-    per_ms = 1.0 / dt
+    real, mV, block = total.dtype.type, work.v, work.table
+    step, per_ms, most = real(dt), real(1.0 / dt), real(1.0 / THETA_LEAST)
     for m in range(len(mean)):
-        e, s, g, table, block = cell.e_mV[m], cell.slope[m], mean[m], cell.block[m], work.table
-        if s > 0.0:
-            for i in range(len(v)):
+        e, s, g, table = real(cell.e_mV[m]), real(cell.slope[m]), mean[m], cell.block[m]
+        if s > ZERO:
+            for i in range(len(block)):
                 b = work.bin[i]
                 block[i] = table[b] + work.fraction[i] * (table[b + np.uint32(1)] - table[b])
-            for i in range(len(v)):
+            for i in range(len(block)):
                 # g B(V) (V - e), linearised about V.
                 flow = g[i] * block[i]
-                u = v[i] - e
-                steep = flow * (1.0 + s * (1.0 - block[i]) * u)
+                u = mV[i] - e
+                steep = flow * (ONE + s * (ONE - block[i]) * u)
                 total[i] += steep
-                current[i] += steep * v[i] - flow * u
+                current[i] += steep * mV[i] - flow * u
         else:
-            for i in range(len(v)):
+            for i in range(len(g)):
                 total[i] += g[i]
                 current[i] += g[i] * e
-    for i in range(len(v)):
-        further[i] = beyond(total[i] * dt / cell.capacitance_nF[i])
-    for i in range(len(v)):
+    for i in range(len(further)):
+        further[i] = beyond(total[i] * step / cell.capacitance_nF[i], most)
+    for i in range(len(scaled)):
         scaled[i] = cell.capacitance_nF[i] * per_ms * further[i]
-    for i in range(len(v)):
+    for i in range(len(total)):
         # However many NMDA channels are open, a step at most doubles what the capacitance alone would let it move.
         total[i] += scaled[i]
-        bounded[i] = max(total[i], 0.5 * scaled[i])
+        bounded[i] = max(total[i], HALF * scaled[i])
     for i in range(len(v)):
-        current[i] += injected[i] + (bounded[i] - total[i] + scaled[i]) * v[i]
+        work.spare[i] = current[i] + injected[i] + (bounded[i] - total[i] + scaled[i]) * v[i]
     work.diagonal[:] = cell.joined_uS
     work.right[:] = 0.0
     for i in range(len(v)):
         node = np.uint32(cell.node[i])
         work.diagonal[node] += bounded[i]
-        work.right[node] = current[i]
+        work.right[node] = work.spare[i]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -561,7 +593,7 @@ def _copy_gates(cell: Cell, source: Floats, target: Floats) -> None:
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def steps(
-    cell: Cell, learned: Learned, substeps: Ints, threshold: float, state: State, events: Floats, injected: Floats,
+    cell: Cell, learned: Learned, substeps: Ints, threshold: float, state: State, events: Arrivals, injected: Floats,
     truth: Floats, nudge: float, tape: Tape, out: Floats, peak: Floats,
 ) -> None:  # fmt: skip
     """Some milliseconds of one cell; `state` goes on.
@@ -571,7 +603,7 @@ def steps(
         substeps: (2,) of a millisecond, few and many.
         threshold: of fast conductance to capacitance [1/ms] from which there are many.
         state: at the start; changed.
-        events: (steps, classes, n) conductance [uS] that events add to both exponentials at the start of each step.
+        events: what arrives in each step.
         injected: (steps, n) current [nA], or one row for all.
         truth: (steps, n) potentials towards which each step's first ones are nudged, or no row.
         nudge: by which share of the difference.
@@ -579,18 +611,20 @@ def steps(
         out: (steps, n) V at the end of each step [mV].
         peak: (steps,) highest potential of the soma at the end of any substep [mV].
     """
-    length, classes, n = events.shape
+    length, n = out.shape
+    classes = len(cell.rise_ms)
     work = _work(n, len(cell.parent), state.gate)
-    mean, calcium_nA, calcium_mV = np.empty((classes, n)), np.empty(n), np.empty(n, state.gate.dtype)
+    real = state.gate.dtype
+    mean, calcium_nA, calcium_mV = np.empty((classes, n), real), np.empty(n, real), np.empty(n, real)
     v, gate, calcium, sk, rise, decay, last = state
-    v0, gate0, calcium0, sk0 = np.empty(n), np.empty_like(gate), np.empty(n), np.empty(n)
-    rise0, decay0 = np.empty((classes, n)), np.empty((classes, n))
+    v0, gate0, calcium0, sk0 = np.empty(n), np.empty_like(gate), np.empty(n), np.empty_like(sk)
+    rise0, decay0 = np.empty_like(rise), np.empty_like(decay)
     at = 0
     if len(tape.v):
         tape.before[0] = int(last[0])
     for t in range(length):
         now = injected[t if len(injected) > 1 else 0]
-        _arrive(cell, events[t], rise, decay)
+        _arrive(cell, events, t, rise, decay)
         if len(truth):
             for i in range(n):
                 v[i] += nudge * (truth[t, i] - v[i])
@@ -620,7 +654,7 @@ def steps(
                 at += 1
                 _gate_steps(cell, learned.tables[quick], False, gate, work)
                 exceeds = _channels(
-                    cell, learned, learned.tables[quick], 1.0 / stride, threshold, v, gate, calcium_mV, calcium_nA, work
+                    cell, learned, learned.tables[quick], 1.0 / stride, threshold, gate, calcium_mV, calcium_nA, work
                 )
                 if exceeds and level == 0:
                     again = True
@@ -865,7 +899,7 @@ def _calcium_adjoint(
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def adjoint(
-    cell: Cell, learned: Learned, substeps: Ints, state: State, events: Floats, injected: Floats, nudge: float,
+    cell: Cell, learned: Learned, substeps: Ints, state: State, events: Arrivals, injected: Floats, nudge: float,
     tape: Tape, seed: Floats, grad: Learned, grad_gain: Floats,
 ) -> None:  # fmt: skip
     """Gradient of a loss with respect to what is learned, through `steps`; the solve's adjoint is the same solve.
@@ -878,7 +912,8 @@ def adjoint(
         grad: gets the gradients added.
         grad_gain: (classes,) gets that with respect to the logarithm of each class's conductance.
     """
-    length, classes, n = events.shape
+    length, n = seed.shape
+    classes = len(cell.rise_ms)
     gates = tape.gate.shape[1]
     nodes = len(cell.parent)
     total = 0
@@ -888,7 +923,7 @@ def adjoint(
     rise, decay = state.rise_uS, state.decay_uS
     at = 0
     for t in range(length):
-        _arrive(cell, events[t], rise, decay)
+        _arrive(cell, events, t, rise, decay)
         many = substeps[tape.level[t]]
         for _ in range(many):
             _synapses(cell, 1.0 / many, rise, decay, means[at])
@@ -928,7 +963,7 @@ def adjoint(
                 gate[these, some] = before[these, some]
             _look_up(v, work)
             _gate_steps(cell, learned.tables[quick], False, gate, work)
-            _channels(cell, learned, learned.tables[quick], 1.0 / stride, 0.0, v, gate, calcium_mV, unused, work)
+            _channels(cell, learned, learned.tables[quick], 1.0 / stride, 0.0, gate, calcium_mV, unused, work)
             _inputs(cell, dt, v, mean, now, work)
             away[:] = 0.0
             for i in range(n):

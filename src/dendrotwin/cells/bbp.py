@@ -1,9 +1,9 @@
-"""Pyramidal cells of layer 5 of the rat's somatosensory cortex, from the Blue Brain Project, as MEArec's wheel has them.
+"""Pyramidal cells of layer 5 of the rat's somatosensory cortex, of the Blue Brain Project, as MEArec's wheel has them.
 
-Markram et al. 2015 (doi:10.1016/j.cell.2015.09.029), from their portal of microcircuits. Read from the installed MEArec,
-without importing it: reconstruction, densities (`biophysics.hoc`) and the mechanisms of the channels; the synapses are
-ours. As in the published template, sections have 1 + 2 floor(L / 40 um) compartments, and two cylinders of 30 um
-replace the axon, as thick as its first section and the first that is more than 60 um away.
+Markram et al. 2015 (doi:10.1016/j.cell.2015.09.029). Read from the installed MEArec, without importing it:
+reconstruction, densities (`biophysics.hoc`) and the mechanisms of the channels; the synapses are ours. As in the
+published template, sections have 1 + 2 floor(L / 40 um) compartments, and two cylinders of 30 um replace the axon, as
+thick as its first section and the first that is more than 60 um away.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -33,6 +33,7 @@ from dendrotwin.membrane import (
     V_BIN_MV,
     V_BINS,
     V_LOW_MV,
+    Arrivals,
     Cell,
     Learned,
     State,
@@ -54,6 +55,8 @@ from dendrotwin.models.channels import (
 from dendrotwin.models.experts import numbers
 from dendrotwin.solve import Elimination, components
 from dendrotwin.tree import Floats, Ints, Tree
+
+Arrays = TypeVar("Arrays", Cell, Learned, State)
 
 FARADAY = 96485.33212  # C/mol
 SHELL_UM = 0.1  # depth under the membrane that calcium flows into
@@ -109,16 +112,27 @@ class CableConfig(BaseModel):
 
 
 @numba.njit(cache=True, nogil=True)
-def _open(
-    counts: NDArray[np.floating], first: Ints, classes: Ints, at: Ints, peak: Floats, out: Floats
-) -> None:  # fmt: skip
-    """Adds to out (steps, classes, n) what events (m, steps) open of the conductances of an input, `first` of it on."""
+def _arrivals(counts: NDArray[np.floating], first: Ints, classes: Ints, at: Ints, peak: Floats) -> Arrivals:
+    """What events (m, steps) open of the conductances of each input, `first` of it on."""
+    steps = counts.shape[1]
+    begin = np.zeros(steps + 1, np.int64)
+    inputs, times, many = np.empty(counts.size, np.int32), np.empty(counts.size, np.int32), 0
     for i in range(len(counts)):
         row = counts[i]
-        for t in range(len(row)):
+        for t in range(steps):
             if row[t] != 0.0:
-                for k in range(first[i], first[i + 1]):
-                    out[t, classes[k], at[k]] += row[t] * peak[k]
+                inputs[many], times[many] = i, t
+                many += 1
+                begin[t + 1] += first[i + 1] - first[i]
+    begin = np.cumsum(begin)
+    kind, where, uS = np.empty(begin[-1], np.int32), np.empty(begin[-1], np.int32), np.empty(begin[-1])
+    free = begin[:-1].copy()
+    for e in range(many):
+        i, t = inputs[e], times[e]
+        for k in range(first[i], first[i + 1]):
+            kind[free[t]], where[free[t]], uS[free[t]] = classes[k], at[k], counts[i, t] * peak[k]
+            free[t] += 1
+    return Arrivals(begin, kind, where, uS)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -141,6 +155,11 @@ def _logit(read: list[NDArray[np.float32]], seen: NDArray[np.float32]) -> NDArra
     x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
     found: NDArray[np.float32] = x @ last[0] + last_bias
     return found
+
+
+def _single(of: Arrays, *names: str) -> Arrays:
+    """With some of its arrays in single precision."""
+    return of._replace(**{name: getattr(of, name).astype(np.float32) for name in names})
 
 
 def _kinds(
@@ -188,14 +207,14 @@ class _Steps(torch.autograd.Function):
         cell: Cell,
         threshold: float,
         states: list[State],
-        events: list[Floats],
+        events: list[Arrivals],
         truth: list[Floats],
         nudge: list[float],
         log_gain: torch.Tensor,
         *learned: torch.Tensor,
     ) -> Any:
         arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
-        length, _, n = events[0].shape
+        length, n = truth[0].shape
         silent = np.zeros((1, n))
 
         def one(k: int) -> tuple[Floats, Floats, Tape]:
@@ -337,11 +356,10 @@ class Cable(nn.Module):
         few, many = (0.5 / float(n) for n in number)
         slow = many * strides(number, 1)
         late = float(self.late_ms)
+        halves = [(few, few), (many, many), (0.5, 0.5), (few, many), (many, few), (0.5, slow), (slow, slow)]
         kinetics = [
-            torch.stack([tables(grid, halves, late, shift[part], log_tau[part], list(GATES)) for part in range(3)])
-            for halves in (
-                (few, few), (many, many), (0.5, 0.5), (few, many), (many, few), (0.5, slow), (slow, slow)
-            )  # fmt: skip
+            torch.stack([tables(grid, pair, late, shift[part], log_tau[part], list(GATES)) for part in range(3)])
+            for pair in halves
         ]
         tree, kind, by_kind = self.tree, torch.from_numpy(self.kind), torch.from_numpy(self.sorted)
         area = torch.from_numpy(tree.area_um2) * 1e-2  # S/cm2 times this is uS
@@ -406,28 +424,28 @@ class Cable(nn.Module):
         return State(v_mV.copy(), gate.copy(), np.full(n, CALCIUM_START_MM), np.full(n, steady), silent, silent.copy(),
                      np.zeros(1))  # fmt: skip
 
-    def opened(self, counts: NDArray[np.float32]) -> Floats:
-        """What events (m, steps) add to the synaptic conductances, (steps, classes, n) [uS]."""
+    def opened(self, counts: NDArray[np.float32]) -> Arrivals:
+        """What events (m, steps) open of the synaptic conductances."""
         return self._opened(counts, self._opens())
 
-    def _opened(self, counts: NDArray[np.floating], opens_uS: Floats) -> Floats:
-        out = np.zeros((counts.shape[1], len(self.classes), self.tree.n))
-        _open(counts, self.of_input, self.of_class, self.at, opens_uS, out)
-        return out
+    def _opened(self, counts: NDArray[np.floating], opens_uS: Floats) -> Arrivals:
+        found: Arrivals = _arrivals(counts, self.of_input, self.of_class, self.at, opens_uS)
+        return found
 
     def _opens(self) -> Floats:
         """(K,) what an event adds to both exponentials of each conductance of its input [uS]."""
         gain: Floats = torch.exp(self.log_gain.detach().double()).numpy()
         return self.peak_uS * gain[self.of_class]
 
-    def _filtered(self, events: Floats, state: State) -> State:
-        """The state with the synaptic conductances that events (steps, classes, n) leave after their steps."""
-        age = (len(events) - np.arange(len(events)))[:, None]
-        rise, decay = (
-            np.einsum("tm,tmn->mn", np.exp((float(self.late_ms) - age) / self.classes[None, :, column]), events)
-            for column in (0, 1)
-        )
-        return state._replace(rise_uS=rise, decay_uS=decay)
+    def _filtered(self, events: Arrivals, state: State) -> State:
+        """The state with the synaptic conductances that events leave after their steps."""
+        many = np.diff(events.first)
+        age = np.repeat(len(many) - np.arange(len(many)), many)
+        own = slice(events.first[0], events.first[-1])
+        kind, at, uS = events.kind[own], events.at[own], events.uS[own]
+        for left, tau in zip((state.rise_uS, state.decay_uS), self.classes.T, strict=False):
+            np.add.at(left, (kind, at), uS * np.exp((float(self.late_ms) - age) / tau[kind]))
+        return state
 
     def _guided(self, events: torch.Tensor, past: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """V (batch, window, n) [mV] and the soma's peaks (batch, window), nudged towards the truth.
@@ -444,16 +462,16 @@ class Cable(nn.Module):
         low = high + (low - high) * max(0.0, (self.progress - config.alone) / (1.0 - config.alone))
         nudge = torch.exp(low + (high - low) * torch.rand(len(past), dtype=torch.float64)).tolist()
 
-        def settle(k: int) -> tuple[State, Floats]:
+        def settle(k: int) -> tuple[State, Arrivals]:
             added = self.opened(events[k].numpy())
             before, after = config.filter_ms, self.lead
-            state = self._filtered(added[:before], self.rest(cell, arrays, true[k, before]))
+            state = self._filtered(added.part(0, before), self.rest(cell, arrays, true[k, before]))
             out, peak = np.empty((config.settle_ms, true.shape[2])), np.empty(config.settle_ms)
             steps(
-                cell, arrays, substeps, self.config.refine_at, state, added[before:after], np.zeros((1, true.shape[2])),
-                true[k, before:after], 1.0, NO_TAPE, out, peak,
+                cell, arrays, substeps, self.config.refine_at, state, added.part(before, after),
+                np.zeros((1, true.shape[2])), true[k, before:after], 1.0, NO_TAPE, out, peak,
             )  # fmt: skip
-            return state, added[after:]
+            return state, added.part(after, len(added.first) - 1)
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             states, added = zip(*pool.map(settle, range(len(past))), strict=True)
@@ -520,9 +538,9 @@ class Cable(nn.Module):
         if kept is None or kept.values != values:
             cell, learned = self.lean()
             arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
-            arrays = arrays._replace(
-                **{name: getattr(arrays, name).astype(np.float32) for name in ("tables", "density_uS", "reversal_mV")}
-            )
+            # In single precision, but for potentials, the solve of the tree and calcium.
+            arrays = _single(arrays, "tables", "density_uS", "reversal_mV", "sk_uS", "sk_mV")
+            cell = _single(cell, "capacitance_nF", "leak_uS", "leak_nA", "block")
             mean_mV, sd_mV = (x.double().numpy() for x in (self.mean_mV, self.sd_mV))
             read = [weight.detach().numpy().copy() for weight in self.read.parameters()]
             kept = _Compiled(counters, values, cell, arrays, self._opens(), mean_mV, sd_mV, read)
@@ -549,12 +567,13 @@ class Cable(nn.Module):
             if injected is not None:
                 current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
             out, peak, own = np.empty((time, n)), np.empty(time), self._state(packed[k])
-            single = own._replace(gate=own.gate.astype(np.float32))
+            single = _single(own, "gate", "sk", "rise_uS", "decay_uS")
             steps(
                 cell, learned, substeps, self.config.refine_at, single, added, current, np.empty((0, n)), 0.0, NO_TAPE,
                 out, peak,
             )  # fmt: skip
-            own.gate[:] = single.gate
+            for array, new in zip(own, single, strict=True):
+                array[:] = new
             _normalise(out, back, compiled.mean_mV, compiled.sd_mV, z[k])
             soma[k, LAGS - 1 :, 0], soma[k, LAGS - 1 :, 1] = out[:, cell.soma], peak
 

@@ -101,7 +101,8 @@ class Channel(NamedTuple):
         reversal_mV: to start from, None for calcium, whose Nernst potential follows its concentration.
         fast: whether it asks for small substeps where it is open.
         slow: whether it changes once in a quiet millisecond only; these come last. Calcium's all are.
-        density: to start from in soma, axon and dendrites [S/cm2].
+        density: to start from in soma, axon and dendrites [S/cm2], of the order that models of pyramidal cells have: in
+            the axon the sodium of axons, in the soma that of somata (Colbert and Pan 2002).
     """
 
     name: str
@@ -140,23 +141,23 @@ _FEW, _LITTLE, _SOME = 1e-4, 3e-4, 3e-3
 
 CHANNELS: tuple[Channel, ...] = (
     Channel("NaTa_t", "Colbert and Pan 2002, doi:10.1038/nn0602-857", "axonal sodium m", 3, "axonal sodium h",
-            E_NA_MV, True, False, (0.3, 1.0, _FEW)),
+            E_NA_MV, True, False, (0.02, 2.0, _FEW)),
     Channel("NaTs2_t", "Colbert and Pan 2002, doi:10.1038/nn0602-857", "somatic sodium m", 3, "somatic sodium h",
-            E_NA_MV, True, False, (0.3, 1.0, _FEW)),
+            E_NA_MV, True, False, (0.5, 0.02, _FEW)),
     Channel("Nap_Et2", "Magistretti and Alonso 1999, doi:10.1085/jgp.114.4.491", "persistent sodium m", 3,
             "persistent sodium h", E_NA_MV, False, False, (_SOME, _SOME, _FEW)),
     Channel("K_Tst", "Korngreen and Sakmann 2000, doi:10.1111/j.1469-7793.2000.00621.x", "transient potassium m", 4,
-            "transient potassium h", E_K_MV, False, False, (_SOME, _SOME, _FEW)),
+            "transient potassium h", E_K_MV, False, False, (0.03, 0.03, _FEW)),
     Channel("SKv3_1", "Rettig et al. 1992, doi:10.1002/j.1460-2075.1992.tb05312.x", "Kv3 m", 1, None,
-            E_K_MV, False, False, (0.1, 0.1, 1e-3)),
+            E_K_MV, False, False, (0.3, 0.3, 1e-3)),
     Channel("K_Pst", "Korngreen and Sakmann 2000, doi:10.1111/j.1469-7793.2000.00621.x", "persistent potassium m", 2,
-            "persistent potassium h", E_K_MV, False, True, (_SOME, _SOME, _FEW)),
+            "persistent potassium h", E_K_MV, False, True, (0.03, 0.03, _FEW)),
     Channel("Ca_HVA", "Reuveni et al. 1993, doi:10.1523/JNEUROSCI.13-11-04609.1993", "high calcium m", 2,
             "high calcium h", None, False, True, (_LITTLE, _LITTLE, _FEW)),
     Channel("Ca_LVAst", "Avery and Johnston 1996, doi:10.1523/JNEUROSCI.16-18-05567.1996", "low calcium m", 2,
             "low calcium h", None, False, True, (_LITTLE, _LITTLE, _FEW)),
     Channel("Im", "Adams, Brown and Constanti 1982, doi:10.1113/jphysiol.1982.sp014357", "M current m", 1, None,
-            E_K_MV, False, True, (_SOME, _SOME, _FEW)),
+            E_K_MV, False, True, (1e-3, 0.01, _FEW)),
 )  # fmt: skip
 """What is learned beside Ih, whose density the tree knows (Kole et al. 2006, doi:10.1523/JNEUROSCI.3664-05.2006), and
 SK, which follows calcium; both are slow."""
