@@ -84,7 +84,7 @@ def protocols(tree: Tree, trials: int, seconds: int) -> dict[str, Trial]:
         for k in range(trials):
             events = draw_events(tree, Modulated(rate_scale=rate), 6000, trial_rng(77, k))
             found[f"rate {rate} trial {k}"] = (events, 6000, None)
-    steady = draw_events(tree, Poisson(excitatory_hz=4.0, inhibitory_hz=3.0), 1000 * seconds, trial_rng(78, 0))
+    steady = draw_events(tree, Poisson(excitatory_hz=12.0, inhibitory_hz=5.0), 1000 * seconds, trial_rng(78, 0))
     found["constant"] = (steady, 1000 * seconds, None)
     return found
 

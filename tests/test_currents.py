@@ -80,7 +80,7 @@ def test_channels_that_explain_the_potentials_are_found(monkeypatch: pytest.Monk
     groups = found.groups[1].numpy()
 
     def missed(network: Cable) -> float:
-        rows = [module._rows(network, t, groups)[1] for t in trials]  # type: ignore[arg-type]
+        rows = [module._rows(network, t, groups, 4)[1] for t in trials]  # type: ignore[arg-type]
         return float(np.nanmedian(np.abs(np.concatenate(rows))))
 
     before = missed(found)
@@ -159,7 +159,23 @@ def test_channels_that_explain_nothing_are_left_out() -> None:
     missed = rng.normal(scale=0.05, size=(length, many))
     missed[3, 1] = np.nan
     there[module.CARRIERS, 2] = True  # where SK is
-    assert np.array_equal(module._needed(rows, missed, 0.01, density, region), there)
-    assert not there[carrier, 0]
+    found = module._needed(rows, missed, 0.01, density, region)
+    assert np.array_equal(found, there)
+    assert not found[carrier, 0]
     # And where nothing is missed, the little that they do is needed.
     assert module._needed(rows, 1e-5 * missed, 0.01, density, region).all()
+
+
+def test_output_spikes_are_left_out() -> None:
+    """And what comes until so many ms after them; what follows is looked at in any case."""
+    spikes, length = np.array([1000.4, 1010.0, 3000.0]), 4000
+    early, late = (module._pick(spikes, length, 0, after_ms) for after_ms in (25, 4))
+    assert not early[:500].any()
+    assert not early[998:1035].any()
+    assert not early[2998:3025].any()
+    assert not late[998:1004].any()
+    assert not late[1008:1014].any()
+    assert late[1004:1008].all()
+    assert late[1014:1035].all()
+    assert late[3004:3025].all()
+    assert 300 < early.sum() < late.sum()

@@ -17,7 +17,7 @@ def load(name: str | Path) -> Twin:
     """A twin that comes with the package, by its name, or one's own, by its folder.
 
     Args:
-        name: such as "l5pc", or a path.
+        name: such as "l5pc", or a path; where both are there, the folder.
 
     Raises:
         TwinError: there is none of this name, or the folder is no twin.
@@ -25,11 +25,11 @@ def load(name: str | Path) -> Twin:
     from dendrotwin.errors import TwinError
     from dendrotwin.twin import Twin
 
-    shipped = TWINS / str(name)
-    if shipped.is_dir() and not (Path(name) / "config.json").is_file():
-        return Twin.load(shipped)
+    ours = {path.name: path for path in TWINS.glob("*") if path.is_dir()}
+    if str(name) in ours and not (Path(name) / "config.json").is_file():
+        return Twin.load(ours[str(name)])
     if not Path(name).exists():
-        known = ", ".join(sorted(path.name for path in TWINS.glob("*") if path.is_dir())) or "none"
+        known = ", ".join(sorted(ours)) or "none"
         raise TwinError(
             f"{name} is no twin: there is no such folder, and of those that come with dendrotwin ({known}) none has "
             "this name; `dendrotwin train` makes one"

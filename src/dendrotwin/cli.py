@@ -94,7 +94,7 @@ def cells() -> None:
     for name in NAMES:
         model = load_cell(name)
         here = cannot_build(model.missing()) or "can be built"
-        print(f"{name}: {model.compartments} compartments")
+        print(f"{name}: {model.compartments or 'as many as its model has'} compartments")
         print(f"  source:  {model.source}\n  licence: {model.licence}\n  here:    {here}")
 
 
@@ -394,7 +394,7 @@ def evaluate(
         report.draw_report(folder, loaded, test, rows)
     report.print_report(loaded.tree, rows, test, seconds)
     print(f"table and figures in {out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
-    if twin.is_dir():  # not into the package
+    if (twin / "config.json").is_file():  # not into the package
         report.write_measured_error(twin, loaded.tree, own, test, data)
 
 

@@ -25,6 +25,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -60,14 +61,14 @@ TRIALS = 8
 SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
 # Rounds, and from how long after an output spike milliseconds count in them. What follows a spike tells of potassium
 # and calcium; while these are far from right it makes sodium wrong, which the time before spikes tells best.
-ROUNDS = ((6, 25), (10, 4))
+ROUNDS = ((6, 25), (24, 4))
 SCALE_MV = 0.01  # errors far beyond this, or the median where that is larger, count little (Cauchy's weights)
 PICKED_MS = 600  # of a trial; half of them near output spikes, and those after a spike in any case
 BEFORE_SPIKE_MS, AFTER_SPIKE_MS = 30, 80
 BEGIN_MS, END_MS = 2, 25  # before and after an output spike's peak: what is looked at in any case, but for the spike
 PENALTY, OF_REGION = 0.004, 0.05  # of a distance's part, and that of a region's relative to it
 LINEAR_MV = 10.0  # a millisecond in which a potential moves further does not count
-REWEIGH = 6
+REWEIGH = 3
 RIDGE = 1e-5
 HELD_GAIN, HELD_DECAY = 1.0, 1e-3  # how strongly the logarithms of calcium's gain and decay are held at their start
 HELD = 1.0  # and, where they are now, relative changes of soma's and axon's calcium channels
@@ -133,6 +134,9 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
     use(best)
 
 
+_beyond = numba.vectorize(nopython=True)(beyond.py_func)
+
+
 def _cost(missed: Floats, scale: float) -> float:
     """Cauchy's, of errors that are numbers."""
     return float(np.nanmean(np.log1p((missed / scale) ** 2)))
@@ -149,15 +153,15 @@ def _green(network: Cable, groups: NDArray[np.integer], total_uS: Floats) -> Flo
     uS = tree.leak_uS + total_uS[network.back.numpy()]
     diagonal, right = np.zeros((2, len(order.parent), many))
     # As in a step of `membrane` of 1 ms: an open channel takes away from what a current moves.
-    diagonal[order.position] = (
-        tree.capacitance_nF + uS / np.vectorize(beyond)(uS / tree.capacitance_nF, 1.0 / THETA_LEAST)
-    )[:, None]
+    diagonal[order.position] = (tree.capacitance_nF + uS / _beyond(uS / tree.capacitance_nF, 1.0 / THETA_LEAST))[
+        :, None
+    ]
     right[order.position, groups] = 1.0 / np.bincount(groups)[groups]
     hines(order.parent, order.axial_uS, diagonal, right)
     return np.ascontiguousarray(right[order.position[network.sorted]].T)
 
 
-def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer], after_ms: int = 0) -> tuple[Floats, Floats]:
+def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer], after_ms: int) -> tuple[Floats, Floats]:
     """What a trial says: (ms, groups, channels * groups + 4) derivatives, and (ms, groups) potentials missed [mV].
 
     Its output spikes are left out, from `BEGIN_MS` before them until `after_ms` after. Where a potential moves too far

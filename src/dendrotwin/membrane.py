@@ -40,7 +40,7 @@ V_HIGH_MV = V_LOW_MV + V_BIN_MV * (V_BINS - 1)
 CALCIUM_REST_MM, CALCIUM_LEAST_MM, CALCIUM_OUTSIDE_MM = 1e-4, 1e-5, 2.0
 CALCIUM_START_MM = 5e-5  # with which NEURON begins where a mechanism does not say (its cai0_ca_ion)
 SK_HALF_MM, SK_POWER = 0.00043, 4.8  # Köhler et al. 1996, doi:10.1126/science.273.5282.1709
-SK_DEPTH = float(np.log(CALCIUM_OUTSIDE_MM / SK_HALF_MM))
+SK_HALF_FOLDS = float(np.log(CALCIUM_OUTSIDE_MM / SK_HALF_MM))
 LOG_OUTSIDE, LOG_2, ROOT_2 = float(np.log(CALCIUM_OUTSIDE_MM)), float(np.log(2.0)), float(np.sqrt(2.0))
 SK_MS = 1.0
 GATE_LEAST = 1e-9  # of an activation, to divide by
@@ -206,9 +206,10 @@ NO_TAPE = Tape.empty(0, 0, 0, 0)
 
 
 class _Work(NamedTuple):
-    """Room for a substep: sums of conductance, with the bound and without, and of current; those of slow channels.
+    """Room for a substep: sums of conductance, without the bound and with it, and of current; those of slow channels.
 
-    `beyond` is 1 / theta, and `scaled` C / (dt theta).
+    `beyond` is 1 / theta, and `scaled` C / (dt theta); `calcium` the conductance that calcium flows through; `v`, `bin`
+    and `fraction` potentials and where they lie in tables; `open`, `table`, `spare` and `bits` are for what is at hand.
 
     The loops over compartments that fill it are short ones, each of few arrays: of more, the compiler does not see in
     time that they are not one another, and does not take compartments several at once.
@@ -424,7 +425,7 @@ def _follow_calcium(
             if cell.sk[q]:
                 gate = sk[some]
                 for i in range(len(depth)):
-                    depth[i] = min(SK_POWER * (depth[i] - SK_DEPTH), 700.0)
+                    depth[i] = min(SK_POWER * (depth[i] - SK_HALF_FOLDS), 700.0)
                 _exponentials(depth, bits, depth)
                 for i in range(len(depth)):
                     steady = 1.0 / (1.0 + depth[i])
@@ -719,7 +720,7 @@ def flows(
     Args:
         cell, learned, substeps: as for `steps`.
         tape: what `steps` has left.
-        wanted: (channels,) those to look at; sums are over these and SK.
+        wanted: (channels,) those to look at, in a cell whose kinds all have the same; sums are over these and SK.
         found: gets the result.
     """
     length, n = found.sk.shape

@@ -74,20 +74,23 @@ def _injected(
     twin: Twin, injections: Sequence[Injection | None] | None, trials: int, steps: int
 ) -> NDArray[np.float64] | None:
     """(trials, steps, n) injected current [nA], or None where there is none."""
-    if not any(injection is not None and np.any(injection.current_nA) for injection in injections or []):
+    if injections is None:
+        return None
+    if len(injections) != trials:
+        raise InputError(f"there are {len(injections)} injections for {trials} trials; give one, or None, for each")
+    for injection in injections:
+        if injection is not None:
+            injection.check(twin.tree.n, steps)
+    if not any(injection is not None and np.any(injection.current_nA) for injection in injections):
         return None
     if not isinstance(twin.network, Cable):
         raise InputError(
             f"current is injected, which a {twin.architecture} twin does not know; a cable twin does, or predict "
             "trials without it"
         )
-    if injections is None or len(injections) != trials:
-        given = 0 if injections is None else len(injections)
-        raise InputError(f"there are {given} injections for {trials} trials; give one, or None, for each")
     current = np.zeros((trials, steps, twin.tree.n))
     for k, injection in enumerate(injections):
         if injection is not None:
-            injection.check(twin.tree.n, steps)
             for electrode, compartment in enumerate(injection.compartment):
                 current[k, :, compartment] += injection.current_nA[:, electrode]
     return current

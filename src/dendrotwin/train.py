@@ -554,6 +554,8 @@ def measure_time(data: Path, training: Training, steps: int = 20) -> tuple[float
     """
     began = time.perf_counter()
     work = _Run(data, training)
+    if isinstance(work.network, Cable):
+        start_from_currents(work.network, work.split.train)
     seconds, first = [], time.perf_counter()
     last = first
     for step, batch in enumerate(work.batches(0, steps + 1)):

@@ -126,6 +126,11 @@ class Injection:
 
     def check(self, n: int, steps: int) -> None:
         """Raise InputError unless the electrodes are in the cell's `n` compartments and cover `steps` ms."""
+        if not isinstance(self.compartment, np.ndarray) or self.compartment.dtype.kind not in "iu":
+            raise InputError(
+                f"the compartments of an injection are an array of whole numbers, not {self.compartment!r}; "
+                "such as np.array([0])"
+            )
         outside = (self.compartment < 0) | (self.compartment >= n)
         if outside.any():
             raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
 
     Args:
         name: one of NAMES, or the path of a Python file with a function `cell(**options) -> CellModel`.
-        options: passed to that function; for `l5pc`, `parameters` and `morphology`.
+        options: passed to that function; for `l5pc`, `parameters` and `morphology`, for `bbp`, `model`.
 
     Raises:
         CellError: there is no such cell, or it does not know an option.
@@ -98,7 +99,8 @@ def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
     try:
         model = module.cell(**(options or {}))
     except TypeError as error:
-        raise CellError(f"the cell {name} does not take the options {options}: {error}") from error
+        known = ", ".join(inspect.signature(module.cell).parameters) or "none"
+        raise CellError(f"the cell {name} does not take the options {options}: {error}; it knows {known}") from error
     except CellError:
         raise
     except Exception as error:  # a user's own function

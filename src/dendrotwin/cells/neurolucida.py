@@ -1,4 +1,4 @@
-"""Reconstructions of Neurolucida, imported into NEURON, with a stub of two cylinders for the axon."""
+"""Reconstructions of Neurolucida, imported into NEURON; a stub of two cylinders may replace the axon."""
 
 from __future__ import annotations
 

@@ -65,6 +65,7 @@ CALCIUM_GAMMA, CALCIUM_DECAY_MS = 5e-4, 80.0  # units of its gain and decay
 DECAY_START_MS = (300.0, 300.0, 100.0)  # in soma, axon, dendrites: some hundred (Hay et al. 2011 have 460 and 122)
 DISTANCE_UM = 50.0  # compartments of a region this close to each other share a part of their densities
 SHARES = (1.0, 1.0, 1.0, 0.3)  # how fast the parts of a density are learned: region, distance, section, compartment
+CALCIUM_E_FOLDS = (-2.5, 4.5)  # between which the logarithms of gain and decay stay: decay from 6 ms to 7 s
 FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
 ACROSS_MV, ALONG = 3.0, 0.3  # what a unit of a kinetic parameter means: mV of shift, e-folds of a time constant
@@ -103,7 +104,7 @@ class CableConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (2, 16)
-    refine_at: float = Field(default=0.1, gt=0)
+    refine_at: float = Field(default=0.2, gt=0)
     nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (1.0, 1.0)
     alone: float = Field(default=0.4, ge=0, lt=1)
     settle_ms: int = Field(default=800, ge=1)
@@ -136,11 +137,11 @@ def _arrivals(counts: NDArray[np.floating], first: Ints, classes: Ints, at: Ints
 
 
 @numba.njit(cache=True, nogil=True)
-def _normalise(v: Floats, at: Ints, mean: Floats, sd: Floats, z: NDArray[np.float32]) -> None:
+def _normalise(v: Floats, at: Ints, mean: Floats, per_sd: Floats, z: NDArray[np.float32]) -> None:
     """The z-scores z (steps, n) of potentials in another order."""
     for t in range(len(z)):
         for i in range(len(at)):
-            z[t, i] = (v[t, at[i]] - mean[i]) / sd[i]
+            z[t, i] = (v[t, np.uint32(at[i])] - mean[i]) * per_sd[i]
 
 
 def _scaled(seen: Floats) -> NDArray[np.float32]:
@@ -259,10 +260,11 @@ class _Compiled(NamedTuple):
     """What a prediction needs.
 
     Attributes:
-        counters, values: of the weights that it is made of: how often they were changed, and a hash.
+        counters, values: of the weights that it is made of: how often they were changed, and a hash of them and of the
+            lengths of substeps.
         cell, learned: see `Cable.lean`.
         opens_uS: see `Cable._opens`.
-        mean_mV, sd_mV: of the z-scores, (n,).
+        mean_mV, per_sd: of the z-scores, (n,), the latter 1 / mV.
         read: weights and biases of the read-out.
     """
 
@@ -272,7 +274,7 @@ class _Compiled(NamedTuple):
     learned: Learned
     opens_uS: Floats
     mean_mV: Floats
-    sd_mV: Floats
+    per_sd: Floats
     read: list[NDArray[np.float32]]
 
 
@@ -369,7 +371,7 @@ class Cable(nn.Module):
         reversal = [e_na * ones if c.reversal_mV == E_NA_MV else e_k * ones for c in CHANNELS]
         uS = torch.cat([density[:-1], torch.from_numpy(tree.ih_uS)[None]])
         mV = torch.stack([*reversal, torch.from_numpy(tree.ih_mV)])
-        gain, decay = torch.exp(self.calcium.double())[kind].unbind(1)
+        gain, decay = torch.exp(self.calcium.double().clamp(*CALCIUM_E_FOLDS))[kind].unbind(1)
         per_nA = CALCIUM_GAMMA * gain * 1e4 / (2 * FARADAY * SHELL_UM) / area
         return [
             torch.stack(kinetics)[:, torch.from_numpy(self.kind[self.sorted][self.first])].contiguous(),
@@ -534,16 +536,17 @@ class Cable(nn.Module):
         counters, kept = tuple(p._version for p in self._weights), self._compiled
         if kept is not None and running and kept.counters == counters:
             return kept
-        values = hash(b"".join(p.detach().numpy().tobytes() for p in self._weights))
+        weights = b"".join(p.detach().numpy().tobytes() for p in self._weights)
+        values = hash(weights + str(self.config.substeps).encode())
         if kept is None or kept.values != values:
             cell, learned = self.lean()
             arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
             # In single precision, but for potentials, the solve of the tree and calcium.
             arrays = _single(arrays, "tables", "density_uS", "reversal_mV", "sk_uS", "sk_mV")
             cell = _single(cell, "capacitance_nF", "leak_uS", "leak_nA", "block")
-            mean_mV, sd_mV = (x.double().numpy() for x in (self.mean_mV, self.sd_mV))
+            mean_mV, per_sd = (x.double().numpy() for x in (self.mean_mV, 1.0 / self.sd_mV.double()))
             read = [weight.detach().numpy().copy() for weight in self.read.parameters()]
-            kept = _Compiled(counters, values, cell, arrays, self._opens(), mean_mV, sd_mV, read)
+            kept = _Compiled(counters, values, cell, arrays, self._opens(), mean_mV, per_sd, read)
         self._compiled = kept._replace(counters=counters)
         return self._compiled
 
@@ -574,7 +577,7 @@ class Cable(nn.Module):
             )  # fmt: skip
             for array, new in zip(own, single, strict=True):
                 array[:] = new
-            _normalise(out, back, compiled.mean_mV, compiled.sd_mV, z[k])
+            _normalise(out, back, compiled.mean_mV, compiled.per_sd, z[k])
             soma[k, LAGS - 1 :, 0], soma[k, LAGS - 1 :, 1] = out[:, cell.soma], peak
 
         if batch == 1:

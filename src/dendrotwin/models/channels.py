@@ -163,7 +163,10 @@ CHANNELS: tuple[Channel, ...] = (
 SK, which follows calcium; both are slow."""
 
 QUICK_CHANNELS = sum(not channel.slow for channel in CHANNELS)
-QUICK_GATES = list(GATES).index("persistent sodium h")  # the others change once a millisecond
+QUICK_GATES = list(GATES).index("persistent sodium h")  # the others change with what is slow, see `membrane`
+assert all(channel.slow for channel in CHANNELS[QUICK_CHANNELS:])
+assert all(channel.slow or channel.reversal_mV is not None for channel in CHANNELS)
+assert all(1 <= channel.power <= 4 for channel in CHANNELS)
 
 SK_DENSITY = (0.05, 0.05, _FEW)
 
