@@ -11,7 +11,7 @@ potentials that the densities found so far miss, it has no error left of being l
 what its calcium does, to SK and to calcium's own E, whose derivatives follow the pool; and calcium's gain and decay are
 found along with the densities.
 
-Output spikes themselves are no part of it, and at first nor is what follows them (`ROUNDS`). Rounds are held back
+In soma and axon output spikes are no part of it, and at first nor is what follows them (`ROUNDS`). Rounds are held back
 where one has gone too far (Levenberg and Marquardt).
 
 Rows are the means of r over compartments of a region that are equally far from the soma, in which the rounding of
@@ -61,11 +61,11 @@ TRIALS = 8
 SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
 # Rounds, and from how long after an output spike milliseconds count in them. What follows a spike tells of potassium
 # and calcium; while these are far from right it makes sodium wrong, which the time before spikes tells best.
-ROUNDS = ((6, 25), (24, 4))
+ROUNDS = ((6, 25), (12, 4))
 SCALE_MV = 0.01  # errors far beyond this, or the median where that is larger, count little (Cauchy's weights)
 PICKED_MS = 600  # of a trial; half of them near output spikes, and those after a spike in any case
 BEFORE_SPIKE_MS, AFTER_SPIKE_MS = 30, 80
-BEGIN_MS, END_MS = 2, 25  # before and after an output spike's peak: what is looked at in any case, but for the spike
+BEGIN_MS, END_MS = 2, 25  # before and after an output spike's peak: what is looked at in any case
 PENALTY, OF_REGION = 0.004, 0.05  # of a distance's part, and that of a region's relative to it
 LINEAR_MV = 10.0  # a millisecond in which a potential moves further does not count
 REWEIGH = 3
@@ -75,7 +75,7 @@ HELD = 1.0  # and, where they are now, relative changes of soma's and axon's cal
 GROWTH = 3.0  # by which factor these change in a round at most
 DAMPING = 10.0  # by which damping grows where a round has gone too far, and falls where not
 HELD_FROM = 1e-6  # S/cm2: smaller densities are held as if they were this
-SPARE = 0.02  # share of the squared errors that leaving out a channel may add
+SPARE = 0.001  # share of the squared errors that leaving out a channel may add
 LEAST = 1e-7  # S/cm2: from which a density that is zero here can grow in training
 STRIDE, REACH = 0.15, 2.3  # how far the logarithms of gain and decay may go in a round, and in all
 
@@ -164,8 +164,8 @@ def _green(network: Cable, groups: NDArray[np.integer], total_uS: Floats) -> Flo
 def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer], after_ms: int) -> tuple[Floats, Floats]:
     """What a trial says: (ms, groups, channels * groups + 4) derivatives, and (ms, groups) potentials missed [mV].
 
-    Its output spikes are left out, from `BEGIN_MS` before them until `after_ms` after. Where a potential moves too far
-    to be linear, what is missed is not a number.
+    What is missed is not a number where a potential moves too far to be linear, and in soma and axon in output spikes,
+    from `BEGIN_MS` before them until `after_ms` after.
     """
     tree, by_kind, n = network.tree, network.sorted, network.tree.n
     late_ms = float(network.late_ms)
@@ -176,7 +176,7 @@ def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer], after_
     true = recording.v_mV[:, by_kind].astype(np.float64)
     before = np.concatenate([np.full((1, n), tree.v_init_mV), true[:-1]])
     opened = network.opened(event_counts(recording.events, tree.n_inputs, 0, recording.steps))
-    picked = _pick(recording.spikes_ms, recording.steps, trial.number, after_ms)
+    picked, spiking = _pick(recording.spikes_ms, recording.steps, trial.number, after_ms)
     state, silent = network.rest(cell, arrays, before[0]), np.zeros((1, n))
     carriers = np.flatnonzero(CARRIERS)
     # Of each carrier of calcium, and of the logarithms of its gain and decay.
@@ -184,6 +184,7 @@ def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer], after_
     mine, area = groups[by_kind], tree.area_um2[by_kind] * 1e-2
     somatic = network.kind[by_kind] < 2
     members = [np.flatnonzero(mine == group) for group in range(groups.max() + 1)]
+    near = np.array([somatic[inside[0]] for inside in members])
     mean = np.stack([mine == group for group in range(len(members))]) / np.bincount(mine)[:, None]
     many, channels = len(members), arrays.density_uS.shape[0]  # the last is Ih, which the tree knows; SK comes instead
     tape, did = Tape.empty(1, substeps[1], n, arrays.tables.shape[2]), Flows.empty(1, channels, n)
@@ -209,25 +210,23 @@ def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer], after_
         for column, (source, there) in enumerate(((-2, somatic), (-1, somatic), (-2, ~somatic), (-1, ~somatic))):
             derivative[:, column - 4] = seen[:, there] @ through[source, there]
         error, moved = mean @ (true[t] - out[0]), mean @ (true[t] - before[t])
-        missed.append(np.where(np.abs(moved) < LINEAR_MV, error, np.nan))
+        missed.append(np.where((np.abs(moved) < LINEAR_MV) & ~(near & spiking[t]), error, np.nan))
         rows.append(derivative.astype(np.float32))
     return np.stack(rows), np.stack(missed)
 
 
-def _pick(spikes_ms: Floats, length: int, seed: int, after_ms: int) -> NDArray[np.bool_]:
-    """Milliseconds of a trial to look at, some of them near its output spikes; spikes are left out, see `_rows`."""
+def _pick(spikes_ms: Floats, length: int, seed: int, after_ms: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Milliseconds of a trial to look at, some of them near its output spikes; and those in spikes, see `_rows`."""
     rng = np.random.default_rng(seed)
-    picked, near = np.zeros((2, length), np.bool_)
+    picked, near, spiking = np.zeros((3, length), np.bool_)
     for time in spikes_ms.astype(int):
         near[max(time - BEFORE_SPIKE_MS, 0) : time + AFTER_SPIKE_MS] = True
+        picked[max(time - BEGIN_MS, SETTLE_MS) : time + END_MS] = True
+        spiking[max(time - BEGIN_MS, 0) : time + after_ms] = True
     anywhere = np.arange(SETTLE_MS, length)
     for among in (anywhere, anywhere[near[SETTLE_MS:]]):
         picked[rng.choice(among, min(PICKED_MS // 2, len(among)), replace=False)] = True
-    for time in spikes_ms.astype(int):
-        picked[max(time - BEGIN_MS, SETTLE_MS) : time + END_MS] = True
-    for time in spikes_ms.astype(int):
-        picked[max(time - BEGIN_MS, 0) : time + after_ms] = False
-    return picked
+    return picked, spiking
 
 
 class _Pools:
