@@ -154,7 +154,7 @@ def test_channels_that_explain_nothing_are_left_out() -> None:
     rows = rng.normal(size=(length, many, channels * many + 4)).astype(np.float32)
     there = np.zeros((channels, many), np.bool_)
     there[[0, 2], :2], there[1:3, 2], there[-1, 2] = True, True, True
-    density = np.where(there, 0.1, 0.0005)
+    density = np.where(there, 0.1, 0.0001)
     missed = rng.normal(scale=0.05, size=(length, many))
     missed[3, 1] = np.nan
     there[module.CARRIERS, 2] = True  # where SK is
