@@ -100,7 +100,7 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
         network.parts[1].copy_(torch.from_numpy(state[:-4] - start))
         network.calcium.copy_(torch.from_numpy(state[-4:, 0].reshape(2, 2))[[0, 0, 1]])
 
-    best, known, damping, scale = state, None, DAMPING, SCALE_MV
+    best, known, damping, scale = state, None, 0.0, SCALE_MV
     with (
         progress("finding channels", sum(many for many, _ in ROUNDS) * len(trials), "trials") as advance,
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
@@ -112,14 +112,14 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
             return found
 
         for k, after_ms in [(k, after_ms) for many, after_ms in ROUNDS for k in range(many)]:
-            if known is not None and k > 0:
+            if known is None or k == 0:  # other milliseconds count from here on
+                state, damping = best, DAMPING
+            else:
                 density, logarithms = _solve(
                     *known, scale, damping, np.exp(best[:-4]), best[-4:, 0] - pools[:, 0], region, near
                 )
                 moved = best[-4:] + np.clip(logarithms, -STRIDE, STRIDE)[:, None]
                 state = np.append(np.log(np.maximum(density, LEAST)), np.clip(moved, pools - REACH, pools + REACH), 0)
-            if k == 0:
-                state, damping = best, DAMPING
             use(state)
             rows, missed = (
                 np.concatenate(part) for part in zip(*pool.map(partial(one, after_ms=after_ms), trials), strict=True)
