@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 import dendrotwin
 from dendrotwin.cells import load_cell
 from dendrotwin.cells.build import NeuronCell
+from dendrotwin.dataset import event_counts
 from dendrotwin.files import whole_file
 from dendrotwin.inputs import Modulated, Poisson, draw_events, trial_rng
 from dendrotwin.measures import SETTLE_MS, VoltageErrors, matched, predicted_spikes, spike_errors
@@ -34,9 +35,10 @@ from dendrotwin.predict import predict
 from dendrotwin.recording import trial_identity
 from dendrotwin.simulate import Simulation, run_trial
 from dendrotwin.tree import Events, Injection, Tree
-from dendrotwin.twin import Twin, run
+from dendrotwin.twin import Twin
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
+CHUNK_MS = 1000
 RATES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 APICAL_UM = 620.0
 PEAK = 1.435055  # makes the peak of the difference of exponentials 1
@@ -147,17 +149,21 @@ def compare(tree: Tree, twin: Twin, trials: dict[str, Trial], truth: dict, folde
     return found
 
 
-def stability(twin: Twin, minutes: float) -> dict[str, float]:
+@torch.inference_mode()
+def stability(twin: Twin, minutes: int) -> dict[str, float]:
     """Extreme potentials at five times the rates, and the distance from rest two seconds after the input stops."""
-    steps, quiet = round(60_000 * minutes), 2000
-    events = draw_events(twin.tree, Modulated(rate_scale=5.0), steps, trial_rng(79, 0))
-    lowest, highest, last = np.inf, -np.inf, np.zeros(0)
-    for _, z, _ in run(twin.network, twin.tree, [events], steps + quiet):  # type: ignore[arg-type]
-        v = twin.scaling.restore(z[0]).numpy()
-        assert np.isfinite(v).all(), "a potential is not finite"
-        lowest, highest, last = min(lowest, float(v.min())), max(highest, float(v.max())), v[-1]
-    rest, _ = predict(twin, [NO_EVENTS], quiet)
-    return {"lowest_mV": lowest, "highest_mV": highest, "from_rest_mV": float(np.abs(last - rest[0, -1]).max())}
+    state, lowest, highest, inputs = None, np.inf, -np.inf, twin.tree.n_inputs
+    for minute in range(minutes):  # drawn one by one: all the events of ten minutes would fill the memory
+        events = draw_events(twin.tree, Modulated(rate_scale=5.0), 60_000, trial_rng(79, minute))
+        for start in range(0, 60_000, CHUNK_MS):
+            counts = torch.from_numpy(event_counts(events, inputs, start, start + CHUNK_MS))[None]
+            z, _, state = twin.network(counts, state=state)
+            v = twin.scaling.restore(z[0]).numpy()
+            assert np.isfinite(v).all(), "a potential is not finite"
+            lowest, highest = min(lowest, float(v.min())), max(highest, float(v.max()))
+    silence = torch.zeros(1, inputs, 2000)
+    last, rest = (twin.scaling.restore(twin.network(silence, state=s)[0][0, -1]).numpy() for s in (state, None))
+    return {"lowest_mV": lowest, "highest_mV": highest, "from_rest_mV": float(np.abs(last - rest).max())}
 
 
 def _draw(tree: Tree, trials: dict[str, Trial], truth: dict, potentials: dict) -> matplotlib.figure.Figure:
@@ -191,7 +197,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--trials", type=int, default=4)
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=int, default=10)
     arguments = parser.parse_args()
     twin = dendrotwin.load(arguments.twin)
     trials = protocols(twin.tree, arguments.trials, arguments.seconds)

@@ -11,8 +11,8 @@ potentials that the densities found so far miss, it has no error left of being l
 what its calcium does, to SK and to calcium's own E, whose derivatives follow the pool; and calcium's gain and decay are
 found along with the densities.
 
-In soma and axon output spikes are no part of it, and at first nor is what follows them (`ROUNDS`). Rounds are held back
-where one has gone too far (Levenberg and Marquardt).
+Soma and axon begin where `perisomatic` has found them; output spikes are no part of the rounds there. Rounds are held
+back where one has gone too far (Levenberg and Marquardt).
 
 Rows are the means of r over compartments of a region that are equally far from the soma, in which the rounding of
 stored potentials averages out. A potential that moves far in a millisecond does not count there, for it is not linear,
@@ -23,7 +23,6 @@ and what explains next to nothing is zero: a penalty on each part, on those of d
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numba
 import numpy as np
@@ -50,6 +49,7 @@ from dendrotwin.membrane import (
 )
 from dendrotwin.models.cable import FLOOR, Cable
 from dendrotwin.models.channels import CHANNELS
+from dendrotwin.perisomatic import start_perisomatic, substeps_of
 from dendrotwin.progress import progress
 from dendrotwin.recording import TrialIndex, read_trial
 from dendrotwin.solve import hines
@@ -58,14 +58,12 @@ from dendrotwin.tree import Floats
 CARRIERS = np.array([channel.reversal_mV is None for channel in CHANNELS] + [False])  # of calcium; SK is the last
 
 TRIALS = 8
-SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
-# Rounds, and from how long after an output spike milliseconds count in them. What follows a spike tells of potassium
-# and calcium; while these are far from right it makes sodium wrong, which the time before spikes tells best.
-ROUNDS = ((6, 25), (12, 4))
+ROUNDS = 16
 SCALE_MV = 0.01  # errors far beyond this, or the median where that is larger, count little (Cauchy's weights)
 PICKED_MS = 600  # of a trial; half of them near output spikes, and those after a spike in any case
 BEFORE_SPIKE_MS, AFTER_SPIKE_MS = 30, 80
 BEGIN_MS, END_MS = 2, 25  # before and after an output spike's peak: what is looked at in any case
+LATER_MS = 4  # after it: from when soma and axon count again
 PENALTY, OF_REGION = 0.004, 0.05  # of a distance's part, and that of a region's relative to it
 LINEAR_MV = 10.0  # a millisecond in which a potential moves further does not count
 REWEIGH = 3
@@ -73,7 +71,8 @@ RIDGE = 1e-5
 HELD_GAIN, HELD_DECAY = 1.0, 1e-3  # how strongly the logarithms of calcium's gain and decay are held at their start
 HELD = 1.0  # and, where they are now, relative changes of soma's and axon's calcium channels
 GROWTH = 3.0  # by which factor these change in a round at most
-DAMPING = 10.0  # by which damping grows where a round has gone too far, and falls where not
+DAMPING, LEAST_DAMPING = 10.0, 1.0  # to begin with, and at least; grows tenfold where a round has gone too far
+OF_DENDRITES = 0.01  # damping there, relative to that of soma and axon, whose sodium is less linear
 HELD_FROM = 1e-6  # S/cm2: smaller densities are held as if they were this
 SPARE = 0.001  # share of the squared errors that leaving out a channel may add
 LEAST = 1e-7  # S/cm2: from which a density that is zero here can grow in training
@@ -89,49 +88,43 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
         trials: of the training split; the first `TRIALS` are used.
     """
     trials = trials[:TRIALS]
+    start_perisomatic(network, trials)
     groups = network.groups[1].numpy()
     _, at = np.unique(groups, return_index=True)
     start = network.start.double().numpy()[:, at]
     region, near = network.tree.region[at], network.kind[at] < 2
-    pools = np.repeat(network.calcium[[0, 2]].double().numpy().reshape(4, 1), start.shape[1], 1)
-    state = np.append(start, pools, 0)  # logarithms, of densities and then of calcium's gain and decay
+    pools = network.calcium.double().numpy().reshape(-1)  # logarithms of gain and decay, of each kind of membrane
+    density, calcium = np.exp(network.log_density().numpy()[:, at]), pools
 
-    def use(state: Floats) -> None:
-        network.parts[1].copy_(torch.from_numpy(state[:-4] - start))
-        network.calcium.copy_(torch.from_numpy(state[-4:, 0].reshape(2, 2))[[0, 0, 1]])
+    def use(density: Floats, calcium: Floats) -> None:
+        network.parts[1].copy_(torch.from_numpy(np.log(np.maximum(density, LEAST)) - start))
+        network.calcium.copy_(torch.from_numpy(calcium.reshape(-1, 2)))
 
-    best, known, damping, scale = state, None, 0.0, SCALE_MV
+    best, known, damping, scale = (density, calcium), None, DAMPING, SCALE_MV
     with (
-        progress("finding channels", sum(many for many, _ in ROUNDS) * len(trials), "trials") as advance,
+        progress("finding channels", ROUNDS * len(trials), "trials") as advance,
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
     ):
 
-        def one(trial: TrialIndex, after_ms: int) -> tuple[Floats, Floats]:
-            found = _rows(network, trial, groups, after_ms)
+        def one(trial: TrialIndex) -> tuple[Floats, Floats]:
+            found = _rows(network, trial, groups)
             advance(1)
             return found
 
-        for k, after_ms in [(k, after_ms) for many, after_ms in ROUNDS for k in range(many)]:
-            if known is None or k == 0:  # other milliseconds count from here on
-                state, damping = best, DAMPING
-            else:
-                density, logarithms = _solve(
-                    *known, scale, damping, np.exp(best[:-4]), best[-4:, 0] - pools[:, 0], region, near
-                )
-                moved = best[-4:] + np.clip(logarithms, -STRIDE, STRIDE)[:, None]
-                state = np.append(np.log(np.maximum(density, LEAST)), np.clip(moved, pools - REACH, pools + REACH), 0)
-            use(state)
-            rows, missed = (
-                np.concatenate(part) for part in zip(*pool.map(partial(one, after_ms=after_ms), trials), strict=True)
-            )
-            if known is None or k == 0 or _cost(missed, scale) < _cost(known[1], scale):
-                best, known, damping = state, (rows, missed), damping / DAMPING
+        for _ in range(ROUNDS if trials else 0):
+            if known is not None:
+                density, change = _solve(*known, scale, damping, best[0], best[1] - pools, region, near)
+                calcium = np.clip(best[1] + np.clip(change, -STRIDE, STRIDE), pools - REACH, pools + REACH)
+            use(density, calcium)
+            rows, missed = (np.concatenate(part) for part in zip(*pool.map(one, trials), strict=True))
+            if known is None or _cost(missed, scale) < _cost(known[1], scale):
+                best, known, damping = (density, calcium), (rows, missed), max(damping / 10.0, LEAST_DAMPING)
                 scale = max(SCALE_MV, float(np.nanmedian(np.abs(missed))))
             else:  # too far
-                damping = max(damping, 0.1) * DAMPING
+                damping *= 10.0
+    use(*best)
     if known is not None:
-        best[:-4][~_needed(*known, scale, np.exp(best[:-4]), region)] = FLOOR
-    use(best)
+        network.parts[1][torch.from_numpy(~_needed(*known, scale, best[0], region))] = FLOOR
 
 
 _beyond = numba.vectorize(nopython=True)(beyond.py_func)
@@ -161,40 +154,41 @@ def _green(network: Cable, groups: NDArray[np.integer], total_uS: Floats) -> Flo
     return np.ascontiguousarray(right[order.position[network.sorted]].T)
 
 
-def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer], after_ms: int) -> tuple[Floats, Floats]:
-    """What a trial says: (ms, groups, channels * groups + 4) derivatives, and (ms, groups) potentials missed [mV].
+def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """What a trial says: (ms, groups, channels * groups + 6) derivatives, and (ms, groups) potentials missed [mV].
 
-    What is missed is not a number where a potential moves too far to be linear, and in soma and axon in output spikes,
-    from `BEGIN_MS` before them until `after_ms` after.
+    The last derivatives are those to the logarithms of calcium's gain and decay in soma, axon and dendrites. What is
+    missed is not a number where a potential moves too far to be linear, and in soma and axon in output spikes, from
+    `BEGIN_MS` before them until `LATER_MS` after.
     """
     tree, by_kind, n = network.tree, network.sorted, network.tree.n
-    late_ms = float(network.late_ms)
-    substeps = (SUBSTEPS[0], max(SUBSTEPS[1], round(0.5 / late_ms)) if late_ms > 0 else SUBSTEPS[1])
-    cell, arrays = network.cell(), Learned(*(tensor.detach().numpy() for tensor in network.learned(substeps)))
-    many_ms, refine_at = np.array(substeps, np.int32), network.config.refine_at
+    substeps, refine_at = substeps_of(network), network.config.refine_at
+    cell = network.cell()
+    arrays = Learned(*(tensor.detach().numpy() for tensor in network.learned(tuple(substeps.tolist()))))
     recording = read_trial(trial, tree)
     true = recording.v_mV[:, by_kind].astype(np.float64)
     before = np.concatenate([np.full((1, n), tree.v_init_mV), true[:-1]])
     opened = network.opened(event_counts(recording.events, tree.n_inputs, 0, recording.steps))
-    picked, spiking = _pick(recording.spikes_ms, recording.steps, trial.number, after_ms)
+    picked, spiking = _pick(recording.spikes_ms, recording.steps, trial.number)
     state, silent = network.rest(cell, arrays, before[0]), np.zeros((1, n))
     carriers = np.flatnonzero(CARRIERS)
     # Of each carrier of calcium, and of the logarithms of its gain and decay.
     pools, slower = _Pools(arrays, len(carriers) + 2), np.append(np.zeros(len(carriers) + 1), 1.0)
     mine, area = groups[by_kind], tree.area_um2[by_kind] * 1e-2
-    somatic = network.kind[by_kind] < 2
+    kind = network.kind[by_kind]
     members = [np.flatnonzero(mine == group) for group in range(groups.max() + 1)]
-    near = np.array([somatic[inside[0]] for inside in members])
+    near = np.array([kind[inside[0]] < 2 for inside in members])
     mean = np.stack([mine == group for group in range(len(members))]) / np.bincount(mine)[:, None]
     many, channels = len(members), arrays.density_uS.shape[0]  # the last is Ih, which the tree knows; SK comes instead
-    tape, did = Tape.empty(1, substeps[1], n, arrays.tables.shape[2]), Flows.empty(1, channels, n)
+    tape, did = Tape.empty(1, int(substeps[1]), n, arrays.tables.shape[2]), Flows.empty(1, channels, n)
     out, peak = np.empty((1, n)), np.empty(1)
     everything = np.ones(channels, np.bool_)
     rows, missed = [], []
     for t in range(recording.steps):
         now = slice(t, t + 1)
-        steps(cell, arrays, many_ms, refine_at, state, opened.part(t, t + 1), silent, before[now], 1.0, tape, out, peak)
-        flows(cell, arrays, many_ms, tape, everything if picked[t] else CARRIERS, did)
+        came = opened.part(t, t + 1)
+        steps(cell, arrays, substeps, refine_at, state, came, silent, before[now], 1.0, tape, out, peak)
+        flows(cell, arrays, substeps, tape, everything if picked[t] else CARRIERS, did)
         # What of SK's and calcium's currents follows from calcium's inflow: through each channel, its gain and decay.
         inflow = np.concatenate([did.flow[0, carriers] * area, np.tile(-did.calcium_nA, (2, 1))])
         to_sk, to_mV = pools.follow(did, inflow, slower)
@@ -204,25 +198,25 @@ def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer], after_
         current = np.delete(did.flow[0], channels - 1, 0) * area
         current[carriers] += through[:-2]
         seen = _green(network, groups, did.total_uS[0])
-        derivative = np.empty((many, channels * many + 4))
+        derivative = np.empty((many, channels * many + 6))
         for group, inside in enumerate(members):
-            derivative[:, group:-4:many] = seen[:, inside] @ current[:, inside].T
-        for column, (source, there) in enumerate(((-2, somatic), (-1, somatic), (-2, ~somatic), (-1, ~somatic))):
-            derivative[:, column - 4] = seen[:, there] @ through[source, there]
+            derivative[:, group:-6:many] = seen[:, inside] @ current[:, inside].T
+        for part in range(3):
+            derivative[:, 2 * part - 6 : 2 * part - 4 or None] = seen[:, kind == part] @ through[-2:, kind == part].T
         error, moved = mean @ (true[t] - out[0]), mean @ (true[t] - before[t])
         missed.append(np.where((np.abs(moved) < LINEAR_MV) & ~(near & spiking[t]), error, np.nan))
         rows.append(derivative.astype(np.float32))
     return np.stack(rows), np.stack(missed)
 
 
-def _pick(spikes_ms: Floats, length: int, seed: int, after_ms: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _pick(spikes_ms: Floats, length: int, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Milliseconds of a trial to look at, some of them near its output spikes; and those in spikes, see `_rows`."""
     rng = np.random.default_rng(seed)
     picked, near, spiking = np.zeros((3, length), np.bool_)
     for time in spikes_ms.astype(int):
         near[max(time - BEFORE_SPIKE_MS, 0) : time + AFTER_SPIKE_MS] = True
         picked[max(time - BEGIN_MS, SETTLE_MS) : time + END_MS] = True
-        spiking[max(time - BEGIN_MS, 0) : time + after_ms] = True
+        spiking[max(time - BEGIN_MS, 0) : time + LATER_MS] = True
     anywhere = np.arange(SETTLE_MS, length)
     for among in (anywhere, anywhere[near[SETTLE_MS:]]):
         picked[rng.choice(among, min(PICKED_MS // 2, len(among)), replace=False)] = True
@@ -277,8 +271,8 @@ def _needed(
     square = (weighed.T @ weighed).double().numpy()
     errors = np.nansum((weight * missed) ** 2)
     value, left = (
-        np.append(density.reshape(-1), np.zeros(4)),
-        np.append((density > LEAST).reshape(-1), np.ones(4, bool)),
+        np.append(density.reshape(-1), np.zeros(6)),
+        np.append((density > LEAST).reshape(-1), np.ones(6, bool)),
     )
     blocks = [k * many + np.flatnonzero(region == r) for k in range(channels) for r in np.unique(region)]
     while True:
@@ -296,7 +290,7 @@ def _needed(
                 found.append((float(amount @ force), block, own, force))
         cost, block, own, force = min(found, key=lambda one: one[0])
         if cost > SPARE * errors:
-            return left[:-4].reshape(channels, many)
+            return left[:-6].reshape(channels, many)
         value[some] = np.maximum(value[some] - inverse[:, own] @ force / size, 0.0)
         left[block] = False
 
@@ -311,14 +305,14 @@ def _solve(
     region: NDArray[np.integer],
     near: NDArray[np.bool_],
 ) -> tuple[Floats, Floats]:
-    """Densities (channels, groups) that explain what is missed beside those so far, and the change of four logarithms.
+    """Densities (channels, groups) that explain what is missed beside those so far, and the change of six logarithms.
 
     Args:
         rows, missed: of all trials, see `_rows`; what is not a number does not count.
         scale: of errors [mV].
         damping: how strongly everything is held where it is, relative to itself (Levenberg and Marquardt).
         density: so far.
-        moved: (4,) how far calcium's logarithms are from their start.
+        moved: (6,) how far calcium's logarithms are from their start.
         region: (groups,).
         near: (groups,) whether a group is of soma or axon.
     """
@@ -326,16 +320,16 @@ def _solve(
     regions, of_group = np.unique(region, return_inverse=True)
     # A density is its own part and that of its region; logarithms may fall, too: each is the difference of two.
     one = np.concatenate([np.eye(many), np.eye(len(regions))[of_group]], 1)
-    parts = block_diag(*[one] * channels, np.concatenate([np.eye(4), -np.eye(4)], 1))
+    parts = block_diag(*[one] * channels, np.concatenate([np.eye(6), -np.eye(6)], 1))
     penalty = np.concatenate([np.full(many, PENALTY), np.full(len(regions), PENALTY * OF_REGION)])
-    penalty = np.append(np.tile(penalty, channels), np.zeros(8))
+    penalty = np.append(np.tile(penalty, channels), np.zeros(12))
     # SK is steep in calcium: too much in one round, and SK is open all the time and thus of no use in the next.
     guarded = np.outer(CARRIERS, near)
-    kept = (HELD * guarded + damping) / many / np.maximum(density, HELD_FROM) ** 2
-    of_logarithms = np.array([HELD_GAIN, HELD_DECAY] * 2)
+    kept = (HELD * guarded + damping * np.where(near, 1.0, OF_DENDRITES)) / many / np.maximum(density, HELD_FROM) ** 2
+    of_logarithms = np.array([HELD_GAIN, HELD_DECAY] * 3)
     held = np.append(kept.reshape(-1), of_logarithms + damping)
     hold = parts.T @ np.append(kept.reshape(-1) * density.reshape(-1), -of_logarithms * moved)
-    found = torch.from_numpy(np.append(density, np.zeros(4))).float()
+    found = torch.from_numpy(np.append(density, np.zeros(6))).float()
     a = torch.from_numpy(rows).flatten(0, 1)
     asked = torch.from_numpy(missed).float().flatten() + a @ found
     for _ in range(REWEIGH):
@@ -349,6 +343,6 @@ def _solve(
         upper = np.linalg.cholesky(square / np.outer(size, size) + RIDGE * np.eye(len(size))).T
         solution = nnls(upper, np.linalg.solve(upper.T, right / size - penalty), maxiter=100 * len(size))[0] / size
         found = torch.from_numpy(parts @ solution).float()
-    result = found[:-4].double().numpy().reshape(channels, many)
+    result = found[:-6].double().numpy().reshape(channels, many)
     result = np.where(guarded, np.clip(result, density / GROWTH, density * GROWTH), result)
-    return result, found[-4:].double().numpy()
+    return result, found[-6:].double().numpy()

@@ -1,0 +1,279 @@
+"""Channels of soma and axon, found on their own: each millisecond predicted from recorded potentials, spikes and all.
+
+Sodium makes soma and axon far from linear within a millisecond, so that the derivatives of `currents` mislead there.
+But soma and axon are few compartments. With the potentials next to them on straight lines between recorded samples, the
+steps of `membrane` predict every millisecond of a recording from the potentials at its start in some tens of
+milliseconds of computing, and derivatives to all densities follow from steps with each of them changed a little. The
+least squares of what the predictions miss, e, is then that of Levenberg and Marquardt, with Cauchy's weights:
+
+    cost = mean log(1 + e^2 / s^2) + prior,   s^2 = scale^2 + (0.1 moved)^2
+
+with `moved` how far the recorded potential goes in the millisecond. The prior keeps densities that nothing speaks for
+near those that they start from, of published models; it grows slowly far from them, so that what is not there may go.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import lsq_linear
+
+from dendrotwin.dataset import event_counts
+from dendrotwin.measures import SETTLE_MS
+from dendrotwin.membrane import NO_TAPE, Arrivals, Cell, Learned, steps
+from dendrotwin.models.cable import Cable
+from dendrotwin.progress import progress
+from dendrotwin.recording import TrialIndex, read_trial
+from dendrotwin.tree import Floats, Ints
+
+SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
+TRIALS = 4  # those of most output spikes
+ITERATIONS = 40
+SCALE_MV, RELATIVE = 0.01, 0.1  # of errors, and relative to how far a potential moves; or the median of them if larger
+PRIOR, PRIOR_FOLDS = 1e-3, 1.5  # its weight, and within how many e-folds it is quadratic
+LEAST, LARGEST = 1e-6, 30.0  # S/cm2, and relative to the start: between which densities stay
+CALCIUM_FOLDS, CALCIUM_PRIOR = 2.3, 1e-3  # how far the logarithms of its gain and decay go, and what holds them
+CHANGE = 0.02  # of a parameter, for its derivative
+DOWN, UP, FOLDS = -0.7, 2.0, 0.5  # how far a density, relative to itself, and a logarithm go in a step
+DAMPING, LESS, MORE, LEAST_DAMPING = 1.0, 5.0, 4.0, 1e-4
+TRIES = 8
+FACTORS = (1.0, 2.0, 4.0, 8.0)  # times as far along a step, while that helps
+FARTHEST = (-0.8, 4.0)  # how far densities go so, relative to themselves
+GAIN = 1e-3  # of the cost: with less twice in a row the search is over
+HEAVY_NF = 1e3  # capacitance of a compartment whose potential is given: its current makes it go where it should
+
+
+CHANGING = ("density_uS", "sk_uS", "calcium_gain", "calcium_ms")
+
+
+class _Course(NamedTuple):
+    """What was recorded of the compartments of `_Near`: V before and after each step, events, and current."""
+
+    before: Floats
+    after: Floats
+    events: Arrivals
+    current_nA: Floats
+
+
+class _Near:
+    """Soma, axon, and the compartments next to them, whose potentials are given.
+
+    Its compartments are the tree's `compartments`, sorted by kind as in `network.sorted`, the first `own` of them those
+    of soma and axon, of which `ends` says where each kind ends.
+    """
+
+    def __init__(self, network: Cable) -> None:
+        self.network, whole, by_kind = network, network.cell(), network.sorted
+        own = np.flatnonzero(network.kind[by_kind] < 2)
+        nodes, outer = _around(whole, own)
+        keep = np.concatenate([own, outer])
+        self.own, self.compartments = len(own), by_kind[keep]
+        kinds, starts = np.unique(np.searchsorted(whole.first, own, side="right") - 1, return_index=True)
+        self.ends = np.append(starts[1:], len(own))
+        self.parts = network.kind[by_kind[own[starts]]]  # 0 soma, 1 axon
+        position = np.full(len(whole.parent), -1)
+        position[nodes] = np.arange(len(nodes))
+        parent, axial = position[whole.parent[nodes]], whole.axial_uS[nodes].copy()
+        parent[0], axial[0] = -1, 0.0
+        given = np.arange(len(keep)) >= len(own)
+
+        def per_kind(values: NDArray, of_given: float | None = None) -> NDArray:
+            return np.concatenate([values[kinds], values[:1] if of_given is None else values[:1] * 0 + of_given])
+
+        self.cell = whole._replace(
+            parent=parent.astype(whole.parent.dtype), axial_uS=axial,
+            joined_uS=axial + np.bincount(parent[1:], axial[1:], len(nodes)),
+            node=position[whole.node[keep]].astype(whole.node.dtype), soma=int(np.flatnonzero(keep == whole.soma)[0]),
+            capacitance_nF=np.where(given, HEAVY_NF, whole.capacitance_nF[keep]),
+            leak_uS=np.where(given, 0.0, whole.leak_uS[keep]), leak_nA=np.where(given, 0.0, whole.leak_nA[keep]),
+            first=np.array([0, *self.ends, len(keep)], np.int32),
+            **{name: per_kind(getattr(whole, name), 0)
+               for name in ("gates", "channels", "quick_gates", "quick_channels", "pool", "sk")},
+            **{name: per_kind(getattr(whole, name))
+               for name in ("activation", "power", "inactivation", "calcium", "fast")},
+        )  # fmt: skip
+        self.substeps = substeps_of(network)
+        learned = Learned(*(tensor.detach().numpy() for tensor in network.learned(tuple(self.substeps.tolist()))))
+        here = {name: np.ascontiguousarray(array[..., keep]) for name, array in learned._asdict().items()
+                if name not in ("tables", "nernst_mV")}  # fmt: skip
+        self.learned = learned._replace(tables=np.ascontiguousarray(learned.tables[:, [*kinds, 0]]), **here)
+        self.learned.density_uS[:, given] = self.learned.sk_uS[given] = 0.0
+        self.area = network.tree.area_um2[self.compartments] * 1e-2  # S/cm2 times this is uS
+        calcium = network.calcium.detach().double().numpy()[self.parts]
+        density = network.log_density().detach().numpy()[:, self.compartments[starts]].T
+        # (kinds, channels + 3) logarithms: of densities, SK's last, then of calcium's gain and decay.
+        self.start = np.concatenate([density, calcium], 1)
+
+    def course(self, trial: TrialIndex) -> _Course:
+        """Of a trial."""
+        network, n = self.network, len(self.compartments)
+        recording = read_trial(trial, network.tree)
+        after = recording.v_mV[:, self.compartments].astype(np.float64)
+        before = np.concatenate([np.full((1, n), network.tree.v_init_mV), after[:-1]])
+        whole = network.opened(event_counts(recording.events, network.tree.n_inputs, 0, recording.steps))
+        place = np.full(network.tree.n, -1)
+        place[self.compartments[: self.own]] = np.arange(self.own)
+        at = place[network.sorted[whole.at]]
+        step = np.repeat(np.arange(recording.steps), np.diff(whole.first))[at >= 0]
+        first = np.searchsorted(step, np.arange(recording.steps + 1)).astype(whole.first.dtype)
+        here = at >= 0
+        events = Arrivals(first, whole.kind[here], at[here].astype(whole.at.dtype), whole.uS[here])
+        current = np.where(np.arange(n) < self.own, 0.0, HEAVY_NF * (after - before))
+        return _Course(before, after, events, current)
+
+    def missed(self, logarithms: Floats, course: _Course) -> Floats:
+        """(steps, own) recorded less predicted potentials [mV], with parameters as in `start`."""
+        learned, begin = self.learned._replace(**{name: getattr(self.learned, name).copy() for name in CHANGING}), 0
+        for row, first, end in zip(logarithms, self.start, self.ends, strict=True):
+            here, density = slice(begin, end), np.exp(row[:-2])
+            learned.density_uS[:-1, here] = density[:-1, None] * self.area[here]  # the last is Ih's
+            learned.sk_uS[here] = density[-1] * self.area[here]
+            gain, decay = np.exp(row[-2:] - first[-2:])
+            learned.calcium_gain[here] *= gain
+            learned.calcium_ms[here] *= decay
+            begin = end
+        state = self.network.rest(self.cell, learned, course.before[0])
+        out, peak = np.empty_like(course.after), np.empty(len(course.after))
+        steps(
+            self.cell, learned, self.substeps, self.network.config.refine_at, state, course.events, course.current_nA,
+            course.before, 1.0, NO_TAPE, out, peak,
+        )  # fmt: skip
+        return (course.after - out)[SETTLE_MS:, : self.own]
+
+
+def substeps_of(network: Cable) -> Ints:
+    """Few and many substeps of a millisecond in which recorded potentials are looked at."""
+    late_ms = float(network.late_ms)
+    return np.array([SUBSTEPS[0], max(SUBSTEPS[1], round(0.5 / late_ms)) if late_ms > 0 else SUBSTEPS[1]], np.int32)
+
+
+def _around(cell: Cell, own: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Nodes of some compartments, of those next to them, and joints between; and the compartments next to them."""
+    compartment = np.full(len(cell.parent), -1)
+    compartment[cell.node] = np.arange(len(cell.node))
+    inside, border = set(cell.node[own].tolist()), set()
+    ends = [(k, int(p)) for k, p in enumerate(cell.parent) if p >= 0]
+    growing = True
+    while growing:  # through joints until compartments are met
+        met = {b for a, b in [*ends, *((b, a) for a, b in ends)] if a in inside} - inside
+        border = {node for node in met if compartment[node] >= 0}
+        growing = met != border
+        inside |= met - border
+    return np.array(sorted(inside | border)), np.sort(compartment[sorted(border)])
+
+
+@torch.no_grad()
+def start_perisomatic(network: Cable, trials: list[TrialIndex]) -> None:
+    """Set the densities and calcium of soma and axon of an untrained cable twin; see the module.
+
+    Args:
+        network: its parts of each distance, and calcium, are set.
+        trials: of the training split; the `TRIALS` with the most output spikes are used.
+    """
+    near = _Near(network)
+    spikes = [len(read_trial(trial, network.tree).spikes_ms) for trial in trials]
+    courses = [near.course(trials[k]) for k in np.argsort(spikes, kind="stable")[::-1][:TRIALS]]
+    if not courses:
+        return
+    _, at = np.unique(network.groups[1].numpy(), return_index=True)
+    start = network.start[:, torch.from_numpy(at)]
+    for part, row in zip(near.parts, _fit(near, courses), strict=True):
+        here = torch.from_numpy(network.kind[at] == part)
+        network.parts[1][:, here] = torch.from_numpy(row[:-2]).float()[:, None] - start[:, here]
+        network.calcium[part] = torch.from_numpy(row[-2:])
+
+
+class _Search:
+    """Parameters x as in `_Near.start`, in one row, their bounds, and what they miss.
+
+    Changes of x are relative ones for densities, and differences for the logarithms of calcium's gain and decay.
+    """
+
+    def __init__(self, near: _Near, courses: list[_Course]) -> None:
+        self.near, self.courses = near, courses
+        kinds, many = near.start.shape
+        self.density = np.tile(np.arange(many) < many - 2, kinds)
+        first = near.start.reshape(-1)
+        self.start = np.where(self.density, np.maximum(first, np.log(LEAST)), first)
+        self.low = np.where(self.density, np.log(LEAST), self.start - CALCIUM_FOLDS)
+        self.high = self.start + np.where(self.density, np.log(LARGEST), CALCIUM_FOLDS)
+        self.step_low, self.step_high = np.where(self.density, DOWN, -FOLDS), np.where(self.density, UP, FOLDS)
+        self.moved_mV = np.concatenate([(c.after - c.before)[SETTLE_MS:, : near.own] for c in courses]).reshape(-1)
+
+    def missed(self, x: Floats) -> Floats:
+        """Of all courses, steps and compartments, in one row [mV]."""
+        logarithms = x.reshape(self.near.start.shape)
+        return np.concatenate([self.near.missed(logarithms, course) for course in self.courses]).reshape(-1)
+
+    def variance(self, error: Floats) -> Floats:
+        """Of errors that would be no surprise [mV2]."""
+        scale: Floats = np.maximum(SCALE_MV, np.median(np.abs(error)))
+        return scale**2 + (RELATIVE * self.moved_mV) ** 2
+
+    def cost(self, x: Floats, error: Floats, variance: Floats) -> float:
+        """See the module."""
+        far = x - self.start
+        prior = PRIOR * PRIOR_FOLDS**2 * np.log1p((far[self.density] / PRIOR_FOLDS) ** 2).sum()
+        return float(np.log1p(error**2 / variance).mean() + prior + CALCIUM_PRIOR * (far[~self.density] ** 2).sum())
+
+    def normal(self, x: Floats, error: Floats, variance: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
+        """Half of the cost's derivatives to changes, as if errors were linear in x: the second (k, k) of what is
+        missed and that of what holds x, (k,), and the first of both."""
+        far, weight = x - self.start, 1.0 / (variance + error**2)
+        hold = np.where(self.density, PRIOR / (1.0 + (far / PRIOR_FOLDS) ** 2), CALCIUM_PRIOR)
+        square = (slope * weight[:, None]).T @ slope / len(error)
+        return square, hold, slope.T @ (weight * error) / len(error) + hold * far
+
+    def changed(self, x: Floats, change: Floats) -> Floats:
+        """x after a change, within bounds."""
+        relative = np.log1p(np.clip(change, *FARTHEST))
+        y: Floats = np.clip(x + np.where(self.density, relative, np.clip(change, -FOLDS, FOLDS)), self.low, self.high)
+        return y
+
+
+def _fit(near: _Near, courses: list[_Course]) -> Floats:
+    """Logarithms as in `_Near.start` with the least cost that is found."""
+    search = _Search(near, courses)
+    x, damping, idle = search.start, DAMPING, 0
+    error = search.missed(x)
+    with (
+        ThreadPoolExecutor(torch.get_num_threads()) as pool,
+        progress("finding channels of soma and axon", ITERATIONS, "steps") as advance,
+    ):
+
+        def derivative(k: int) -> Floats:
+            y = x.copy()
+            y[k] += np.log1p(CHANGE) if search.density[k] else CHANGE
+            return (search.missed(y) - error) / CHANGE
+
+        for _ in range(ITERATIONS):
+            variance = search.variance(error)
+            cost = before = search.cost(x, error, variance)
+            slope = np.stack(list(pool.map(derivative, range(len(x)))), 1)
+            square, hold, toward = search.normal(x, error, variance, slope)
+            for _ in range(TRIES):
+                damped = square + np.diag(hold + damping * np.maximum(np.diag(square), 1e-3) + 1e-8)
+                upper = np.linalg.cholesky(damped).T
+                right = -np.linalg.solve(upper.T, toward)
+                change = lsq_linear(upper, right, bounds=(search.step_low, search.step_high)).x
+                best = x
+                for factor in FACTORS:  # as far as it helps
+                    y = search.changed(x, factor * change)
+                    further = search.missed(y)
+                    if search.cost(y, further, variance) >= cost:
+                        break
+                    best, error, cost = y, further, search.cost(y, further, variance)
+                if best is not x:
+                    break
+                damping *= MORE
+            advance(1)
+            idle = idle + 1 if before - cost < GAIN * before else 0
+            if best is x or idle == 2:
+                x = best
+                break
+            x, damping = best, max(damping / LESS, LEAST_DAMPING)
+    return x.reshape(near.start.shape)

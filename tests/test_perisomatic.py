@@ -1,0 +1,108 @@
+"""Soma and axon on their own: the same steps as in the whole tree, and densities that are found again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dendrotwin import perisomatic
+from dendrotwin.dataset import event_counts
+from dendrotwin.membrane import NO_TAPE, Learned, steps
+from dendrotwin.models import build_network
+from dendrotwin.models.cable import Cable
+from dendrotwin.perisomatic import _Near, start_perisomatic, substeps_of
+from test_cable import TREE, cable
+from test_currents import NAMES, record
+
+FINE = {"substeps": perisomatic.SUBSTEPS}
+
+
+def test_soma_and_axon_go_as_in_the_whole_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which all other compartments are led along the same straight lines."""
+    _, network = build_network("cable", FINE, TREE)
+    assert isinstance(network, Cable)
+    trial = record(network, 0, 700)
+    monkeypatch.setattr(perisomatic, "read_trial", lambda trial, tree: trial)
+    near = _Near(network)
+    assert set(near.compartments[: near.own].tolist()) == set(np.flatnonzero(network.kind < 2).tolist())
+    missed = near.missed(near.start, near.course(trial))  # type: ignore[arg-type]
+
+    dendrites, learned = network.kind[network.sorted] == 2, network.learned(perisomatic.SUBSTEPS)
+    whole = network.cell()
+    cell = whole._replace(capacitance_nF=np.where(dendrites, perisomatic.HEAVY_NF, whole.capacitance_nF))
+    arrays = Learned(*(tensor.detach().numpy().copy() for tensor in learned))
+    arrays.density_uS[:, dendrites] = arrays.sk_uS[dendrites] = 0.0
+    after = trial.v_mV[:, network.sorted].astype(np.float64)
+    before = np.concatenate([np.full((1, TREE.n), TREE.v_init_mV), after[:-1]])
+    out = np.empty_like(after)
+    steps(
+        cell, arrays, near.substeps, network.config.refine_at, network.rest(cell, arrays, before[0]),
+        network.opened(event_counts(trial.events, TREE.n_inputs, 0, 700)),
+        np.where(dendrites, perisomatic.HEAVY_NF * (after - before), 0.0), before, 1.0, NO_TAPE, out, np.empty(700),
+    )  # fmt: skip
+    assert np.abs(missed).max() > 0.5
+    assert missed == pytest.approx((after - out)[500:, ~dendrites], abs=0.02)
+
+
+def test_given_potentials_are_reached() -> None:
+    """What stands beside soma and axon goes where the recording says, whatever flows there."""
+    network = cable(1)
+    near = _Near(network)
+    n, rng = len(near.compartments), np.random.default_rng(0)
+    after = rng.uniform(-70.0, -50.0, (20, n))
+    before = np.concatenate([np.full((1, n), -60.0), after[:-1]])
+    current = np.where(np.arange(n) < near.own, 0.0, perisomatic.HEAVY_NF * (after - before))
+    opened = network.opened(np.zeros((TREE.n_inputs, 20), np.float32))
+    out = np.empty_like(after)
+    steps(
+        near.cell, near.learned, near.substeps, 0.2, network.rest(near.cell, near.learned, before[0]), opened, current,
+        before, 1.0, NO_TAPE, out, np.empty(20),
+    )  # fmt: skip
+    assert out[:, near.own :] == pytest.approx(after[:, near.own :], abs=0.02)
+
+
+def test_densities_of_soma_and_axon_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a twin that fires, with other ones than those of the start; the error of the start all but goes."""
+    _, truth = build_network("cable", FINE, TREE)
+    _, found = build_network("cable", {}, TREE)
+    assert isinstance(truth, Cable)
+    assert isinstance(found, Cable)
+    near = np.flatnonzero(truth.kind < 2)
+    with torch.no_grad():
+        for name, factor in (("SKv3_1", 2.0), ("Im", 4.0), ("K_Pst", 0.2)):
+            truth.parts[3][NAMES.index(name), near] += np.log(factor) / 0.3
+    trials = [record(truth, k, 1500) for k in range(3)]
+    assert sum(len(trial.spikes_ms) for trial in trials) > 0
+    monkeypatch.setattr(perisomatic, "read_trial", lambda trial, tree: trial)
+
+    def missed(network: Cable) -> float:
+        here = _Near(network)
+        errors = [here.missed(here.start, here.course(trial)) for trial in trials]  # type: ignore[arg-type]
+        return float(np.mean(np.log1p((np.concatenate(errors) / 0.01) ** 2)))
+
+    before = missed(found)
+    start_perisomatic(found, trials)  # type: ignore[arg-type]
+    assert missed(found) < before / 3
+    density, true = (network.log_density().detach().exp().numpy() for network in (found, truth))
+    assert density[NAMES.index("Im"), TREE.soma] == pytest.approx(true[NAMES.index("Im"), TREE.soma], rel=0.5)
+    # Dendrites are left as they were.
+    _, fresh = build_network("cable", {}, TREE)
+    assert isinstance(fresh, Cable)
+    dendrites = found.kind == 2
+    assert torch.equal(found.log_density()[:, dendrites], fresh.log_density()[:, dendrites])
+    assert torch.equal(found.calcium[2], fresh.calcium[2])
+
+
+def test_substeps_are_those_of_the_simulation_at_least() -> None:
+    network = cable(1)
+    assert substeps_of(network).tolist() == [4, 16]
+    network.late_ms.fill_(0.0125)
+    assert substeps_of(network).tolist() == [4, 40]
+
+
+def test_nothing_to_learn_from_changes_nothing() -> None:
+    network = cable(1)
+    before = network.log_density().detach().clone()
+    start_perisomatic(network, [])
+    assert torch.equal(before, network.log_density())
