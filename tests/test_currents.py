@@ -77,6 +77,8 @@ def test_channels_that_explain_the_potentials_are_found(monkeypatch: pytest.Monk
             truth.parts[0][NAMES.index(name)] += np.log(factor)
     trials = [record(truth, k, 1500) for k in range(4)]
     assert max(trial.v_mV.max() for trial in trials) > 0
+    monkeypatch.setattr(module, "ROUNDS", 8)
+    monkeypatch.setattr(perisomatic, "ITERATIONS", 10)
     for reader in (module, perisomatic):
         monkeypatch.setattr(reader, "read_trial", lambda trial, tree: trial)
     groups = found.groups[1].numpy()

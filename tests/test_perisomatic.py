@@ -72,6 +72,7 @@ def test_densities_of_soma_and_axon_are_found(monkeypatch: pytest.MonkeyPatch) -
     with torch.no_grad():
         for name, factor in (("SKv3_1", 2.0), ("Im", 4.0), ("K_Pst", 0.2)):
             truth.parts[3][NAMES.index(name), near] += np.log(factor) / 0.3
+        truth.reversal[1] = -1.0
     trials = [record(truth, k, 1500) for k in range(3)]
     assert sum(len(trial.spikes_ms) for trial in trials) > 0
     monkeypatch.setattr(perisomatic, "read_trial", lambda trial, tree: trial)
@@ -84,6 +85,7 @@ def test_densities_of_soma_and_axon_are_found(monkeypatch: pytest.MonkeyPatch) -
     before = missed(found)
     start_perisomatic(found, trials)  # type: ignore[arg-type]
     assert missed(found) < before / 3
+    assert found.reversal[1].item() == pytest.approx(-1.0, abs=0.3)  # of potassium, -95 mV; the start has -85
     density, true = (network.log_density().detach().exp().numpy() for network in (found, truth))
     assert density[NAMES.index("Im"), TREE.soma] == pytest.approx(true[NAMES.index("Im"), TREE.soma], rel=0.5)
     # Dendrites are left as they were.

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -28,6 +29,18 @@ def test_own_cell_of_the_readme(tmp_path: Path) -> None:
     facts = in_new_process(_facts, str(path))
     assert facts["n"] == 1 + 7 + 21
     assert facts["inputs"] == 2 * (7 + 21)
+
+
+def test_current_injected_as_in_the_docs() -> None:
+    """The example of docs/cable.md: the pulse makes an output spike."""
+    text = (Path(__file__).parents[1] / "docs" / "cable.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    v_mV, spike_probability = names["v_mV"][0], names["spike_probability"][0]
+    soma = v_mV[:, names["twin"].tree.soma]
+    assert soma[600:607].max() > 0 > soma[590:600].max()
+    assert spike_probability[600:610].max() > names["twin"].threshold
 
 
 def _commands() -> list[str]:

@@ -10,6 +10,7 @@ least squares of what the predictions miss, e, is then that of Levenberg and Mar
 
 with `moved` how far the recorded potential goes in the millisecond. The prior keeps densities that nothing speaks for
 near those that they start from, of published models; it grows slowly far from them, so that what is not there may go.
+The reversal potentials of sodium and potassium, which models disagree about, are found along.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from scipy.optimize import lsq_linear
 from dendrotwin.dataset import event_counts
 from dendrotwin.measures import SETTLE_MS
 from dendrotwin.membrane import NO_TAPE, Arrivals, Cell, Learned, steps
-from dendrotwin.models.cable import Cable
+from dendrotwin.models.cable import REVERSAL_MV, Cable
+from dendrotwin.models.channels import CHANNELS, E_NA_MV
 from dendrotwin.progress import progress
 from dendrotwin.recording import TrialIndex, read_trial
 from dendrotwin.tree import Floats, Ints
@@ -36,9 +38,10 @@ ITERATIONS = 40
 SCALE_MV, RELATIVE = 0.01, 0.1  # of errors, and relative to how far a potential moves; or the median of them if larger
 PRIOR, PRIOR_FOLDS = 1e-3, 1.5  # its weight, and within how many e-folds it is quadratic
 LEAST, LARGEST = 1e-6, 30.0  # S/cm2, and relative to the start: between which densities stay
-CALCIUM_FOLDS, CALCIUM_PRIOR = 2.3, 1e-3  # how far the logarithms of its gain and decay go, and what holds them
+FAR, HOLD = 2.3, 1e-3  # how far other parameters go (logarithms of calcium's gain and decay), and what holds them
+SODIUM = np.array([channel.reversal_mV == E_NA_MV for channel in CHANNELS])  # calcium's own is not looked at
 CHANGE = 0.02  # of a parameter, for its derivative
-DOWN, UP, FOLDS = -0.7, 2.0, 0.5  # how far a density, relative to itself, and a logarithm go in a step
+DOWN, UP, OTHER = -0.7, 2.0, 0.5  # how far a density, relative to itself, and another parameter go in a step
 DAMPING, LESS, MORE, LEAST_DAMPING = 1.0, 5.0, 4.0, 1e-4
 TRIES = 8
 FACTORS = (1.0, 2.0, 4.0, 8.0)  # times as far along a step, while that helps
@@ -47,7 +50,7 @@ GAIN = 1e-3  # of the cost: with less twice in a row the search is over
 HEAVY_NF = 1e3  # capacitance of a compartment whose potential is given: its current makes it go where it should
 
 
-CHANGING = ("density_uS", "sk_uS", "calcium_gain", "calcium_ms")
+CHANGING = ("density_uS", "reversal_mV", "sk_uS", "sk_mV", "calcium_gain", "calcium_ms")
 
 
 class _Course(NamedTuple):
@@ -105,8 +108,8 @@ class _Near:
         self.area = network.tree.area_um2[self.compartments] * 1e-2  # S/cm2 times this is uS
         calcium = network.calcium.detach().double().numpy()[self.parts]
         density = network.log_density().detach().numpy()[:, self.compartments[starts]].T
-        # (kinds, channels + 3) logarithms: of densities, SK's last, then of calcium's gain and decay.
-        self.start = np.concatenate([density, calcium], 1)
+        # Of each kind the logarithms of densities, SK's last, and of calcium's gain and decay; then `reversal`.
+        self.start = np.append(np.concatenate([density, calcium], 1), network.reversal.detach().double().numpy())
 
     def course(self, trial: TrialIndex) -> _Course:
         """Of a trial."""
@@ -125,10 +128,14 @@ class _Near:
         current = np.where(np.arange(n) < self.own, 0.0, HEAVY_NF * (after - before))
         return _Course(before, after, events, current)
 
-    def missed(self, logarithms: Floats, course: _Course) -> Floats:
+    def per_kind(self, x: Floats) -> Floats:
+        """(kinds, channels + 3) what parameters as in `start` say of each kind."""
+        return x[:-2].reshape(len(self.ends), -1)
+
+    def missed(self, x: Floats, course: _Course) -> Floats:
         """(steps, own) recorded less predicted potentials [mV], with parameters as in `start`."""
         learned, begin = self.learned._replace(**{name: getattr(self.learned, name).copy() for name in CHANGING}), 0
-        for row, first, end in zip(logarithms, self.start, self.ends, strict=True):
+        for row, first, end in zip(self.per_kind(x), self.per_kind(self.start), self.ends, strict=True):
             here, density = slice(begin, end), np.exp(row[:-2])
             learned.density_uS[:-1, here] = density[:-1, None] * self.area[here]  # the last is Ih's
             learned.sk_uS[here] = density[-1] * self.area[here]
@@ -136,6 +143,9 @@ class _Near:
             learned.calcium_gain[here] *= gain
             learned.calcium_ms[here] *= decay
             begin = end
+        sodium_mV, potassium_mV = REVERSAL_MV * (x[-2:] - self.start[-2:])
+        learned.reversal_mV[:-1] += np.where(SODIUM, sodium_mV, potassium_mV)[:, None]
+        learned.sk_mV[:] += potassium_mV
         state = self.network.rest(self.cell, learned, course.before[0])
         out, peak = np.empty_like(course.after), np.empty(len(course.after))
         steps(
@@ -168,10 +178,10 @@ def _around(cell: Cell, own: NDArray[np.integer]) -> tuple[NDArray[np.integer], 
 
 @torch.no_grad()
 def start_perisomatic(network: Cable, trials: list[TrialIndex]) -> None:
-    """Set the densities and calcium of soma and axon of an untrained cable twin; see the module.
+    """Set densities and calcium of soma and axon of an untrained cable twin, and reversal potentials; see the module.
 
     Args:
-        network: its parts of each distance, and calcium, are set.
+        network: its parts of each distance, calcium, and reversal potentials of sodium and potassium are set.
         trials: of the training split; the `TRIALS` with the most output spikes are used.
     """
     near = _Near(network)
@@ -180,34 +190,33 @@ def start_perisomatic(network: Cable, trials: list[TrialIndex]) -> None:
     if not courses:
         return
     _, at = np.unique(network.groups[1].numpy(), return_index=True)
-    start = network.start[:, torch.from_numpy(at)]
-    for part, row in zip(near.parts, _fit(near, courses), strict=True):
+    start, found = network.start[:, torch.from_numpy(at)], _fit(near, courses)
+    for part, row in zip(near.parts, near.per_kind(found), strict=True):
         here = torch.from_numpy(network.kind[at] == part)
         network.parts[1][:, here] = torch.from_numpy(row[:-2]).float()[:, None] - start[:, here]
         network.calcium[part] = torch.from_numpy(row[-2:])
+    network.reversal.copy_(torch.from_numpy(found[-2:]))
 
 
 class _Search:
-    """Parameters x as in `_Near.start`, in one row, their bounds, and what they miss.
+    """Parameters x as in `_Near.start`, their bounds, and what they miss.
 
-    Changes of x are relative ones for densities, and differences for the logarithms of calcium's gain and decay.
+    Changes of x are relative ones for densities, and differences for everything else.
     """
 
     def __init__(self, near: _Near, courses: list[_Course]) -> None:
         self.near, self.courses = near, courses
-        kinds, many = near.start.shape
-        self.density = np.tile(np.arange(many) < many - 2, kinds)
-        first = near.start.reshape(-1)
-        self.start = np.where(self.density, np.maximum(first, np.log(LEAST)), first)
-        self.low = np.where(self.density, np.log(LEAST), self.start - CALCIUM_FOLDS)
-        self.high = self.start + np.where(self.density, np.log(LARGEST), CALCIUM_FOLDS)
-        self.step_low, self.step_high = np.where(self.density, DOWN, -FOLDS), np.where(self.density, UP, FOLDS)
+        kinds, many = near.per_kind(near.start).shape
+        self.density = np.append(np.tile(np.arange(many) < many - 2, kinds), [False, False])
+        self.start = np.where(self.density, np.maximum(near.start, np.log(LEAST)), near.start)
+        self.low = np.where(self.density, np.log(LEAST), self.start - FAR)
+        self.high = self.start + np.where(self.density, np.log(LARGEST), FAR)
+        self.step_low, self.step_high = np.where(self.density, DOWN, -OTHER), np.where(self.density, UP, OTHER)
         self.moved_mV = np.concatenate([(c.after - c.before)[SETTLE_MS:, : near.own] for c in courses]).reshape(-1)
 
     def missed(self, x: Floats) -> Floats:
         """Of all courses, steps and compartments, in one row [mV]."""
-        logarithms = x.reshape(self.near.start.shape)
-        return np.concatenate([self.near.missed(logarithms, course) for course in self.courses]).reshape(-1)
+        return np.concatenate([self.near.missed(x, course) for course in self.courses]).reshape(-1)
 
     def variance(self, error: Floats) -> Floats:
         """Of errors that would be no surprise [mV2]."""
@@ -218,25 +227,25 @@ class _Search:
         """See the module."""
         far = x - self.start
         prior = PRIOR * PRIOR_FOLDS**2 * np.log1p((far[self.density] / PRIOR_FOLDS) ** 2).sum()
-        return float(np.log1p(error**2 / variance).mean() + prior + CALCIUM_PRIOR * (far[~self.density] ** 2).sum())
+        return float(np.log1p(error**2 / variance).mean() + prior + HOLD * (far[~self.density] ** 2).sum())
 
     def normal(self, x: Floats, error: Floats, variance: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
         """Half of the cost's derivatives to changes, as if errors were linear in x: the second (k, k) of what is
         missed and that of what holds x, (k,), and the first of both."""
         far, weight = x - self.start, 1.0 / (variance + error**2)
-        hold = np.where(self.density, PRIOR / (1.0 + (far / PRIOR_FOLDS) ** 2), CALCIUM_PRIOR)
+        hold = np.where(self.density, PRIOR / (1.0 + (far / PRIOR_FOLDS) ** 2), HOLD)
         square = (slope * weight[:, None]).T @ slope / len(error)
         return square, hold, slope.T @ (weight * error) / len(error) + hold * far
 
     def changed(self, x: Floats, change: Floats) -> Floats:
         """x after a change, within bounds."""
         relative = np.log1p(np.clip(change, *FARTHEST))
-        y: Floats = np.clip(x + np.where(self.density, relative, np.clip(change, -FOLDS, FOLDS)), self.low, self.high)
+        y: Floats = np.clip(x + np.where(self.density, relative, np.clip(change, -OTHER, OTHER)), self.low, self.high)
         return y
 
 
 def _fit(near: _Near, courses: list[_Course]) -> Floats:
-    """Logarithms as in `_Near.start` with the least cost that is found."""
+    """Parameters as in `_Near.start` with the least cost that is found."""
     search = _Search(near, courses)
     x, damping, idle = search.start, DAMPING, 0
     error = search.missed(x)
@@ -276,4 +285,4 @@ def _fit(near: _Near, courses: list[_Course]) -> Floats:
                 x = best
                 break
             x, damping = best, max(damping / LESS, LEAST_DAMPING)
-    return x.reshape(near.start.shape)
+    return x

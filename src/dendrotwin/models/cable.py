@@ -68,6 +68,7 @@ SHARES = (1.0, 1.0, 1.0, 0.3)  # how fast the parts of a density are learned: re
 CALCIUM_E_FOLDS = (-2.5, 4.5)  # between which the logarithms of gain and decay stay: decay from 6 ms to 7 s
 FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
+REVERSAL_MV = 10.0  # what a unit of a reversal potential's parameter means
 ACROSS_MV, ALONG = 3.0, 0.3  # what a unit of a kinetic parameter means: mV of shift, e-folds of a time constant
 SMALL = 3e-5  # S/cm2: a channel that stays below at a whole distance of a region is left out there
 A_LOOP = 40  # compartments that a loop over compartments could do in the time that it takes to begin
@@ -366,7 +367,7 @@ class Cable(nn.Module):
         tree, kind, by_kind = self.tree, torch.from_numpy(self.kind), torch.from_numpy(self.sorted)
         area = torch.from_numpy(tree.area_um2) * 1e-2  # S/cm2 times this is uS
         density = torch.exp(self.log_density()) * area
-        e_na, e_k = (e + 10.0 * r for e, r in zip((E_NA_MV, E_K_MV), self.reversal.double(), strict=True))
+        e_na, e_k = (e + REVERSAL_MV * r for e, r in zip((E_NA_MV, E_K_MV), self.reversal.double(), strict=True))
         ones = torch.ones_like(area)
         reversal = [e_na * ones if c.reversal_mV == E_NA_MV else e_k * ones for c in CHANNELS]
         uS = torch.cat([density[:-1], torch.from_numpy(tree.ih_uS)[None]])
