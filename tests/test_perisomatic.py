@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,14 @@ def test_densities_of_soma_and_axon_are_found(monkeypatch: pytest.MonkeyPatch) -
     dendrites = found.kind == 2
     assert torch.equal(found.log_density()[:, dendrites], fresh.log_density()[:, dendrites])
     assert torch.equal(found.calcium[2], fresh.calcium[2])
+
+
+def test_an_axon_on_a_dendrite_hangs_together_with_the_soma() -> None:
+    """Node 0 is the soma, 3 a joint, 4 the axon, at the end of two dendrites; two more of these are next to nothing."""
+    cell = SimpleNamespace(parent=np.array([-1, 0, 1, 2, 3, 2, 5]), node=np.array([0, 1, 2, 4, 5, 6]))
+    nodes, outer = perisomatic._around(cell, np.array([0, 3]))  # type: ignore[arg-type]
+    assert nodes.tolist() == [0, 1, 2, 3, 4]
+    assert outer.tolist() == [1, 2]
 
 
 def test_substeps_are_those_of_the_simulation_at_least() -> None:

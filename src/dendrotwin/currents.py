@@ -71,7 +71,7 @@ RIDGE = 1e-5
 HELD_GAIN, HELD_DECAY = 1.0, 1e-3  # how strongly the logarithms of calcium's gain and decay are held at their start
 HELD = 1.0  # and, where they are now, relative changes of soma's and axon's calcium channels
 GROWTH = 3.0  # by which factor these change in a round at most
-DAMPING, LEAST_DAMPING = 10.0, 1.0  # to begin with, and at least; grows tenfold where a round has gone too far
+DAMPING = 1.0  # to begin with, and at least; grows tenfold where a round has gone too far
 OF_DENDRITES = 0.01  # damping there, relative to that of soma and axon, whose sodium is less linear
 HELD_FROM = 1e-6  # S/cm2: smaller densities are held as if they were this
 SPARE = 0.001  # share of the squared errors that leaving out a channel may add
@@ -84,7 +84,7 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
     """Set densities and calcium of an untrained cable twin; see the module.
 
     Args:
-        network: its part of each distance, and calcium, are set.
+        network: its part of each distance, calcium, and reversal potentials are set.
         trials: of the training split; the first `TRIALS` are used.
     """
     trials = trials[:TRIALS]
@@ -118,7 +118,7 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
             use(density, calcium)
             rows, missed = (np.concatenate(part) for part in zip(*pool.map(one, trials), strict=True))
             if known is None or _cost(missed, scale) < _cost(known[1], scale):
-                best, known, damping = (density, calcium), (rows, missed), max(damping / 10.0, LEAST_DAMPING)
+                best, known, damping = (density, calcium), (rows, missed), max(damping / 10.0, DAMPING)
                 scale = max(SCALE_MV, float(np.nanmedian(np.abs(missed))))
             else:  # too far
                 damping *= 10.0
@@ -310,7 +310,8 @@ def _solve(
     Args:
         rows, missed: of all trials, see `_rows`; what is not a number does not count.
         scale: of errors [mV].
-        damping: how strongly everything is held where it is, relative to itself (Levenberg and Marquardt).
+        damping: how strongly everything is held where it is, relative to itself (Levenberg and Marquardt); densities of
+            dendrites `OF_DENDRITES` of it.
         density: so far.
         moved: (6,) how far calcium's logarithms are from their start.
         region: (groups,).

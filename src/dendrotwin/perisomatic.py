@@ -10,7 +10,8 @@ least squares of what the predictions miss, e, is then that of Levenberg and Mar
 
 with `moved` how far the recorded potential goes in the millisecond. The prior keeps densities that nothing speaks for
 near those that they start from, of published models; it grows slowly far from them, so that what is not there may go.
-The reversal potentials of sodium and potassium, which models disagree about, are found along.
+The reversal potentials of sodium and potassium, which models disagree about, and calcium's gain and decay are found
+along; a weak quadratic term holds them near their start.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from scipy.optimize import lsq_linear
 from dendrotwin.dataset import event_counts
 from dendrotwin.measures import SETTLE_MS
 from dendrotwin.membrane import NO_TAPE, Arrivals, Cell, Learned, steps
-from dendrotwin.models.cable import REVERSAL_MV, Cable
+from dendrotwin.models.cable import CEILING, REVERSAL_MV, Cable
 from dendrotwin.models.channels import CHANNELS, E_NA_MV
 from dendrotwin.progress import progress
 from dendrotwin.recording import TrialIndex, read_trial
@@ -35,10 +36,10 @@ from dendrotwin.tree import Floats, Ints
 SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
 TRIALS = 4  # those of most output spikes
 ITERATIONS = 40
-SCALE_MV, RELATIVE = 0.01, 0.1  # of errors, and relative to how far a potential moves; or the median of them if larger
+SCALE_MV, RELATIVE = 0.01, 0.1  # of errors (or their median, if larger), and relative to how far a potential moves
 PRIOR, PRIOR_FOLDS = 1e-3, 1.5  # its weight, and within how many e-folds it is quadratic
 LEAST, LARGEST = 1e-6, 30.0  # S/cm2, and relative to the start: between which densities stay
-FAR, HOLD = 2.3, 1e-3  # how far other parameters go (logarithms of calcium's gain and decay), and what holds them
+FAR, FAR_REVERSAL, HOLD = 2.3, 4.0, 1e-3  # how far calcium's logarithms and reversals go, and what holds both
 SODIUM = np.array([channel.reversal_mV == E_NA_MV for channel in CHANNELS])  # calcium's own is not looked at
 CHANGE = 0.02  # of a parameter, for its derivative
 DOWN, UP, OTHER = -0.7, 2.0, 0.5  # how far a density, relative to itself, and another parameter go in a step
@@ -84,8 +85,8 @@ class _Near:
         parent[0], axial[0] = -1, 0.0
         given = np.arange(len(keep)) >= len(own)
 
-        def per_kind(values: NDArray, of_given: float | None = None) -> NDArray:
-            return np.concatenate([values[kinds], values[:1] if of_given is None else values[:1] * 0 + of_given])
+        def of_kinds(values: NDArray, none_given: bool) -> NDArray:
+            return np.concatenate([values[kinds], np.zeros_like(values[:1]) if none_given else values[:1]])
 
         self.cell = whole._replace(
             parent=parent.astype(whole.parent.dtype), axial_uS=axial,
@@ -94,9 +95,9 @@ class _Near:
             capacitance_nF=np.where(given, HEAVY_NF, whole.capacitance_nF[keep]),
             leak_uS=np.where(given, 0.0, whole.leak_uS[keep]), leak_nA=np.where(given, 0.0, whole.leak_nA[keep]),
             first=np.array([0, *self.ends, len(keep)], np.int32),
-            **{name: per_kind(getattr(whole, name), 0)
+            **{name: of_kinds(getattr(whole, name), True)
                for name in ("gates", "channels", "quick_gates", "quick_channels", "pool", "sk")},
-            **{name: per_kind(getattr(whole, name))
+            **{name: of_kinds(getattr(whole, name), False)
                for name in ("activation", "power", "inactivation", "calcium", "fast")},
         )  # fmt: skip
         self.substeps = substeps_of(network)
@@ -173,6 +174,9 @@ def _around(cell: Cell, own: NDArray[np.integer]) -> tuple[NDArray[np.integer], 
         border = {node for node in met if compartment[node] >= 0}
         growing = met != border
         inside |= met - border
+    for node in [*inside, *border]:  # what is apart, as an axon on a dendrite, hangs together through what is between
+        while (node := int(cell.parent[node])) >= 0:
+            (border if compartment[node] >= 0 and node not in inside else inside).add(node)
     return np.array(sorted(inside | border)), np.sort(compartment[sorted(border)])
 
 
@@ -186,7 +190,7 @@ def start_perisomatic(network: Cable, trials: list[TrialIndex]) -> None:
     """
     near = _Near(network)
     spikes = [len(read_trial(trial, network.tree).spikes_ms) for trial in trials]
-    courses = [near.course(trials[k]) for k in np.argsort(spikes, kind="stable")[::-1][:TRIALS]]
+    courses = [near.course(trials[k]) for k in np.argsort(-np.array(spikes), kind="stable")[:TRIALS]]
     if not courses:
         return
     _, at = np.unique(network.groups[1].numpy(), return_index=True)
@@ -209,8 +213,9 @@ class _Search:
         kinds, many = near.per_kind(near.start).shape
         self.density = np.append(np.tile(np.arange(many) < many - 2, kinds), [False, False])
         self.start = np.where(self.density, np.maximum(near.start, np.log(LEAST)), near.start)
-        self.low = np.where(self.density, np.log(LEAST), self.start - FAR)
-        self.high = self.start + np.where(self.density, np.log(LARGEST), FAR)
+        far = np.append(np.full(len(self.start) - 2, FAR), [FAR_REVERSAL, FAR_REVERSAL])
+        self.low = np.where(self.density, np.log(LEAST), self.start - far)
+        self.high = np.where(self.density, np.minimum(self.start + np.log(LARGEST), CEILING), self.start + far)
         self.step_low, self.step_high = np.where(self.density, DOWN, -OTHER), np.where(self.density, UP, OTHER)
         self.moved_mV = np.concatenate([(c.after - c.before)[SETTLE_MS:, : near.own] for c in courses]).reshape(-1)
 
@@ -273,9 +278,10 @@ def _fit(near: _Near, courses: list[_Course]) -> Floats:
                 for factor in FACTORS:  # as far as it helps
                     y = search.changed(x, factor * change)
                     further = search.missed(y)
-                    if search.cost(y, further, variance) >= cost:
+                    new = search.cost(y, further, variance)
+                    if not new < cost:
                         break
-                    best, error, cost = y, further, search.cost(y, further, variance)
+                    best, error, cost = y, further, new
                 if best is not x:
                     break
                 damping *= MORE
