@@ -30,7 +30,7 @@ from dendrotwin.membrane import NO_TAPE, Arrivals, Cell, Learned, steps
 from dendrotwin.models.cable import CEILING, REVERSAL_MV, Cable
 from dendrotwin.models.channels import CHANNELS, E_NA_MV
 from dendrotwin.progress import progress
-from dendrotwin.recording import TrialIndex, read_trial
+from dendrotwin.recording import Recording, TrialIndex, read_trial
 from dendrotwin.tree import Floats, Ints
 
 SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
@@ -112,19 +112,18 @@ class _Near:
         # Of each kind the logarithms of densities, SK's last, and of calcium's gain and decay; then `reversal`.
         self.start = np.append(np.concatenate([density, calcium], 1), network.reversal.detach().double().numpy())
 
-    def course(self, trial: TrialIndex) -> _Course:
+    def course(self, recording: Recording) -> _Course:
         """Of a trial."""
         network, n = self.network, len(self.compartments)
-        recording = read_trial(trial, network.tree)
         after = recording.v_mV[:, self.compartments].astype(np.float64)
         before = np.concatenate([np.full((1, n), network.tree.v_init_mV), after[:-1]])
         whole = network.opened(event_counts(recording.events, network.tree.n_inputs, 0, recording.steps))
         place = np.full(network.tree.n, -1)
         place[self.compartments[: self.own]] = np.arange(self.own)
         at = place[network.sorted[whole.at]]
-        step = np.repeat(np.arange(recording.steps), np.diff(whole.first))[at >= 0]
-        first = np.searchsorted(step, np.arange(recording.steps + 1)).astype(whole.first.dtype)
         here = at >= 0
+        step = np.repeat(np.arange(recording.steps), np.diff(whole.first))[here]
+        first = np.searchsorted(step, np.arange(recording.steps + 1)).astype(whole.first.dtype)
         events = Arrivals(first, whole.kind[here], at[here].astype(whole.at.dtype), whole.uS[here])
         current = np.where(np.arange(n) < self.own, 0.0, HEAVY_NF * (after - before))
         return _Course(before, after, events, current)
@@ -188,16 +187,16 @@ def start_perisomatic(network: Cable, trials: list[TrialIndex]) -> None:
         network: its parts of each distance, calcium, and reversal potentials of sodium and potassium are set.
         trials: of the training split; the `TRIALS` with the most output spikes are used.
     """
-    near = _Near(network)
-    spikes = [len(read_trial(trial, network.tree).spikes_ms) for trial in trials]
-    courses = [near.course(trials[k]) for k in np.argsort(-np.array(spikes), kind="stable")[:TRIALS]]
-    if not courses:
+    if not trials:
         return
-    _, at = np.unique(network.groups[1].numpy(), return_index=True)
-    start, found = network.start[:, torch.from_numpy(at)], _fit(near, courses)
+    near = _Near(network)
+    recordings = sorted((read_trial(trial, network.tree) for trial in trials), key=lambda r: -len(r.spikes_ms))
+    found = _fit(near, [near.course(recording) for recording in recordings[:TRIALS]])
     for part, row in zip(near.parts, near.per_kind(found), strict=True):
-        here = torch.from_numpy(network.kind[at] == part)
-        network.parts[1][:, here] = torch.from_numpy(row[:-2]).float()[:, None] - start[:, here]
+        here = torch.from_numpy(network.kind == part)
+        network.parts[1][:, network.groups[1][here]] = (
+            torch.from_numpy(row[:-2]).float()[:, None] - network.start[:, here]
+        )
         network.calcium[part] = torch.from_numpy(row[-2:])
     network.reversal.copy_(torch.from_numpy(found[-2:]))
 
