@@ -74,7 +74,7 @@ GROWTH = 3.0  # by which factor these change in a round at most
 DAMPING = 1.0  # to begin with, and at least; grows tenfold where a round has gone too far
 OF_DENDRITES = 0.01  # damping there, relative to that of soma and axon, whose sodium is less linear
 HELD_FROM = 1e-6  # S/cm2: smaller densities are held as if they were this
-SPARE = 0.001  # share of the squared errors that leaving out a channel may add
+SPARE = 0.0001  # share of the squared errors that leaving out a channel may add
 LEAST = 1e-7  # S/cm2: from which a density that is zero here can grow in training
 STRIDE, REACH = 0.15, 2.3  # how far the logarithms of gain and decay may go in a round, and in all
 
@@ -90,14 +90,13 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
     trials = trials[:TRIALS]
     start_perisomatic(network, trials)
     groups = network.groups[1].numpy()
-    _, at = np.unique(groups, return_index=True)
-    start = network.start.double().numpy()[:, at]
+    at = network.first_at_distance
     region, near = network.tree.region[at], network.kind[at] < 2
     pools = network.calcium.double().numpy().reshape(-1)  # logarithms of gain and decay, of each kind of membrane
-    density, calcium = np.exp(network.log_density().numpy()[:, at]), pools
+    density, calcium = np.exp(network.at_distances()), pools
 
     def use(density: Floats, calcium: Floats) -> None:
-        network.parts[1].copy_(torch.from_numpy(np.log(np.maximum(density, LEAST)) - start))
+        network.set_at_distances(np.log(np.maximum(density, LEAST)))
         network.calcium.copy_(torch.from_numpy(calcium.reshape(-1, 2)))
 
     best, known, damping, scale = (density, calcium), None, DAMPING, SCALE_MV
@@ -124,7 +123,8 @@ def start_from_currents(network: Cable, trials: list[TrialIndex]) -> None:
                 damping *= 10.0
     use(*best)
     if known is not None:
-        network.parts[1][torch.from_numpy(~_needed(*known, scale, best[0], region))] = FLOOR
+        needed = _needed(*known, scale, best[0], region)
+        network.set_at_distances(np.where(needed, network.at_distances(), FLOOR))
 
 
 _beyond = numba.vectorize(nopython=True)(beyond.py_func)

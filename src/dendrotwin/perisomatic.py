@@ -16,6 +16,7 @@ along; a weak quadratic term holds them near their start.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -34,12 +35,15 @@ from dendrotwin.recording import Recording, TrialIndex, read_trial
 from dendrotwin.tree import Floats, Ints
 
 SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
+PER_MV, KINK_MV = 1.0, 0.1  # weight of absolute errors, and below which they are squared
 TRIALS = 4  # those of most output spikes
 ITERATIONS = 40
 SCALE_MV, RELATIVE = 0.01, 0.1  # of errors (or their median, if larger), and relative to how far a potential moves
 PRIOR, PRIOR_FOLDS = 1e-3, 1.5  # its weight, and within how many e-folds it is quadratic
 LEAST, LARGEST = 1e-6, 30.0  # S/cm2, and relative to the start: between which densities stay
-FAR, FAR_REVERSAL, HOLD = 2.3, 4.0, 1e-3  # how far calcium's logarithms and reversals go, and what holds both
+FAR, HOLD = 2.3, 1e-3  # how far calcium's logarithms go, and what holds them
+FAR_REVERSAL, HOLD_REVERSAL = 4.0, 1e-3  # the same of reversal potentials
+WORTH = 0.1  # share of the cost that moving these has to spare; what is less they only compensate
 SODIUM = np.array([channel.reversal_mV == E_NA_MV for channel in CHANNELS])  # calcium's own is not looked at
 CHANGE = 0.02  # of a parameter, for its derivative
 DOWN, UP, OTHER = -0.7, 2.0, 0.5  # how far a density, relative to itself, and another parameter go in a step
@@ -192,12 +196,11 @@ def start_perisomatic(network: Cable, trials: list[TrialIndex]) -> None:
     near = _Near(network)
     recordings = sorted((read_trial(trial, network.tree) for trial in trials), key=lambda r: -len(r.spikes_ms))
     found = _fit(near, [near.course(recording) for recording in recordings[:TRIALS]])
+    density = network.at_distances()
     for part, row in zip(near.parts, near.per_kind(found), strict=True):
-        here = torch.from_numpy(network.kind == part)
-        network.parts[1][:, network.groups[1][here]] = (
-            torch.from_numpy(row[:-2]).float()[:, None] - network.start[:, here]
-        )
+        density[:, network.kind[network.first_at_distance] == part] = row[:-2, None]
         network.calcium[part] = torch.from_numpy(row[-2:])
+    network.set_at_distances(density)
     network.reversal.copy_(torch.from_numpy(found[-2:]))
 
 
@@ -207,12 +210,13 @@ class _Search:
     Changes of x are relative ones for densities, and differences for everything else.
     """
 
-    def __init__(self, near: _Near, courses: list[_Course]) -> None:
+    def __init__(self, near: _Near, courses: list[_Course], far_reversal: float) -> None:
         self.near, self.courses = near, courses
         kinds, many = near.per_kind(near.start).shape
         self.density = np.append(np.tile(np.arange(many) < many - 2, kinds), [False, False])
         self.start = np.where(self.density, np.maximum(near.start, np.log(LEAST)), near.start)
-        far = np.append(np.full(len(self.start) - 2, FAR), [FAR_REVERSAL, FAR_REVERSAL])
+        far = np.append(np.full(len(self.start) - 2, FAR), [far_reversal, far_reversal])
+        self.hold = np.append(np.full(len(self.start) - 2, HOLD), [HOLD_REVERSAL, HOLD_REVERSAL])
         self.low = np.where(self.density, np.log(LEAST), self.start - far)
         self.high = np.where(self.density, np.minimum(self.start + np.log(LARGEST), CEILING), self.start + far)
         self.step_low, self.step_high = np.where(self.density, DOWN, -OTHER), np.where(self.density, UP, OTHER)
@@ -231,13 +235,14 @@ class _Search:
         """See the module."""
         far = x - self.start
         prior = PRIOR * PRIOR_FOLDS**2 * np.log1p((far[self.density] / PRIOR_FOLDS) ** 2).sum()
-        return float(np.log1p(error**2 / variance).mean() + prior + HOLD * (far[~self.density] ** 2).sum())
+        missed = np.log1p(error**2 / variance) + 2.0 * PER_MV * (np.hypot(error, KINK_MV) - KINK_MV)
+        return float(missed.mean() + prior + (self.hold * far**2)[~self.density].sum())
 
     def normal(self, x: Floats, error: Floats, variance: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
         """Half of the cost's derivatives to changes, as if errors were linear in x: the second (k, k) of what is
         missed and that of what holds x, (k,), and the first of both."""
-        far, weight = x - self.start, 1.0 / (variance + error**2)
-        hold = np.where(self.density, PRIOR / (1.0 + (far / PRIOR_FOLDS) ** 2), HOLD)
+        far, weight = x - self.start, 1.0 / (variance + error**2) + PER_MV / np.hypot(error, KINK_MV)
+        hold = np.where(self.density, PRIOR / (1.0 + (far / PRIOR_FOLDS) ** 2), self.hold)
         square = (slope * weight[:, None]).T @ slope / len(error)
         return square, hold, slope.T @ (weight * error) / len(error) + hold * far
 
@@ -249,45 +254,56 @@ class _Search:
 
 
 def _fit(near: _Near, courses: list[_Course]) -> Floats:
-    """Parameters as in `_Near.start` with the least cost that is found."""
-    search = _Search(near, courses)
-    x, damping, idle = search.start, DAMPING, 0
-    error = search.missed(x)
+    """Parameters as in `_Near.start` with the least cost that is found; reversal potentials move where it is worth it.
+
+    What little they explain beside everything else is mostly what the steps miss around a spike.
+    """
     with (
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
-        progress("finding channels of soma and axon", ITERATIONS, "steps") as advance,
+        progress("finding channels of soma and axon", 2 * ITERATIONS, "steps") as advance,
     ):
+        held, free = (_Search(near, courses, far) for far in (0.0, FAR_REVERSAL))
+        x, cost = _descend(held, held.start, pool, advance)
+        y, less = _descend(free, x, pool, advance)
+    return y if less < (1.0 - WORTH) * cost else x
 
-        def derivative(k: int) -> Floats:
-            y = x.copy()
-            y[k] += np.log1p(CHANGE) if search.density[k] else CHANGE
-            return (search.missed(y) - error) / CHANGE
 
-        for _ in range(ITERATIONS):
-            variance = search.variance(error)
-            cost = before = search.cost(x, error, variance)
-            slope = np.stack(list(pool.map(derivative, range(len(x)))), 1)
-            square, hold, toward = search.normal(x, error, variance, slope)
-            for _ in range(TRIES):
-                damped = square + np.diag(hold + damping * np.maximum(np.diag(square), 1e-3) + 1e-8)
-                upper = np.linalg.cholesky(damped).T
-                right = -np.linalg.solve(upper.T, toward)
-                change = lsq_linear(upper, right, bounds=(search.step_low, search.step_high)).x
-                best = x
-                for factor in FACTORS:  # as far as it helps
-                    y = search.changed(x, factor * change)
-                    further = search.missed(y)
-                    new = search.cost(y, further, variance)
-                    if not new < cost:
-                        break
-                    best, error, cost = y, further, new
-                if best is not x:
+def _descend(
+    search: _Search, x: Floats, pool: ThreadPoolExecutor, advance: Callable[[int], None]
+) -> tuple[Floats, float]:
+    """Parameters of less cost, from some on, and their cost."""
+    damping, idle = DAMPING, 0
+    error = search.missed(x)
+
+    def derivative(k: int) -> Floats:
+        y = x.copy()
+        y[k] += np.log1p(CHANGE) if search.density[k] else CHANGE
+        return (search.missed(y) - error) / CHANGE
+
+    for _ in range(ITERATIONS):
+        variance = search.variance(error)
+        cost = before = search.cost(x, error, variance)
+        slope = np.stack(list(pool.map(derivative, range(len(x)))), 1)
+        square, hold, toward = search.normal(x, error, variance, slope)
+        for _ in range(TRIES):
+            damped = square + np.diag(hold + damping * np.maximum(np.diag(square), 1e-3) + 1e-8)
+            upper = np.linalg.cholesky(damped).T
+            right = -np.linalg.solve(upper.T, toward)
+            change = lsq_linear(upper, right, bounds=(search.step_low, search.step_high)).x
+            best = x
+            for factor in FACTORS:  # as far as it helps
+                y = search.changed(x, factor * change)
+                further = search.missed(y)
+                new = search.cost(y, further, variance)
+                if not new < cost:
                     break
-                damping *= MORE
-            advance(1)
-            idle = idle + 1 if before - cost < GAIN * before else 0
-            if best is x or idle == 2:
-                x = best
+                best, error, cost = y, further, new
+            if best is not x:
                 break
-            x, damping = best, max(damping / LESS, LEAST_DAMPING)
-    return x
+            damping *= MORE
+        advance(1)
+        idle = idle + 1 if before - cost < GAIN * before else 0
+        if best is x or idle == 2:
+            return best, cost
+        x, damping = best, max(damping / LESS, LEAST_DAMPING)
+    return x, cost

@@ -318,6 +318,7 @@ class Cable(nn.Module):
         self.groups = [
             torch.from_numpy(np.unique(g, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)) for g in groups
         ]
+        self.first_at_distance = np.unique(self.groups[1].numpy(), return_index=True)[1]
         many = len(CHANNELS) + 1  # and SK
         self.parts = nn.ParameterList([torch.zeros(many, int(g.max()) + 1) for g in self.groups])
         start = torch.tensor([*(channel.density for channel in CHANNELS), SK_DENSITY]).log()
@@ -350,6 +351,22 @@ class Cable(nn.Module):
         for part, group, share in zip(self.parts, self.groups, SHARES, strict=True):
             total = total + share * part[:, group]
         return total.double().clamp(FLOOR, CEILING)
+
+    def at_distances(self) -> Floats:
+        """(channels + 1, distances) as `log_density`, of the first compartment at each distance of a region."""
+        found: Floats = self.log_density().detach().numpy()[:, self.first_at_distance]
+        return found
+
+    @torch.no_grad()
+    def set_at_distances(self, log_density: Floats) -> None:
+        """Densities that are the same everywhere at a distance of a region.
+
+        Args:
+            log_density: (channels + 1, distances) as from `at_distances`.
+        """
+        for part in self.parts:
+            part.zero_()
+        self.parts[1].copy_(torch.from_numpy(log_density) - self.start[:, self.first_at_distance])
 
     def learned(self, substeps: tuple[int, int] | None = None) -> list[torch.Tensor]:
         """The fields of `membrane.Learned`, differentiable; for other substeps than the configuration's if given."""
