@@ -40,13 +40,15 @@ MAY_IMPORT = {
     "evaluate": {"tree", "recording", "measures", "solve", "twin", "predict"},
     "signals": {"tree", "recording", "solve"},
     "plot": {"tree", "recording"},
+    "signal_report": {"tree", "recording", "signals", "plot"},
     "speed": {"tree", "cells", "inputs", "simulate", "solve", "twin", "predict"},
     "report": {"tree", "recording", "measures", "twin", "predict", "evaluate", "plot"},
     "benchmark": {"tree", "recording", "measures", "dataset", "models", "simulate", "twin", "train", "evaluate",
                   "speed", "report", "workers"},
     "doctor": {"cells"},
     "cli": {"tree", "cells", "inputs", "simulate", "dataset", "recording", "measures", "models", "twin", "train",
-            "predict", "evaluate", "plot", "signals", "speed", "doctor", "report", "benchmark"},
+            "predict", "evaluate", "plot", "signals", "signal_report", "speed", "doctor", "report",
+            "benchmark"},
 }  # fmt: skip
 
 
@@ -90,6 +92,7 @@ def test_imports_follow_the_plan(path: Path) -> None:
         "membrane",
         "evaluate",
         "signals",
+        "signal_report",
         "plot",
         "cells",
         "simulate",

@@ -15,10 +15,12 @@ from dendrotwin.signals.head import (
     meg_matrix,
     scalp_electrodes,
 )
+from dendrotwin.signals.nwb import write_nwb
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.placing import PlacedCell, upright
 from dendrotwin.signals.probes import Probe, linear_probe, neuropixels, points, read_probe, square_array
+from dendrotwin.signals.spectrum import power_spectrum
 from dendrotwin.signals.store import read_signals, write_signals
 from dendrotwin.signals.streaming import (
     Signal,
@@ -65,6 +67,7 @@ __all__ = [
     "neuropixels",
     "patch",
     "points",
+    "power_spectrum",
     "read_probe",
     "read_signals",
     "record",
@@ -72,5 +75,6 @@ __all__ = [
     "square_array",
     "stream",
     "upright",
+    "write_nwb",
     "write_signals",
 ]
