@@ -131,7 +131,9 @@ def figure_spectrum(frequency_Hz: Real, power: Real, labels: Sequence[str], unit
     figure = Figure(figsize=(9.0, 5.0), layout="constrained")
     axes = figure.subplots()
     for colour, style, channel in zip(SERIES, ("-", "--", "-.", ":") * 2, shown, strict=False):
-        axes.loglog(frequency_Hz, power[:, channel], style, color=colour, linewidth=1.6, label=labels[channel])
+        axes.semilogx(frequency_Hz, power[:, channel], style, color=colour, linewidth=1.6, label=labels[channel])
+    if (power[:, shown] > 0.0).any():  # not of a signal that never changes
+        axes.set_yscale("log")
     axes.set_xlabel("frequency (Hz)")
     axes.set_ylabel(f"power (({unit})²/Hz)" if " " in unit else f"power ({unit}²/Hz)")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

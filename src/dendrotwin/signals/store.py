@@ -52,7 +52,7 @@ def write_signals(path: Path, recordings: Recordings, instruments: Sequence[Inst
                     "as_built": cell.as_built,
                 }
             )
-    with whole_file(Path(path)) as temporary, h5py.File(temporary, "w") as out:
+    with whole_file(Path(path)) as temporary, h5py.File(temporary, "w", track_order=True) as out:
         out.attrs.update(kind=KIND, format_version=FORMAT_VERSION, sampling_hz=SAMPLING_HZ, sources=json.dumps(sources))
         out.attrs.update(provenance())
         datasets = []
