@@ -20,7 +20,16 @@ from dendrotwin.simulate import shard_path
 from test_cli import refused, run
 from test_recording import recording, tree_with_inputs
 
-ALL = ("lfp", "csd:start_um=-300:stop_um=500:layers=20", "dipole", "eeg", "meg", "dye:rows=6:columns=8", "patch:seed=4")
+ALL = (
+    "currents",
+    "lfp",
+    "csd:start_um=-300:stop_um=500:layers=20",
+    "dipole",
+    "eeg",
+    "meg",
+    "dye:rows=6:columns=8",
+    "patch:seed=4",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +41,17 @@ def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = run("signals", shard_path(data, 0), "--out", out / "s.h5", "--nwb", out / "s.nwb", *wanted)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
-    assert f"lfp, csd, dipole, eeg, meg, dye, patch of 1 cells in {out / 's.h5'}" in result.stdout
+    assert f"currents, lfp, csd, dipole, eeg, meg, dye, patch of 1 cells in {out / 's.h5'}" in result.stdout
     return out
 
 
 def test_the_command_gives_what_python_gives(made: Path, data: Path) -> None:
     probe = signals.square_array(4, 2, 80.0, (30.0, 60.0, 100.0))
     found = signals.read_signals(made / "s.h5")
+    with RecordingFile(shard_path(data, 0)) as file:
+        current = signals.membrane_currents(file.tree(), file.v(0))
+        assert found["currents"].channels["compartment"].tolist() == file.tree().names
+    assert np.allclose(found["currents"].values, current, rtol=1e-5, atol=1e-6 * np.abs(current).max())
     for name, expected in (
         ("lfp", signals.lfp(shard_path(data, 0), probe)),
         ("csd", signals.csd(shard_path(data, 0), np.linspace(-300.0, 500.0, 21))),
@@ -128,12 +141,13 @@ def test_descriptions() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sound", "no signal 'sound'; choose lfp"),
+        ("sound", "no signal 'sound'; choose currents, lfp"),
         ("lfp:colour=red", r"lfp:colour=red must have the form key=value; lfp knows sigma_S_per_m, source"),
         ("dye:rows", "dye:rows must have the form key=value"),
         ("dipole:name=x", "dipole takes no options"),
         ("dye:rows=many", "dye: rows=many is no int; such as 32"),
         ("lfp:sigma_S_per_m=much", "sigma_S_per_m=much is no float"),
+        ("currents", "currents are of one cell, not of 0"),
         ("ecog", "ecog needs the cortex as a slab: --slab bottom_um"),
         ("csd:layers=0", "csd in 0 layers"),
     ],

@@ -489,8 +489,8 @@ def signals(
     signal: Annotated[
         list[str],
         typer.Option(
-            help="lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, with options as NAME:key=value:... "
-            "[lfp and dipole]."
+            help="currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, with options as "
+            "NAME:key=value:... [lfp and dipole]."
         ),
     ] = [],  # noqa: B006
     probe: Annotated[
@@ -510,7 +510,7 @@ def signals(
     figures: Annotated[Path | None, typer.Option(help="Also a folder of figures.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """What electrodes, a dye and the scalp see: LFP, ECoG, CSD, dipole, EEG, MEG, dye and patch of recordings."""
+    """What electrodes, a dye and the scalp see of recordings: currents, LFP, CSD, dipole, EEG, MEG, dye, patch."""
     from dendrotwin import signals as signals_module
     from dendrotwin.files import whole_folder
     from dendrotwin.signals import described
@@ -522,7 +522,7 @@ def signals(
     cells = cells if places is None else described.read_places(places, cells)
     contacts = described.probe(probe)
     layers = None if slab is None else described.slab(slab)
-    instruments = [described.instrument(text, contacts, layers) for text in signal or ["lfp", "dipole"]]
+    instruments = [described.instrument(text, contacts, layers, cells) for text in signal or ["lfp", "dipole"]]
     signals_module.write_signals(out, cells, instruments)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
     if nwb is None and figures is None:
@@ -532,10 +532,10 @@ def signals(
         signals_module.write_nwb(nwb, made, f"signals of {', '.join(str(path) for path in recordings)}")
         print(f"the same in {nwb}")
     if figures is not None:
-        from dendrotwin.signal_report import draw_signals, placed_tree, telling_window
+        from dendrotwin.signal_report import draw_signals, telling_window
 
         with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
-            names = draw_signals(folder, made, [placed_tree(cell) for cell in cells], telling_window(cells[0]))
+            names = draw_signals(folder, made, [cell.tree() for cell in cells], telling_window(cells[0]))
             (folder / MARKER).write_text(f"{out}\n")
         print(f"{', '.join(names)} in {figures}")
 

@@ -17,6 +17,8 @@ WINDOW_MS = 100
 SETTLE_MS = 500
 FRAMES = 8
 NA_UM3_TO_UA_MM3 = 1e6
+MV_TO_UV = 1e3
+LEAST_NA = 1e-6  # where there is no current at all
 NAMES = {"lfp": "LFP", "ecog": "ECoG", "eeg": "EEG", "meg": "B", "patch": "V, pipette", "dipole": "dipole moment"}
 SPECTRA = ("lfp", "ecog", "dipole", "eeg", "meg", "patch")
 
@@ -29,12 +31,6 @@ def telling_window(cell: PlacedCell) -> slice:
     start = int(spikes[0]) - WINDOW_MS // 4 if len(spikes) else SETTLE_MS
     start = max(0, min(start, steps - WINDOW_MS))
     return slice(start, min(start + WINDOW_MS, steps))
-
-
-def placed_tree(cell: PlacedCell) -> Tree:
-    """The tree of a recorded cell, where it is."""
-    with RecordingFile(cell.recording) as file:
-        return cell.place(file.tree())
 
 
 def draw_signals(folder: Path, signals: Iterable[Signal], trees: Sequence[Tree], window: slice) -> list[str]:
@@ -66,9 +62,12 @@ def _figure(signal: Signal, trees: Sequence[Tree], window: slice) -> Figure:
     time, values = signal.time_ms[window], signal.values[window]
     if signal.name in ("lfp", "ecog"):
         positions = np.stack([signal.channels[name] for name in ("x_um", "y_um", "z_um")], axis=1)
-        return plot.figure_contacts(trees, positions, values, signal.unit, float(len(time)), NAMES[signal.name])
+        return plot.figure_contacts(trees, positions, values * MV_TO_UV, "µV", float(len(time)), NAMES[signal.name])
     if signal.name == "csd":
         return plot.figure_depth(time, signal.channels["z_um"], values * NA_UM3_TO_UA_MM3, "CSD (µA/mm³)")
+    if signal.name == "currents":
+        rms = np.sqrt((values.astype(np.float64) ** 2).mean(axis=0))
+        return plot.figure_morphology(trees[0], np.log10(rms + LEAST_NA), "log₁₀ of membrane current, RMS (nA)", None)
     if values.ndim == 3:
         return _movie(signal, window)
     return plot.figure_series(time, values, _labels(signal), f"{NAMES[signal.name]} ({_shown(signal.unit)})")

@@ -4,7 +4,7 @@ Lengths are in um, currents in nA, potentials in mV, conductivities in S/m. A ce
 upright, its soma's centre at the origin and its apical dendrites along +z, unless a `PlacedCell` says otherwise.
 """
 
-from dendrotwin.signals.currents import membrane_currents
+from dendrotwin.signals.currents import Currents, membrane_currents
 from dendrotwin.signals.extracellular import CSD, LFP, Dipole, Slab, csd_matrix, dipole_matrix, lfp_matrix
 from dendrotwin.signals.head import (
     EEG,
@@ -41,6 +41,7 @@ __all__ = [
     "EEG",
     "LFP",
     "MEG",
+    "Currents",
     "Dipole",
     "Dye",
     "FourSpheres",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.errors import InputError
 from dendrotwin.solve import axial_matrix
-from dendrotwin.tree import Injection, Tree
+from dendrotwin.tree import Floats, Injection, Tree
 
 
 def membrane_currents(
@@ -34,6 +37,29 @@ def membrane_currents(
     if injection is not None:
         np.add.at(current.T, injection.compartment, injection.current_nA.T)
     return np.asarray(current)
+
+
+@dataclass(frozen=True, eq=False)
+class Currents:
+    """The membrane currents of all compartments of one cell, as an instrument: to stream them into a file [nA].
+
+    Attributes:
+        tree: the cell, where it is.
+    """
+
+    tree: Tree
+    name: str = "currents"
+    unit: ClassVar[str] = "nA"
+    of: ClassVar[str] = "currents"
+
+    def matrix(self, tree: Tree) -> Floats:
+        """(n, n), which leaves currents as they are."""
+        return np.eye(tree.n)
+
+    def channels(self) -> dict[str, Any]:
+        """The compartments: names, and where their middles are."""
+        x, y, z = self.tree.ends_um.mean(axis=1).T
+        return {"compartment": np.array(self.tree.names), "x_um": x, "y_um": y, "z_um": z}
 
 
 def check_potentials(tree: Tree, v_mV: NDArray[np.floating]) -> None:

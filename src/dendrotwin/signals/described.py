@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dendrotwin.errors import FileError, InputError
+from dendrotwin.signals.currents import Currents
 from dendrotwin.signals.extracellular import CSD, LFP, SIGMA_S_PER_M, Dipole, Slab
 from dendrotwin.signals.head import ANGLES_DEG, EEG, MEG, FourSpheres, NewYorkEEG, scalp_electrodes
 from dendrotwin.signals.optical import Dye
@@ -66,13 +67,14 @@ def _dye(
     return Dye(rows, columns, pixel_um, attenuation_um=attenuation_um, blur_um=blur_um, spread=spread)
 
 
-def instrument(text: str, probe: Probe, slab: Slab | None) -> Instrument:
+def instrument(text: str, probe: Probe, slab: Slab | None, cells: Sequence[PlacedCell] = ()) -> Instrument:
     """The instrument that `text` describes, such as "lfp:source=line:sigma_S_per_m=0.3,0.3,0.4" or "dye:rows=64".
 
     Args:
-        text: lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, and its options.
+        text: currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, and its options.
         probe: of lfp and ecog.
         slab: of lfp and ecog, which needs one.
+        cells: what is recorded; currents need one.
 
     Raises:
         InputError: there is no such instrument or option, or a value is wrong.
@@ -88,7 +90,13 @@ def instrument(text: str, probe: Probe, slab: Slab | None) -> Instrument:
             )
         return LFP(probe, source=source, slab=slab, name="ecog")
 
+    def currents() -> Currents:
+        if len(cells) != 1:
+            raise InputError(f"currents are of one cell, not of {len(cells)}; take them from one recording at a time")
+        return Currents(cells[0].tree())
+
     makers: dict[str, Callable[..., Instrument]] = {
+        "currents": currents,
         "lfp": lfp,
         "ecog": ecog,
         "csd": _csd,

@@ -16,7 +16,12 @@ from dendrotwin.signals.extras import need
 from dendrotwin.signals.streaming import SAMPLING_HZ, Signal
 
 TO_VOLT = {"mV": 1e-3, "uV": 1e-6}
-TO_SI = {"fT": ("tesla", 1e-15), "nA um": ("ampere meter", 1e-15), "nA/um3": ("ampere per cubic meter", 1e9)}
+TO_SI = {
+    "nA": ("ampere", 1e-9),
+    "fT": ("tesla", 1e-15),
+    "nA um": ("ampere meter", 1e-15),
+    "nA/um3": ("ampere per cubic meter", 1e9),
+}
 FIRST_S = 1.0 / SAMPLING_HZ  # sample t is the state at the end of step t
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dendrotwin.errors import InputError
+from dendrotwin.recording import RecordingFile
 from dendrotwin.tree import APICAL, Floats, Tree
 
 Triple = tuple[float, float, float]
@@ -32,6 +33,16 @@ class PlacedCell:
     position_um: Triple = (0.0, 0.0, 0.0)
     rotation_deg: Triple = (0.0, 0.0, 0.0)
     as_built: bool = False
+
+    def tree(self) -> Tree:
+        """Its tree, where it is.
+
+        Raises:
+            FileError: the recording is missing or damaged.
+            InputError: see `place`.
+        """
+        with RecordingFile(self.recording) as file:
+            return self.place(file.tree())
 
     def place(self, tree: Tree) -> Tree:
         """The tree, turned and moved to where this cell is.

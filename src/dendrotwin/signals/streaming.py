@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.errors import InputError
 from dendrotwin.recording import RecordingFile
-from dendrotwin.signals.currents import check_potentials
+from dendrotwin.signals.currents import Currents, check_potentials
 from dendrotwin.signals.extracellular import CSD, LFP, Dipole, Slab
 from dendrotwin.signals.head import EEG, MEG
 from dendrotwin.signals.optical import Dye
@@ -122,13 +122,14 @@ def stream(
         (chunk, channels) for each instrument.
 
     Raises:
-        InputError: cells of different durations, a patch on several cells, potentials that are not of all compartments,
-            or see the instruments.
+        InputError: cells of different durations, a patch or currents of several cells, potentials that are not of all
+            compartments, or see the instruments.
         FileError: a file is missing, damaged, holds no such trial, or potentials that are not finite.
     """
     cells = placed(recordings)
-    if len(cells) > 1 and any(isinstance(instrument, Patch) for instrument in instruments):
-        raise InputError("a patch records one cell; take it from one recording at a time")
+    alone = [instrument.name for instrument in instruments if isinstance(instrument, (Patch, Currents))]
+    if len(cells) > 1 and alone:
+        raise InputError(f"{alone[0]} is of one cell; take it from one recording at a time")
     with ExitStack() as stack:
         files = [stack.enter_context(RecordingFile(cell.recording)) for cell in cells]
         for cell, file in zip(cells, files, strict=True):
