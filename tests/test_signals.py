@@ -413,6 +413,8 @@ def test_electrode_in_a_compartment(tree: Tree) -> None:
         ({"source": "cube"}, "no source 'cube'; choose soma-point"),
         ({"slab": signals.Slab(-400.0, 900.0, tissue_S_per_m=-1.0)}, "none negative"),
         ({"slab": signals.Slab(-400.0, 900.0)}, "insulating floor alone; choose point"),
+        ({"slab": signals.Slab(np.nan, 300.0)}, "give a bottom and a positive thickness"),
+        ({"slab": signals.Slab(0.0, -300.0)}, "give a bottom and a positive thickness"),
         ({"slab": signals.Slab(0.0, 300.0)}, "the cell reaches from z = .* the slab from 0 to 300 um"),
     ],
 )
@@ -437,6 +439,7 @@ def test_wrong_conductor(tree: Tree, options: dict[str, object], message: str) -
         (lambda: signals.Dye(rows=0), "0 by 32 pixels"),
         (lambda: signals.Dye(blur_um=0.0), "must be positive"),
         (lambda: signals.Patch(series_MOhm=-1.0), "are 0 or more"),
+        (lambda: signals.Patch(seed=-1), "are 0 or more"),
         (lambda: signals.FourSpheres(radii_um=(1.0, 2.0, 3.0)), "give four that grow"),
         (lambda: signals.FourSpheres(sigmas_S_per_m=(1.0, 2.0, 3.0, -1.0)), "four positive"),
         (lambda: signals.lfp([], BESIDE), "no recording to take signals from"),
@@ -471,6 +474,8 @@ def test_cells_that_do_not_go_together(shard: Path, tmp_path: Path) -> None:
     write_recordings(short, [recording(tree_with_inputs(), 50)], {})
     with pytest.raises(InputError, match="last 50, 1500 ms; give cells of one duration"):
         signals.lfp([PlacedCell(shard), PlacedCell(short)], BESIDE)
+    with pytest.raises(InputError, match="there are two signals named lfp"):
+        signals.record(shard, [signals.LFP(BESIDE), signals.LFP(BESIDE, source="line")])
     with pytest.raises(InputError, match="patch is of one cell"):
         signals.patch([PlacedCell(shard), PlacedCell(shard)])
     with pytest.raises(InputError, match="holds trials 0 to 0, not 5"):
@@ -564,6 +569,8 @@ def test_new_york_head(new_york: Path, tree: Tree, shard: Path, tmp_path: Path) 
     assert eeg.values.shape == (1500, 4)
     with pytest.raises(InputError, match="is more than 2 mm from the cortex"):
         signals.NewYorkEEG(new_york, (0.0, 0.0, 0.0)).matrix(tree)
+    with pytest.raises(InputError, match="is no place in the head"):
+        signals.NewYorkEEG(new_york, (0.0, np.nan, 0.0)).matrix(tree)
     with pytest.raises(FileError, match=r"fetch sa_nyhead\.mat from"):
         signals.NewYorkEEG(tmp_path / "none.mat").matrix(tree)
     with pytest.raises(FileError, match="is no New York head"):

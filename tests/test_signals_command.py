@@ -114,6 +114,9 @@ def test_mistakes_end_in_one_line(data: Path, tmp_path: Path) -> None:
         run("signals", shard, "--out", out, "--probe", "linear:start_um=0,0,0:stop_um=0,0,50"), "inside the compart"
     )
     refused(run("signals", shard, "--out", out, "--signal", "lfp:sigma_S_per_m=-1"), "-1.0 S/m; it must be positive")
+    refused(
+        run("signals", shard, "--out", out, "--signal", "lfp", "--signal", "lfp"), "there are two signals named lfp"
+    )
     refused(run("signals", shard, "--out", shard), "exists; name another file, or use --overwrite")
     assert not out.exists()
 
@@ -144,9 +147,11 @@ def test_descriptions() -> None:
         ("sound", "no signal 'sound'; choose currents, lfp"),
         ("lfp:colour=red", r"lfp:colour=red must have the form key=value; lfp knows sigma_S_per_m, source"),
         ("dye:rows", "dye:rows must have the form key=value"),
+        ("dye:pixel_um=1,2", "pixel_um=1,2 is no float"),
         ("dipole:name=x", "dipole takes no options"),
         ("dye:rows=many", "dye: rows=many is no int; such as 32"),
-        ("lfp:sigma_S_per_m=much", "sigma_S_per_m=much is no float"),
+        ("lfp:sigma_S_per_m=much", "sigma_S_per_m=much is no tuple"),
+        ("eeg:origin_um=0,77000", "origin_um=0,77000 is no tuple; such as"),
         ("currents", "currents are of one cell, not of 0"),
         ("ecog", "ecog needs the cortex as a slab: --slab bottom_um"),
         ("csd:layers=0", "csd in 0 layers"),

@@ -80,8 +80,10 @@ def instrument(text: str, probe: Probe, slab: Slab | None, cells: Sequence[Place
         InputError: there is no such instrument or option, or a value is wrong.
     """
 
-    def lfp(sigma_S_per_m: float = SIGMA_S_PER_M, source: str = "point" if slab else "soma-point") -> LFP:
-        return LFP(probe, sigma_S_per_m, source, slab)
+    def lfp(
+        sigma_S_per_m: tuple[float, ...] = (SIGMA_S_PER_M,), source: str = "point" if slab else "soma-point"
+    ) -> LFP:
+        return LFP(probe, sigma_S_per_m[0] if len(sigma_S_per_m) == 1 else sigma_S_per_m, source, slab)
 
     def ecog(source: str = "point") -> LFP:
         if slab is None:
@@ -140,7 +142,7 @@ def slab(text: str) -> Slab:
 def _options(
     name: str, maker: Callable[..., Any], pairs: list[str], hidden: frozenset[str] | set[str] = frozenset()
 ) -> Any:
-    """key=value options, each of the type of the default that it replaces; a number may be several, with commas."""
+    """key=value options, each of the type of the default that it replaces; several numbers have commas."""
     defaults = {key: p.default for key, p in inspect.signature(maker).parameters.items() if key not in hidden}
     found: dict[str, Any] = {}
     for pair in pairs:
@@ -162,8 +164,12 @@ def _value(text: str, default: Any) -> Any:
         return text
     if isinstance(default, int):
         return int(text)
+    if isinstance(default, float):
+        return float(text)
     numbers = tuple(float(part) for part in text.split(","))
-    return numbers if isinstance(default, tuple) or len(numbers) > 1 else numbers[0]
+    if len(default) == 3 and len(numbers) != 3:  # x, y, z
+        raise ValueError
+    return numbers
 
 
 def read_places(path: Path, recordings: list[PlacedCell]) -> list[PlacedCell]:

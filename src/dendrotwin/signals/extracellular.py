@@ -139,6 +139,10 @@ def _check_slab(slab: Slab, tree: Tree, contacts_z_um: Floats, source: str) -> N
             "negative"
         )
     top = slab.bottom_um + slab.thickness_um
+    if not (np.isfinite(top) and slab.thickness_um > 0.0):
+        raise InputError(
+            f"the slab reaches from {slab.bottom_um:g} to {top:g} um; give a bottom and a positive thickness"
+        )
     for what, z in (("cell", tree.ends_um[:, :, 2]), ("probe", contacts_z_um)):
         if z.min() < slab.bottom_um - 1e-9 or z.max() > top + 1e-9:
             raise InputError(

@@ -187,6 +187,8 @@ class NewYorkEEG:
             model = module.NYHeadModel(str(self.file))
         except (OSError, KeyError) as error:
             raise FileError(f"{self.file} is no New York head; fetch sa_nyhead.mat again") from error
+        if not np.isfinite(self.position_mm).all():
+            raise InputError(f"{self.position_mm} mm is no place in the head; give x, y, z")
         try:
             model.set_dipole_pos(list(self.position_mm))
         except RuntimeWarning as error:

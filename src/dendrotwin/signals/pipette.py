@@ -43,8 +43,8 @@ class Patch:
 
     def __post_init__(self) -> None:
         """Raise InputError where a value is negative."""
-        if not (self.series_MOhm >= 0.0 and self.capacitance_pF >= 0.0 and self.noise_mV >= 0.0):
-            raise InputError("a patch's series_MOhm, capacitance_pF and noise_mV are 0 or more")
+        if not min(self.series_MOhm, self.capacitance_pF, self.noise_mV, self.seed) >= 0.0:
+            raise InputError("a patch's series_MOhm, capacitance_pF, noise_mV and seed are 0 or more")
 
     def at(self, tree: Tree) -> int:
         """The compartment.

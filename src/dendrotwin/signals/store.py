@@ -18,6 +18,7 @@ from dendrotwin.signals.streaming import (
     Instrument,
     Recordings,
     Signal,
+    check_together,
     placed,
     shape_of,
     stream,
@@ -37,6 +38,7 @@ def write_signals(path: Path, recordings: Recordings, instruments: Sequence[Inst
     Args, Raises: see `streaming.stream`.
     """
     cells = placed(recordings)
+    check_together(cells, instruments)
     sources = []
     for cell in cells:
         with RecordingFile(cell.recording) as file:

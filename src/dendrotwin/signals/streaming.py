@@ -108,6 +108,17 @@ def _recorder(instrument: Instrument, tree: Tree) -> Recorder:
     return record
 
 
+def check_together(cells: Sequence[PlacedCell], instruments: Sequence[Instrument]) -> None:
+    """Raise InputError where two instruments have one name, or one of them is of one cell and there are several."""
+    names = [instrument.name for instrument in instruments]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"there are two signals named {twice[0]}; record them apart, or name one otherwise")
+    alone = [instrument.name for instrument in instruments if isinstance(instrument, (Patch, Currents))]
+    if len(cells) > 1 and alone:
+        raise InputError(f"{alone[0]} is of one cell; take it from one recording at a time")
+
+
 def stream(
     recordings: Recordings, instruments: Sequence[Instrument], chunk_steps: int = CHUNK_STEPS
 ) -> Iterator[list[Floats]]:
@@ -122,14 +133,12 @@ def stream(
         (chunk, channels) for each instrument.
 
     Raises:
-        InputError: cells of different durations, a patch or currents of several cells, potentials that are not of all
-            compartments, or see the instruments.
+        InputError: see `check_together`, cells of different durations, potentials that are not of all compartments, or
+            see the instruments.
         FileError: a file is missing, damaged, holds no such trial, or potentials that are not finite.
     """
     cells = placed(recordings)
-    alone = [instrument.name for instrument in instruments if isinstance(instrument, (Patch, Currents))]
-    if len(cells) > 1 and alone:
-        raise InputError(f"{alone[0]} is of one cell; take it from one recording at a time")
+    check_together(cells, instruments)
     with ExitStack() as stack:
         files = [stack.enter_context(RecordingFile(cell.recording)) for cell in cells]
         for cell, file in zip(cells, files, strict=True):
