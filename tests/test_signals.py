@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import resource
 import sys
 from pathlib import Path
 
@@ -260,6 +261,16 @@ def test_a_population_is_the_sum_of_its_cells(data: Path) -> None:
     together = signals.lfp(cells, BESIDE).values
     assert np.allclose(together, sum(signals.lfp(cell, BESIDE).values for cell in cells), rtol=0, atol=1e-12)
     assert not np.allclose(signals.lfp(cells[0], BESIDE).values, signals.lfp(cells[0].recording, BESIDE).values)
+
+
+def test_a_population_may_have_more_cells_than_files_can_be_open(shard: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, hard))
+    try:
+        many = signals.dipole([PlacedCell(shard)] * 80).values
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert np.allclose(many, 80.0 * signals.dipole(shard).values)
 
 
 def test_source_density_holds_all_current(tree: Tree, currents: np.ndarray) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -119,6 +118,35 @@ def check_together(cells: Sequence[PlacedCell], instruments: Sequence[Instrument
         raise InputError(f"{alone[0]} is of one cell; take it from one recording at a time")
 
 
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """One cell, with a recorder of each instrument. Its file is open only while it is read: populations are large."""
+
+    cell: PlacedCell
+    steps: int
+    injection: Injection | None
+    recorders: list[Recorder]
+
+    @classmethod
+    def of(cls, cell: PlacedCell, instruments: Sequence[Instrument]) -> _Taken:
+        with RecordingFile(cell.recording) as file:
+            if not 0 <= cell.trial < len(file):
+                raise InputError(f"{cell.recording} holds trials 0 to {len(file) - 1}, not {cell.trial}; choose one")
+            tree = cell.place(file.tree())
+            check_potentials(tree, file.v(cell.trial, 0, 1))
+            recorders = [_recorder(instrument, tree) for instrument in instruments]
+            return cls(cell, file.steps(cell.trial), file.injection(cell.trial), recorders)
+
+    def between(self, start: int, stop: int) -> list[Floats]:
+        """What each instrument records of it from one step to another; to be asked for in the order of time."""
+        with RecordingFile(self.cell.recording) as file:
+            v_mV = file.v(self.cell.trial, start, stop).astype(np.float64)
+        injection = self.injection
+        if injection is not None:
+            injection = Injection(injection.compartment, injection.current_nA[start:stop])
+        return [record(v_mV, injection) for record in self.recorders]
+
+
 def stream(
     recordings: Recordings, instruments: Sequence[Instrument], chunk_steps: int = CHUNK_STEPS
 ) -> Iterator[list[Floats]]:
@@ -139,31 +167,18 @@ def stream(
     """
     cells = placed(recordings)
     check_together(cells, instruments)
-    with ExitStack() as stack:
-        files = [stack.enter_context(RecordingFile(cell.recording)) for cell in cells]
-        for cell, file in zip(cells, files, strict=True):
-            if not 0 <= cell.trial < len(file):
-                raise InputError(f"{cell.recording} holds trials 0 to {len(file) - 1}, not {cell.trial}; choose one")
-        durations = {file.steps(cell.trial) for cell, file in zip(cells, files, strict=True)}
-        if len(durations) > 1:
-            names = ", ".join(map(str, sorted(durations)))
-            raise InputError(f"the recordings last {names} ms; give cells of one duration")
-        injections = [file.injection(cell.trial) for cell, file in zip(cells, files, strict=True)]
-        recorders = []
-        for cell, file in zip(cells, files, strict=True):
-            tree = cell.place(file.tree())
-            check_potentials(tree, file.v(cell.trial, 0, 1))
-            recorders.append([_recorder(instrument, tree) for instrument in instruments])
-        (steps,) = durations
-        for start in range(0, steps, chunk_steps):
-            stop = min(start + chunk_steps, steps)
-            sums: list[Floats] = []
-            for cell, file, injection, of_cell in zip(cells, files, injections, recorders, strict=True):
-                v_mV = file.v(cell.trial, start, stop).astype(np.float64)
-                now = injection and Injection(injection.compartment, injection.current_nA[start:stop])
-                values = [record(v_mV, now) for record in of_cell]
-                sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
-            yield sums
+    taken = [_Taken.of(cell, instruments) for cell in cells]
+    durations = {one.steps for one in taken}
+    if len(durations) > 1:
+        names = ", ".join(map(str, sorted(durations)))
+        raise InputError(f"the recordings last {names} ms; give cells of one duration")
+    (steps,) = durations
+    for start in range(0, steps, chunk_steps):
+        sums: list[Floats] = []
+        for one in taken:
+            values = one.between(start, min(start + chunk_steps, steps))
+            sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
+        yield sums
 
 
 def shape_of(instrument: Instrument) -> tuple[int, ...]:
