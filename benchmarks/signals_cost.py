@@ -3,8 +3,8 @@
     python benchmarks/signals_cost.py [--twin l5pc] [--seconds 15 30 60] [--repeats 3]
 
 The recording is that of the twin's shipped trial, repeated, so that it has the cell's own tree and potentials. Each
-duration runs in a process of its own, for its peak memory; beside it stands the memory of a process that has imported
-everything and read nothing, and the time to read the potentials without doing anything with them. The results stand in
+duration runs in a process of its own, for its peak memory; beside it stands the memory of a process that has made the
+forward model and no more, and the time to read the potentials without doing anything with them. The results stand in
 docs/signals.md.
 """
 
@@ -87,7 +87,7 @@ def main() -> None:
                     with ProcessPoolExecutor(1, mp_context=context) as pool:
                         found.setdefault((work.__name__, seconds), []).append(pool.submit(work, path).result())
     print(f"{arguments.twin}, {n} compartments, {len(PROBE)} electrodes, medians of {arguments.repeats}")
-    print("| recording | only read | LFP, file to file | per s | peak memory | more than idle |")
+    print("| recording | only read | LFP, file to file | per s | peak memory | beyond the forward model |")
     print("| --- | --- | --- | --- | --- | --- |")
     for seconds in arguments.seconds:
         (_, base), (read, _), (took, peak) = (
