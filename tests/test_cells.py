@@ -118,7 +118,7 @@ def _kirchhoff(name: str, options: dict[str, str], method: str) -> dict[str, flo
 
 
 @pytest.mark.parametrize("method", ["backward-euler", "crank-nicolson"])
-@pytest.mark.parametrize("name", ["ball_and_stick", "allen_l4", "l5pc"])
+@pytest.mark.parametrize("name", ["ball_and_stick", "allen_l4", "bbp", "l5pc"])
 def test_kirchhoff(name: str, method: str, request: pytest.FixtureRequest) -> None:
     options = {"morphology": str(request.getfixturevalue("reference") / "cell1.asc")} if name == "l5pc" else {}
     found = in_new_process(_kirchhoff, name, options, method)

@@ -38,15 +38,17 @@ MAY_IMPORT = {
     "train": {"tree", "recording", "measures", "dataset", "models", "twin", "losses", "start", "currents", "readout"},
     "predict": {"tree", "recording", "measures", "dataset", "models", "twin"},
     "evaluate": {"tree", "recording", "measures", "solve", "twin", "predict"},
-    "signals": {"tree", "solve"},
+    "signals": {"tree", "recording", "solve"},
     "plot": {"tree", "recording"},
+    "signal_report": {"tree", "recording", "signals", "plot"},
     "speed": {"tree", "cells", "inputs", "simulate", "solve", "twin", "predict"},
     "report": {"tree", "recording", "measures", "twin", "predict", "evaluate", "plot"},
     "benchmark": {"tree", "recording", "measures", "dataset", "models", "simulate", "twin", "train", "evaluate",
                   "speed", "report", "workers"},
     "doctor": {"cells"},
     "cli": {"tree", "cells", "inputs", "simulate", "dataset", "recording", "measures", "models", "twin", "train",
-            "predict", "evaluate", "plot", "speed", "doctor", "report", "benchmark"},
+            "predict", "evaluate", "plot", "signals", "signal_report", "speed", "doctor", "report",
+            "benchmark"},
 }  # fmt: skip
 
 
@@ -90,6 +92,7 @@ def test_imports_follow_the_plan(path: Path) -> None:
         "membrane",
         "evaluate",
         "signals",
+        "signal_report",
         "plot",
         "cells",
         "simulate",
@@ -99,6 +102,13 @@ def test_imports_follow_the_plan(path: Path) -> None:
 
 def test_the_plan_names_every_room() -> None:
     assert {_room(path) for path in FILES} == set(MAY_IMPORT)
+
+
+def test_forward_models_are_imported_when_they_are_needed() -> None:
+    packages = ("lfpykit", "MEAutility", "pynwb", "torch", "neuron")
+    code = f"import sys, dendrotwin.signals; print([m for m in {packages} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def test_the_command_line_starts_without_the_heavy_packages() -> None:

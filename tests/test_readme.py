@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
@@ -20,6 +21,7 @@ from dendrotwin.cli import app
 from test_cells import _facts
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
+SIGNALS = (Path(__file__).parents[1] / "docs" / "signals.md").read_text()
 
 
 def test_own_cell_of_the_readme(tmp_path: Path) -> None:
@@ -43,8 +45,22 @@ def test_current_injected_as_in_the_docs() -> None:
     assert spike_probability[600:610].max() > names["twin"].threshold
 
 
+def test_signals_as_in_the_docs() -> None:
+    """The example of docs/signals.md."""
+    (block,) = re.findall(r"```python\n(.*?)```", SIGNALS, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    steps = len(names["lfp"].time_ms)
+    assert names["lfp"].values.shape == (steps, 16)
+    assert names["moment"].shape == (steps, 3)
+    assert np.ptp(names["lfp"].values, axis=0).max() > 0.005  # mV: an output spike beside the soma
+    assert names["eeg"].unit == "uV"
+    assert not np.allclose(names["both"].values, names["lfp"].values)
+    assert names["power"].shape == (len(names["hz"]), 16)
+
+
 def _commands() -> list[str]:
-    blocks = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", README + SIGNALS, re.DOTALL | re.MULTILINE)
     return [line.split("#")[0].strip() for b in blocks for line in b.splitlines() if line.startswith("dendrotwin ")]
 
 

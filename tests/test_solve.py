@@ -14,7 +14,7 @@ from dendrotwin.errors import InputError
 from dendrotwin.inputs import Poisson, draw_events, trial_rng
 from dendrotwin.solve import (
     Elimination,
-    axial_currents,
+    axial_matrix,
     coarse_cable,
     components,
     hines,
@@ -187,12 +187,25 @@ def test_uniform_tree_relaxes_with_its_time_constant() -> None:
     assert np.allclose(v, expected[:, None], atol=1e-3)
 
 
-def test_axial_currents_sum_to_zero_and_vanish_without_gradient(rng: np.random.Generator) -> None:
+def test_axial_currents_follow_kirchhoff(rng: np.random.Generator) -> None:
+    """Against the definition: with the joints' potentials solved for, what flows in along each edge."""
     tree = tree_with_inputs()
-    current = axial_currents(tree, rng.normal(-70, 10, (8, tree.n)))
+    nodes = len(tree.axial_parent)
+    laplacian = np.zeros((nodes, nodes))
+    for i, (p, g) in enumerate(zip(tree.axial_parent, tree.axial_uS, strict=True)):
+        if p >= 0:
+            laplacian[[i, p], [i, p]] += g
+            laplacian[[i, p], [p, i]] -= g
+    v = np.zeros((8, nodes))
+    v[:, : tree.n] = rng.normal(-70, 10, (8, tree.n))
+    joints = slice(tree.n, nodes)
+    v[:, joints] = -np.linalg.solve(laplacian[joints, joints], laplacian[joints, : tree.n] @ v[:, : tree.n].T).T
+    matrix = axial_matrix(tree)
+    current = v[:, : tree.n] @ matrix
+    assert np.allclose(current, -v @ laplacian[:, : tree.n], rtol=0, atol=1e-12 * np.abs(current).max())
     assert np.abs(current).max() > 1e-3
     assert np.abs(current.sum(axis=1)).max() < 1e-9 * np.abs(current).max()
-    assert np.allclose(axial_currents(tree, np.full((1, tree.n), -60.0)), 0.0, atol=1e-12)
+    assert np.allclose(np.full((1, tree.n), -60.0) @ matrix, 0.0, atol=1e-12)
 
 
 def test_wrong_input_to_the_cable() -> None:

@@ -34,6 +34,7 @@ CellOptions = Annotated[
     list[str], typer.Option("--option", help="Option of the cell as key=value, such as parameters=hay2011.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+MARKER = "signals.txt"  # in a folder of figures: of which signals they are
 
 
 def main() -> None:
@@ -477,6 +478,66 @@ def plot(
     with whole_folder(out, "traces.png", overwrite=overwrite) as folder:
         draw_pair(folder, a, b, slice(start, end), float("nan"))
     print(f"traces.png and soma.png in {out}")
+
+
+@app.command()
+def signals(
+    recordings: Annotated[
+        list[Path], typer.Argument(help="Recordings of NEURON or a twin, one trial of each; several are summed.")
+    ],
+    out: Annotated[Path, typer.Option(help="File of signals (.h5) to write.")],
+    signal: Annotated[
+        list[str],
+        typer.Option(
+            help="currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, with options as "
+            "NAME:key=value:... [lfp and dipole]."
+        ),
+    ] = [],  # noqa: B006
+    probe: Annotated[
+        str, typer.Option(help="Of lfp and ecog: linear, square or neuropixels with options, or a CSV of x,y,z [um].")
+    ] = "linear",
+    slab: Annotated[
+        str | None, typer.Option(help="Layers for lfp and ecog, such as bottom_um=-150:thickness_um=300.")
+    ] = None,
+    trial: Annotated[int, typer.Option(min=0, help="Which trial of each file.")] = 0,
+    places: Annotated[
+        Path | None, typer.Option(help="CSV of x,y,z [um] or x,y,z,rx,ry,rz [degrees], a line for each recording.")
+    ] = None,
+    as_built: Annotated[
+        bool, typer.Option("--as-built", help="Keep the cell's own coordinates; else it is upright, its soma at 0.")
+    ] = False,
+    nwb: Annotated[Path | None, typer.Option(help="Also a file of Neurodata Without Borders.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Also a folder of figures.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """What electrodes, a dye and the scalp see of recordings: currents, LFP, CSD, dipole, EEG, MEG, dye, patch."""
+    from dendrotwin import signals as signals_module
+    from dendrotwin.files import whole_folder
+    from dendrotwin.signals import described
+
+    for file in (out, nwb):
+        if file is not None and file.exists() and not overwrite:
+            raise FileError(f"{file} exists; name another file, or use --overwrite")
+    cells = [signals_module.PlacedCell(path, trial, as_built=as_built) for path in recordings]
+    cells = cells if places is None else described.read_places(places, cells)
+    contacts = described.probe(probe)
+    layers = None if slab is None else described.slab(slab)
+    instruments = [described.instrument(text, contacts, layers, cells) for text in signal or ["lfp", "dipole"]]
+    signals_module.write_signals(out, cells, instruments)
+    print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
+    if nwb is None and figures is None:
+        return
+    made = signals_module.read_signals(out).values()
+    if nwb is not None:
+        signals_module.write_nwb(nwb, made, f"signals of {', '.join(str(path) for path in recordings)}")
+        print(f"the same in {nwb}")
+    if figures is not None:
+        from dendrotwin.signal_report import draw_signals, telling_window
+
+        with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
+            names = draw_signals(folder, made, [cell.tree() for cell in cells], telling_window(cells[0]))
+            (folder / MARKER).write_text(f"{out}\n")
+        print(f"{', '.join(names)} in {figures}")
 
 
 def _draw_shipped(name: str, out: Path) -> None:

@@ -66,6 +66,7 @@ EXTRAS = {
     "cells of the Blue Brain Project": ("bbp", ("MEArec",)),
     "simulate on a cluster": ("hpc", ("distributed", "dask_jobqueue")),
     "extracellular signals": ("signals", ("lfpykit", "MEAutility")),
+    "signals as NWB": ("nwb", ("pynwb",)),
     "export": ("export", ("onnx", "onnxruntime")),
     "check SONATA files": ("sonata", ("libsonata",)),
 }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array
 
 from dendrotwin.tree import Conductance, Events, Floats, Injection, Ints, Tree
 
@@ -311,37 +312,24 @@ def coarse_cable(
     return result
 
 
-def axial_currents(tree: Tree, v_mV: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Net current that flows into each compartment along the tree.
+def axial_matrix(tree: Tree) -> csr_array:
+    """Net current that flows into each compartment along the tree, for 1 mV in each: minus the Laplacian of the tree.
 
-    The potential of a joint follows from Kirchhoff's law: no current leaves the cell there.
+    The potential of a joint follows from Kirchhoff's law, for no current leaves the cell there: joints are eliminated.
 
     Args:
         tree: the cell.
-        v_mV: (time, n) potentials [mV].
 
     Returns:
-        (time, n) [nA]; each row sums to zero.
+        (n, n) symmetric and sparse [uS], its rows sum to zero; V (time, n) [mV] times it is (time, n) [nA].
     """
     nodes = len(tree.axial_parent)
-    v = np.zeros((len(v_mV), nodes))
-    v[:, : tree.n] = v_mV
     child = np.flatnonzero(tree.axial_parent >= 0)
     parent, g = tree.axial_parent[child], tree.axial_uS[child]
-    # Every edge of a joint leads to a compartment, so joints can be solved one by one.
-    weighted, total = np.zeros((len(v_mV), nodes)), np.zeros(nodes)
-    for i, p, conductance in zip(child, parent, g, strict=True):
-        if p >= tree.n:
-            weighted[:, p] += conductance * v[:, i]
-            total[p] += conductance
-        elif i >= tree.n:
-            weighted[:, i] += conductance * v[:, p]
-            total[i] += conductance
-    joints = slice(tree.n, nodes)
-    v[:, joints] = weighted[:, joints] / total[joints]
-    current = np.zeros((len(v_mV), nodes))
-    for i, p, conductance in zip(child, parent, g, strict=True):
-        flow = conductance * (v[:, p] - v[:, i])
-        current[:, i] += flow
-        current[:, p] -= flow
-    return current[:, : tree.n]
+    rows, columns = np.concatenate([child, parent, child, parent]), np.concatenate([parent, child, child, parent])
+    network = csr_array((np.concatenate([g, g, -g, -g]), (rows, columns)), shape=(nodes, nodes))
+    n = tree.n
+    # Every edge of a joint leads to a compartment, so that this block is diagonal.
+    at_joints = network.diagonal()[n:]
+    to_joints = network[:n, n:]
+    return csr_array(network[:n, :n] - to_joints @ diags_array(1.0 / at_joints) @ to_joints.T)

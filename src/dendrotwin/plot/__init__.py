@@ -10,17 +10,23 @@ from dendrotwin.plot.comparisons import (
     figure_experts,
     figure_training,
 )
+from dendrotwin.plot.signals import figure_contacts, figure_depth, figure_frames, figure_series, figure_spectrum
 from dendrotwin.plot.style import save
 
 __all__ = [
     "figure_cells",
+    "figure_contacts",
     "figure_curves",
+    "figure_depth",
     "figure_distances",
     "figure_distributions",
     "figure_errors",
     "figure_experts",
+    "figure_frames",
     "figure_morphology",
+    "figure_series",
     "figure_soma",
+    "figure_spectrum",
     "figure_traces",
     "figure_training",
     "height_um",

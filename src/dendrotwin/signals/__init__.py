@@ -1,0 +1,81 @@
+"""From the potentials of a recording to what electrodes, cameras and the scalp see of the cell.
+
+Lengths are in um, currents in nA, potentials in mV, conductivities in S/m. A cell taken from a recording stands
+upright, its soma's centre at the origin and its apical dendrites along +z, unless a `PlacedCell` says otherwise.
+"""
+
+from dendrotwin.signals.currents import Currents, membrane_currents
+from dendrotwin.signals.extracellular import CSD, LFP, Dipole, Slab, csd_matrix, dipole_matrix, lfp_matrix
+from dendrotwin.signals.head import (
+    EEG,
+    MEG,
+    FourSpheres,
+    NewYorkEEG,
+    eeg_matrix,
+    meg_matrix,
+    scalp_electrodes,
+)
+from dendrotwin.signals.nwb import write_nwb
+from dendrotwin.signals.optical import Dye
+from dendrotwin.signals.pipette import Patch
+from dendrotwin.signals.placing import PlacedCell, upright
+from dendrotwin.signals.probes import Probe, linear_probe, neuropixels, points, read_probe, square_array
+from dendrotwin.signals.spectrum import power_spectrum
+from dendrotwin.signals.store import read_signals, write_signals
+from dendrotwin.signals.streaming import (
+    Signal,
+    csd,
+    dipole,
+    dye,
+    ecog,
+    eeg,
+    lfp,
+    meg,
+    patch,
+    record,
+    stream,
+)
+
+__all__ = [
+    "CSD",
+    "EEG",
+    "LFP",
+    "MEG",
+    "Currents",
+    "Dipole",
+    "Dye",
+    "FourSpheres",
+    "NewYorkEEG",
+    "Patch",
+    "PlacedCell",
+    "Probe",
+    "Signal",
+    "Slab",
+    "csd",
+    "csd_matrix",
+    "dipole",
+    "dipole_matrix",
+    "dye",
+    "ecog",
+    "eeg",
+    "eeg_matrix",
+    "lfp",
+    "lfp_matrix",
+    "linear_probe",
+    "meg",
+    "meg_matrix",
+    "membrane_currents",
+    "neuropixels",
+    "patch",
+    "points",
+    "power_spectrum",
+    "read_probe",
+    "read_signals",
+    "record",
+    "scalp_electrodes",
+    "square_array",
+    "stream",
+    "upright",
+    "write_nwb",
+    "write_signals",
+]

@@ -1,0 +1,261 @@
+"""What electrodes and the far field see: potentials, source density and the dipole of membrane currents.
+
+All of it is linear: a matrix (channels, n) times the membrane currents (n,) of the compartments [nA]. The forward
+models are LFPykit's (Hagen et al. 2018, doi:10.3389/fninf.2018.00092).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dendrotwin.errors import InputError
+from dendrotwin.signals.extras import need
+from dendrotwin.signals.placing import move, soma_centre
+from dendrotwin.signals.probes import Probe
+from dendrotwin.tree import Floats, Tree
+
+SOURCES = {"soma-point": "root_as_point", "line": "linesource", "point": "pointsource"}
+SIGMA_S_PER_M = 0.3
+Conductivity = float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Tissue between two half-spaces of other conductivities, with borders across z.
+
+    As it is, a slice on the glass of an electrode array, under saline (Ness et al. 2015,
+    doi:10.1007/s12021-015-9265-6). Cortex under an ECoG grid is one between white matter and what covers it.
+
+    Attributes:
+        bottom_um: z of the lower border [um].
+        thickness_um: of the tissue [um]; the whole cell must be in it.
+        below_S_per_m, tissue_S_per_m, above_S_per_m: conductivities [S/m].
+    """
+
+    bottom_um: float = -150.0
+    thickness_um: float = 300.0
+    below_S_per_m: float = 0.0
+    tissue_S_per_m: float = SIGMA_S_PER_M
+    above_S_per_m: float = 1.5
+
+
+def cell_geometry(tree: Tree) -> Any:
+    """LFPykit's description of the compartments: start and end [um] and diameter [um]."""
+    x, y, z = (np.ascontiguousarray(tree.ends_um[:, :, axis]) for axis in range(3))
+    return need("lfpykit", "signals").CellGeometry(x=x, y=y, z=z, d=np.array(tree.diameter_um))
+
+
+def lfp_matrix(
+    tree: Tree,
+    probe: Probe,
+    sigma_S_per_m: Conductivity = SIGMA_S_PER_M,
+    source: str = "soma-point",
+    slab: Slab | None = None,
+) -> Floats:
+    """Extracellular potential at contacts for 1 nA through the membrane of each compartment.
+
+    phi = I / (4 pi sigma r) for a point source, its mean along the compartment for a line source (Holt and Koch 1999,
+    doi:10.1023/A:1008832702585), with three conductivities the same in coordinates stretched by their roots, in a slab
+    with the sources mirrored at its borders (Ness et al. 2015, doi:10.1007/s12021-015-9265-6). Contacts with a size
+    give the mean over it. Nearer than its radius, a compartment counts as at its radius.
+
+    Args:
+        tree: the cell, where it is.
+        probe: the contacts.
+        sigma_S_per_m: conductivity of the tissue [S/m], one number or three, along x, y and z.
+        source: "line", "point" (at each middle), or "soma-point": the soma a sphere, the rest lines.
+        slab: layers, in place of `sigma_S_per_m`. Lines can be mirrored for contacts on an insulating floor alone;
+            elsewhere choose "point".
+
+    Returns:
+        (contacts, n) [mV/nA]; the potential is `currents @ matrix.T` [mV].
+
+    Raises:
+        InputError: a contact lies in a compartment, a conductivity is not positive, the source is unknown or not to be
+            had in this slab, the cell or the probe reaches out of the slab, or LFPykit is not installed.
+    """
+    if source not in SOURCES:
+        raise InputError(f"there is no source {source!r}; choose {', '.join(SOURCES)}")
+    points = probe.points_um()
+    refuse_inside(tree, points)
+    x, y, z = points.reshape(-1, 3).T
+    lfpykit = need("lfpykit", "signals")
+    electrode = {"cell": cell_geometry(tree), "x": x, "y": y, "z": z, "method": SOURCES[source]}
+    if slab is None:
+        somatic = np.flatnonzero(tree.in_region("soma"))
+        spheres = {"rootinds": somatic} if source == "soma-point" and len(somatic) else {}
+        model = lfpykit.RecExtElectrode(sigma=_conductivity(sigma_S_per_m), **electrode, **spheres)
+    else:
+        _check_slab(slab, tree, z, source)
+        model = lfpykit.RecMEAElectrode(
+            sigma_G=slab.below_S_per_m,
+            sigma_T=slab.tissue_S_per_m,
+            sigma_S=slab.above_S_per_m,
+            h=slab.thickness_um,
+            z_shift=slab.bottom_um,
+            **electrode,
+        )
+    per_point = model.get_transformation_matrix()
+    return np.asarray(per_point.reshape(len(probe), -1, tree.n).mean(axis=1))
+
+
+def refuse_inside(tree: Tree, points_um: Floats) -> None:
+    """Raise InputError where one of the points (contacts, points, 3) [um] lies within a compartment's cylinder."""
+    start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]
+    squared = np.maximum((along**2).sum(axis=1), 1e-12)
+    for contact, points in enumerate(points_um):
+        from_start = points[:, None, :] - start
+        share = (from_start * along).sum(axis=2) / squared
+        across = np.linalg.norm(from_start - share[:, :, None] * along, axis=2)
+        inside = ((share > 0.0) & (share < 1.0) & (across < tree.diameter_um / 2)).any(axis=0)
+        if inside.any():
+            at = int(np.flatnonzero(inside)[0])
+            x, y, z = points.mean(axis=0)
+            raise InputError(
+                f"contact {contact} at ({x:g}, {y:g}, {z:g}) um lies inside the compartment {tree.names[at]}; "
+                "move the probe away from the cell"
+            )
+
+
+def _conductivity(sigma_S_per_m: Conductivity) -> float | Floats:
+    """One number, or an array of three, for LFPykit."""
+    sigma = np.asarray(sigma_S_per_m, dtype=np.float64)
+    if sigma.shape not in ((), (3,)):
+        raise InputError(f"the conductivity is {sigma_S_per_m}; give one number or three, along x, y and z, in S/m")
+    if not ((sigma > 0.0) & np.isfinite(sigma)).all():
+        raise InputError(f"the conductivity is {sigma_S_per_m} S/m; it must be positive")
+    return float(sigma) if sigma.shape == () else sigma
+
+
+def _check_slab(slab: Slab, tree: Tree, contacts_z_um: Floats, source: str) -> None:
+    values = (slab.below_S_per_m, slab.tissue_S_per_m, slab.above_S_per_m)
+    if not (min(values) >= 0.0 and slab.tissue_S_per_m > 0.0 and np.isfinite(values).all()):
+        raise InputError(
+            f"the slab has conductivities {values} S/m (below, tissue, above); the tissue's must be positive, none "
+            "negative"
+        )
+    top = slab.bottom_um + slab.thickness_um
+    if not (np.isfinite(top) and slab.thickness_um > 0.0):
+        raise InputError(
+            f"the slab reaches from {slab.bottom_um:g} to {top:g} um; give a bottom and a positive thickness"
+        )
+    for what, z in (("cell", tree.ends_um[:, :, 2]), ("probe", contacts_z_um)):
+        if z.min() < slab.bottom_um - 1e-9 or z.max() > top + 1e-9:
+            raise InputError(
+                f"the {what} reaches from z = {z.min():.0f} to {z.max():.0f} um, the slab from {slab.bottom_um:g} to "
+                f"{top:g} um; move the {what}, or make the slab larger"
+            )
+    on_floor = slab.below_S_per_m == 0.0 and np.allclose(contacts_z_um, slab.bottom_um, atol=1e-9)
+    if source != "point" and not on_floor:
+        raise InputError(
+            f"in a slab the source {source!r} can be had for contacts on its insulating floor alone; choose point"
+        )
+
+
+def csd_matrix(tree: Tree, x_edges_um: Floats, y_edges_um: Floats, z_edges_um: Floats) -> Floats:
+    """Current source density, each compartment's current spread evenly along it, in the boxes of a grid.
+
+    Args:
+        tree: the cell, where it is.
+        x_edges_um, y_edges_um, z_edges_um: borders of the boxes, rising [um].
+
+    Returns:
+        (boxes, n) density for 1 nA [1/um3], boxes with z running fastest; times currents [nA/um3].
+
+    Raises:
+        InputError: borders do not rise, or LFPykit is not installed.
+    """
+    edges = [np.asarray(axis, dtype=np.float64) for axis in (x_edges_um, y_edges_um, z_edges_um)]
+    if any(axis.ndim != 1 or len(axis) < 2 or not (np.diff(axis) > 0.0).all() for axis in edges):
+        raise InputError("the borders of the boxes must rise, two at least along each axis")
+    model = need("lfpykit", "signals").VolumetricCurrentSourceDensity(cell_geometry(tree), *edges)
+    # LFPykit 0.6.2 gives the current in each box, not yet divided by its volume as its description says.
+    volume = np.einsum("i,j,k->ijk", *(np.diff(axis) for axis in edges))
+    return np.asarray((model.get_transformation_matrix() / volume[..., None]).reshape(-1, tree.n))
+
+
+def dipole_matrix(tree: Tree) -> Floats:
+    """Current dipole moment for 1 nA through the membrane of each compartment: its middle, from the soma's centre.
+
+    P = sum over i of r_i I_i (Lindén et al. 2010, doi:10.1007/s10827-010-0245-4). Where the currents sum to zero it
+    does not matter where r is counted from; where current is injected, it is the moment about the soma's centre.
+
+    Args:
+        tree: the cell, where it is.
+
+    Returns:
+        (3, n) [um]; times currents [nA um].
+
+    Raises:
+        InputError: LFPykit is not installed.
+    """
+    geometry = cell_geometry(move(tree, -soma_centre(tree)))
+    return np.asarray(need("lfpykit", "signals").CurrentDipoleMoment(geometry).get_transformation_matrix())
+
+
+@dataclass(frozen=True, eq=False)
+class LFP:
+    """Extracellular potential at the contacts of a probe [mV]; see `lfp_matrix`."""
+
+    probe: Probe
+    sigma_S_per_m: Conductivity = SIGMA_S_PER_M
+    source: str = "soma-point"
+    slab: Slab | None = None
+    name: str = "lfp"
+    unit: ClassVar[str] = "mV"
+    of: ClassVar[str] = "currents"
+
+    def matrix(self, tree: Tree) -> Floats:
+        """(contacts, n) [mV/nA]."""
+        return lfp_matrix(tree, self.probe, self.sigma_S_per_m, self.source, self.slab)
+
+    def channels(self) -> dict[str, Any]:
+        """Where the contacts are."""
+        return self.probe.channels()
+
+
+@dataclass(frozen=True, eq=False)
+class CSD:
+    """Current source density in layers across z, over a column that holds the cell [nA/um3]; see `csd_matrix`.
+
+    Attributes:
+        z_edges_um: borders of the layers, rising [um].
+        half_width_um: the column reaches so far in x and y [um].
+    """
+
+    z_edges_um: Floats
+    half_width_um: float = 500.0
+    name: str = "csd"
+    unit: ClassVar[str] = "nA/um3"
+    of: ClassVar[str] = "currents"
+
+    def matrix(self, tree: Tree) -> Floats:
+        """(layers, n) [1/um3]."""
+        across = np.array([-self.half_width_um, self.half_width_um])
+        return csd_matrix(tree, across, across, self.z_edges_um)
+
+    def channels(self) -> dict[str, Any]:
+        """The middles of the layers."""
+        edges = np.asarray(self.z_edges_um, dtype=np.float64)
+        return {"z_um": (edges[1:] + edges[:-1]) / 2}
+
+
+@dataclass(frozen=True, eq=False)
+class Dipole:
+    """Current dipole moment along x, y and z [nA um]; see `dipole_matrix`."""
+
+    name: str = "dipole"
+    unit: ClassVar[str] = "nA um"
+    of: ClassVar[str] = "currents"
+
+    def matrix(self, tree: Tree) -> Floats:
+        """(3, n) [um]."""
+        return dipole_matrix(tree)
+
+    def channels(self) -> dict[str, Any]:
+        """The axes."""
+        return {"axis": np.array(["x", "y", "z"])}

@@ -1,0 +1,20 @@
+"""Packages that not everybody needs: imported when they are, and named with their extra when they are missing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from dendrotwin.errors import InputError
+
+
+def need(module: str, extra: str) -> Any:
+    """The module, which the extra of this package installs.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"this needs {module}, which is not installed; pip install 'dendrotwin[{extra}]'") from error

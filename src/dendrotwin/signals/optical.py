@@ -1,0 +1,106 @@
+"""What a camera sees of a cell that is stained with a voltage-sensitive dye."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import erf
+
+from dendrotwin.errors import InputError
+from dendrotwin.tree import Floats, Tree
+
+
+@dataclass(frozen=True, eq=False)
+class Dye:
+    """Fluorescence of a voltage-sensitive dye: membrane area times potential, through the tissue, on a camera.
+
+    The dye stains all membrane alike and follows its potential. Light from depth d reaches the camera weaker by
+    exp(-d / attenuation) and spread over a Gaussian of standard deviation blur + spread d (scattering; Tian et al.
+    2011, doi:10.1117/1.3533263); the weighing by area and depth is that of Chemla and Chavane 2010
+    (doi:10.1016/j.neuroimage.2010.06.026):
+
+    F[p] = sum over i of area_i exp(-d_i / attenuation) (share of the Gaussian about i within pixel p) V_i
+
+    F is in mV um2. `matrix(tree).sum(axis=1)` [um2] is the membrane that a pixel sees; the change of F over it is the
+    mean change of the potential there [mV], which the change of fluorescence, dF/F, is proportional to.
+
+    Attributes:
+        rows, columns: pixels along y and along x. The camera looks down, along -z.
+        pixel_um: side of a pixel [um].
+        centre_um: x, y of the middle of the image [um].
+        surface_um: z of the surface of the tissue [um]; None for that of the highest compartment.
+        attenuation_um: depth at which 1/e of the light is left [um], infinite for none.
+        blur_um, spread: standard deviation of the point-spread function at the surface [um], and how much wider it
+            is for each um of depth.
+    """
+
+    rows: int = 32
+    columns: int = 32
+    pixel_um: float = 20.0
+    centre_um: tuple[float, float] = (0.0, 0.0)
+    surface_um: float | None = None
+    attenuation_um: float = 200.0
+    blur_um: float = 10.0
+    spread: float = 0.2
+    name: str = "dye"
+    unit: ClassVar[str] = "mV um2"
+    of: ClassVar[str] = "potentials"
+
+    def __post_init__(self) -> None:
+        """Raise InputError where the camera has no pixel, or a length is not positive."""
+        if self.rows < 1 or self.columns < 1:
+            raise InputError(f"a camera of {self.rows} by {self.columns} pixels; give at least one of each")
+        if not (self.pixel_um > 0.0 and self.attenuation_um > 0.0 and self.blur_um > 0.0 and self.spread >= 0.0):
+            raise InputError("a camera's pixel_um, attenuation_um and blur_um must be positive, its spread 0 or more")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of an image: rows, columns."""
+        return self.rows, self.columns
+
+    def edges_um(self) -> tuple[Floats, Floats]:
+        """(rows + 1,) y and (columns + 1,) x of the borders of the pixels [um]."""
+        y = self.centre_um[1] + (np.arange(self.rows + 1) - self.rows / 2) * self.pixel_um
+        x = self.centre_um[0] + (np.arange(self.columns + 1) - self.columns / 2) * self.pixel_um
+        return np.asarray(y, dtype=np.float64), np.asarray(x, dtype=np.float64)
+
+    def matrix(self, tree: Tree) -> Floats:
+        """(rows columns, n) [um2]; times potentials [mV] it is F [mV um2].
+
+        Compartments are cut into pieces no longer than half a pixel.
+
+        Raises:
+            InputError: a compartment is above the surface.
+        """
+        pieces = int(np.ceil(2.0 * float(tree.length_um.max()) / self.pixel_um))
+        share = (np.arange(pieces) + 0.5) / pieces
+        start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]
+        surface = float(tree.ends_um[:, :, 2].max()) if self.surface_um is None else self.surface_um
+        rows, columns = self.edges_um()
+        matrix = np.zeros((self.rows, self.columns, tree.n))
+        for part in share:
+            x, y, z = (start + part * along).T
+            depth = surface - z
+            if (depth < 0.0).any():
+                raise InputError(
+                    f"a compartment is {-depth.min():.0f} um above the surface at z = {surface:g} um; raise "
+                    "surface_um, or move the cell"
+                )
+            sigma = self.blur_um + self.spread * depth
+            across, down = _share_between(columns, x, sigma), _share_between(rows, y, sigma)
+            light = tree.area_um2 / pieces * np.exp(-depth / self.attenuation_um)
+            matrix += np.einsum("rn,cn->rcn", down * light, across)
+        return matrix.reshape(-1, tree.n)
+
+    def channels(self) -> dict[str, Any]:
+        """The middles of the pixels, row by row."""
+        y, x = ((edges[1:] + edges[:-1]) / 2 for edges in self.edges_um())
+        return {"x_um": np.tile(x, self.rows), "y_um": np.repeat(y, self.columns)}
+
+
+def _share_between(edges: Floats, centre: Floats, sigma: Floats) -> Floats:
+    """(pixels, n) share of Gaussians between neighbouring borders."""
+    below = 0.5 * (1.0 + erf((edges[:, None] - centre) / (np.sqrt(2.0) * sigma)))
+    return np.asarray(np.diff(below, axis=0))

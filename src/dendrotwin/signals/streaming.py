@@ -1,0 +1,257 @@
+"""From recordings to signals: one pass over the potentials, in chunks of time, for all instruments at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dendrotwin.errors import InputError
+from dendrotwin.recording import RecordingFile
+from dendrotwin.signals.currents import Currents, check_potentials
+from dendrotwin.signals.extracellular import CSD, LFP, Dipole, Slab
+from dendrotwin.signals.head import EEG, MEG
+from dendrotwin.signals.optical import Dye
+from dendrotwin.signals.pipette import Patch
+from dendrotwin.signals.placing import PlacedCell
+from dendrotwin.signals.probes import Probe
+from dendrotwin.solve import axial_matrix
+from dendrotwin.tree import Floats, Injection, Tree
+
+CHUNK_STEPS = 2048
+SAMPLING_HZ = 1000.0
+Recorder = Callable[[NDArray[np.floating], Injection | None], Floats]
+Recordings = Path | str | PlacedCell | Sequence[PlacedCell]
+
+
+class Linear(Protocol):
+    """An instrument whose signal is a matrix times the membrane currents or the potentials of a cell."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def of(self) -> str: ...  # "currents" or "potentials"
+
+    def matrix(self, tree: Tree) -> Floats: ...  # (channels, n)
+
+    def channels(self) -> dict[str, Any]: ...  # a column (channels,) for each thing known about them
+
+
+Instrument = Linear | Patch
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """What one instrument recorded. Sample t is at the end of the 1 ms step t, as in a recording.
+
+    Attributes:
+        name: of the instrument.
+        unit: of the values.
+        values: (steps, channels), of a camera (steps, rows, columns).
+        channels: columns (channels,) such as `x_um`: where each channel is.
+    """
+
+    name: str
+    unit: str
+    values: NDArray[np.floating]
+    channels: dict[str, NDArray[Any]]
+
+    @property
+    def time_ms(self) -> Floats:
+        """(steps,) time of each sample [ms]."""
+        return np.arange(1.0, len(self.values) + 1.0)
+
+
+def placed(recordings: Recordings) -> list[PlacedCell]:
+    """The cells that are named: a file is its first trial, upright at the origin.
+
+    Raises:
+        InputError: there is none.
+    """
+    if isinstance(recordings, (str, Path)):
+        return [PlacedCell(Path(recordings))]
+    if isinstance(recordings, PlacedCell):
+        return [recordings]
+    if not recordings:
+        raise InputError("there is no recording to take signals from; name one at least")
+    return list(recordings)
+
+
+def _double(values: NDArray[np.floating]) -> Floats:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _recorder(instrument: Instrument, tree: Tree) -> Recorder:
+    """The instrument at one cell: potentials and injection in, (time, channels) out."""
+    if isinstance(instrument, Patch):
+        return instrument.recorder(tree)
+    matrix = instrument.matrix(tree)
+    if instrument.of == "potentials":
+        return lambda v_mV, injection: _double(v_mV @ matrix.T)
+    of_potentials = _double((axial_matrix(tree) @ matrix.T).T)  # (channels, n): the currents themselves are not needed
+
+    def record(v_mV: NDArray[np.floating], injection: Injection | None) -> Floats:
+        values = _double(v_mV @ of_potentials.T)
+        if injection is not None:
+            values += injection.current_nA @ matrix[:, injection.compartment].T
+        return values
+
+    return record
+
+
+def check_together(cells: Sequence[PlacedCell], instruments: Sequence[Instrument]) -> None:
+    """Raise InputError where two instruments have one name, or one of them is of one cell and there are several."""
+    names = [instrument.name for instrument in instruments]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"there are two signals named {twice[0]}; record them apart, or name one otherwise")
+    alone = [instrument.name for instrument in instruments if isinstance(instrument, (Patch, Currents))]
+    if len(cells) > 1 and alone:
+        raise InputError(f"{alone[0]} is of one cell; take it from one recording at a time")
+
+
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """One cell, with a recorder of each instrument. Its file is open only while it is read: populations are large."""
+
+    cell: PlacedCell
+    steps: int
+    injection: Injection | None
+    recorders: list[Recorder]
+
+    @classmethod
+    def of(cls, cell: PlacedCell, instruments: Sequence[Instrument]) -> _Taken:
+        with RecordingFile(cell.recording) as file:
+            if not 0 <= cell.trial < len(file):
+                raise InputError(f"{cell.recording} holds trials 0 to {len(file) - 1}, not {cell.trial}; choose one")
+            tree = cell.place(file.tree())
+            check_potentials(tree, file.v(cell.trial, 0, 1))
+            recorders = [_recorder(instrument, tree) for instrument in instruments]
+            return cls(cell, file.steps(cell.trial), file.injection(cell.trial), recorders)
+
+    def between(self, start: int, stop: int) -> list[Floats]:
+        """What each instrument records of it from one step to another; to be asked for in the order of time."""
+        with RecordingFile(self.cell.recording) as file:
+            v_mV = file.v(self.cell.trial, start, stop).astype(np.float64)
+        injection = self.injection
+        if injection is not None:
+            injection = Injection(injection.compartment, injection.current_nA[start:stop])
+        return [record(v_mV, injection) for record in self.recorders]
+
+
+def stream(
+    recordings: Recordings, instruments: Sequence[Instrument], chunk_steps: int = CHUNK_STEPS
+) -> Iterator[list[Floats]]:
+    """The signals in chunks of time, summed over cells; memory does not grow with the duration.
+
+    Args:
+        recordings: a file (its first trial), or placed cells.
+        instruments: what records.
+        chunk_steps: length of a chunk [ms].
+
+    Yields:
+        (chunk, channels) for each instrument.
+
+    Raises:
+        InputError: see `check_together`, cells of different durations, potentials that are not of all compartments, or
+            see the instruments.
+        FileError: a file is missing, damaged, holds no such trial, or potentials that are not finite.
+    """
+    cells = placed(recordings)
+    check_together(cells, instruments)
+    taken = [_Taken.of(cell, instruments) for cell in cells]
+    durations = {one.steps for one in taken}
+    if len(durations) > 1:
+        names = ", ".join(map(str, sorted(durations)))
+        raise InputError(f"the recordings last {names} ms; give cells of one duration")
+    (steps,) = durations
+    for start in range(0, steps, chunk_steps):
+        sums: list[Floats] = []
+        for one in taken:
+            values = one.between(start, min(start + chunk_steps, steps))
+            sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
+        yield sums
+
+
+def shape_of(instrument: Instrument) -> tuple[int, ...]:
+    """Of one sample: rows and columns of a camera, the number of channels of everything else."""
+    return instrument.shape if isinstance(instrument, Dye) else (len(next(iter(instrument.channels().values()))),)
+
+
+def record(recordings: Recordings, instruments: Sequence[Instrument], chunk_steps: int = CHUNK_STEPS) -> list[Signal]:
+    """The signals of all instruments, in memory; `write_signals` puts them into a file instead.
+
+    Args, Raises: see `stream`.
+    """
+    chunks = list(stream(recordings, instruments, chunk_steps))
+    return [
+        Signal(i.name, i.unit, np.concatenate(parts).reshape(-1, *shape_of(i)), i.channels())
+        for i, parts in zip(instruments, zip(*chunks, strict=True), strict=True)
+    ]
+
+
+def _one(recordings: Recordings, instrument: Instrument) -> Signal:
+    return record(recordings, [instrument])[0]
+
+
+def lfp(recordings: Recordings, probe: Probe, **options: Any) -> Signal:
+    """Local field potential at the contacts of a probe [mV].
+
+    A file is read as its first trial, of a cell that stands upright with its soma at the origin; `PlacedCell` says
+    otherwise, several of them are summed.
+
+    Args:
+        recordings: a file of recordings, a placed cell, or several.
+        probe: the contacts.
+        options: `sigma_S_per_m`, `source`, `slab`; see `LFP` and `lfp_matrix`.
+
+    Raises:
+        InputError, FileError: see `stream` and `lfp_matrix`.
+    """
+    return _one(recordings, LFP(probe, **options))
+
+
+def ecog(recordings: Recordings, probe: Probe, slab: Slab, **options: Any) -> Signal:
+    """Potential at electrodes on the surface of the cortex, a slab between white matter and what covers it [mV].
+
+    As `lfp`, with point sources: lines cannot be mirrored there.
+    """
+    return _one(recordings, LFP(probe, slab=slab, **{"source": "point", "name": "ecog", **options}))
+
+
+def csd(recordings: Recordings, z_edges_um: Floats, **options: Any) -> Signal:
+    """Current source density in layers across z [nA/um3]; options: see `CSD`."""
+    return _one(recordings, CSD(z_edges_um, **options))
+
+
+def dipole(recordings: Recordings) -> Signal:
+    """Current dipole moment [nA um]."""
+    return _one(recordings, Dipole())
+
+
+def eeg(recordings: Recordings, **options: Any) -> Signal:
+    """EEG in the four-sphere model [uV]; options: `electrodes_um`, `head`, see `EEG`."""
+    return _one(recordings, EEG(**options))
+
+
+def meg(recordings: Recordings, **options: Any) -> Signal:
+    """MEG outside a spherical head [fT]; options: `sensors_um`, `head`, see `MEG`."""
+    return _one(recordings, MEG(**options))
+
+
+def dye(recordings: Recordings, **options: Any) -> Signal:
+    """Image stack of a voltage-sensitive dye [mV um2]; options: see `Dye`."""
+    return _one(recordings, Dye(**options))
+
+
+def patch(recordings: Recordings, **options: Any) -> Signal:
+    """Potential behind a patch pipette [mV]; options: see `Patch`."""
+    return _one(recordings, Patch(**options))
