@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,14 +15,16 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
-from dendrotwin.dataset import Batch, split_trials
+from dendrotwin import train as train_module
+from dendrotwin.dataset import Batch, Scaling, split_trials
 from dendrotwin.errors import InputError, TwinError
 from dendrotwin.inputs import Poisson
-from dendrotwin.losses import Balance, Objective, meta_gradient, task_losses
+from dendrotwin.losses import Balance, CurrentLoss, Objective, meta_gradient, task_losses
 from dendrotwin.predict import predict, twin_predictor
 from dendrotwin.recording import read_trial
+from dendrotwin.signals import membrane_currents, upright
 from dendrotwin.simulate import Simulation, simulate
-from dendrotwin.train import Training, _gradient, _rate, _Run, _step, _validate, measure_time, train
+from dendrotwin.train import Training, _current_rows, _gradient, _rate, _Run, _step, _validate, measure_time, train
 from dendrotwin.twin import POSSIBLE_MV, Twin
 from test_recording import tree_with_inputs
 
@@ -49,6 +52,46 @@ def test_task_losses_are_their_definitions() -> None:
     p = torch.sigmoid(logit)
     cross = -(batch.spikes * p.log() + (1 - batch.spikes) * (1 - p).log()).mean()
     assert float(losses[-1]) == pytest.approx(float(cross), rel=1e-5)
+
+
+def test_current_loss_is_its_definition() -> None:
+    """Currents from membrane_currents, summed in layers of 50 um, in their standard deviations over training trials."""
+    rng = np.random.default_rng(0)
+    true, off = rng.normal(-70.0, 3.0, (2, 600, TREE.n)).astype(np.float32)
+    sd_mV = torch.from_numpy(rng.uniform(1.0, 4.0, TREE.n).astype(np.float32))
+    scaling = Scaling(torch.full((TREE.n,), -70.0), sd_mV)
+    layer = np.unique(upright(TREE).ends_um.mean(1)[:, 2] // 50.0, return_inverse=True)[1]
+
+    def currents(v_mV: np.ndarray) -> np.ndarray:
+        each = membrane_currents(TREE, v_mV)
+        return np.stack([each[:, layer == k].sum(1) for k in range(layer.max() + 1)], 1)
+
+    sd_nA = currents(true[500:]).std(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "read_trial", lambda trial, tree: SimpleNamespace(v_mV=true))
+        rows = _current_rows(TREE, [None], scaling)  # type: ignore[list-item]
+    z, true_z = (scaling.normalise(torch.from_numpy(v))[None] for v in (off, true))
+    slow = np.mean(((currents(off) - currents(true)) / sd_nA) ** 2)
+    assert float(CurrentLoss(rows, 0.5, 0.0, 0.0)(z, true_z)) == pytest.approx(0.5 * slow, rel=1e-4)
+    # What has moved by any amount does not count where only what stands still does.
+    assert float(CurrentLoss(rows, 0.5, 0.0, 1e-9)(z[:, 1:], true_z[:, 1:])) < 0.1 * slow
+    # All compartments a little higher: no current at all.
+    assert float(CurrentLoss(rows, 1.0, 0.0, 0.0)(true_z + 1.0 / sd_mV, true_z)) < 1e-6
+
+
+def test_training_minds_currents(tmp_path: Path, data: Path) -> None:
+    """The loss of a step has their part, which is refused where it would be left out."""
+    work = _Run(data, QUICK.model_copy(update={"current_weight": 3.0}))
+    assert work.bare.currents is not None
+    batch = next(work.batches(0, 1))
+    with torch.no_grad():
+        loss, losses = work.bare(batch)
+        z = work.network(batch.events, batch.past)[0]
+        tasks, currents = work.bare.balance(losses), work.bare.currents(z, batch.z)
+    assert float(currents) > 0
+    assert float(loss) == pytest.approx(float(tasks + currents))
+    with pytest.raises(InputError, match="leave --meta-rate or --current-weight away"):
+        _Run(data, QUICK.model_copy(update={"current_weight": 3.0, "meta_rate": 0.1}))
 
 
 def test_fast_milliseconds_do_not_count_where_calm_is_asked_for() -> None:

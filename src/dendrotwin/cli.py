@@ -248,6 +248,9 @@ def train(
         float | None, typer.Option(help="Share of the windows around an output spike [0.2; the cable its own].")
     ] = None,
     spike_weight: Annotated[float, typer.Option(help="Weight of the spikes' loss.")] = 2.0,
+    current_weight: Annotated[
+        float, typer.Option(help="Weight of membrane currents in layers, for fields outside the cell; 0: without.")
+    ] = 0.0,
     balance: Annotated[str, typer.Option(help="Of the tasks: equal, uncertainty or dwa.")] = "equal",
     meta_rate: Annotated[float, typer.Option(help="First learning rate of the two-step update; 0: without.")] = 0.0,
     patience: Annotated[int | None, typer.Option(help="Rounds without progress before it stops [never].")] = None,
@@ -287,6 +290,7 @@ def train(
         history=history,
         micro_batch=micro_batch,
         spike_weight=spike_weight,
+        current_weight=current_weight,
         balance=balance,
         meta_rate=meta_rate,
         patience=patience,

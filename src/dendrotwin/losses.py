@@ -38,14 +38,49 @@ def task_losses(
     Returns:
         (n + 1,)
     """
-    squares = (z - true_z).square()
-    if robust > 0:
-        squares = 2 * robust**2 * (torch.sqrt(1 + squares / robust**2) - 1)
+    squares = _squares(z - true_z, robust)
     if calm > 0:
-        moved = true_z.diff(dim=1, prepend=true_z[:, :1]).abs()
-        squares = squares * (moved <= calm)
+        squares = squares * _calm(true_z, calm)
     regression = squares.mean((0, 1))
     return torch.cat([regression, functional.binary_cross_entropy_with_logits(logit, true_spikes)[None]])
+
+
+def _squares(error: torch.Tensor, robust: float) -> torch.Tensor:
+    """Squares that grow linearly beyond an error; see `task_losses`."""
+    squares = error.square()
+    return 2 * robust**2 * (torch.sqrt(1 + squares / robust**2) - 1) if robust > 0 else squares
+
+
+def _calm(true_z: torch.Tensor, calm: float) -> torch.Tensor:
+    """Where the true potential has not moved by more than `calm`."""
+    return true_z.diff(dim=1, prepend=true_z[:, :1]).abs() <= calm
+
+
+class CurrentLoss(nn.Module):
+    """Mean squared error of the membrane currents that leave the cell in layers, relative to their standard deviation.
+
+    Errors of potentials that differ from neighbour to neighbour hardly count in the potentials and much in the field
+    outside; here they count as they do there (`signals.layer_matrix`).
+    """
+
+    rows: torch.Tensor
+
+    def __init__(self, rows: NDArray[np.floating], weight: float, robust: float, calm: float) -> None:
+        """Args:
+        rows: (layers, n) currents, in their standard deviations, for errors of one in each compartment's z-score.
+        weight: of this loss beside the others.
+        robust, calm: see `task_losses`; errors of potentials that have moved fast count as zero.
+        """
+        super().__init__()
+        self.weight, self.robust, self.calm = weight, robust, calm
+        self.register_buffer("rows", torch.as_tensor(rows, dtype=torch.float32), persistent=False)
+
+    def forward(self, z: torch.Tensor, true_z: torch.Tensor) -> torch.Tensor:
+        """The weighed loss of z-scores (batch, time, n)."""
+        error = z - true_z
+        if self.calm > 0:
+            error = error * _calm(true_z, self.calm)
+        return self.weight * _squares(error.float() @ self.rows.T, self.robust).mean()
 
 
 class Balance(nn.Module):
@@ -92,15 +127,23 @@ class Balance(nn.Module):
 class Objective(nn.Module):
     """A network with its balance, as one module, so that all that is learned is in one place."""
 
-    def __init__(self, network: nn.Module, balance: Balance, robust: float = 0.0, calm: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        balance: Balance,
+        robust: float = 0.0,
+        calm: float = 0.0,
+        currents: CurrentLoss | None = None,
+    ) -> None:
         super().__init__()
-        self.network, self.balance, self.robust, self.calm = network, balance, robust, calm
+        self.network, self.balance, self.robust, self.calm, self.currents = network, balance, robust, calm, currents
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of a batch, and the (n + 1,) losses of its tasks."""
         z, logit, _ = self.network(batch.events, batch.past)
         losses = task_losses(z, logit, batch.z, batch.spikes, self.robust, self.calm)
-        return self.balance(losses), losses
+        loss = self.balance(losses)
+        return (loss if self.currents is None else loss + self.currents(z, batch.z)), losses
 
 
 def meta_gradient(

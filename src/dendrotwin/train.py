@@ -15,24 +15,28 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dendrotwin.currents import start_from_currents
-from dendrotwin.dataset import Batch, Windows, measure_scaling, split_trials
+from dendrotwin.dataset import Batch, Scaling, Windows, measure_scaling, split_trials
 from dendrotwin.errors import InputError, TwinError
 from dendrotwin.files import refuse_existing, whole_file
-from dendrotwin.losses import Balance, Balancing, Objective, meta_gradient, task_losses
+from dendrotwin.losses import Balance, Balancing, CurrentLoss, Objective, meta_gradient, task_losses
 from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
 from dendrotwin.models import DEFAULTS, build_network
 from dendrotwin.models.cable import Cable
 from dendrotwin.progress import progress
 from dendrotwin.readout import learn_read_out
 from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance, read_trial
+from dendrotwin.signals import layer_matrix
 from dendrotwin.start import linear_paths, start_from_linear
+from dendrotwin.tree import Tree
 from dendrotwin.twin import Twin, run
 
 NEURON_STEP_MS = 0.025  # of a simulation that does not say its own
 WARM_UP = 0.05  # of the steps
+CURRENT_TRIALS = 10  # from which the scale of currents is known
 DIVERSITY_MS = 500  # how much of a validation trial the experts are compared on
 DIVERSITY = ("distances", "determinant", "permanent")
 
@@ -57,6 +61,8 @@ class Training(BaseModel):
         calm: by how much, in standard deviations, a potential may move in a millisecond whose error counts; beyond, in
             spikes, the error tells more of tenths of milliseconds than of the membrane; 0 means by any.
         spike_weight: weight of the spikes' cross-entropy beside the mean squared z-score.
+        current_weight: weight of the error of membrane currents in layers, see `losses.CurrentLoss`; what a field
+            outside the cell depends on.
         balance: how the tasks are weighed, see `losses.Balance`.
         meta_rate: learning rate of the first step of the two-step update of Aoki et al. 2021, see
             `losses.meta_gradient`; 0 leaves it out.
@@ -85,6 +91,7 @@ class Training(BaseModel):
     robust: float = Field(default=0.0, ge=0)
     calm: float = Field(default=0.0, ge=0)
     spike_weight: float = Field(default=2.0, ge=0)
+    current_weight: float = Field(default=0.0, ge=0)
     balance: Balancing = "equal"
     meta_rate: float = Field(default=0.0, ge=0)
     round_steps: int = Field(default=250, ge=1)
@@ -138,9 +145,15 @@ class _Run:
             )
         if training.meta_rate > 0 and (training.micro_batch is not None or training.batch % 2):
             raise InputError("the two-step update halves the batch; choose an even --batch, and no --micro-batch")
+        if training.meta_rate > 0 and training.current_weight > 0:
+            raise InputError("the two-step update is of tasks alone; leave --meta-rate or --current-weight away")
         start_from_linear(self.network, self.tree, self.split.train, self.scaling)
         balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
-        self.bare = Objective(self.network, balance, training.robust, training.calm)
+        currents = None
+        if training.current_weight > 0:
+            rows = _current_rows(self.tree, self.split.train, self.scaling)
+            currents = CurrentLoss(rows, training.current_weight, training.robust, training.calm)
+        self.bare = Objective(self.network, balance, training.robust, training.calm, currents)
         started = {id(p) for p in linear_paths(self.network)}
         learned = [p for p in self.bare.parameters() if p.requires_grad]
         slow, fast = ([p for p in learned if (id(p) in started) is chosen] for chosen in (True, False))
@@ -183,6 +196,13 @@ class _Run:
             "schedule": self.schedule,
             "precision": self.fabric.strategy.precision,
         }
+
+
+def _current_rows(tree: Tree, trials: list[TrialIndex], scaling: Scaling) -> NDArray[np.float64]:
+    """(layers, n) what `CurrentLoss` takes; standard deviations are those of the first `CURRENT_TRIALS` trials."""
+    rows = layer_matrix(tree)
+    currents = [(read_trial(trial, tree).v_mV[SETTLE_MS:]) @ rows.T for trial in trials[:CURRENT_TRIALS]]
+    return np.asarray(rows * scaling.sd_mV.double().numpy() / np.concatenate(currents).std(axis=0)[:, None])
 
 
 def _fabric(training: Training, cpu: bool = False) -> Fabric:
