@@ -35,7 +35,6 @@ from dendrotwin.recording import Recording, TrialIndex, read_trial
 from dendrotwin.tree import Floats, Ints
 
 SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
-PER_MV, KINK_MV = 1.0, 0.1  # weight of absolute errors, and below which they are squared
 TRIALS = 4  # those of most output spikes
 ITERATIONS = 40
 SCALE_MV, RELATIVE = 0.01, 0.1  # of errors (or their median, if larger), and relative to how far a potential moves
@@ -235,13 +234,12 @@ class _Search:
         """See the module."""
         far = x - self.start
         prior = PRIOR * PRIOR_FOLDS**2 * np.log1p((far[self.density] / PRIOR_FOLDS) ** 2).sum()
-        missed = np.log1p(error**2 / variance) + 2.0 * PER_MV * (np.hypot(error, KINK_MV) - KINK_MV)
-        return float(missed.mean() + prior + (self.hold * far**2)[~self.density].sum())
+        return float(np.log1p(error**2 / variance).mean() + prior + (self.hold * far**2)[~self.density].sum())
 
     def normal(self, x: Floats, error: Floats, variance: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
         """Half of the cost's derivatives to changes, as if errors were linear in x: the second (k, k) of what is
         missed and that of what holds x, (k,), and the first of both."""
-        far, weight = x - self.start, 1.0 / (variance + error**2) + PER_MV / np.hypot(error, KINK_MV)
+        far, weight = x - self.start, 1.0 / (variance + error**2)
         hold = np.where(self.density, PRIOR / (1.0 + (far / PRIOR_FOLDS) ** 2), self.hold)
         square = (slope * weight[:, None]).T @ slope / len(error)
         return square, hold, slope.T @ (weight * error) / len(error) + hold * far
