@@ -553,8 +553,10 @@ def figure(
     path = out / f"{name}.png"
     if name not in ("paper-1", "paper-2", "paper-3"):
         raise InputError(f"there is no figure {name!r}; choose paper-1, paper-2 or paper-3")
-    if (name == "paper-2") != (compared is not None):
-        raise InputError("paper-2 takes the folder of a benchmark, and the others take none; correct that")
+    if name == "paper-2" and compared is None:
+        raise InputError("paper-2 is of a benchmark; name its folder, `dendrotwin figure paper-2 FOLDER`")
+    if name != "paper-2" and compared is not None:
+        raise InputError(f"{name} is of the twin that comes along and takes no folder; leave {compared} away")
     if path.exists() and not overwrite:
         raise FileError(f"{path} exists; name another folder, or use --overwrite")
     from dendrotwin import paper_figures, plot

@@ -11,11 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dendrotwin import TWINS, plot
+import dendrotwin
+from dendrotwin import plot
 from dendrotwin.benchmark import finished_rows
 from dendrotwin.measures import SETTLE_MS
 from dendrotwin.predict import predict_recordings
-from dendrotwin.recording import Recording, index_trials, read_trial
+from dendrotwin.recording import Recording, read_trial, trials_of_cell
 from dendrotwin.report import busiest
 from dendrotwin.signals import lfp_matrix, membrane_currents, points
 from dendrotwin.tree import REGIONS, Injection, Tree
@@ -119,9 +120,9 @@ def explained(true: NDArray[np.floating], predicted: NDArray[np.floating]) -> ND
 
 def _pairs(name: str) -> list[tuple[Recording, Recording]]:
     """Every trial of a recording that comes along, as NEURON and as the twin have it."""
-    twin = Twin.load(TWINS / CELL)
-    tree, trials = index_trials(TWINS / name)
-    true = [read_trial(trial, tree) for trial in trials]
+    twin = Twin.load(dendrotwin.TWINS / CELL)
+    trials = trials_of_cell(dendrotwin.TWINS / name, twin.tree, "the twin's")
+    true = [read_trial(trial, twin.tree) for trial in trials]
     predicted = predict_recordings(twin, [(r.trial_id, r.events, r.steps, r.injection) for r in true])
     return list(zip(true, predicted, strict=True))
 

@@ -268,7 +268,7 @@ def _kinds(tree: Tree, events: Events, start_ms: int, stop_ms: int) -> list[tupl
     """Colour, compartments and times [ms] of the excitatory and the inhibitory events in a stretch of time."""
     here = slice(*np.searchsorted(events.time_ms, (start_ms, stop_ms)))
     inputs, time = events.input[here], events.time_ms[here]
-    excitatory = np.array([synapse.excitatory for synapse in tree.synapses])[tree.input_synapse[inputs]]
+    excitatory = np.array([synapse.excitatory for synapse in tree.synapses], dtype=bool)[tree.input_synapse[inputs]]
     of_kind = ((EXCITATORY, excitatory), (INHIBITORY, ~excitatory))
     return [(colour, tree.input_compartment[inputs[kind]], time[kind]) for colour, kind in of_kind]
 
