@@ -232,6 +232,7 @@ def test_one_step_ahead_comes_with_a_closed_loop(data: Path, tmp_path: Path) -> 
         LABELS[0]: True, f"{LABELS[0]}{FED_BACK} (2 trials)": False,
         "mean": False, "linear": False, "coarse cable": False, "persistence": True,
     }  # fmt: skip
+    assert [row.name for row in finished_rows(out)[1]] == [LABELS[0], "persistence"]
     text = (out / "table.md").read_text()
     assert "Training trials: 3 of" in text
     assert "on the first 3 test trials" in text

@@ -19,7 +19,7 @@ from dendrotwin.predict import predict_recordings
 from dendrotwin.recording import Recording, read_trial, trials_of_cell
 from dendrotwin.report import busiest
 from dendrotwin.signals import lfp_matrix, membrane_currents, points
-from dendrotwin.tree import REGIONS, Injection, Tree
+from dendrotwin.tree import APICAL, REGIONS, Injection, Tree
 from dendrotwin.twin import Twin
 
 CELL = "l5pc"
@@ -34,12 +34,16 @@ PLATEAU_MV = -40.0
 
 
 def figure_1() -> Figure:
-    """Figure 1, B to D: the recording that comes along beside its twin, potentials and LFP."""
+    """Figure 1, B to D: the recording that comes along beside its twin, potentials and LFP.
+
+    Raises:
+        InputError: LFPykit, whose forward model makes the LFP, is not installed.
+    """
     ((true, predicted),) = _pairs(f"{CELL}.recording.h5")
     tree = true.tree
     window = busiest(true, WINDOW_MS)
     # Where the apical dendrites are most depolarised, in NEURON.
-    apical = true.v_mV[window][:, tree.in_region("oblique", "trunk", "tuft")].mean(axis=1)
+    apical = true.v_mV[window][:, tree.in_region(*APICAL)].mean(axis=1)
     moment = window.start + int(apical.argmax())
     ev = explained(true.v_mV, predicted.v_mV)
     sites = {
@@ -57,17 +61,9 @@ def figure_1() -> Figure:
         for k in range(ELECTRODES)
     ]
     return plot.figure_paper_1(
-        tree,
-        true.events,
-        sites,
-        electrodes,
-        contacts,
-        true.v_mV[moment],
-        predicted.v_mV[moment],
-        (window.start, window.stop),
-        moment + 1,
-        INPUT_MS,
-    )
+        tree, true.events, sites, electrodes, contacts, true.v_mV[moment], predicted.v_mV[moment],
+        (window.start, window.stop), moment + 1, INPUT_MS,
+    )  # fmt: skip
 
 
 def figure_2(benchmark: Path) -> Figure:

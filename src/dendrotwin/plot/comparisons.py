@@ -216,7 +216,6 @@ def draw_curves(
             axes.plot([point["minutes"] for point in curve], loss, color=colours[name], linewidth=1.3, **dots)
             every.append(loss)
     _log_where_it_helps(axes, np.concatenate(every))
-    axes.set_title(part, loc="left")
     axes.set_xlim(left=0.0)
     axes.set_xlabel("time of training (min)")
 
@@ -320,6 +319,7 @@ def figure_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]])
     panels = figure.subplots(1, 2)
     for axes, part in zip(panels, ("training", "validation"), strict=True):
         draw_curves(axes, curves, part, colours)
+        axes.set_title(part, loc="left")
     panels[0].set_ylabel("loss (normalised)")
     legend_above(figure, colours)
     return figure

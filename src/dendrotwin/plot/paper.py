@@ -34,7 +34,6 @@ from dendrotwin.plot.style import (
 from dendrotwin.tree import Events, Injection, Tree
 
 EXCITATORY, INHIBITORY = "#D55E00", "#56B4E9"
-CURVE = "validation"
 SITE_LINES: Any = ({"color": "#D55E00"}, {"color": "#009E73", "linestyle": (0, (4, 1.5))})
 DOTTED: Any = {"color": BASELINE, "linewidth": 1.0, "linestyle": (0, (1, 1.5)), "zorder": 0}
 
@@ -107,9 +106,11 @@ def figure_paper_1(
     of_contacts = [figure.add_subplot(grid[row, 4], sharex=raster) for row in range(len(contacts))]
     time = np.arange(window_ms[0], window_ms[1]) + 1.0
     for letter, axes, pair in zip("abcdefghij", of_sites, sites.values(), strict=False):
-        _draw_pair(axes, time, pair, letter)
+        _draw_pair(axes, time, pair)
+        _name(axes, letter, pair)
     for number, axes, pair in zip("123456789", of_contacts, contacts, strict=False):
-        _draw_pair(axes, time, pair, number)
+        _draw_pair(axes, time, pair)
+        _name(axes, number, pair)
     for column in ([raster, *of_sites], of_contacts):
         for axes in column:
             axes.axvline(moment_ms, **DOTTED)
@@ -151,8 +152,7 @@ def figure_paper_2(
     figure = Figure(figsize=(13.0, 8.2 + 5.0 * rows), layout="constrained")
     above, middle, below = figure.subfigures(3, 1, squeeze=False, height_ratios=(4.0, 4.2, 5.0 * rows)).ravel()
     loss, spikes = above.subplots(1, 2, width_ratios=(1.3, 1.0))
-    draw_curves(loss, curves, CURVE, colours)
-    loss.set_title("")
+    draw_curves(loss, curves, "validation", colours)
     loss.set_ylabel("loss on validation trials\n(normalised)")
     _draw_auc(spikes, auc, colours)
     lanes = middle.subplots()
@@ -255,13 +255,15 @@ def _letter(axes: Axes, letter: str) -> None:
     axes.annotate(letter, (0.0, 1.0), (-28, 6), "axes fraction", "offset points", weight="bold", fontsize=17)
 
 
-def _draw_pair(axes: Axes, time_ms: Real, pair: Pair, mark: str = "") -> None:
+def _draw_pair(axes: Axes, time_ms: Real, pair: Pair) -> None:
     axes.plot(time_ms, pair.true, color=TRUE, linewidth=2.6)
     axes.plot(time_ms, pair.predicted, color=TWIN, linewidth=1.3)
     axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
-    if mark:
-        axes.set_title(f"{mark}  {pair.name}", loc="left", pad=3)
-        axes.set_title(pair.note, loc="right", pad=3, color=MEDIAN, fontsize=11)
+
+
+def _name(axes: Axes, mark: str, pair: Pair) -> None:
+    axes.set_title(f"{mark}  {pair.name}", loc="left", pad=3)
+    axes.set_title(pair.note, loc="right", pad=3, color=MEDIAN, fontsize=11)
 
 
 def _kinds(tree: Tree, events: Events, start_ms: int, stop_ms: int) -> list[tuple[str, Any, Any]]:
@@ -296,32 +298,18 @@ def _mark(axes: Axes, places_um: Real, names: str, marker: str) -> None:
     for name, (x, y) in zip(names, places_um, strict=False):
         face, ink = ("white", "black") if marker == "o" else (BELOW, "white")
         axes.plot(x, y, marker, color=face, markeredgecolor="black", markersize=12, markeredgewidth=0.9, zorder=6)
-        axes.annotate(
-            name,
-            (x, y),
-            (0, -0.5),
-            textcoords="offset points",
-            ha="center",
-            va="center_baseline",
-            fontsize=10,
-            color=ink,
-            zorder=7,
-        )
+        middle: Any = {"textcoords": "offset points", "ha": "center", "va": "center_baseline"}
+        axes.annotate(name, (x, y), (0, -0.5), fontsize=10, color=ink, zorder=7, **middle)
 
 
 def _draw_auc(axes: Axes, auc: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> None:
     """AUC of each predictor from top to bottom, a dot for each seed, the mean in figures."""
+    edge: Any = ("axes fraction", "data")
+    style: Any = {"textcoords": "offset points", "va": "center", "color": MEDIAN}
     for row, (name, values) in enumerate(auc.items()):
         axes.plot(values, [row] * len(values), "o", color=colours[name], markersize=9, markeredgewidth=0, alpha=0.8)
-        axes.annotate(
-            f"{np.mean(values):.3f}",
-            (1.0, row),
-            (10, 0),
-            ("axes fraction", "data"),
-            "offset points",
-            va="center",
-            color=MEDIAN,
-        )
+        axes.annotate(f"{np.mean(values):.3f}", (1.0, row), (10, 0), edge, **style)
+    axes.annotate("mean", (1.0, -0.5), (10, 8), edge, **style)
     axes.set_yticks(range(len(auc)), [name.replace(":", "\n") for name in auc])
     axes.set_ylim(len(auc) - 0.5, -0.5)
     axes.set_xlim(right=1.0)
