@@ -314,7 +314,7 @@ def _kept(out: Path, name: str) -> list[Evaluation]:
 
 
 def finished_rows(out: Path) -> tuple[Tree, list[Row]]:
-    """The cell and what is finished of a benchmark: architectures, then baselines, in the mode of the trainings.
+    """The cell and what is finished of a benchmark: architectures by name, then baselines, in the mode of the trainings.
 
     Args:
         out: folder of the benchmark, which may still be running.
@@ -335,6 +335,7 @@ def finished_rows(out: Path) -> tuple[Tree, list[Row]]:
         for name, run in runs.items()
         if _row_path(out, name).exists()
     ]
+    jobs.sort(key=lambda job: (job.label, job.training.seed))  # the plan has them as their timings came back
     if not jobs:
         raise FileError(f"{out} has no finished twin yet; let `dendrotwin benchmark` go on")
     rows = _rows_of_twins(out, jobs)
