@@ -314,7 +314,7 @@ def _kept(out: Path, name: str) -> list[Evaluation]:
 
 
 def finished_rows(out: Path) -> tuple[Tree, list[Row]]:
-    """The cell and what is finished of a benchmark: architectures by name, then baselines, in the mode of the trainings.
+    """The cell and what a benchmark has finished: architectures by name, then baselines, in the mode of the trainings.
 
     Args:
         out: folder of the benchmark, which may still be running.
