@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 
 from dendrotwin import benchmark as module
-from dendrotwin.benchmark import benchmark
+from dendrotwin.benchmark import benchmark, finished_rows
 from dendrotwin.cli import _entries
 from dendrotwin.cli import benchmark as command
 from dendrotwin.dataset import split_trials
 from dendrotwin.errors import FileError, InputError, TwinError
 from dendrotwin.evaluate import FED_BACK, baselines, evaluate_twin
 from dendrotwin.files import remove_dead_partials
+from dendrotwin.paper_figures import figure_2
 from dendrotwin.simulate import shard_path
 from dendrotwin.train import Training
 from dendrotwin.twin import Twin
@@ -194,6 +195,33 @@ def test_what_is_done_is_not_done_again(
         benchmark(data, out, few, budget_minutes=BUDGET, seeds=2, workers=2)
 
 
+def test_what_is_finished_is_drawn(killed: tuple[Path, dict[str, int], dict[str, Any]], tmp_path: Path) -> None:
+    out, _, _ = killed
+    tree, rows = finished_rows(out)
+    table = {row["name"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
+    assert [row.name for row in rows] == list(table)
+    for row in rows:
+        assert row.statistics(tree)["spikes auc"][0] == pytest.approx(table[row.name]["mean"]["spikes auc"])
+    figure = figure_2(out)
+    loss, auc = figure.subfigs[0].axes
+    finals = [float(np.asarray(line.get_ydata())[-1]) for line in loss.lines]
+    assert finals == [Twin.load(out / "twins" / name).training["curve"][-1]["validation"] for name in RUNS]
+    dots = [np.asarray(line.get_xdata()).tolist() for line in auc.lines if line.get_marker() == "o"]
+    assert dots == [[e.spikes.auc for e in row.evaluations] for row in rows if row.name != "mean"]
+
+    half = Path(shutil.copytree(out, tmp_path / "half"))
+    for name in RUNS[1:]:
+        (half / "rows" / f"{name}.json").unlink()
+    names = {row.name: len(row.trainings) for row in finished_rows(half)[1]}
+    assert names == {LABELS[0]: 1, "mean": 0, "linear": 0, "coarse cable": 0}
+    (half / "rows" / f"{RUNS[0]}.json").unlink()
+    with pytest.raises(FileError, match="has no finished twin yet; let `dendrotwin benchmark` go on"):
+        finished_rows(half)
+    (half / "plan.json").write_text("{}")
+    with pytest.raises(FileError, match=r"plan.json is damaged; run the benchmark again in another folder"):
+        finished_rows(half)
+
+
 @pytest.mark.usefixtures("fast")
 def test_one_step_ahead_comes_with_a_closed_loop(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -204,6 +232,7 @@ def test_one_step_ahead_comes_with_a_closed_loop(data: Path, tmp_path: Path) -> 
         LABELS[0]: True, f"{LABELS[0]}{FED_BACK} (2 trials)": False,
         "mean": False, "linear": False, "coarse cable": False, "persistence": True,
     }  # fmt: skip
+    assert [row.name for row in finished_rows(out)[1]] == [LABELS[0], "persistence"]
     text = (out / "table.md").read_text()
     assert "Training trials: 3 of" in text
     assert "on the first 3 test trials" in text

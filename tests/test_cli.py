@@ -251,6 +251,23 @@ def test_mistakes_with_a_twin(data: Path, twin: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_a_figure_of_the_paper(tmp_path: Path) -> None:
+    result = run("figure", "paper-3", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    path = tmp_path / "paper-3.png"
+    assert result.stdout == f"paper-3 in {path}\n"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    refused(run("figure", "paper-3", "--out", tmp_path), "exists", "--overwrite")
+
+
+def test_mistakes_with_figures(data: Path, tmp_path: Path) -> None:
+    refused(run("figure", "paper-4", "--out", tmp_path), "no figure 'paper-4'", "choose paper-1, paper-2 or paper-3")
+    refused(run("figure", "paper-2", "--out", tmp_path), "is of a benchmark", "figure paper-2 FOLDER")
+    refused(run("figure", "paper-1", data, "--out", tmp_path), "takes no folder", "leave")
+    refused(run("figure", "paper-2", data, "--out", tmp_path), "no plan.json", "`dendrotwin benchmark` makes one")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("arguments", ["simulate", "frobnicate", "train x --steps y --out z", "simulate x --trials 0"])
 def test_wrong_words(arguments: str) -> None:
     refused(run(*arguments.split()), "--help says more")
@@ -293,6 +310,7 @@ def test_help_names_every_command() -> None:
         "evaluate",
         "benchmark",
         "plot",
+        "figure",
         "demo",
     ]:
         assert command in result.stdout

@@ -46,10 +46,11 @@ MAY_IMPORT = {
     "report": {"tree", "recording", "measures", "twin", "predict", "evaluate", "plot"},
     "benchmark": {"tree", "recording", "measures", "dataset", "models", "simulate", "twin", "train", "evaluate",
                   "speed", "report", "workers"},
+    "paper_figures": {"tree", "recording", "measures", "twin", "predict", "report", "benchmark", "signals", "plot"},
     "doctor": {"cells"},
     "cli": {"tree", "cells", "inputs", "simulate", "dataset", "recording", "measures", "models", "twin", "train",
             "predict", "evaluate", "plot", "signals", "signal_report", "speed", "doctor", "report",
-            "benchmark"},
+            "benchmark", "paper_figures"},
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dendrotwin import plot
 from dendrotwin.recording import Recording
-from dendrotwin.tree import REGIONS, Events, Tree
+from dendrotwin.tree import REGIONS, Events, Injection, Tree
 
 RNG = np.random.default_rng(3)
 # Region, parent, start and end [um]: a cell that lies on its side, with its apical tree along x.
@@ -125,6 +125,52 @@ def test_every_figure_draws_any_tree_and_labels_its_axes(
         plot.save(figure, tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(tmp_path.iterdir())) == len(figures)
+
+
+@pytest.mark.parametrize("regions", [(), ("soma",)], ids=["whole", "soma alone"])
+def test_pages_draw_any_tree_and_label_their_axes(
+    regions: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plot.style, "DPI", 40)
+    tree = small_tree(*regions)
+    trial = recording(tree)
+    ev = RNG.uniform(0.5, 1.0, tree.n)
+    figures = {
+        "paper 1": plot.figure_paper_1(
+            tree,
+            trial.events,
+            {0: plot.Pair("here", ev[:1], ev[:1], "EV 1")},
+            np.array([[50.0, 0.0]]),
+            [plot.Pair("above", ev[:1], ev[:1])],
+            trial.v_mV[0],
+            trial.v_mV[1],
+            (0, 1),
+            1,
+            3,
+        ),
+        "paper 2": plot.figure_paper_2(
+            tree,
+            {"a": [[{"minutes": 0.1, "validation": 1.0}]]},
+            {"a": ev, "b": ev - 1.0},
+            {"a": [0.9, 1.0], "b": [0.5]},
+        ),
+        "paper 3": plot.figure_paper_3(
+            tree,
+            {"x": Injection(np.array([0]), np.zeros((50, 1)))},
+            {"here": 0},
+            [trial.v_mV],
+            [potentials(tree)],
+            0,
+            3,
+        ),
+    }
+    for name, figure in figures.items():
+        every = [*figure.axes, *(axes for part in figure.subfigs for axes in part.axes)]
+        labels = [label for axes in every for label in (axes.get_xlabel(), axes.get_ylabel()) if label]
+        assert len(labels) >= 3, name
+        assert all("(" in label for label in labels), (name, labels)
+        plot.save(figure, tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_numeric_axes_of_the_traces_have_labels_with_units() -> None:

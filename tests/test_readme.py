@@ -22,6 +22,7 @@ from test_cells import _facts
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SIGNALS = (Path(__file__).parents[1] / "docs" / "signals.md").read_text()
+FIGURES = (Path(__file__).parents[1] / "docs" / "figures.md").read_text()
 
 
 def test_own_cell_of_the_readme(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_signals_as_in_the_docs() -> None:
 
 
 def _commands() -> list[str]:
-    blocks = re.findall(r"^```\w*\n(.*?)^```", README + SIGNALS, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", README + SIGNALS + FIGURES, re.DOTALL | re.MULTILINE)
     return [line.split("#")[0].strip() for b in blocks for line in b.splitlines() if line.startswith("dendrotwin ")]
 
 

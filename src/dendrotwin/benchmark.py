@@ -313,6 +313,36 @@ def _kept(out: Path, name: str) -> list[Evaluation]:
     ]
 
 
+def finished_rows(out: Path) -> tuple[Tree, list[Row]]:
+    """The cell and what a benchmark has finished: architectures by name, then baselines, in the mode of the trainings.
+
+    Args:
+        out: folder of the benchmark, which may still be running.
+
+    Raises:
+        FileError: it is no benchmark, is damaged, or has no finished twin.
+    """
+    out = Path(out)
+    try:
+        plan = dict(json.loads((out / "plan.json").read_text()))
+        history, runs = plan["history"], plan["runs"]
+    except OSError as error:
+        raise FileError(f"{out} is no benchmark (no plan.json); `dendrotwin benchmark` makes one") from error
+    except (ValueError, KeyError) as error:
+        raise FileError(f"{out / 'plan.json'} is damaged; run the benchmark again in another folder") from error
+    jobs = [
+        _Job(name.rpartition("-seed")[0], name, Training(**run["training"]))
+        for name, run in runs.items()
+        if _row_path(out, name).exists()
+    ]
+    jobs.sort(key=lambda job: (job.label, job.training.seed))  # the plan has them as their timings came back
+    if not jobs:
+        raise FileError(f"{out} has no finished twin yet; let `dendrotwin benchmark` go on")
+    rows = _rows_of_twins(out, jobs)
+    rows += [Row(name, _kept(out, name)) for name in BASELINES if _row_path(out, name).exists()]
+    return Twin.load(out / "twins" / jobs[0].name).tree, [row for row in rows if row.one_step_ahead == history]
+
+
 def _rows_of_twins(out: Path, jobs: Sequence[_Job]) -> list[Row]:
     """One row for each entry and mode."""
     rows = []

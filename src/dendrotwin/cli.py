@@ -544,6 +544,35 @@ def signals(
         print(f"{', '.join(names)} in {figures}")
 
 
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="paper-1, paper-2 or paper-3: which of Verhellen et al. 2024.")],
+    compared: Annotated[
+        Path | None, typer.Argument(metavar="[BENCHMARK]", help="Folder made by `benchmark`, for paper-2.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("figures"),
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw a figure of the paper: with the twin of its cell that comes along, or of what `benchmark` made."""
+    path = out / f"{name}.png"
+    if name not in ("paper-1", "paper-2", "paper-3"):
+        raise InputError(f"there is no figure {name!r}; choose paper-1, paper-2 or paper-3")
+    if name == "paper-2" and compared is None:
+        raise InputError("paper-2 is of a benchmark; name its folder, `dendrotwin figure paper-2 FOLDER`")
+    if name != "paper-2" and compared is not None:
+        raise InputError(f"{name} is of the twin that comes along and takes no folder; leave {compared} away")
+    if path.exists() and not overwrite:
+        raise FileError(f"{path} exists; name another folder, or use --overwrite")
+    from dendrotwin import paper_figures, plot
+
+    if compared is not None:
+        drawn = paper_figures.figure_2(compared)
+    else:
+        drawn = paper_figures.figure_1() if name == "paper-1" else paper_figures.figure_3()
+    plot.save(drawn, path)
+    print(f"{name} in {path}")
+
+
 def _draw_shipped(name: str, out: Path) -> None:
     """A twin that comes along, on the recording beside it: figures, and its errors in one line."""
     from dendrotwin.files import whole_folder

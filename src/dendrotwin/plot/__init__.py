@@ -1,6 +1,6 @@
 """Figures: arrays in, `matplotlib.figure.Figure` out. Nothing here reads a file or computes an error."""
 
-from dendrotwin.plot.cells import figure_morphology, figure_soma, figure_traces, height_um, upright
+from dendrotwin.plot.cells import figure_morphology, figure_soma, figure_traces, height_um, upright, view
 from dendrotwin.plot.comparisons import (
     figure_cells,
     figure_curves,
@@ -10,10 +10,12 @@ from dendrotwin.plot.comparisons import (
     figure_experts,
     figure_training,
 )
+from dendrotwin.plot.paper import Pair, figure_paper_1, figure_paper_2, figure_paper_3
 from dendrotwin.plot.signals import figure_contacts, figure_depth, figure_frames, figure_series, figure_spectrum
 from dendrotwin.plot.style import save
 
 __all__ = [
+    "Pair",
     "figure_cells",
     "figure_contacts",
     "figure_curves",
@@ -24,6 +26,9 @@ __all__ = [
     "figure_experts",
     "figure_frames",
     "figure_morphology",
+    "figure_paper_1",
+    "figure_paper_2",
+    "figure_paper_3",
     "figure_series",
     "figure_soma",
     "figure_spectrum",
@@ -32,4 +37,5 @@ __all__ = [
     "height_um",
     "save",
     "upright",
+    "view",
 ]

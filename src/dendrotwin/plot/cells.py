@@ -34,14 +34,13 @@ from dendrotwin.tree import APICAL, REGIONS, Tree
 SCALE_BAR_UM = 100.0
 
 
-def upright(tree: Tree) -> Floats:
-    """Where to draw the compartments: (n, 2, 2) start and end, to the right of the soma and above it [um].
+def view(tree: Tree) -> tuple[Floats, Floats]:
+    """How a cell is looked at: (3,) the point that is drawn at the origin [um], (2, 3) what points right and up.
 
-    Up is the mean apical direction from the soma in space, right the direction across it in which the branches
-    spread most. Without apical compartments it is the plain x-y projection.
+    The origin is the soma, up the mean apical direction from it in space, right the direction across that in which the
+    branches spread most. Without apical compartments it is the plain x-y projection.
     """
-    ends = np.asarray(tree.ends_um, dtype=np.float64)
-    middles = ends.mean(axis=1)
+    middles = np.asarray(tree.ends_um, dtype=np.float64).mean(axis=1)
     soma = tree.in_region("soma")
     centre = middles[soma].mean(axis=0) if soma.any() else middles[0]
     apical = tree.in_region(*APICAL)
@@ -54,7 +53,13 @@ def upright(tree: Tree) -> Floats:
         # Made negative along `up`, so that the largest eigenvalue is never there, not even in an unbranched cell.
         right = np.linalg.eigh(scatter - (1.0 + np.trace(scatter)) * np.outer(up, up))[1][:, -1]
         right = -right if right[np.argmax(np.abs(right))] < 0.0 else right
-    return np.asarray((ends - centre) @ np.stack([right, up], axis=1))
+    return centre, np.stack([right, up])
+
+
+def upright(tree: Tree) -> Floats:
+    """Where to draw the compartments: (n, 2, 2) start and end, right of the soma and above it [um]; see `view`."""
+    centre, axes = view(tree)
+    return np.asarray((tree.ends_um - centre) @ axes.T)
 
 
 def height_um(tree: Tree) -> Floats:

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -138,38 +139,51 @@ def figure_distributions(
         low: where the axis of EV begins at the lowest; how many compartments are below is written there.
     """
     colours = series_colours(list(ev), grey)
-    regions = [region for region in REGIONS if tree.in_region(region).any()]
     figure = Figure(figsize=(12.0, 8.5), layout="constrained")
     panels = figure.subplots(2, 1, sharex=True)
-    every = np.concatenate([np.ravel(values) for values in ev.values()])
-    bottom = max(low, np.floor(10.0 * np.nanmin(every, initial=0.9)) / 10.0)
-    rng = np.random.default_rng(0)
-    lane = 0.86 / len(ev)
-    for axes, errors, lowest in ((panels[0], ev, bottom), (panels[1], rmse_mV, 0.0)):
-        for group, region in enumerate(regions):
-            for place, (name, values) in enumerate(errors.items()):
-                here = np.asarray(values)[tree.in_region(region) & np.isfinite(values)]
-                x = group + (place - (len(ev) - 1) / 2) * lane
-                if len(here):
-                    _draw_violin(axes, x, lane, here, lowest, colours[name], rng)
-        for border in range(1, len(regions)):
-            axes.axvline(border - 0.5, color=RULE, linewidth=0.8)
+    bottom = lowest_drawn(ev, low)
+    draw_distributions(panels[0], tree, ev, bottom, colours)
+    draw_distributions(panels[1], tree, rmse_mV, 0.0, colours)
     panels[0].axhline(0.0, color=RULE, linewidth=0.8, zorder=0)
     panels[0].set_ylim(bottom, 1.0)
     panels[0].set_ylabel("explained variance\nEV (1: exact)")
     panels[1].set_ylim(bottom=0.0)
     panels[1].set_ylabel("RMSE (mV)")
-    counts = [f"{region}\n({tree.in_region(region).sum()})" for region in regions]
-    panels[1].set_xticks(range(len(regions)), counts)
-    panels[1].set_xlim(-0.5, len(regions) - 0.5)
-    panels[1].set_xlabel("region (number of compartments)")
-    panels[1].tick_params(axis="x", length=0)
-    _legend_above(figure, colours)
+    panels[0].set_xlabel("")
+    legend_above(figure, colours)
     figure.align_ylabels(panels)
     return figure
 
 
-def _draw_violin(
+def lowest_drawn(ev: Mapping[str, Real], low: float) -> float:
+    """Where an axis of EV begins: at the tenth below the lowest value, but not below `low`."""
+    every = np.concatenate([np.ravel(values) for values in ev.values()])
+    return float(max(low, np.floor(10.0 * np.nanmin(every, initial=0.9)) / 10.0))
+
+
+def draw_distributions(
+    axes: Axes, tree: Tree, errors: Mapping[str, Real], lowest: float, colours: Mapping[str, str]
+) -> None:
+    """The errors (n,) of each predictor by region, a lane for each; what is below `lowest` is counted."""
+    regions = [region for region in REGIONS if tree.in_region(region).any()]
+    rng = np.random.default_rng(0)
+    lane = 0.86 / len(errors)
+    for group, region in enumerate(regions):
+        for place, (name, values) in enumerate(errors.items()):
+            here = np.asarray(values)[tree.in_region(region) & np.isfinite(values)]
+            x = group + (place - (len(errors) - 1) / 2) * lane
+            if len(here):
+                draw_violin(axes, x, lane, here, lowest, colours[name], rng)
+    for border in range(1, len(regions)):
+        axes.axvline(border - 0.5, color=RULE, linewidth=0.8)
+    counts = [f"{region}\n({tree.in_region(region).sum()})" for region in regions]
+    axes.set_xticks(range(len(regions)), counts)
+    axes.set_xlim(-0.5, len(regions) - 0.5)
+    axes.set_xlabel("region (number of compartments)")
+    axes.tick_params(axis="x", length=0)
+
+
+def draw_violin(
     axes: Axes, x: float, lane: float, values: Real, lowest: float, colour: str, rng: np.random.Generator
 ) -> None:
     """One region of one predictor, in a lane of its own around x."""
@@ -190,10 +204,26 @@ def _draw_violin(
         axes.annotate(f"{below}\n▾", (x, lowest), (0, 2), fontsize=9, color=MEDIAN, bbox=paper, **place)
 
 
+def draw_curves(
+    axes: Axes, curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], part: str, colours: Mapping[str, str]
+) -> None:
+    """The loss of every predictor and seed over time, on the "training" windows or the "validation" trials."""
+    every = []
+    for name, seeds in curves.items():
+        for curve in seeds:
+            loss = np.array([point[part] for point in curve], dtype=np.float64)
+            dots: Any = {"marker": "o", "markersize": 3} if len(curve) < 20 else {}
+            axes.plot([point["minutes"] for point in curve], loss, color=colours[name], linewidth=1.3, **dots)
+            every.append(loss)
+    _log_where_it_helps(axes, np.concatenate(every))
+    axes.set_xlim(left=0.0)
+    axes.set_xlabel("time of training (min)")
+
+
 HANDLE: Any = {"linestyle": "none", "markeredgewidth": 0, "markersize": 9}
 
 
-def _legend_above(figure: Figure, colours: Mapping[str, str]) -> None:
+def legend_above(figure: Figure, colours: Mapping[str, str]) -> None:
     """One legend of all predictors, above the panels."""
     handles = [Line2D([], [], marker="s", color=colour, label=name, **HANDLE) for name, colour in colours.items()]
     longest = max(len(name) for name in colours)
@@ -216,17 +246,23 @@ def figure_cells(tree: Tree, ev: Mapping[str, Real], limits: tuple[float, float]
     figure = Figure(figsize=(max(columns * (width + 0.4), 4.0) + 1.2, 5.8 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (name, values) in zip(grid, ev.items(), strict=False):
-        draw_cell(axes, tree, values, colours, norm)
-        below, missing = int((values < limits[0]).sum()), int(np.isnan(values).sum())
-        notes = [f"{below} of {tree.n} below {limits[0]:g}"] * (below > 0) + [f"{missing} without EV"] * (missing > 0)
-        median = f"median {np.nanmedian(values):.3f}" if missing < tree.n else "no value"
-        axes.set_title("\n".join([name.replace(":", "\n"), median, *notes]), fontsize=11)
+        draw_ev(axes, tree, name, values, colours, norm)
     for axes in grid[len(ev) :]:
         axes.set_axis_off()
     scale = ScalarMappable(norm, colours)
     bar = figure.colorbar(scale, ax=grid.tolist(), location="right", shrink=0.7, aspect=30, extend="min")
     bar.set_label("explained variance EV (1: exact)")
     return figure
+
+
+def draw_ev(axes: Axes, tree: Tree, name: str, ev: Real, colours: Colormap, norm: Normalize) -> None:
+    """EV (n,) of one predictor on the cell; its name, the median, and how many are off the scale are written above."""
+    draw_cell(axes, tree, ev, colours, norm)
+    low = float(norm.vmin or 0.0)
+    below, missing = int((ev < low).sum()), int(np.isnan(ev).sum())
+    notes = [f"{below} of {tree.n} below {low:g}"] * (below > 0) + [f"{missing} without EV"] * (missing > 0)
+    median = f"median {np.nanmedian(ev):.3f}" if missing < tree.n else "no value"
+    axes.set_title("\n".join([name.replace(":", "\n"), median, *notes]), fontsize=11)
 
 
 @matplotlib.rc_context(STYLE)
@@ -242,7 +278,7 @@ def figure_distances(tree: Tree, ev: Mapping[str, Real], low: float = -0.5) -> F
     """
     colours = series_colours(list(ev))
     every = np.concatenate([np.ravel(values) for values in ev.values()])
-    bottom = max(low, np.floor(10.0 * np.nanmin(every, initial=0.9)) / 10.0)
+    bottom = lowest_drawn(ev, low)
     figure = Figure(figsize=(12.0, 6.5), layout="constrained")
     axes = figure.subplots()
     markers = {region: marker for region, marker in REGION_MARKERS.items() if tree.in_region(region).any()}
@@ -267,7 +303,7 @@ def figure_distances(tree: Tree, ev: Mapping[str, Real], low: float = -0.5) -> F
     axes.set_ylabel("explained variance EV (1: exact)")
     handles = [Line2D([], [], marker=marker, color=MEDIAN, label=name, **HANDLE) for name, marker in markers.items()]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(handles))
-    _legend_above(figure, colours)
+    legend_above(figure, colours)
     return figure
 
 
@@ -282,19 +318,10 @@ def figure_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]])
     figure = Figure(figsize=(12.0, 5.5), layout="constrained")
     panels = figure.subplots(1, 2)
     for axes, part in zip(panels, ("training", "validation"), strict=True):
-        every = []
-        for name, seeds in curves.items():
-            for curve in seeds:
-                loss = np.array([point[part] for point in curve], dtype=np.float64)
-                dots: Any = {"marker": "o", "markersize": 3} if len(curve) < 20 else {}
-                axes.plot([point["minutes"] for point in curve], loss, color=colours[name], linewidth=1.3, **dots)
-                every.append(loss)
-        _log_where_it_helps(axes, np.concatenate(every))
+        draw_curves(axes, curves, part, colours)
         axes.set_title(part, loc="left")
-        axes.set_xlim(left=0.0)
-        axes.set_xlabel("time of training (min)")
     panels[0].set_ylabel("loss (normalised)")
-    _legend_above(figure, colours)
+    legend_above(figure, colours)
     return figure
 
 

@@ -1,0 +1,318 @@
+"""Figures after those of Verhellen et al. 2024 (doi:10.1371/journal.pcbi.1011728): several panels on a page.
+
+NEURON is black, the twin coloured; cells that are compared have one scale of colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from dendrotwin.plot.cells import cell_inches, draw_cell, height_um, upright
+from dendrotwin.plot.comparisons import HANDLE, draw_curves, draw_distributions, draw_ev, legend_above, lowest_drawn
+from dendrotwin.plot.style import (
+    BASELINE,
+    BELOW,
+    MEDIAN,
+    RULE,
+    STYLE,
+    TRUE,
+    TWIN,
+    Real,
+    colour_scale,
+    series_colours,
+)
+from dendrotwin.tree import Events, Injection, Tree
+
+EXCITATORY, INHIBITORY = "#D55E00", "#56B4E9"
+SITE_LINES: Any = ({"color": "#D55E00"}, {"color": "#009E73", "linestyle": (0, (4, 1.5))})
+DOTTED: Any = {"color": BASELINE, "linewidth": 1.0, "linestyle": (0, (1, 1.5)), "zorder": 0}
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One quantity over time, as NEURON and as the twin have it.
+
+    Attributes:
+        name: what it is.
+        true, predicted: (steps,).
+        note: what is to be said about the difference.
+    """
+
+    name: str
+    true: Real
+    predicted: Real
+    note: str = ""
+
+
+@matplotlib.rc_context(STYLE)
+def figure_paper_1(
+    tree: Tree,
+    events: Events,
+    sites: Mapping[int, Pair],
+    electrodes_um: Real,
+    contacts: Sequence[Pair],
+    true_mV: Real,
+    predicted_mV: Real,
+    window_ms: tuple[int, int],
+    moment_ms: int,
+    input_ms: int,
+) -> Figure:
+    """After figure 1, B to D: a cell with its input and potentials, traces of some compartments, and the LFP beside it.
+
+    Args:
+        tree: the cell.
+        events: its input.
+        sites: V in the window by compartment [mV], from top to bottom.
+        electrodes_um: (e, 2) where the electrodes are as the cell is drawn (see `upright`), from top to bottom [um].
+        contacts: the LFP in the window at each of them [uV].
+        true_mV, predicted_mV: (n,) potentials at the moment [mV].
+        window_ms: the part to draw, from and to [ms].
+        moment_ms: end of the step of these potentials [ms].
+        input_ms: on the cell, the input of so many ms before the moment is drawn.
+    """
+    rows = max(len(sites) + 1, len(contacts))
+    cell_in = cell_inches(tree, 7.2) + 0.2
+    figure = Figure(figsize=(3 * cell_in + 8.6, 8.4), layout="constrained")
+    grid = figure.add_gridspec(rows, 5, width_ratios=(cell_in, cell_in, cell_in, 4.0, 4.0))
+    cells = [figure.add_subplot(grid[:, column]) for column in range(3)]
+    potentials = [true_mV, predicted_mV]
+    colours, norm = colour_scale((float(np.min(potentials)), float(np.max(potentials))))
+    draw_cell(cells[0], tree, np.full(tree.n, np.nan), colours, norm)
+    _draw_input(cells[0], tree, events, moment_ms - input_ms, moment_ms)
+    _mark(cells[0], upright(tree)[list(sites)].mean(axis=1), "abcdefghij", "o")
+    _mark(cells[0], electrodes_um, "123456789", "s")
+    cells[0].set_title(f"input of {input_ms} ms")
+    for axes, name, v in zip(cells[1:], ("NEURON", "twin"), potentials, strict=True):
+        draw_cell(axes, tree, v, colours, norm)
+        axes.set_title(name)
+    for axes in cells[1:]:
+        axes.set_xlim(cells[0].get_xlim())
+        axes.set_ylim(cells[0].get_ylim())
+    _scale_beside(cells[1], ScalarMappable(norm, colours), f"V at {moment_ms} ms (mV)")
+
+    raster = figure.add_subplot(grid[0, 3])
+    _draw_raster(raster, tree, events, window_ms)
+    of_sites = [figure.add_subplot(grid[row, 3], sharex=raster) for row in range(1, len(sites) + 1)]
+    of_contacts = [figure.add_subplot(grid[row, 4], sharex=raster) for row in range(len(contacts))]
+    time = np.arange(window_ms[0], window_ms[1]) + 1.0
+    for letter, axes, pair in zip("abcdefghij", of_sites, sites.values(), strict=False):
+        _draw_pair(axes, time, pair)
+        _name(axes, letter, pair)
+    for number, axes, pair in zip("123456789", of_contacts, contacts, strict=False):
+        _draw_pair(axes, time, pair)
+        _name(axes, number, pair)
+    for column in ([raster, *of_sites], of_contacts):
+        for axes in column:
+            axes.axvline(moment_ms, **DOTTED)
+            axes.tick_params(labelbottom=axes is column[-1])
+        column[-1].set_xlabel("time (ms)")
+        figure.align_ylabels(column)
+    raster.set_xlim(*window_ms)
+    raster.set_title("synaptic input", loc="left", pad=3)
+    of_sites[len(of_sites) // 2].set_ylabel("membrane potential (mV)")
+    of_contacts[len(of_contacts) // 2].set_ylabel("LFP (µV)")
+    for letter, axes in (("B", cells[0]), ("C", raster), ("D", of_contacts[0])):
+        _letter(axes, letter)
+    dots = [Line2D([], [], marker="o", color=colour, label=name, **HANDLE)
+            for name, colour in (("excitatory input", EXCITATORY), ("inhibitory input", INHIBITORY))]  # fmt: skip
+    figure.legend(handles=[*_truth_and_twin(), *dots], loc="outside upper center", ncols=4)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def figure_paper_2(
+    tree: Tree,
+    curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
+    ev: Mapping[str, Real],
+    auc: Mapping[str, Sequence[float]],
+) -> Figure:
+    """After figure 2: architectures while they are trained, their errors in all compartments, their output spikes.
+
+    Args:
+        tree: the cell.
+        curves: of each architecture one curve for each seed; points with `minutes` and `validation`.
+        ev: (n,) EV of each architecture and baseline; what has no curve is a baseline, and grey.
+        auc: of each of them, the AUC of each seed.
+    """
+    grey = [name for name in ev if name not in curves]
+    colours = series_colours(list(ev), grey)
+    cell_in = cell_inches(tree, 4.6) + 0.3
+    columns = max(1, min(len(curves), int(12.0 / cell_in)))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(13.0, 8.2 + 5.0 * rows), layout="constrained")
+    above, middle, below = figure.subfigures(3, 1, squeeze=False, height_ratios=(4.0, 4.2, 5.0 * rows)).ravel()
+    loss, spikes = above.subplots(1, 2, width_ratios=(1.3, 1.0))
+    draw_curves(loss, curves, "validation", colours)
+    loss.set_ylabel("loss on validation trials\n(normalised)")
+    _draw_auc(spikes, auc, colours)
+    lanes = middle.subplots()
+    lowest = lowest_drawn(ev, -0.5)
+    draw_distributions(lanes, tree, ev, lowest, colours)
+    lanes.axhline(0.0, color=RULE, linewidth=0.8, zorder=0)
+    lanes.set_ylim(lowest, 1.0)
+    lanes.set_ylabel("explained variance\nEV (1: exact)")
+    scale, norm = colour_scale((0.0, 1.0))
+    grid = below.subplots(rows, columns, squeeze=False).ravel()
+    for axes, name in zip(grid, curves, strict=False):
+        draw_ev(axes, tree, name, ev[name], scale, norm)
+    for axes in grid[len(curves) :]:
+        axes.set_axis_off()
+    bar = below.colorbar(ScalarMappable(norm, scale), ax=grid.tolist(), shrink=0.7, aspect=30, extend="min")
+    bar.set_label("explained variance EV (1: exact)")
+    for letter, axes in (("A", loss), ("B", spikes), ("C", lanes), ("D", grid[0])):
+        _letter(axes, letter)
+    legend_above(figure, colours)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def figure_paper_3(
+    tree: Tree,
+    injections: Mapping[str, Injection],
+    sites: Mapping[str, int],
+    true_mV: Sequence[Real],
+    predicted_mV: Sequence[Real],
+    start_ms: int,
+    moment: int,
+) -> Figure:
+    """After figure 3: currents into the cell, what its sites make of them, and the whole cell in the last trial.
+
+    Args:
+        tree: the cell.
+        injections: the current of each trial, by what the trial is called.
+        sites: compartments with an electrode by name, from top to bottom.
+        true_mV, predicted_mV: (steps, n) potentials of each trial [mV].
+        start_ms: when their first step begins [ms].
+        moment: step of the last trial that is drawn on the cell.
+    """
+    cell_in = cell_inches(tree, 6.0) + 0.2
+    figure = Figure(figsize=(2 * cell_in + 10.6, 7.6), layout="constrained")
+    heights = (0.6, *[1.0] * len(sites))
+    widths = (*[10.0 / len(injections)] * len(injections), cell_in, cell_in)
+    grid = figure.add_gridspec(len(heights), len(widths), height_ratios=heights, width_ratios=widths)
+    panels = np.empty((len(heights), len(injections)), dtype=object)
+    for row, column in np.ndindex(panels.shape):
+        panels[row, column] = axes = figure.add_subplot(grid[row, column], sharex=panels[0, 0], sharey=panels[row, 0])
+        axes.tick_params(labelbottom=row == len(heights) - 1, labelleft=column == 0)
+    steps = np.arange(len(true_mV[0]) + 1.0)
+    time = start_ms + steps
+    for column, (name, injection) in enumerate(injections.items()):
+        panels[0, column].set_title(name, pad=8)
+        for row, site in enumerate(sites.values(), 1):
+            current = injection.current_nA[:, np.flatnonzero(injection.compartment == site)[0]]
+            # A current holds for the whole step, a potential is that of its end.
+            panels[0, column].stairs(current, time, baseline=None, linewidth=2.0, **SITE_LINES[row - 1])
+            _draw_pair(panels[row, column], time[1:], Pair("", true_mV[column][:, site], predicted_mV[column][:, site]))
+        panels[-1, column].set_xlabel("time (ms)")
+    for axes in panels[:, -1]:
+        axes.axvline(time[1 + moment], **DOTTED)
+    panels[0, 0].set_xlim(time[0], time[-1])
+    panels[0, 0].set_ylabel("current\n(nA)")
+    for letter, axes, name in zip("abcdefghij", panels[1:, 0], sites, strict=False):
+        axes.set_ylabel(f"{letter}: {name}\nV (mV)")
+    figure.align_ylabels(panels[:, 0])
+
+    cells = [figure.add_subplot(grid[:, len(injections) + k]) for k in range(2)]
+    potentials = [true_mV[-1][moment], predicted_mV[-1][moment]]
+    colours, norm = colour_scale((float(np.min(potentials)), float(np.max(potentials))))
+    for axes, name, v in zip(cells, ("NEURON", "twin"), potentials, strict=True):
+        draw_cell(axes, tree, v, colours, norm)
+        _mark(axes, upright(tree)[list(sites.values())].mean(axis=1), "abcdefghij", "o")
+        axes.set_title(name)
+    _scale_beside(cells[0], ScalarMappable(norm, colours), f"V at {time[1 + moment]:.0f} ms (mV)")
+    for letter, axes in (("A", panels[0, 0]), ("B", cells[0])):
+        _letter(axes, letter)
+    lines = [Line2D([], [], label=f"current, {name}", linewidth=2.0, **style)
+             for name, style in zip(sites, SITE_LINES, strict=False)]  # fmt: skip
+    figure.legend(handles=[*_truth_and_twin(), *lines], loc="outside upper center", ncols=2 + len(lines))
+    return figure
+
+
+def _truth_and_twin() -> list[Line2D]:
+    return [
+        Line2D([], [], color=colour, linewidth=2.5, label=name) for name, colour in (("NEURON", TRUE), ("twin", TWIN))
+    ]
+
+
+def _scale_beside(axes: Axes, scale: ScalarMappable, label: str) -> None:
+    """The colours' scale, right of the trunk of a cell, where there is room."""
+    bar = axes.figure.colorbar(scale, cax=axes.inset_axes((0.72, 0.5, 0.06, 0.28)))
+    bar.set_label(label)
+
+
+def _letter(axes: Axes, letter: str) -> None:
+    """The letter of a panel, left of its title."""
+    axes.annotate(letter, (0.0, 1.0), (-28, 6), "axes fraction", "offset points", weight="bold", fontsize=17)
+
+
+def _draw_pair(axes: Axes, time_ms: Real, pair: Pair) -> None:
+    axes.plot(time_ms, pair.true, color=TRUE, linewidth=2.6)
+    axes.plot(time_ms, pair.predicted, color=TWIN, linewidth=1.3)
+    axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
+
+
+def _name(axes: Axes, mark: str, pair: Pair) -> None:
+    axes.set_title(f"{mark}  {pair.name}", loc="left", pad=3)
+    axes.set_title(pair.note, loc="right", pad=3, color=MEDIAN, fontsize=11)
+
+
+def _kinds(tree: Tree, events: Events, start_ms: int, stop_ms: int) -> list[tuple[str, Any, Any]]:
+    """Colour, compartments and times [ms] of the excitatory and the inhibitory events in a stretch of time."""
+    here = slice(*np.searchsorted(events.time_ms, (start_ms, stop_ms)))
+    inputs, time = events.input[here], events.time_ms[here]
+    excitatory = np.array([synapse.excitatory for synapse in tree.synapses], dtype=bool)[tree.input_synapse[inputs]]
+    of_kind = ((EXCITATORY, excitatory), (INHIBITORY, ~excitatory))
+    return [(colour, tree.input_compartment[inputs[kind]], time[kind]) for colour, kind in of_kind]
+
+
+def _draw_input(axes: Axes, tree: Tree, events: Events, start_ms: int, stop_ms: int) -> None:
+    """A dot on the cell where an event has arrived; excitatory ones in front."""
+    middles = upright(tree).mean(axis=1)
+    for order, (colour, compartments, _) in zip((5, 4), _kinds(tree, events, start_ms, stop_ms), strict=True):
+        axes.plot(
+            *middles[compartments].T, "o", color=colour, markersize=4.5, markeredgewidth=0, alpha=0.85, zorder=order
+        )
+
+
+def _draw_raster(axes: Axes, tree: Tree, events: Events, window_ms: tuple[int, int]) -> None:
+    """Every event at its time and at the height of its compartment."""
+    height = height_um(tree)
+    for colour, compartments, time in _kinds(tree, events, *window_ms):
+        axes.plot(time + 0.5, height[compartments], ".", color=colour, markersize=2.0, markeredgewidth=0)
+    axes.set_ylabel("height\n(µm)")
+    axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+
+
+def _mark(axes: Axes, places_um: Real, names: str, marker: str) -> None:
+    """Sites (round) or electrodes (square) with their names in them."""
+    for name, (x, y) in zip(names, places_um, strict=False):
+        face, ink = ("white", "black") if marker == "o" else (BELOW, "white")
+        axes.plot(x, y, marker, color=face, markeredgecolor="black", markersize=12, markeredgewidth=0.9, zorder=6)
+        middle: Any = {"textcoords": "offset points", "ha": "center", "va": "center_baseline"}
+        axes.annotate(name, (x, y), (0, -0.5), fontsize=10, color=ink, zorder=7, **middle)
+
+
+def _draw_auc(axes: Axes, auc: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> None:
+    """AUC of each predictor from top to bottom, a dot for each seed, the mean in figures."""
+    edge: Any = ("axes fraction", "data")
+    style: Any = {"textcoords": "offset points", "va": "center", "color": MEDIAN}
+    for row, (name, values) in enumerate(auc.items()):
+        axes.plot(values, [row] * len(values), "o", color=colours[name], markersize=9, markeredgewidth=0, alpha=0.8)
+        axes.annotate(f"{np.mean(values):.3f}", (1.0, row), (10, 0), edge, **style)
+    axes.annotate("mean", (1.0, -0.5), (10, 8), edge, **style)
+    axes.set_yticks(range(len(auc)), [name.replace(":", "\n") for name in auc])
+    axes.set_ylim(len(auc) - 0.5, -0.5)
+    axes.set_xlim(right=1.0)
+    axes.grid(axis="x", color=RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("output spikes, AUC (1: exact, 0.5: chance)")
