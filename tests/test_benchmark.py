@@ -36,6 +36,7 @@ ARCHS = f"hard-sharing:{SIZES},mmoe:experts=2:{SIZES}"
 LABELS = ARCHS.split(",mmoe")[0], f"mmoe:experts=2:{SIZES}"
 RUNS = [f"{label}-seed{seed}" for label in LABELS for seed in (0, 1)]
 BUDGET = 0.06
+POWER = "LFP, error of the power [dB]"
 SECONDS = {"NEURON default": 3.0, "NEURON tuned": 1.5, "coarse cable, batch 1": 0.1, "coarse cable, batch 8": 0.05}
 
 
@@ -155,13 +156,17 @@ def test_the_markdown_and_the_figures_are_of_this_benchmark(
     rows = {row["name"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
     ((title, tables),) = parse((out / "table.md").read_text()).items()
     assert re.fullmatch(r"Free-running: 2 test trials, 3 s, \d+ output spikes", title)
-    assert list(tables) == ["Potentials", "Regions, median EV", "Output spikes", "Cost"]
+    heading = "LFP and dipole, VE"
+    assert list(tables) == ["Potentials", "Regions, median EV", "Output spikes", heading, POWER, "Cost"]
     for label in LABELS:
         mean, sd = rows[label]["mean"]["EV soma"], rows[label]["sd"]["EV soma"]
         assert tables["Potentials"][label]["EV soma"] == f"{mean:.3f} ± {sd:.3f}"
         assert tables["Cost"][label]["batch 8"] == "80.0"
+        mean, sd = (rows[label][key]["LFP VE silent worst"] for key in ("mean", "sd"))
+        assert tables[heading][label]["LFP silent, worst"] == f"{mean:.3f} ± {sd:.3f}"
     assert list(tables["Potentials"]) == list(rows)
-    figures = ["cells.png", "curves.png", "distances.png", "distributions.png", f"experts-{LABELS[1]}.png"]
+    figures = ["cells.png", "curves.png", "distances.png", "distributions.png", "electrodes.png"]
+    figures.append(f"experts-{LABELS[1]}.png")
     assert sorted(path.name for path in out.glob("*.png")) == figures
     header = (out / "compartments.csv").read_text().splitlines()[0]
     assert all(f"ev {name}" in header for name in RUNS)

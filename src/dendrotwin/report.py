@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from dendrotwin import __version__, plot
+from dendrotwin.electrodes import WITHOUT, Electrodes
 from dendrotwin.evaluate import Evaluation
 from dendrotwin.files import whole_file
-from dendrotwin.measures import SETTLE_MS, predicted_spikes
+from dendrotwin.measures import BANDS_HZ, SETTLE_MS, STRETCHES, predicted_spikes
 from dendrotwin.predict import twin_predictor
 from dendrotwin.recording import Recording, TrialIndex, read_trial
 from dendrotwin.tree import REGIONS, Tree
@@ -37,6 +38,9 @@ MAIN = {
     "spikes auc": "AUC",
     "spikes f1": "F1 ±2 ms",
     "spikes rate_error_hz": "rate error [Hz]",
+    "LFP VE silent worst": "LFP silent, worst",
+    "LFP VE firing worst": "LFP firing, worst",
+    "dipole VE all z": "dipole z",
 }
 # What a row of a comparison costs, beside its errors; the keys of `Row.costs`.
 COSTS = {
@@ -62,6 +66,17 @@ TABLES = {
         "spikes precision": "precision",
         "spikes recall": "recall",
         "spikes rate_error_hz": "rate error [Hz]",
+    },
+    "LFP and dipole, VE": {
+        "LFP VE silent worst": "LFP silent, worst",
+        "LFP VE silent median": "silent, median",
+        "LFP VE firing worst": "LFP firing, worst",
+        "LFP VE firing median": "firing, median",
+        "dipole VE silent z": "dipole z silent",
+        "dipole VE firing z": "dipole z firing",
+    },
+    "LFP, error of the power [dB]": {
+        f"LFP dB {band}": f"{band} ({low:g}-{high:g} Hz)" for band, (low, high) in BANDS_HZ.items()
     },
     "Cost": COSTS,
 }
@@ -106,6 +121,11 @@ def describe_test(evaluation: Evaluation, trials: Sequence[TrialIndex]) -> str:
     """What was measured on, in words."""
     seconds = sum(trial.steps for trial in trials) / 1000.0
     return f"{len(trials)} test trials, {seconds:g} s, {evaluation.spikes.true_spikes} output spikes"
+
+
+def describe_missing(evaluations: Sequence[Evaluation]) -> str:
+    """What some of the rows lack, and how to get it, in a line; nothing where they lack nothing."""
+    return WITHOUT if any(e.electrodes is None for e in evaluations) else ""
 
 
 # ------------------------------------------------------------------------------------------------------ tables
@@ -170,13 +190,21 @@ def write_report(
         **context,
         "test_trials": [trial.trial_id for trial in test],
         "test_s": sum(trial.steps for trial in test) / 1000.0,
+        **_contacts(tree, evaluations),
         "rows": rows,
     }
     _write(out / "report.json", json.dumps(found, indent=2) + "\n")
-    _write(
-        out / "report.md", markdown(tree, [Row(e.name, [e]) for e in evaluations], describe_test(evaluations[0], test))
-    )
+    text = markdown(tree, [Row(e.name, [e]) for e in evaluations], describe_test(evaluations[0], test))
+    missing = describe_missing(evaluations)
+    _write(out / "report.md", f"{text}\n{missing}\n" if missing else text)
     write_compartments(out / "compartments.csv", tree, evaluations)
+
+
+def _contacts(tree: Tree, evaluations: Sequence[Evaluation]) -> dict[str, list[list[float]]]:
+    """Where the contacts are, x, y and z from the soma of the upright cell [um]; nothing where there were none."""
+    if all(e.electrodes is None for e in evaluations):
+        return {}
+    return {"contacts_um": Electrodes(tree).probe.positions_um.tolist()}
 
 
 def write_comparison(
@@ -204,9 +232,11 @@ def write_comparison(
                 "sd": {name: sd for name, (_, sd) in numbers.items()},
             }
         )
-    _write(out / "table.json", json.dumps({**context, "measured_on": measured, "rows": lines}, indent=2) + "\n")
+    evaluations = [e for row in rows for e in row.evaluations]
+    found = {**context, "measured_on": measured, **_contacts(tree, evaluations), "rows": lines}
+    _write(out / "table.json", json.dumps(found, indent=2) + "\n")
     _write(out / "table.md", f"{notes}\n{markdown(tree, rows, measured)}")
-    write_compartments(out / "compartments.csv", tree, [e for row in rows for e in row.evaluations])
+    write_compartments(out / "compartments.csv", tree, evaluations)
 
 
 def write_compartments(path: Path, tree: Tree, evaluations: Sequence[Evaluation]) -> None:
@@ -264,9 +294,11 @@ def print_report(
         rows = [e for e in evaluations if e.one_step_ahead == mode]
         table = Table("", *MAIN.values(), title=f"{title}: {describe_test(evaluations[0], test)}")
         for e in rows:
-            row = e.summary(tree)
-            table.add_row(e.name, *("-" if row[key] is None else f"{row[key]:.3f}" for key in MAIN))
+            numbers = Row(e.name, [e]).statistics(tree)
+            table.add_row(e.name, *(_cell(numbers, key) for key in MAIN))
         Console(width=140).print(table)
+    if missing := describe_missing(evaluations):
+        print(missing)
     if seconds:
         print("wall seconds per simulated second of one cell, one thread (median of 3):")
         for name, value in seconds.items():
@@ -299,6 +331,24 @@ def draw_report(folder: Path, twin: Twin, test: Sequence[TrialIndex], evaluation
     shown = [e for e in evaluations if e.name != "mean" and (e.name != "persistence" or twin.one_step_ahead)]
     plot.save(plot.figure_errors(tree, {names[e]: e.ev for e in shown}, twin=names[ours]), folder / "errors.png")
     plot.save(plot.figure_training(twin.training["curve"]), folder / "training.png")
+    if all(e.electrodes for e in shown):
+        _draw_electrodes(folder, tree, {names[e]: [e] for e in shown}, [names[e] for e in shown if e is not ours])
+
+
+def _draw_electrodes(
+    folder: Path, tree: Tree, predictors: Mapping[str, Sequence[Evaluation]], grey: Sequence[str]
+) -> None:
+    """VE at each contact, the mean over the seeds of a predictor."""
+    electrodes = Electrodes(tree)
+    ve = {
+        stretch: {
+            name: np.mean([e.electrodes.lfp_ve[stretch] for e in seeds if e.electrodes], axis=0)
+            for name, seeds in predictors.items()
+        }
+        for stretch in STRETCHES[1:]
+    }
+    figure = plot.figure_electrodes(electrodes.tree, electrodes.probe.positions_um, ve, grey)
+    plot.save(figure, folder / "electrodes.png")
 
 
 def busiest(recording: Recording, length: int = 600) -> slice:
@@ -343,6 +393,8 @@ def draw_comparison(folder: Path, tree: Tree, rows: Sequence[Row]) -> None:
     plot.save(plot.figure_distances(tree, trained), folder / "distances.png")
     curves = {row.name: [training["curve"] for training in row.trainings] for row in ours}
     plot.save(plot.figure_curves(curves), folder / "curves.png")
+    if all(e.electrodes for row in rows for e in row.evaluations):
+        _draw_electrodes(folder, tree, {row.name: row.evaluations for row in rows}, grey)
     for row in ours:
         if row.trainings[0].get("diversity"):
             figure = plot.figure_experts(row.trainings[0]["diversity"], row.name)

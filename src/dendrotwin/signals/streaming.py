@@ -90,7 +90,7 @@ def _double(values: NDArray[np.floating]) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def _recorder(instrument: Instrument, tree: Tree) -> Recorder:
+def recorder(instrument: Instrument, tree: Tree) -> Recorder:
     """The instrument at one cell: potentials and injection in, (time, channels) out."""
     if isinstance(instrument, Patch):
         return instrument.recorder(tree)
@@ -153,7 +153,7 @@ def stream(
         for cell, file in zip(cells, files, strict=True):
             tree = cell.place(file.tree())
             check_potentials(tree, file.v(cell.trial, 0, 1))
-            recorders.append([_recorder(instrument, tree) for instrument in instruments])
+            recorders.append([recorder(instrument, tree) for instrument in instruments])
         (steps,) = durations
         for start in range(0, steps, chunk_steps):
             stop = min(start + chunk_steps, steps)
