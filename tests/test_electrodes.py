@@ -133,6 +133,18 @@ def test_contacts_keep_clear_of_a_fat_cell_and_go_with_it() -> None:
     assert moved == pytest.approx(signals.shank_beside(fat).positions_um, abs=1e-6)
 
 
+def test_contacts_are_on_the_side_where_the_cell_is_farthest() -> None:
+    tree = upright(small_tree())
+    probe = signals.shank_beside(tree)
+    x, y, z = probe.positions_um.T
+    around = []
+    for angle in np.arange(36) * np.pi / 18:
+        turned = np.stack([np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y, z], axis=1)
+        around.append(_least_distance(tree, turned))
+    assert np.ptp(around) > 10.0
+    assert _least_distance(tree, probe.positions_um) >= max(around) - 0.1
+
+
 def _least_distance(tree: Tree, points_um: np.ndarray) -> float:
     """From the membrane, along each compartment in many steps."""
     share = np.linspace(0.0, 1.0, 201)[:, None, None]
