@@ -23,6 +23,7 @@ from dendrotwin.benchmark import benchmark
 from dendrotwin.cli import _entries
 from dendrotwin.cli import benchmark as command
 from dendrotwin.dataset import split_trials
+from dendrotwin.electrodes import WITHOUT
 from dendrotwin.errors import FileError, InputError, TwinError
 from dendrotwin.evaluate import FED_BACK, baselines, evaluate_twin
 from dendrotwin.files import remove_dead_partials
@@ -197,6 +198,25 @@ def test_what_is_done_is_not_done_again(
     few = {label: training.model_copy(update={"train_trials": 3}) for label, training in entries.items()}
     with pytest.raises(FileError, match=r"another benchmark \(other trials\)"):
         benchmark(data, out, few, budget_minutes=BUDGET, seeds=2, workers=2)
+
+
+@pytest.mark.usefixtures("fast")
+def test_rows_of_before_have_no_electrodes(
+    data: Path, killed: tuple[Path, dict[str, int], dict[str, Any]], tmp_path: Path
+) -> None:
+    out = shutil.copytree(killed[0], tmp_path / "out")
+    path = out / "rows" / "linear.json"
+    (row,) = json.loads(path.read_text())
+    assert row.pop("electrodes") is not None
+    path.write_text(json.dumps([row]))
+    (out / "electrodes.png").unlink()
+    entries = _entries(ARCHS, history=False, train_trials=None)
+    text = benchmark(data, out, entries, budget_minutes=BUDGET, seeds=2, workers=2).read_text()
+    assert WITHOUT in text
+    assert WITHOUT not in (killed[0] / "table.md").read_text()
+    (tables,) = parse(text).values()
+    assert list(tables["LFP and dipole, VE"]) == [*LABELS, "mean", "coarse cable"]
+    assert not (out / "electrodes.png").exists()
 
 
 @pytest.mark.usefixtures("fast")

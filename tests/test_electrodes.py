@@ -15,7 +15,7 @@ from dendrotwin.electrodes import WITHOUT, Electrodes
 from dendrotwin.evaluate import cable_predictor, evaluate
 from dendrotwin.measures import BANDS_HZ, SETTLE_MS, BandPower, SignalVariance, firing
 from dendrotwin.recording import Recording, index_trials, read_trial, write_recordings
-from dendrotwin.report import write_report
+from dendrotwin.report import print_report, write_report
 from dendrotwin.signals.extracellular import refuse_inside
 from dendrotwin.signals.placing import move, upright
 from dendrotwin.tree import Events, Injection, Tree
@@ -206,7 +206,10 @@ def test_a_shift_of_all_compartments_is_invisible(rng: np.random.Generator) -> N
 
 
 def test_evaluation_without_lfpykit_is_the_rest_of_it(
-    tree_and_split: tuple[Tree, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tree_and_split: tuple[Tree, Split],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     tree, split = tree_and_split
     arguments = ("cable", cable_predictor(), tree, split.test)
@@ -222,6 +225,8 @@ def test_evaluation_without_lfpykit_is_the_rest_of_it(
     assert text.endswith(f"\n{WITHOUT}\n")
     assert "LFP silent" not in text
     assert "contacts_um" not in (tmp_path / "report.json").read_text()
+    print_report(tree, [rest], split.test, {})
+    assert capsys.readouterr().out.endswith(f"\n{WITHOUT}\n")
 
 
 def test_the_truth_is_exact_and_the_mean_has_no_power(tree_and_split: tuple[Tree, Split]) -> None:
