@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from dendrotwin import signals
 from dendrotwin.dataset import Split, split_trials
-from dendrotwin.electrodes import WITHOUT, Electrodes
+from dendrotwin.electrodes import WITHOUT, Electrodes, stand
 from dendrotwin.evaluate import cable_predictor, evaluate
 from dendrotwin.measures import BANDS_HZ, SETTLE_MS, BandPower, SignalVariance, firing
 from dendrotwin.recording import Recording, index_trials, read_trial, write_recordings
@@ -180,7 +181,7 @@ def test_errors_are_those_of_the_signals_of_files(tmp_path: Path, rng: np.random
             write_recordings(path, [recording], {})
         stored = [_read(path, tree) for path in paths]
         electrodes.add(stored[0], stored[1].v_mV)
-        seen = [[signals.lfp(path, electrodes.probe).values, signals.dipole(path).values] for path in paths]
+        seen = [[signals.lfp(path, stand(tree)[1]).values, signals.dipole(path).values] for path in paths]
         for parts, of in zip((true, again), seen, strict=True):
             parts.append(np.concatenate(of, axis=1)[SETTLE_MS:])
     t, p = np.concatenate(true), np.concatenate(again)
@@ -226,7 +227,15 @@ def test_evaluation_without_lfpykit_is_the_rest_of_it(
     assert "LFP silent" not in text
     assert "contacts_um" not in (tmp_path / "report.json").read_text()
     print_report(tree, [rest], split.test, {})
-    assert capsys.readouterr().out.endswith(f"\n{WITHOUT}\n")
+    shown = capsys.readouterr().out
+    assert shown.endswith(f"\n{WITHOUT}\n")
+    assert "dipole" not in shown
+    write_report(tmp_path, tree, [whole], split.test, {})  # what was measured can be drawn and written everywhere
+    assert len(json.loads((tmp_path / "report.json").read_text())["contacts_um"]) == 6
+    print_report(tree, [whole], split.test, {})
+    shown = capsys.readouterr().out
+    assert WITHOUT not in shown
+    assert "dipole" in shown
 
 
 def test_the_truth_is_exact_and_the_mean_has_no_power(tree_and_split: tuple[Tree, Split]) -> None:

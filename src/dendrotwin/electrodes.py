@@ -18,7 +18,7 @@ from dendrotwin.recording import Recording
 from dendrotwin.signals.extracellular import LFP, Dipole
 from dendrotwin.signals.extras import has
 from dendrotwin.signals.placing import upright
-from dendrotwin.signals.probes import shank_beside
+from dendrotwin.signals.probes import Probe, shank_beside
 from dendrotwin.signals.streaming import recorder
 from dendrotwin.tree import Tree
 
@@ -65,19 +65,19 @@ def _of_finite(statistic: Callable[[Any], Any], values: Any) -> float:
     return float(statistic(finite)) if len(finite) else float("nan")
 
 
-class Electrodes:
-    """Six contacts beside the upright cell, and its dipole: add trials one after the other, then take the errors.
+def stand(tree: Tree) -> tuple[Tree, Probe]:
+    """The cell upright, its soma at the origin, and the contacts beside it; see `signals.shank_beside`."""
+    cell = upright(tree)
+    return cell, shank_beside(cell, CONTACTS)
 
-    Attributes:
-        tree: the cell, upright.
-        probe: the contacts (see `signals.shank_beside`).
-    """
+
+class Electrodes:
+    """The contacts beside the upright cell, and its dipole: add trials one after the other, then take the errors."""
 
     def __init__(self, tree: Tree) -> None:
         """Raise InputError where LFPykit is not installed."""
-        self.tree = upright(tree)
-        self.probe = shank_beside(self.tree, CONTACTS)
-        self._lfp, self._dipole = (recorder(what, self.tree) for what in (LFP(self.probe), Dipole()))
+        cell, probe = stand(tree)
+        self._lfp, self._dipole = (recorder(instrument, cell) for instrument in (LFP(probe), Dipole()))
         self._lfp_variance, self._dipole_variance = SignalVariance(CONTACTS), SignalVariance(len(AXES))
         self._power = BandPower(CONTACTS)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dendrotwin import __version__, plot
-from dendrotwin.electrodes import WITHOUT, Electrodes
+from dendrotwin.electrodes import WITHOUT, stand
 from dendrotwin.evaluate import Evaluation
 from dendrotwin.files import whole_file
 from dendrotwin.measures import BANDS_HZ, SETTLE_MS, STRETCHES, predicted_spikes
@@ -147,6 +147,11 @@ def _cell(numbers: Mapping[str, tuple[float, float | None]], key: str) -> str:
     return " ± ".join(f"{v:,.{decimals}f}" if key in DECIMALS or abs(v) < 1e3 else f"{v:.3g}" for v in shown)
 
 
+def _known(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns that some row has a number for."""
+    return [key for key in columns if any(key in numbers for numbers in rows)]
+
+
 def markdown(tree: Tree, rows: Sequence[Row], measured: str, tables: Mapping[str, Mapping[str, str]] = TABLES) -> str:
     """All tables, mean ± standard deviation over the seeds; a section for each mode.
 
@@ -162,7 +167,7 @@ def markdown(tree: Tree, rows: Sequence[Row], measured: str, tables: Mapping[str
         chosen = [(row.name, row.statistics(tree)) for row in rows if row.one_step_ahead == mode]
         parts.append(f"## {title[0].upper()}{title[1:]}: {measured}\n")
         for heading, columns in tables.items():
-            present = [key for key in columns if any(key in numbers for _, numbers in chosen)]
+            present = _known(columns, [numbers for _, numbers in chosen])
             if present:
                 shown = [(name, numbers) for name, numbers in chosen if any(key in numbers for key in present)]
                 lines = [[name, *(_cell(numbers, key) for key in present)] for name, numbers in shown]
@@ -204,7 +209,7 @@ def _contacts(tree: Tree, evaluations: Sequence[Evaluation]) -> dict[str, list[l
     """Where the contacts are, x, y and z from the soma of the upright cell [um]; nothing where there were none."""
     if all(e.electrodes is None for e in evaluations):
         return {}
-    return {"contacts_um": Electrodes(tree).probe.positions_um.tolist()}
+    return {"contacts_um": stand(tree)[1].positions_um.tolist()}
 
 
 def write_comparison(
@@ -263,14 +268,13 @@ def write_measured_error(
         test: the trials.
         data: the data set that they are of.
     """
-    lines = []
-    for e in evaluations:
-        numbers = Row(e.name, [e]).statistics(tree)
-        lines.append([MODES[e.one_step_ahead], *(_cell(numbers, key) for key in MAIN)])
+    rows = [Row(e.name, [e]) for e in evaluations]
+    present = _known(MAIN, [row.statistics(tree) for row in rows])
+    lines = [[MODES[row.one_step_ahead], *(_cell(row.statistics(tree), key) for key in present)] for row in rows]
     section = (
         f"{HEADING}\n\nOn {describe_test(evaluations[0], test)}, of `{data}`, which the twin has not seen; measured on "
         f"{datetime.now(UTC).date().isoformat()} with dendrotwin {__version__}.\n\n"
-        f"{markdown_table(['', *MAIN.values()], lines)}"
+        f"{markdown_table(['', *(MAIN[key] for key in present)], lines)}"
     )
     path = Path(twin) / "README.md"
     before = re.sub(rf"\n{HEADING}\n.*?(?=\n## |\Z)", "", path.read_text(), flags=re.DOTALL)
@@ -291,11 +295,11 @@ def print_report(
 
     for mode in dict.fromkeys(e.one_step_ahead for e in evaluations):
         title = MODES[mode]
-        rows = [e for e in evaluations if e.one_step_ahead == mode]
-        table = Table("", *MAIN.values(), title=f"{title}: {describe_test(evaluations[0], test)}")
-        for e in rows:
-            numbers = Row(e.name, [e]).statistics(tree)
-            table.add_row(e.name, *(_cell(numbers, key) for key in MAIN))
+        rows = {e.name: Row(e.name, [e]).statistics(tree) for e in evaluations if e.one_step_ahead == mode}
+        present = _known(MAIN, list(rows.values()))
+        table = Table("", *(MAIN[key] for key in present), title=f"{title}: {describe_test(evaluations[0], test)}")
+        for name, numbers in rows.items():
+            table.add_row(name, *(_cell(numbers, key) for key in present))
         Console(width=140).print(table)
     if missing := describe_missing(evaluations):
         print(missing)
@@ -339,7 +343,6 @@ def _draw_electrodes(
     folder: Path, tree: Tree, predictors: Mapping[str, Sequence[Evaluation]], grey: Sequence[str]
 ) -> None:
     """VE at each contact, the mean over the seeds of a predictor."""
-    electrodes = Electrodes(tree)
     ve = {
         stretch: {
             name: np.mean([e.electrodes.lfp_ve[stretch] for e in seeds if e.electrodes], axis=0)
@@ -347,8 +350,8 @@ def _draw_electrodes(
         }
         for stretch in STRETCHES[1:]
     }
-    figure = plot.figure_electrodes(electrodes.tree, electrodes.probe.positions_um, ve, grey)
-    plot.save(figure, folder / "electrodes.png")
+    cell, probe = stand(tree)
+    plot.save(plot.figure_electrodes(cell, probe.positions_um, ve, grey), folder / "electrodes.png")
 
 
 def busiest(recording: Recording, length: int = 600) -> slice:
