@@ -16,7 +16,7 @@ from dendrotwin.electrodes import WITHOUT, Electrodes, stand
 from dendrotwin.evaluate import cable_predictor, evaluate
 from dendrotwin.measures import BANDS_HZ, SETTLE_MS, BandPower, SignalVariance, firing
 from dendrotwin.recording import Recording, index_trials, read_trial, write_recordings
-from dendrotwin.report import print_report, write_report
+from dendrotwin.report import print_report, write_measured_error, write_report
 from dendrotwin.signals.extracellular import refuse_inside
 from dendrotwin.signals.placing import move, upright
 from dendrotwin.tree import Events, Injection, Tree
@@ -229,13 +229,17 @@ def test_evaluation_without_lfpykit_is_the_rest_of_it(
     print_report(tree, [rest], split.test, {})
     shown = capsys.readouterr().out
     assert shown.endswith(f"\n{WITHOUT}\n")
-    assert "dipole" not in shown
+    assert "dipole z" not in shown
     write_report(tmp_path, tree, [whole], split.test, {})  # what was measured can be drawn and written everywhere
     assert len(json.loads((tmp_path / "report.json").read_text())["contacts_um"]) == 6
     print_report(tree, [whole], split.test, {})
     shown = capsys.readouterr().out
     assert WITHOUT not in shown
-    assert "dipole" in shown
+    assert "dipole z firing" in shown
+    (tmp_path / "README.md").write_text("# A twin\n")
+    for evaluation, columns in ((whole, True), (rest, False)):
+        write_measured_error(tmp_path, tree, [evaluation], split.test, tmp_path)
+        assert ("dipole z firing" in (tmp_path / "README.md").read_text()) == columns
 
 
 def test_the_truth_is_exact_and_the_mean_has_no_power(tree_and_split: tuple[Tree, Split]) -> None:

@@ -38,9 +38,14 @@ MAIN = {
     "spikes auc": "AUC",
     "spikes f1": "F1 ±2 ms",
     "spikes rate_error_hz": "rate error [Hz]",
+}
+ELECTRODES = {
     "LFP VE silent worst": "LFP silent, worst",
+    "LFP VE silent median": "silent, median",
     "LFP VE firing worst": "LFP firing, worst",
-    "dipole VE all z": "dipole z",
+    "LFP VE firing median": "firing, median",
+    "dipole VE silent z": "dipole z silent",
+    "dipole VE firing z": "dipole z firing",
 }
 # What a row of a comparison costs, beside its errors; the keys of `Row.costs`.
 COSTS = {
@@ -67,14 +72,7 @@ TABLES = {
         "spikes recall": "recall",
         "spikes rate_error_hz": "rate error [Hz]",
     },
-    "LFP and dipole, VE": {
-        "LFP VE silent worst": "LFP silent, worst",
-        "LFP VE silent median": "silent, median",
-        "LFP VE firing worst": "LFP firing, worst",
-        "LFP VE firing median": "firing, median",
-        "dipole VE silent z": "dipole z silent",
-        "dipole VE firing z": "dipole z firing",
-    },
+    "LFP and dipole, VE": ELECTRODES,
     "LFP, error of the power [dB]": {
         f"LFP dB {band}": f"{band} ({low:g}-{high:g} Hz)" for band, (low, high) in BANDS_HZ.items()
     },
@@ -147,9 +145,12 @@ def _cell(numbers: Mapping[str, tuple[float, float | None]], key: str) -> str:
     return " ± ".join(f"{v:,.{decimals}f}" if key in DECIMALS or abs(v) < 1e3 else f"{v:.3g}" for v in shown)
 
 
-def _known(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns that some row has a number for."""
-    return [key for key in columns if any(key in numbers for numbers in rows)]
+def _lines(columns: Mapping[str, str], rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
+    """Header and lines of a table: columns that some row has a number for, rows that have one of them; or nothing."""
+    present = [key for key in columns if any(key in numbers for _, numbers in rows)]
+    shown = [(name, numbers) for name, numbers in rows if any(key in numbers for key in present)]
+    lines = [[name, *(_cell(numbers, key) for key in present)] for name, numbers in shown]
+    return [["", *(columns[key] for key in present)], *lines] if lines else []
 
 
 def markdown(tree: Tree, rows: Sequence[Row], measured: str, tables: Mapping[str, Mapping[str, str]] = TABLES) -> str:
@@ -167,11 +168,8 @@ def markdown(tree: Tree, rows: Sequence[Row], measured: str, tables: Mapping[str
         chosen = [(row.name, row.statistics(tree)) for row in rows if row.one_step_ahead == mode]
         parts.append(f"## {title[0].upper()}{title[1:]}: {measured}\n")
         for heading, columns in tables.items():
-            present = _known(columns, [numbers for _, numbers in chosen])
-            if present:
-                shown = [(name, numbers) for name, numbers in chosen if any(key in numbers for key in present)]
-                lines = [[name, *(_cell(numbers, key) for key in present)] for name, numbers in shown]
-                parts.append(f"### {heading}\n\n{markdown_table(['', *(columns[key] for key in present)], lines)}")
+            if table := _lines(columns, chosen):
+                parts.append(f"### {heading}\n\n{markdown_table(table[0], table[1:])}")
     return "\n".join(parts)
 
 
@@ -268,13 +266,12 @@ def write_measured_error(
         test: the trials.
         data: the data set that they are of.
     """
-    rows = [Row(e.name, [e]) for e in evaluations]
-    present = _known(MAIN, [row.statistics(tree) for row in rows])
-    lines = [[MODES[row.one_step_ahead], *(_cell(row.statistics(tree), key) for key in present)] for row in rows]
+    rows = [(MODES[e.one_step_ahead], Row(e.name, [e]).statistics(tree)) for e in evaluations]
+    tables = [_lines(columns, rows) for columns in (MAIN, ELECTRODES)]
     section = (
         f"{HEADING}\n\nOn {describe_test(evaluations[0], test)}, of `{data}`, which the twin has not seen; measured on "
         f"{datetime.now(UTC).date().isoformat()} with dendrotwin {__version__}.\n\n"
-        f"{markdown_table(['', *(MAIN[key] for key in present)], lines)}"
+        + "\n".join(markdown_table(table[0], table[1:]) for table in tables if table)
     )
     path = Path(twin) / "README.md"
     before = re.sub(rf"\n{HEADING}\n.*?(?=\n## |\Z)", "", path.read_text(), flags=re.DOTALL)
@@ -295,12 +292,13 @@ def print_report(
 
     for mode in dict.fromkeys(e.one_step_ahead for e in evaluations):
         title = MODES[mode]
-        rows = {e.name: Row(e.name, [e]).statistics(tree) for e in evaluations if e.one_step_ahead == mode}
-        present = _known(MAIN, list(rows.values()))
-        table = Table("", *(MAIN[key] for key in present), title=f"{title}: {describe_test(evaluations[0], test)}")
-        for name, numbers in rows.items():
-            table.add_row(name, *(_cell(numbers, key) for key in present))
-        Console(width=140).print(table)
+        rows = [(e.name, Row(e.name, [e]).statistics(tree)) for e in evaluations if e.one_step_ahead == mode]
+        for columns, of in ((MAIN, describe_test(evaluations[0], test)), (ELECTRODES, "LFP and dipole, VE")):
+            if lines := _lines(columns, rows):
+                table = Table(*lines[0], title=f"{title}: {of}")
+                for line in lines[1:]:
+                    table.add_row(*line)
+                Console(width=140).print(table)
     if missing := describe_missing(evaluations):
         print(missing)
     if seconds:
