@@ -23,6 +23,7 @@ from dendrotwin.benchmark import benchmark, finished_rows
 from dendrotwin.cli import _entries
 from dendrotwin.cli import benchmark as command
 from dendrotwin.dataset import split_trials
+from dendrotwin.electrodes import WITHOUT
 from dendrotwin.errors import FileError, InputError, TwinError
 from dendrotwin.evaluate import FED_BACK, baselines, evaluate_twin
 from dendrotwin.files import remove_dead_partials
@@ -37,6 +38,7 @@ ARCHS = f"hard-sharing:{SIZES},mmoe:experts=2:{SIZES}"
 LABELS = ARCHS.split(",mmoe")[0], f"mmoe:experts=2:{SIZES}"
 RUNS = [f"{label}-seed{seed}" for label in LABELS for seed in (0, 1)]
 BUDGET = 0.06
+POWER = "LFP, error of the power [dB]"
 SECONDS = {"NEURON default": 3.0, "NEURON tuned": 1.5, "coarse cable, batch 1": 0.1, "coarse cable, batch 8": 0.05}
 
 
@@ -156,13 +158,17 @@ def test_the_markdown_and_the_figures_are_of_this_benchmark(
     rows = {row["name"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
     ((title, tables),) = parse((out / "table.md").read_text()).items()
     assert re.fullmatch(r"Free-running: 2 test trials, 3 s, \d+ output spikes", title)
-    assert list(tables) == ["Potentials", "Regions, median EV", "Output spikes", "Cost"]
+    heading = "LFP and dipole, VE"
+    assert list(tables) == ["Potentials", "Regions, median EV", "Output spikes", heading, POWER, "Cost"]
     for label in LABELS:
         mean, sd = rows[label]["mean"]["EV soma"], rows[label]["sd"]["EV soma"]
         assert tables["Potentials"][label]["EV soma"] == f"{mean:.3f} ± {sd:.3f}"
         assert tables["Cost"][label]["batch 8"] == "80.0"
+        mean, sd = (rows[label][key]["LFP VE silent worst"] for key in ("mean", "sd"))
+        assert tables[heading][label]["LFP silent, worst"] == f"{mean:.3f} ± {sd:.3f}"
     assert list(tables["Potentials"]) == list(rows)
-    figures = ["cells.png", "curves.png", "distances.png", "distributions.png", f"experts-{LABELS[1]}.png"]
+    figures = ["cells.png", "curves.png", "distances.png", "distributions.png", "electrodes.png"]
+    figures.append(f"experts-{LABELS[1]}.png")
     assert sorted(path.name for path in out.glob("*.png")) == figures
     header = (out / "compartments.csv").read_text().splitlines()[0]
     assert all(f"ev {name}" in header for name in RUNS)
@@ -220,6 +226,25 @@ def test_what_is_finished_is_drawn(killed: tuple[Path, dict[str, int], dict[str,
     (half / "plan.json").write_text("{}")
     with pytest.raises(FileError, match=r"plan.json is damaged; run the benchmark again in another folder"):
         finished_rows(half)
+
+
+@pytest.mark.usefixtures("fast")
+def test_rows_of_before_have_no_electrodes(
+    data: Path, killed: tuple[Path, dict[str, int], dict[str, Any]], tmp_path: Path
+) -> None:
+    out = shutil.copytree(killed[0], tmp_path / "out")
+    path = out / "rows" / "linear.json"
+    (row,) = json.loads(path.read_text())
+    assert row.pop("electrodes") is not None
+    path.write_text(json.dumps([row]))
+    (out / "electrodes.png").unlink()
+    entries = _entries(ARCHS, history=False, train_trials=None)
+    text = benchmark(data, out, entries, budget_minutes=BUDGET, seeds=2, workers=2).read_text()
+    assert WITHOUT in text
+    assert WITHOUT not in (killed[0] / "table.md").read_text()
+    (tables,) = parse(text).values()
+    assert list(tables["LFP and dipole, VE"]) == [*LABELS, "mean", "coarse cable"]
+    assert not (out / "electrodes.png").exists()
 
 
 @pytest.mark.usefixtures("fast")

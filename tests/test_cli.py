@@ -52,6 +52,7 @@ def test_the_whole_way(data: Path, twin: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in report.iterdir()) == sorted(
         [
             "compartments.csv",
+            "electrodes.png",
             "errors.png",
             "ev.png",
             "report.json",
@@ -65,6 +66,8 @@ def test_the_whole_way(data: Path, twin: Path, tmp_path: Path) -> None:
     assert list(rows) == ["hard-sharing", "mean", "linear", "coarse cable", "persistence"]
     assert [row["one_step_ahead"] for row in rows.values()] == [False, False, False, False, True]
     assert rows["hard-sharing"]["EV soma"] is not None
+    assert rows["hard-sharing"]["LFP VE silent worst"] <= rows["hard-sharing"]["LFP VE silent median"]
+    assert np.shape(json.loads((report / "report.json").read_text())["contacts_um"]) == (6, 3)
     _, split = split_trials(data)
     assert json.loads((report / "report.json").read_text())["test_trials"] == [t.trial_id for t in split.test]
     assert "x NEURON default" in result.stdout

@@ -84,6 +84,7 @@ def panel(figure: Figure, title: str) -> LineCollection:
     return lines_of(figure, axes)
 
 
+CONTACTS_UM = np.column_stack([np.full(6, 40.0), np.full(6, 30.0), np.linspace(-100.0, 400.0, 6)])
 ALL_TREES = {
     "whole": (),
     "no apical": ("soma", "basal", "axon"),
@@ -108,6 +109,7 @@ def test_every_figure_draws_any_tree_and_labels_its_axes(
         "soma": plot.figure_soma(trial, trial.v_mV[:, 0], RNG.random(50), 0.4, np.array([12.5])),
         "no spikes": plot.figure_soma(trial, trial.v_mV[:, 0], None, 0.4, np.zeros(0), (10, 20)),
         "errors": plot.figure_errors(tree, {"twin": ev, "mean": 0.0 * ev}),
+        "electrodes": plot.figure_electrodes(tree, CONTACTS_UM, {"silent": {"twin": RNG.uniform(0.5, 1.0, 6)}}),
         "training": plot.figure_training([{"step": 1, "training": 0.0, "validation": -1.0}]),
         "distributions": plot.figure_distributions(tree, {"a": ev, "b": ev - 1.0}, {"a": ev, "b": 9.0 * ev}, ["b"]),
         "cells": plot.figure_cells(tree, {"a": ev, "b:c=1": ev - 1.0, "none": np.nan * ev}),
@@ -252,6 +254,21 @@ def test_errors_count_what_lies_off_the_axis_and_what_is_missing() -> None:
     dots = sum(len(np.atleast_1d(line.get_xdata())) for line in figure.axes[0].lines if line.get_marker() == "o")
     assert dots == tree.n - 2
     assert figure.axes[0].get_xlim() == (-0.5, 1.0)
+
+
+def test_electrodes_show_every_contact_and_say_what_lies_off_the_axis() -> None:
+    good, bad = np.linspace(0.5, 1.0, 6), np.array([0.1, -3.25, np.nan, -0.2, 0.3, -40.0])
+    ve = {"silent": {"twin": good, "cable": bad}, "firing": {"twin": good, "cable": good}}
+    figure = plot.figure_electrodes(small_tree(), CONTACTS_UM, ve, grey=["cable"])
+    cell, silent, firing = figure.axes
+    assert [t.get_text() for t in silent.texts] == ["-3.25", "-40"]
+    assert not firing.texts
+    dots = [line for line in silent.lines if len(line.get_xdata()) == 1]
+    assert sorted(float(d.get_xdata()[0]) for d in dots if d.get_marker() == "o") == pytest.approx(good)
+    heights = np.array([float(d.get_ydata()[0]) for d in dots if d.get_marker() == "o"])
+    assert np.abs(heights - CONTACTS_UM[:, 2]).max() < 50.0  # in the lane of its contact
+    (contacts,) = cell.lines
+    assert contacts.get_xdata() == pytest.approx(50.0)  # seen from the side: 40 and 30 um are 50 um away
 
 
 def test_soma_shows_the_window_and_both_spike_trains() -> None:

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from dendrotwin.dataset import Split, split_trials
+from dendrotwin.electrodes import ElectrodeErrors
 from dendrotwin.errors import DendrotwinError, FileError, InputError, TwinError
 from dendrotwin.evaluate import BASELINES, FED_BACK, FED_BACK_TRIALS, Evaluation, baselines, evaluate_twin
 from dendrotwin.files import remove_dead_partials, whole_file
@@ -31,7 +32,14 @@ from dendrotwin.measures import SETTLE_MS, SpikeErrors
 from dendrotwin.models import build_network
 from dendrotwin.progress import progress
 from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance
-from dendrotwin.report import Row, describe_test, draw_comparison, write_comparison, write_measured_error
+from dendrotwin.report import (
+    Row,
+    describe_missing,
+    describe_test,
+    draw_comparison,
+    write_comparison,
+    write_measured_error,
+)
 from dendrotwin.simulate import Simulation
 from dendrotwin.speed import BATCH, measure_speed
 from dendrotwin.train import Training, measure_time, train
@@ -296,7 +304,13 @@ def _keep(out: Path, name: str, evaluations: Sequence[Evaluation]) -> None:
         arrays: dict[str, Any] = {error: np.stack([getattr(e, error) for e in evaluations]) for error in ERRORS}
         np.savez(file, **arrays)
     numbers = [
-        {"name": e.name, "one_step_ahead": e.one_step_ahead, "threshold": e.threshold, "spikes": asdict(e.spikes)}
+        {
+            "name": e.name,
+            "one_step_ahead": e.one_step_ahead,
+            "threshold": e.threshold,
+            "spikes": asdict(e.spikes),
+            "electrodes": None if e.electrodes is None else asdict(e.electrodes),
+        }
         for e in evaluations
     ]
     _write_json(path, numbers)
@@ -307,10 +321,13 @@ def _kept(out: Path, name: str) -> list[Evaluation]:
     numbers = json.loads(path.read_text())
     with np.load(path.with_suffix(".npz")) as arrays:
         errors = {error: arrays[error] for error in ERRORS}
-    return [
-        Evaluation(**{**row, "spikes": SpikeErrors(**row["spikes"])}, **{error: errors[error][i] for error in ERRORS})
-        for i, row in enumerate(numbers)
-    ]
+    evaluations = []
+    for i, row in enumerate(numbers):
+        row["spikes"] = SpikeErrors(**row["spikes"])
+        if row.get("electrodes"):  # there are none in rows of older versions, and where LFPykit is not installed
+            row["electrodes"] = ElectrodeErrors(**row["electrodes"])
+        evaluations.append(Evaluation(**row, **{error: errors[error][i] for error in ERRORS}))
+    return evaluations
 
 
 def finished_rows(out: Path) -> tuple[Tree, list[Row]]:
@@ -431,6 +448,8 @@ def _notes(context: Mapping[str, Any], first: Training, seeds: int, rows: Sequen
     }
     if stopped:
         lines.append(f"Stopped before the last step, best weights kept: {'; '.join(sorted(stopped))}.")
+    if missing := describe_missing([e for row in rows for e in row.evaluations]):
+        lines.append(missing)
     return "\n".join(lines) + "\n"
 
 

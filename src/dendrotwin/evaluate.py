@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from dendrotwin.electrodes import ElectrodeErrors, Electrodes, can_see
 from dendrotwin.errors import InputError
 from dendrotwin.measures import SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
 from dendrotwin.predict import twin_predictor
@@ -41,6 +42,7 @@ class Evaluation:
         rmse_mV, wasserstein_mV: (n,) [mV].
         spikes: errors of the output spikes.
         threshold: of the score, chosen on validation trials.
+        electrodes: errors of LFP and dipole; None where LFPykit is not installed.
     """
 
     name: str
@@ -51,9 +53,10 @@ class Evaluation:
     wasserstein_mV: NDArray[np.float64]
     spikes: SpikeErrors
     threshold: float
+    electrodes: ElectrodeErrors | None = None
 
     def summary(self, tree: Tree) -> dict[str, float | None]:
-        """The row of a table: soma, dendrites (median, 5th percentile, worst), regions, spikes."""
+        """The row of a table: soma, dendrites (median, 5th percentile, worst), regions, spikes, electrodes."""
         dendrites = tree.dendrites
         row = {
             "EV soma": self.ev[tree.soma],
@@ -70,6 +73,8 @@ class Evaluation:
             if tree.in_region(region).any():
                 row[f"EV {region} median"] = _nan(np.nanmedian, self.ev[tree.in_region(region)])
         row |= {f"spikes {name}": value for name, value in asdict(self.spikes).items()}
+        if self.electrodes is not None:
+            row |= self.electrodes.summary()
         return {name: None if not np.isfinite(value) else float(value) for name, value in row.items()}
 
 
@@ -142,11 +147,14 @@ def evaluate(
             scores.append(predictor(recording)[1])
         threshold = best_threshold(truth, scores)
     errors = VoltageErrors(tree.n)
+    electrodes = Electrodes(tree) if can_see() else None
     truth, scores = [], []
     for trial in test:
         recording = read_trial(trial, tree)
         v, score = predictor(recording)
         errors.add(recording.v_mV, v)
+        if electrodes is not None:
+            electrodes.add(recording, v)
         truth.append(recording.spikes_ms)
         scores.append(score)
     return Evaluation(
@@ -158,6 +166,7 @@ def evaluate(
         errors.wasserstein_mV(),
         spike_errors(truth, scores, threshold),
         threshold,
+        None if electrodes is None else electrodes.errors(),
     )
 
 

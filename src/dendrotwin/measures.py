@@ -1,4 +1,4 @@
-"""How far a prediction is from the truth: per compartment, and for the output spikes. Numpy only."""
+"""How far a prediction is from the truth: per compartment, for output spikes, for signals of electrodes. Numpy only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
+from scipy.signal import find_peaks, welch
 from scipy.stats import rankdata
 
 from dendrotwin.errors import InputError
@@ -18,6 +18,21 @@ MATCH_MS = 2.0
 REFRACTORY_MS = 3  # two predicted spikes are at least this far apart
 BIN_MV = 0.25
 BINS_MV = np.arange(-250.0, 150.0 + BIN_MV, BIN_MV)
+BEFORE_MS, AFTER_MS = 10.0, 150.0  # the cell is firing so long before and after each output spike, else silent
+STRETCHES = ("all", "silent", "firing")
+SAMPLING_HZ = 1000.0
+SPECTRUM_MS = 1000  # a window of the spectrum: 1 Hz apart, so that delta has three frequencies
+# The usual bands of the field, from the first frequency up to but without the second; their borders differ between
+# laboratories. Above gamma it is everything that samples of 1 ms can hold.
+BANDS_HZ = {
+    "delta": (1.0, 4.0),
+    "theta": (4.0, 8.0),
+    "alpha": (8.0, 13.0),
+    "beta": (13.0, 30.0),
+    "gamma": (30.0, 80.0),
+    "high gamma": (80.0, 500.0),
+}
+NOTHING = 1e-12  # as a share of a signal's mean square, it is rounding
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +78,84 @@ class VoltageErrors:
         """(n,) distance between the distributions of true and predicted V (W1, on bins of BIN_MV) [mV]."""
         cumulative = np.cumsum(self._histograms, axis=2) / self.count
         return np.asarray(np.abs(cumulative[0] - cumulative[1]).sum(axis=1) * BIN_MV)
+
+
+def firing(spikes_ms: NDArray[np.floating], steps: int) -> NDArray[np.bool_]:
+    """(steps,) whether a sample lies up to BEFORE_MS before or AFTER_MS after an output spike.
+
+    Args:
+        spikes_ms: true output spikes, sorted [ms]; those that are predicted do not matter.
+        steps: samples, sample t at t + 1 ms.
+    """
+    time_ms = np.arange(1.0, steps + 1.0)
+    over = np.searchsorted(spikes_ms, time_ms - AFTER_MS, side="left")
+    begun = np.searchsorted(spikes_ms, time_ms + BEFORE_MS, side="right")
+    return np.asarray(begun > over)
+
+
+class SignalVariance:
+    """Sums over trials from which the explained variance of signals follows, silent and firing stretches apart."""
+
+    def __init__(self, channels: int) -> None:
+        self._counts = dict.fromkeys(STRETCHES, 0)
+        self._sums = {stretch: np.zeros((3, channels)) for stretch in STRETCHES}
+
+    def add(self, true: NDArray[np.floating], predicted: NDArray[np.floating], spikes_ms: NDArray[np.floating]) -> None:
+        """Add a trial, (steps, channels) both in any unit, with its true output spikes [ms].
+
+        Its first SETTLE_MS do not count, but a spike in them makes what follows it a firing stretch.
+        """
+        fires = firing(spikes_ms, len(true))[SETTLE_MS:]
+        t, p = (np.asarray(x[SETTLE_MS:], dtype=np.float64) for x in (true, predicted))
+        for stretch, here in zip(STRETCHES, (np.ones_like(fires), ~fires, fires), strict=True):
+            self._counts[stretch] += int(here.sum())
+            self._sums[stretch] += np.stack([t[here].sum(0), (t[here] ** 2).sum(0), ((t - p)[here] ** 2).sum(0)])
+
+    def explained_variance(self) -> dict[str, Floats]:
+        """(channels,) for each stretch: VE = 1 - sum (x - x^)^2 / sum (x - mean x)^2, over all trials.
+
+        The mean is that of the stretch. NaN where a signal never changes, or there is no such stretch.
+        """
+        found = {}
+        for stretch, (total, squares, errors) in self._sums.items():
+            variance = squares - total**2 / max(self._counts[stretch], 1)
+            varies = variance > NOTHING * squares
+            found[stretch] = np.where(varies, 1.0 - errors / np.where(varies, variance, 1.0), np.nan)
+        return found
+
+
+class BandPower:
+    """Power of true and predicted signals in the bands of BANDS_HZ, summed over trials."""
+
+    def __init__(self, channels: int) -> None:
+        self._power = np.zeros((2, len(BANDS_HZ), channels))
+        self._squares = np.zeros((2, 1, channels))  # the mean with them, of which rounding is a share
+
+    def add(self, true: NDArray[np.floating], predicted: NDArray[np.floating]) -> None:
+        """Add a trial, (steps, channels) both, without its first SETTLE_MS; one shorter than a window adds nothing.
+
+        Periodograms of Hann windows of SPECTRUM_MS that overlap by half, each without its mean (Welch 1967,
+        doi:10.1109/TAU.1967.1161901).
+        """
+        windows = (len(true) - SETTLE_MS) // (SPECTRUM_MS // 2) - 1
+        if windows < 1:
+            return
+        for sums, squares, signal in zip(self._power, self._squares, (true, predicted), strict=True):
+            x = np.asarray(signal[SETTLE_MS:], dtype=np.float64)
+            hz, density = welch(x, fs=SAMPLING_HZ, nperseg=SPECTRUM_MS, axis=0)
+            squares += windows * (x**2).mean(axis=0)
+            for band, (low, high) in zip(sums, BANDS_HZ.values(), strict=True):
+                band += windows * density[(hz >= low) & (hz < high)].sum(axis=0)
+
+    def errors_dB(self) -> dict[str, Floats]:
+        """(channels,) for each band: 10 log10(P^ / P) of the powers in it [dB], positive where too much is predicted.
+
+        NaN where the true or the predicted signal has none.
+        """
+        true, predicted = self._power
+        both = (self._power > NOTHING * self._squares).all(axis=0)
+        ratio = np.where(both, predicted, 1.0) / np.where(both, true, 1.0)
+        return dict(zip(BANDS_HZ, np.where(both, 10.0 * np.log10(ratio), np.nan), strict=True))
 
 
 @dataclass(frozen=True)

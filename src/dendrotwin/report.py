@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from dendrotwin import __version__, plot
+from dendrotwin.electrodes import WITHOUT, stand
 from dendrotwin.evaluate import Evaluation
 from dendrotwin.files import whole_file
-from dendrotwin.measures import SETTLE_MS, predicted_spikes
+from dendrotwin.measures import BANDS_HZ, SETTLE_MS, STRETCHES, predicted_spikes
 from dendrotwin.predict import twin_predictor
 from dendrotwin.recording import Recording, TrialIndex, read_trial
 from dendrotwin.tree import REGIONS, Tree
@@ -37,6 +38,14 @@ MAIN = {
     "spikes auc": "AUC",
     "spikes f1": "F1 ±2 ms",
     "spikes rate_error_hz": "rate error [Hz]",
+}
+ELECTRODES = {
+    "LFP VE silent worst": "LFP silent, worst",
+    "LFP VE silent median": "silent, median",
+    "LFP VE firing worst": "LFP firing, worst",
+    "LFP VE firing median": "firing, median",
+    "dipole VE silent z": "dipole z silent",
+    "dipole VE firing z": "dipole z firing",
 }
 # What a row of a comparison costs, beside its errors; the keys of `Row.costs`.
 COSTS = {
@@ -62,6 +71,10 @@ TABLES = {
         "spikes precision": "precision",
         "spikes recall": "recall",
         "spikes rate_error_hz": "rate error [Hz]",
+    },
+    "LFP and dipole, VE": ELECTRODES,
+    "LFP, error of the power [dB]": {
+        f"LFP dB {band}": f"{band} ({low:g}-{high:g} Hz)" for band, (low, high) in BANDS_HZ.items()
     },
     "Cost": COSTS,
 }
@@ -108,6 +121,11 @@ def describe_test(evaluation: Evaluation, trials: Sequence[TrialIndex]) -> str:
     return f"{len(trials)} test trials, {seconds:g} s, {evaluation.spikes.true_spikes} output spikes"
 
 
+def describe_missing(evaluations: Sequence[Evaluation]) -> str:
+    """What some of the rows lack, and how to get it, in a line; nothing where they lack nothing."""
+    return WITHOUT if any(e.electrodes is None for e in evaluations) else ""
+
+
 # ------------------------------------------------------------------------------------------------------ tables
 
 
@@ -127,6 +145,14 @@ def _cell(numbers: Mapping[str, tuple[float, float | None]], key: str) -> str:
     return " ± ".join(f"{v:,.{decimals}f}" if key in DECIMALS or abs(v) < 1e3 else f"{v:.3g}" for v in shown)
 
 
+def _lines(columns: Mapping[str, str], rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
+    """Header and lines of a table: columns that some row has a number for, rows that have one of them; or nothing."""
+    present = [key for key in columns if any(key in numbers for _, numbers in rows)]
+    shown = [(name, numbers) for name, numbers in rows if any(key in numbers for key in present)]
+    lines = [[name, *(_cell(numbers, key) for key in present)] for name, numbers in shown]
+    return [["", *(columns[key] for key in present)], *lines] if lines else []
+
+
 def markdown(tree: Tree, rows: Sequence[Row], measured: str, tables: Mapping[str, Mapping[str, str]] = TABLES) -> str:
     """All tables, mean ± standard deviation over the seeds; a section for each mode.
 
@@ -142,11 +168,8 @@ def markdown(tree: Tree, rows: Sequence[Row], measured: str, tables: Mapping[str
         chosen = [(row.name, row.statistics(tree)) for row in rows if row.one_step_ahead == mode]
         parts.append(f"## {title[0].upper()}{title[1:]}: {measured}\n")
         for heading, columns in tables.items():
-            present = [key for key in columns if any(key in numbers for _, numbers in chosen)]
-            if present:
-                shown = [(name, numbers) for name, numbers in chosen if any(key in numbers for key in present)]
-                lines = [[name, *(_cell(numbers, key) for key in present)] for name, numbers in shown]
-                parts.append(f"### {heading}\n\n{markdown_table(['', *(columns[key] for key in present)], lines)}")
+            if table := _lines(columns, chosen):
+                parts.append(f"### {heading}\n\n{markdown_table(table[0], table[1:])}")
     return "\n".join(parts)
 
 
@@ -170,13 +193,21 @@ def write_report(
         **context,
         "test_trials": [trial.trial_id for trial in test],
         "test_s": sum(trial.steps for trial in test) / 1000.0,
+        **_contacts(tree, evaluations),
         "rows": rows,
     }
     _write(out / "report.json", json.dumps(found, indent=2) + "\n")
-    _write(
-        out / "report.md", markdown(tree, [Row(e.name, [e]) for e in evaluations], describe_test(evaluations[0], test))
-    )
+    text = markdown(tree, [Row(e.name, [e]) for e in evaluations], describe_test(evaluations[0], test))
+    missing = describe_missing(evaluations)
+    _write(out / "report.md", f"{text}\n{missing}\n" if missing else text)
     write_compartments(out / "compartments.csv", tree, evaluations)
+
+
+def _contacts(tree: Tree, evaluations: Sequence[Evaluation]) -> dict[str, list[list[float]]]:
+    """Where the contacts are, x, y and z from the soma of the upright cell [um]; nothing where there were none."""
+    if all(e.electrodes is None for e in evaluations):
+        return {}
+    return {"contacts_um": stand(tree)[1].positions_um.tolist()}
 
 
 def write_comparison(
@@ -204,9 +235,11 @@ def write_comparison(
                 "sd": {name: sd for name, (_, sd) in numbers.items()},
             }
         )
-    _write(out / "table.json", json.dumps({**context, "measured_on": measured, "rows": lines}, indent=2) + "\n")
+    evaluations = [e for row in rows for e in row.evaluations]
+    found = {**context, "measured_on": measured, **_contacts(tree, evaluations), "rows": lines}
+    _write(out / "table.json", json.dumps(found, indent=2) + "\n")
     _write(out / "table.md", f"{notes}\n{markdown(tree, rows, measured)}")
-    write_compartments(out / "compartments.csv", tree, [e for row in rows for e in row.evaluations])
+    write_compartments(out / "compartments.csv", tree, evaluations)
 
 
 def write_compartments(path: Path, tree: Tree, evaluations: Sequence[Evaluation]) -> None:
@@ -233,14 +266,12 @@ def write_measured_error(
         test: the trials.
         data: the data set that they are of.
     """
-    lines = []
-    for e in evaluations:
-        numbers = Row(e.name, [e]).statistics(tree)
-        lines.append([MODES[e.one_step_ahead], *(_cell(numbers, key) for key in MAIN)])
+    rows = [(MODES[e.one_step_ahead], Row(e.name, [e]).statistics(tree)) for e in evaluations]
+    tables = [_lines(columns, rows) for columns in (MAIN, ELECTRODES)]
     section = (
         f"{HEADING}\n\nOn {describe_test(evaluations[0], test)}, of `{data}`, which the twin has not seen; measured on "
         f"{datetime.now(UTC).date().isoformat()} with dendrotwin {__version__}.\n\n"
-        f"{markdown_table(['', *MAIN.values()], lines)}"
+        + "\n".join(markdown_table(table[0], table[1:]) for table in tables if table)
     )
     path = Path(twin) / "README.md"
     before = re.sub(rf"\n{HEADING}\n.*?(?=\n## |\Z)", "", path.read_text(), flags=re.DOTALL)
@@ -261,12 +292,15 @@ def print_report(
 
     for mode in dict.fromkeys(e.one_step_ahead for e in evaluations):
         title = MODES[mode]
-        rows = [e for e in evaluations if e.one_step_ahead == mode]
-        table = Table("", *MAIN.values(), title=f"{title}: {describe_test(evaluations[0], test)}")
-        for e in rows:
-            row = e.summary(tree)
-            table.add_row(e.name, *("-" if row[key] is None else f"{row[key]:.3f}" for key in MAIN))
-        Console(width=140).print(table)
+        rows = [(e.name, Row(e.name, [e]).statistics(tree)) for e in evaluations if e.one_step_ahead == mode]
+        for columns, of in ((MAIN, describe_test(evaluations[0], test)), (ELECTRODES, "LFP and dipole, VE")):
+            if lines := _lines(columns, rows):
+                table = Table(*lines[0], title=f"{title}: {of}")
+                for line in lines[1:]:
+                    table.add_row(*line)
+                Console(width=140).print(table)
+    if missing := describe_missing(evaluations):
+        print(missing)
     if seconds:
         print("wall seconds per simulated second of one cell, one thread (median of 3):")
         for name, value in seconds.items():
@@ -299,6 +333,23 @@ def draw_report(folder: Path, twin: Twin, test: Sequence[TrialIndex], evaluation
     shown = [e for e in evaluations if e.name != "mean" and (e.name != "persistence" or twin.one_step_ahead)]
     plot.save(plot.figure_errors(tree, {names[e]: e.ev for e in shown}, twin=names[ours]), folder / "errors.png")
     plot.save(plot.figure_training(twin.training["curve"]), folder / "training.png")
+    if all(e.electrodes for e in shown):
+        _draw_electrodes(folder, tree, {names[e]: [e] for e in shown}, [names[e] for e in shown if e is not ours])
+
+
+def _draw_electrodes(
+    folder: Path, tree: Tree, predictors: Mapping[str, Sequence[Evaluation]], grey: Sequence[str]
+) -> None:
+    """VE at each contact, the mean over the seeds of a predictor."""
+    ve = {
+        stretch: {
+            name: np.mean([e.electrodes.lfp_ve[stretch] for e in seeds if e.electrodes], axis=0)
+            for name, seeds in predictors.items()
+        }
+        for stretch in STRETCHES[1:]
+    }
+    cell, probe = stand(tree)
+    plot.save(plot.figure_electrodes(cell, probe.positions_um, ve, grey), folder / "electrodes.png")
 
 
 def busiest(recording: Recording, length: int = 600) -> slice:
@@ -343,6 +394,8 @@ def draw_comparison(folder: Path, tree: Tree, rows: Sequence[Row]) -> None:
     plot.save(plot.figure_distances(tree, trained), folder / "distances.png")
     curves = {row.name: [training["curve"] for training in row.trainings] for row in ours}
     plot.save(plot.figure_curves(curves), folder / "curves.png")
+    if all(e.electrodes for row in rows for e in row.evaluations):
+        _draw_electrodes(folder, tree, {row.name: row.evaluations for row in rows}, grey)
     for row in ours:
         if row.trainings[0].get("diversity"):
             figure = plot.figure_experts(row.trainings[0]["diversity"], row.name)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MultipleLocator, NullFormatter, StrMethodFormatter
 
 from dendrotwin.plot.cells import cell_inches, draw_cell
 from dendrotwin.plot.style import (
     BASELINE,
     BELOW,
     MEDIAN,
+    MISSING,
     REGION_COLOURS,
     REGION_MARKERS,
     RULE,
@@ -223,9 +227,12 @@ def draw_curves(
 HANDLE: Any = {"linestyle": "none", "markeredgewidth": 0, "markersize": 9}
 
 
-def legend_above(figure: Figure, colours: Mapping[str, str]) -> None:
-    """One legend of all predictors, above the panels."""
-    handles = [Line2D([], [], marker="s", color=colour, label=name, **HANDLE) for name, colour in colours.items()]
+def legend_above(figure: Figure, colours: Mapping[str, str], markers: Mapping[str, str] = MappingProxyType({})) -> None:
+    """One legend of all predictors, above the panels; squares, where no other marker is named."""
+    handles = [
+        Line2D([], [], marker=markers.get(name, "s"), color=colour, label=name, **HANDLE)
+        for name, colour in colours.items()
+    ]
     longest = max(len(name) for name in colours)
     figure.legend(handles=handles, loc="outside upper center", ncols=max(1, min(len(handles), 110 // (longest + 5))))
 
@@ -305,6 +312,63 @@ def figure_distances(tree: Tree, ev: Mapping[str, Real], low: float = -0.5) -> F
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(handles))
     legend_above(figure, colours)
     return figure
+
+
+@matplotlib.rc_context(STYLE)
+def figure_electrodes(
+    tree: Tree,
+    positions_um: Real,
+    ve: Mapping[str, Mapping[str, Real]],
+    grey: Sequence[str] = (),
+    low: float = -0.5,
+) -> Figure:
+    """Explained variance of the LFP at each contact, at its height beside the cell.
+
+    Args:
+        tree: the cell, upright.
+        positions_um: (contacts, 3) [um].
+        ve: (contacts,) of each predictor, by panel such as "silent"; NaN is left out.
+        grey: predictors that are only there to compare with.
+        low: where the axes begin; what is below stands at the edge, in figures.
+    """
+    names = list(next(iter(ve.values())))
+    colours = series_colours(names, grey)
+    markers = dict(zip(names, itertools.cycle("osD^vPX"), strict=False))
+    height = np.asarray(positions_um)[:, 2]
+    figure = Figure(figsize=(12.0, max(6.5, 2.0 + 0.16 * len(names) * len(height))), layout="constrained")
+    cell, *panels = figure.subplots(1, 1 + len(ve), sharey=True, width_ratios=(0.7, *(1.0 for _ in ve)))
+    _draw_contacts(cell, tree, positions_um)
+    room = float(np.diff(np.unique(height)).min(initial=np.ptp(height) or 1.0))
+    lanes = 0.75 * room * (0.5 - (np.arange(len(names)) + 0.5) / len(names))  # the first on top
+    for axes, (title, values) in zip(panels, ve.items(), strict=True):
+        for z in height:
+            axes.axhspan(z - 0.42 * room, z + 0.42 * room, color=RULE, alpha=0.25, linewidth=0)
+        for name, lane in zip(names, lanes, strict=True):
+            for z, value in zip(height + lane, values[name], strict=True):
+                style: Any = {"color": colours[name], "markersize": 8, "markeredgewidth": 0, "clip_on": False}
+                axes.plot(max(value, low), z, "<" if value < low else markers[name], zorder=3, **style)
+                if value < low:
+                    place: Any = {"xytext": (7, 0), "textcoords": "offset points", "va": "center_baseline"}
+                    axes.annotate(f"{value:.3g}", (low, z), fontsize=10, color=MEDIAN, **place)
+        axes.axvline(0.0, color=MEDIAN, linewidth=0.8, zorder=0)
+        axes.set_title(title, loc="left")
+        axes.set_xlim(low, 1.0)
+        axes.xaxis.set_major_locator(MultipleLocator(0.5))
+        axes.set_xlabel("explained variance of the LFP (1: exact)")
+    legend_above(figure, colours, markers)
+    return figure
+
+
+def _draw_contacts(axes: Axes, tree: Tree, positions_um: Real) -> None:
+    """The cell as it stands, seen from where the contacts are to its right, and the contacts."""
+    side = np.mean(positions_um, axis=0) * (1.0, 1.0, 0.0)
+    seen = np.stack([side / (np.linalg.norm(side) or 1.0), (0.0, 0.0, 1.0)], axis=1)
+    widths = 0.8 + 0.5 * np.clip(tree.diameter_um, 0.0, 6.0)
+    axes.add_collection(LineCollection(list(tree.ends_um @ seen), colors=MISSING, linewidths=widths, capstyle="round"))
+    axes.plot(*(np.asarray(positions_um) @ seen).T, "s", color=BELOW, markersize=7, markeredgewidth=0)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xlabel("towards the contacts (µm)")
+    axes.set_ylabel("height above the soma (µm)")
 
 
 @matplotlib.rc_context(STYLE)

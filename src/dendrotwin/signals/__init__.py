@@ -19,7 +19,7 @@ from dendrotwin.signals.nwb import write_nwb
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.placing import PlacedCell, layer_matrix, upright
-from dendrotwin.signals.probes import Probe, linear_probe, neuropixels, points, read_probe, square_array
+from dendrotwin.signals.probes import Probe, linear_probe, neuropixels, points, read_probe, shank_beside, square_array
 from dendrotwin.signals.spectrum import power_spectrum
 from dendrotwin.signals.store import read_signals, write_signals
 from dendrotwin.signals.streaming import (
@@ -74,6 +74,7 @@ __all__ = [
     "read_signals",
     "record",
     "scalp_electrodes",
+    "shank_beside",
     "square_array",
     "stream",
     "upright",

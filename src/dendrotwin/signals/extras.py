@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from dendrotwin.errors import InputError
@@ -18,3 +19,8 @@ def need(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise InputError(f"this needs {module}, which is not installed; pip install 'dendrotwin[{extra}]'") from error
+
+
+def has(module: str) -> bool:
+    """Whether the module is installed; it is not imported."""
+    return importlib.util.find_spec(module) is not None

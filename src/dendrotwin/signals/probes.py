@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from numpy.typing import ArrayLike
 
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.signals.extras import need
-from dendrotwin.tree import Floats
+from dendrotwin.signals.placing import soma_centre
+from dendrotwin.tree import Floats, Tree
 
 POINTS = 24  # on a contact of finite size
+BESIDE_UM, CLEAR_UM, DIRECTIONS = 50.0, 10.0, 36  # of a shank beside a cell
 GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
 
 
@@ -99,6 +102,41 @@ def linear_probe(
     if contacts < 1:
         raise InputError(f"a linear probe with {contacts} contacts; give at least one")
     return Probe(np.linspace(start_um, stop_um, contacts), radius_um, name="linear probe")
+
+
+def shank_beside(tree: Tree, contacts: int = 6) -> Probe:
+    """Point electrodes on a line along z beside any cell, evenly from its lowest to its highest end.
+
+    The line is 50 um from the soma's centre, on that of 36 sides on which its contacts are farthest from the cell. If
+    on every side the cell comes nearer than 10 um to a contact, it is 10 um farther away, and so on. The same tree has
+    the same contacts always.
+
+    Args:
+        tree: the cell, where it is; one that stands upright (see `upright`) has contacts from its basal dendrites to
+            its tuft.
+        contacts: how many.
+    """
+    z = np.linspace(tree.ends_um[:, :, 2].min(), tree.ends_um[:, :, 2].max(), contacts)
+    angle = 2.0 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+    side = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    for distance_um in itertools.count(BESIDE_UM, 10.0):
+        sites = np.empty((DIRECTIONS, contacts, 3))
+        sites[:, :, :2] = (soma_centre(tree)[:2] + distance_um * side)[:, None, :]
+        sites[:, :, 2] = z
+        room_um = _room(tree, sites.reshape(-1, 3)).reshape(DIRECTIONS, contacts).min(axis=1)
+        best = int(np.argmax(np.round(room_um, 6)))  # of equally good ones the first, whatever the last digit
+        if room_um[best] >= CLEAR_UM:
+            break
+    return Probe(sites[best], name="shank beside the cell")
+
+
+def _room(tree: Tree, points_um: Floats) -> Floats:
+    """(points,) distance of (points, 3) [um] from the nearest membrane; negative within a compartment [um]."""
+    start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]
+    from_start = points_um[:, None, :] - start
+    share = np.clip((from_start * along).sum(axis=2) / np.maximum((along**2).sum(axis=1), 1e-12), 0.0, 1.0)
+    distance = np.linalg.norm(from_start - share[:, :, None] * along, axis=2)
+    return np.asarray((distance - tree.diameter_um / 2).min(axis=1))
 
 
 def square_array(

@@ -89,7 +89,7 @@ def _double(values: NDArray[np.floating]) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def _recorder(instrument: Instrument, tree: Tree) -> Recorder:
+def recorder(instrument: Instrument, tree: Tree) -> Recorder:
     """The instrument at one cell: potentials and injection in, (time, channels) out."""
     if isinstance(instrument, Patch):
         return instrument.recorder(tree)
@@ -134,7 +134,7 @@ class _Taken:
                 raise InputError(f"{cell.recording} holds trials 0 to {len(file) - 1}, not {cell.trial}; choose one")
             tree = cell.place(file.tree())
             check_potentials(tree, file.v(cell.trial, 0, 1))
-            recorders = [_recorder(instrument, tree) for instrument in instruments]
+            recorders = [recorder(instrument, tree) for instrument in instruments]
             return cls(cell, file.steps(cell.trial), file.injection(cell.trial), recorders)
 
     def between(self, start: int, stop: int) -> list[Floats]:
