@@ -14,7 +14,7 @@ from scipy.linalg import cho_factor, cho_solve
 from dendrotwin.errors import InputError
 from dendrotwin.measures import SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
 from dendrotwin.predict import twin_predictor
-from dendrotwin.recording import Recording, TrialIndex, read_trial, trials_of_cell
+from dendrotwin.recording import Recording, TrialIndex, check_each_ms, read_trial, trials_of_cell
 from dendrotwin.solve import coarse_cable, components, synaptic_conductances
 from dendrotwin.tree import REGIONS, Tree
 from dendrotwin.twin import Twin
@@ -90,7 +90,8 @@ def trials_of_twin(
 
     Raises:
         FileError: the data set is not one, or is of another cell.
-        InputError: `data` holds no trial that is new, a new one is too short, or training trials are missing.
+        InputError: `data` holds no trial that is new, a new one is too short, training trials are missing, or a trial
+            has finer samples than each ms.
     """
     trials = trials_of_cell(data, twin.tree, "the twin's")
     pool = trials if training_data is None else trials_of_cell(training_data, twin.tree, "the twin's")
@@ -107,6 +108,7 @@ def trials_of_twin(
             f"{training_data or data} lacks trials that the twin was trained on, which the baselines need too; "
             "name their folder with --training-data"
         )
+    check_each_ms([*train, *validation, *test])
     short = [trial for trial in test if trial.steps <= SETTLE_MS]
     if short:
         raise InputError(f"{short[0].path} lasts {short[0].steps} ms; the first {SETTLE_MS} ms of a trial do not count")
