@@ -95,6 +95,7 @@ def trials_of_twin(
     """
     trials = trials_of_cell(data, twin.tree, "the twin's")
     pool = trials if training_data is None else trials_of_cell(training_data, twin.tree, "the twin's")
+    check_each_ms([*trials, *pool])
     seen = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation")}
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
@@ -108,7 +109,6 @@ def trials_of_twin(
             f"{training_data or data} lacks trials that the twin was trained on, which the baselines need too; "
             "name their folder with --training-data"
         )
-    check_each_ms([*train, *validation, *test])
     short = [trial for trial in test if trial.steps <= SETTLE_MS]
     if short:
         raise InputError(f"{short[0].path} lasts {short[0].steps} ms; the first {SETTLE_MS} ms of a trial do not count")
