@@ -209,8 +209,8 @@ def measure(recordings: list[Path]) -> dict:
 
 @matplotlib.rc_context(STYLE)
 def draw(cells: dict[str, dict]) -> Figure:
-    """For each cell a spike near the soma, and the power near soma and tuft."""
-    figure = Figure(figsize=(13.0, 3.7 * len(cells)), layout="constrained")
+    """For each cell a spike near the soma, and the power near soma and tuft with the VE of each ms."""
+    figure = Figure(figsize=(11.5, 0.4 + 3.2 * len(cells)), layout="constrained")
     for axes, (name, found) in zip(figure.subplots(len(cells), 3, squeeze=False), cells.items(), strict=True):
         spike, measured = found["shown"], found["measured"]["at"]
         ms = spike["sample"] / IN_MS
@@ -220,21 +220,24 @@ def draw(cells: dict[str, dict]) -> Figure:
         means = np.array([spike["uV"][start : start + IN_MS].mean() for start in starts])
         axes[0].plot(ms, spike["uV"], color=FINE, linewidth=1.6, label="every 0.05 ms")
         axes[0].plot(ms[stored], spike["uV"][stored], "o--", color=EACH, linewidth=1.2, label="each ms")
-        axes[0].plot(ms[starts] + 0.475, means, "s:", color=AVERAGE, markersize=5, linewidth=1.4, label="mean of a ms")
-        axes[0].set_title(f"{name}: an output spike near the soma", loc="left")
+        axes[0].plot(ms[starts] + 0.475, means, "s:", color=AVERAGE, markersize=5, linewidth=1.4, label=MEAN)
+        axes[0].set_title(f"{name}: a spike near the soma", loc="left")
         axes[0].set_xlabel("time from the soma's peak (ms)")
         axes[0].set_ylabel("potential (µV)")
-        axes[0].legend(loc="lower right")
         for contact, (panel, place) in enumerate(zip(axes[1:], ("soma", "tuft"), strict=True)):
+            low, high = np.inf, 0.0
             for key, colour, style in (("0.05 ms", FINE, "-"), ("1 ms", EACH, "--"), (MEAN, AVERAGE, ":")):
                 hz, power = found["hz"][key], found["power"][key][:, contact]
-                shown = hz <= 500.0
+                shown = hz < 500.0
+                low, high = min(low, power[shown].min()), max(high, power[shown].max())
                 panel.semilogy(hz[shown], power[shown], style, color=colour, linewidth=1.8)
             ve = measured["1 ms"]["ve 300 Hz"][contact]
-            panel.set_title(f"near the {place}: VE below 300 Hz {ve:.3f}", loc="left")
+            panel.set_title(f"near the {place}: VE < 300 Hz {ve:.3f}", loc="left")
             panel.axvline(300.0, color="#bdbdbd", linewidth=1.0, zorder=0)
             panel.set_xlabel("frequency (Hz)")
             panel.set_ylabel("power (µV²/Hz)")
+            panel.set_ylim(10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high)))  # whole decades have labels
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
