@@ -106,6 +106,32 @@ def test_preset_is_its_numbers(tmp_path: Path) -> None:
     assert [len(part) for part in (split.test, split.validation, split.train)] == [2, 2, 8]
 
 
+def test_finer_samples_by_the_command(data: Path, twin: Path, tmp_path: Path) -> None:
+    """Signals, predictions and figures take them, training and evaluation do not."""
+    fine = tmp_path / "fine"
+    simulated = ("simulate", "ball_and_stick", "--duration", 0.8, "--seed", 5, "--record-dt")
+    result = run(*simulated, 0.05, "--out", fine)
+    assert result.returncode == 0, result.stderr
+    tree, (trial,) = index_trials(fine)
+    assert read_trial(trial, tree).v_mV.shape == (16_000, 37)
+    refused(run(*simulated, 0.125, "--out", tmp_path / "x"), "must be a multiple of dt, 0.05 ms: choose one of 1, 0.5")
+    fix = "is sampled every 0.05 ms", "simulate it again without --record-dt"
+    refused(run("train", fine, "--out", tmp_path / "t"), *fix)
+    refused(run("evaluate", twin, fine, "--training-data", data, "--out", tmp_path / "r"), *fix)
+
+    predicted = tmp_path / "p.h5"
+    result = run("predict", twin, fine, "--out", predicted)
+    assert result.returncode == 0, result.stderr
+    (ours,) = index_trials(predicted)[1]
+    assert (ours.steps, ours.record_dt_ms, ours.trial_id) == (800, 1.0, trial.trial_id)
+    result = run("plot", fine, predicted, "--out", tmp_path / "figures")
+    assert result.returncode == 0, result.stderr
+    result = run("signals", shard_path(fine, 0), "--out", tmp_path / "s.h5", "--figures", tmp_path / "seen")
+    assert result.returncode == 0, result.stderr
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert (len(file["lfp/values"]), file.attrs["sampling_hz"]) == (16_000, 20_000.0)
+
+
 def test_own_events_in_neuron_and_in_the_twin(twin: Path, tmp_path: Path) -> None:
     events = tmp_path / "events.csv"
     events.write_text("input,time\n" + "".join(f"{i},{100 + i}\n" for i in range(35)))

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from dendrotwin import TWINS
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.files import refuse_existing, remove_dead_partials, whole_file, whole_folder
 from dendrotwin.inputs import Modulated, Poisson, draw_events, read_events, read_injection, trial_rng
@@ -50,12 +51,13 @@ def tree_with_inputs() -> Tree:
     )
 
 
-def recording(tree: Tree, steps: int = 50, trial_id: str = "a", seed: int = 0) -> Recording:
+def recording(tree: Tree, steps: int = 50, trial_id: str = "a", seed: int = 0, record_dt_ms: float = 1.0) -> Recording:
     rng = np.random.default_rng(seed)
     events = Events.sort(rng.integers(0, tree.n_inputs, 40), rng.integers(0, steps, 40))
-    v = rng.uniform(-90.0, 40.0, (steps, tree.n)).astype(np.float32)
+    v = rng.uniform(-90.0, 40.0, (round(steps / record_dt_ms), tree.n)).astype(np.float32)
     injection = Injection(np.array([1], dtype=np.int32), rng.normal(size=(steps, 1)))
-    return Recording(tree, v, events, np.array([3.25, 41.5]), trial_id, injection, rng.random(steps).astype(np.float32))
+    probability = rng.random(steps).astype(np.float32)
+    return Recording(tree, v, events, np.array([3.25, 41.5]), trial_id, injection, probability, record_dt_ms)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -83,6 +85,53 @@ def test_window_of_a_trial(tmp_path: Path) -> None:
     write_recordings(tmp_path / "r.h5", [recording(tree, 300)], {})
     with RecordingFile(tmp_path / "r.h5") as file:
         assert np.array_equal(file.v(0, 100, 220), file.v(0)[100:220])
+
+
+def test_finer_samples_are_written_and_read(tmp_path: Path) -> None:
+    tree = tree_with_inputs()
+    for interval, samples in ((0.05, 1000), (0.25, 200)):
+        made = recording(tree, 50, record_dt_ms=interval)
+        assert made.v_mV.shape == (samples, tree.n)
+        write_recordings(tmp_path / "r.h5", [recording(tree, 30), made], {})
+        found, (coarse, fine) = index_trials(tmp_path / "r.h5")
+        assert (coarse.steps, coarse.record_dt_ms) == (30, 1.0)
+        assert (fine.steps, fine.record_dt_ms) == (50, interval)
+        read = read_trial(fine, found)
+        assert (read.steps, read.record_dt_ms, len(read.spike_train())) == (50, interval, 50)
+        assert np.abs(read.v_mV - made.v_mV).max() <= 0.0026
+        assert np.array_equal(read.events.time_ms, made.events.time_ms)
+        assert np.array_equal(read.injection.current_nA, made.injection.current_nA)
+        each = read.each_ms()
+        assert (each.steps, each.record_dt_ms) == (50, 1.0)
+        assert np.array_equal(each.v_mV, read.v_mV[samples // 50 - 1 :: samples // 50])  # the last one of each ms
+        with RecordingFile(tmp_path / "r.h5") as file:
+            assert np.array_equal(file.v(1, 15, 37), read.v_mV[15:37])
+
+
+def test_a_file_that_does_not_say_is_of_each_ms(tmp_path: Path) -> None:
+    """So do files from before there was a choice, such as the one that comes along."""
+    tree = tree_with_inputs()
+    write_recordings(tmp_path / "r.h5", [recording(tree)], {})
+    with h5py.File(tmp_path / "r.h5", "r+") as file:
+        del file["trials/000000"].attrs["record_dt_ms"]
+    (trial,) = index_trials(tmp_path / "r.h5")[1]
+    assert (trial.steps, trial.record_dt_ms) == (50, 1.0)
+    with h5py.File(TWINS / "l5pc.recording.h5") as file:
+        assert "record_dt_ms" not in file["trials/000000"].attrs
+    shipped, (trial,) = index_trials(TWINS / "l5pc.recording.h5")
+    assert (trial.steps, trial.record_dt_ms) == (len(read_trial(trial, shipped).v_mV), 1.0)
+
+
+def test_samples_that_are_no_whole_ms(tmp_path: Path) -> None:
+    made = recording(tree_with_inputs(), 50, record_dt_ms=0.05)
+    for wrong, message in (
+        (dataclasses.replace(made, v_mV=made.v_mV[:-1]), r"999 samples, one every 0.05 ms, which is no whole number"),
+        (dataclasses.replace(made, record_dt_ms=0.3), r"record_dt_ms is 0.3 ms; it must divide 1 ms, such as 0.05"),
+        (dataclasses.replace(made, record_dt_ms=2.0), r"record_dt_ms is 2.0 ms; it must divide 1 ms"),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_recordings(tmp_path / "r.h5", [wrong], {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_v_that_cannot_be_stored(tmp_path: Path) -> None:

@@ -176,6 +176,54 @@ def test_streamed_is_whole(chunk_steps: int, tmp_path: Path) -> None:
     assert lfp.time_ms[[0, -1]].tolist() == [1.0, 100.0]
 
 
+@pytest.mark.parametrize("chunk_samples", [7, 2048])
+def test_signals_have_the_samples_of_the_recording(chunk_samples: int, tmp_path: Path) -> None:
+    """Every 0.05 ms, with current that is held over each ms; each 20th sample is that of a recording each ms."""
+    tree = tree_with_inputs()
+    made = recording(tree, 30, record_dt_ms=0.05)
+    write_recordings(tmp_path / "fine.h5", [made], {})
+    write_recordings(tmp_path / "each.h5", [made.each_ms()], {})
+    with RecordingFile(tmp_path / "fine.h5") as file:
+        v = file.v(0)
+    standing = upright(tree)
+    instruments = [signals.LFP(BESIDE), signals.Dipole(), signals.Dye(rows=4, columns=5), signals.Currents(standing)]
+    fine = signals.record(tmp_path / "fine.h5", instruments, chunk_samples)
+    each = signals.record(tmp_path / "each.h5", instruments, chunk_samples)
+    held = Injection(made.injection.compartment, np.repeat(made.injection.current_nA, 20, axis=0))
+    current = signals.membrane_currents(standing, v, held)
+    assert np.allclose(fine[3].values, current, rtol=0, atol=1e-9)
+    assert np.allclose(fine[0].values, current @ lfp_matrix(standing, BESIDE).T, rtol=0, atol=1e-9)
+    for a, b in zip(fine, each, strict=True):
+        assert (len(a.values), a.sampling_hz, len(b.values), b.sampling_hz) == (600, 20_000.0, 30, 1000.0)
+        assert a.time_ms[[0, 1, -1]] == pytest.approx([0.05, 0.1, 30.0])
+        assert np.allclose(a.values[19::20], b.values, rtol=0, atol=1e-9 * np.abs(b.values).max())
+        assert np.allclose(a.time_ms[19::20], b.time_ms)
+    signals.write_signals(tmp_path / "s.h5", tmp_path / "fine.h5", instruments)
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert file.attrs["sampling_hz"] == 20_000.0
+    again = signals.read_signals(tmp_path / "s.h5")
+    assert {signal.sampling_hz for signal in again.values()} == {20_000.0}
+    assert again["lfp"].values.shape == (600, 6)
+
+
+@pytest.mark.parametrize("record_dt_ms", [1.0, 0.05])
+def test_a_pipette_charges_with_its_time_constant(record_dt_ms: float, tmp_path: Path) -> None:
+    """1 - exp(-t / tau) after a jump of V, whatever the sampling."""
+    tree = tree_with_inputs()
+    v = np.full((round(40 / record_dt_ms), tree.n), -70.0, dtype=np.float32)
+    jump = round(10 / record_dt_ms)
+    v[jump:] = -20.0
+    none = np.zeros(0, dtype=np.int32)
+    made = Recording(tree, v, Events(none, none), np.zeros(0), "x", record_dt_ms=record_dt_ms)
+    write_recordings(tmp_path / "r.h5", [made], {})
+    found = signals.patch(tmp_path / "r.h5", series_MOhm=400.0, capacitance_pF=5.0, noise_mV=0.0)  # tau 2 ms
+    left = found.values[jump:, 0] + 20.0
+    since = found.time_ms[jump:] - found.time_ms[jump]
+    assert np.allclose(left, left[0] * np.exp(-since / 2.0), rtol=1e-4, atol=1e-4)
+    assert left[0] < -35.0
+    assert np.abs(found.values[:jump] + 70.0).max() < 1e-4
+
+
 def test_equal_layers_are_a_homogeneous_medium(tree: Tree) -> None:
     slab = signals.Slab(-400.0, 1200.0, 0.3, 0.3, 0.3)
     layered = lfp_matrix(tree, BESIDE, source="point", slab=slab)
@@ -407,6 +455,17 @@ def test_half_a_file_is_none(shard: Path, tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------ mistakes
+
+
+def test_recordings_of_different_sampling(tmp_path: Path) -> None:
+    made = recording(tree_with_inputs(), 30, record_dt_ms=0.05)
+    write_recordings(tmp_path / "fine.h5", [made], {})
+    write_recordings(tmp_path / "each.h5", [made.each_ms()], {})
+    pair = [PlacedCell(tmp_path / "fine.h5"), PlacedCell(tmp_path / "each.h5", position_um=(300.0, 0.0, 0.0))]
+    with pytest.raises(InputError, match=r"sampled every 0.05, 1 ms; simulate all with one --record-dt"):
+        signals.write_signals(tmp_path / "s.h5", pair, [signals.Dipole()])
+    with pytest.raises(InputError, match=r"sampled every 0.05, 1 ms; simulate all with one --record-dt"):
+        signals.dipole(pair)
 
 
 def test_electrode_in_a_compartment(tree: Tree) -> None:

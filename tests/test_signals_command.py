@@ -84,6 +84,15 @@ def test_nwb_is_valid_and_holds_the_electrodes(made: Path) -> None:
         assert file.acquisition["patch"].unit == "volts"
 
 
+def test_nwb_has_the_rate_of_the_signals(tmp_path: Path) -> None:
+    pynwb = pytest.importorskip("pynwb")
+    fine = signals.Signal("patch", "mV", np.zeros((40, 1)), {"compartment": np.array([-1])}, 20_000.0)
+    signals.write_nwb(tmp_path / "s.nwb", [fine], "every 0.05 ms")
+    with pynwb.NWBHDF5IO(str(tmp_path / "s.nwb"), "r") as io:
+        patch = io.read().acquisition["patch"]
+        assert (patch.rate, patch.starting_time) == (20_000.0, pytest.approx(5e-5))
+
+
 def test_figures_of_all_signals(made: Path) -> None:
     names = {path.name for path in (made / "figures").glob("*.png")}
     spectra = {f"{name}-spectrum.png" for name in ("lfp", "dipole", "eeg", "meg", "patch")}
@@ -195,6 +204,9 @@ def test_power_of_a_sine() -> None:
     assert hz[np.argmax(power[:, 0])] == 40.0
     assert power[:, 0].sum() * (hz[1] - hz[0]) == pytest.approx(4.5, rel=1e-3)
     assert power[:, 1].max() < 1e-12
+    fast = np.sin(2.0 * np.pi * 3000.0 * np.arange(20_000) / 20_000.0)[:, None]  # between the samples of each ms
+    hz, power = signals.power_spectrum(signals.Signal("x", "mV", fast, {}, 20_000.0))
+    assert (hz[0], hz[-1], hz[np.argmax(power)]) == (2.0, 10_000.0, 3000.0)
 
 
 def test_window_around_the_first_spike(data: Path, tmp_path: Path) -> None:
@@ -208,6 +220,16 @@ def test_window_around_the_first_spike(data: Path, tmp_path: Path) -> None:
         settled = spikes[spikes >= 500.0]
         assert window.start >= 400
         assert not len(settled) or window.start <= settled[0] < window.stop
+
+
+def test_a_window_has_the_samples_of_the_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn: list[np.ndarray] = []
+    draw = plot.figure_series
+    monkeypatch.setattr(plot, "figure_series", lambda time, *rest: (drawn.append(time), draw(time, *rest))[1])
+    fine = signals.Signal("patch", "mV", np.arange(2000.0)[:, None], {"compartment": np.array([-1])}, 20_000.0)
+    draw_signals(tmp_path, [fine], [], slice(20, 50))
+    assert len(drawn[0]) == 600
+    assert drawn[0][[0, -1]] == pytest.approx([20.05, 50.0])
 
 
 def test_traces_of_contacts_are_the_values() -> None:

@@ -17,7 +17,7 @@ from conftest import in_new_process
 from dendrotwin.cells import load_cell
 from dendrotwin.cells.build import NeuronCell
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.inputs import draw_events, trial_rng
+from dendrotwin.inputs import Modulated, draw_events, trial_rng
 from dendrotwin.recording import HeldOut, index_trials, read_held_out, read_trial
 from dendrotwin.simulate import (
     PRESETS,
@@ -136,6 +136,83 @@ def test_damaged_shard_is_named(simulation: Simulation, tmp_path: Path, data: Pa
 def test_dt_divides_a_millisecond(simulation: Simulation, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"dt is 0.03 ms; it must divide 1 ms"):
         simulate(simulation.model_copy(update={"dt_ms": 0.03}), 1, tmp_path / "x")
+
+
+@pytest.mark.parametrize("engine", ["neuron", "coreneuron"])
+def test_finer_samples_are_those_of_each_ms_and_more(engine: str, simulation: Simulation, tmp_path: Path) -> None:
+    """With injected current where the engine takes it, through several of CoreNEURON's chunks, and a spike."""
+    short = simulation.model_copy(update={"duration_ms": 450, "engine": engine, "inputs": Modulated(rate_scale=0.3)})
+    noise = np.random.default_rng(1).normal(0.0, 0.2, (450, 1))
+    injection = Injection(np.array([0], dtype=np.int32), noise) if engine == "neuron" else None
+    made = {}
+    for interval in (1.0, 0.05, 0.25):
+        finer, out = short.model_copy(update={"record_dt_ms": interval}), tmp_path / f"{interval}"
+        simulate(finer, 1, out, workers=1, injection=injection)
+        tree, (trial,) = index_trials(out)
+        made[interval] = read_trial(trial, tree)
+        assert made[interval].v_mV.shape == (round(450 / interval), 37)
+        assert (trial.steps, trial.record_dt_ms) == (450, interval)
+    each = made.pop(1.0)
+    assert len(each.spikes_ms)
+    for finer in made.values():
+        assert np.array_equal(finer.each_ms().v_mV, each.v_mV)
+        assert np.array_equal(finer.spikes_ms, each.spikes_ms)
+        assert np.array_equal(finer.events.input, each.events.input)
+        assert finer.trial_id == each.trial_id
+    assert np.array_equal(made[0.05].v_mV[4::5], made[0.25].v_mV)
+    peak = made[0.05].v_mV[:, 0].argmax()  # between samples of each ms potentials go on
+    assert np.abs((peak + 1) * 0.05 - each.spikes_ms).min() < 0.2
+    assert made[0.05].v_mV[:, 0].max() > each.v_mV[:, 0].max()
+
+
+@pytest.mark.parametrize(
+    ("record_dt_ms", "message"),
+    [
+        (0.03, r"record-dt is 0.03 ms; it must divide 1 ms, such as 0.05 or 0.025"),
+        (2.0, r"record-dt is 2.0 ms; it must divide 1 ms"),
+        (0.0, r"record-dt is 0.0 ms; it must divide 1 ms"),
+        (-0.05, r"record-dt is -0.05 ms; it must divide 1 ms"),
+        (float("nan"), r"record-dt is nan ms; it must divide 1 ms"),
+        (
+            0.125,
+            r"record-dt is 0.125 ms; it must be a multiple of dt, 0.05 ms: choose one of 1, 0.5, 0.25, 0.2, 0.1, 0.05",
+        ),
+        (0.025, r"record-dt is 0.025 ms; it must be a multiple of dt, 0.05 ms"),
+    ],
+)
+def test_record_dt_is_refused_at_the_door(
+    record_dt_ms: float, message: str, simulation: Simulation, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        simulate(simulation.model_copy(update={"record_dt_ms": record_dt_ms}), 1, tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_record_dt_is_another_data_set(simulation: Simulation, tmp_path: Path) -> None:
+    short = simulation.model_copy(update={"duration_ms": 20})
+    simulate(short, 1, tmp_path)
+    with pytest.raises(FileError, match=r"holds another simulation .other record_dt_ms."):
+        simulate(short.model_copy(update={"record_dt_ms": 0.05}), 2, tmp_path)
+    config = tmp_path / "simulation.json"
+    older = {key: value for key, value in json.loads(config.read_text()).items() if key != "record_dt_ms"}
+    config.write_text(json.dumps(older))
+    assert len(simulate(short, 2, tmp_path)) == 2  # one from before there was a choice goes on
+    with pytest.raises(FileError, match=r"other record_dt_ms"):
+        simulate(short.model_copy(update={"record_dt_ms": 0.05}), 2, tmp_path)
+
+
+def _ends_at(dt_ms: float, steps: int) -> float:
+    from neuron import h
+
+    cell = NeuronCell(load_cell("ball_and_stick"))
+    none = np.zeros(0, dtype=np.int32)
+    run_trial(cell, Events(none, none), steps, dt_ms)
+    return float(h.t)
+
+
+def test_samples_do_not_drift_where_t_is_a_rounded_sum() -> None:
+    """After 1965 ms in steps of 0.01 ms, t is so far off that asking NEURON for t + 1 ms gave a step too few."""
+    assert in_new_process(_ends_at, 0.01, 2000) == pytest.approx(2000.0, abs=0.001)
 
 
 def _at(out: Path, dt_ms: float, method: str) -> np.ndarray:

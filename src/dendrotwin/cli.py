@@ -147,6 +147,9 @@ def simulate(
     dt: Annotated[float, typer.Option(help="Step of the integration [ms].")] = 0.05,
     method: Annotated[str, typer.Option(help="crank-nicolson or backward-euler.")] = "crank-nicolson",
     engine: Annotated[str, typer.Option(help="neuron, or coreneuron, which is faster.")] = "neuron",
+    record_dt: Annotated[
+        float, typer.Option(help="Store potentials every so many ms; training takes 1, spikes outside need 0.05.")
+    ] = 1.0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes [one for each core].")] = None,
     executor: Annotated[str, typer.Option(help="local or dask.")] = "local",
     scheduler: Annotated[str | None, typer.Option(help="Address of the Dask scheduler.")] = None,
@@ -189,6 +192,7 @@ def simulate(
         dt_ms=dt,
         method=method,
         engine=engine,
+        record_dt_ms=record_dt,
     )
     own_events = None if events is None else read_events(events)
     injection = None if inject is None else read_injection(inject, steps)
@@ -367,7 +371,7 @@ def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> tuple[
     for trial in index:
         with RecordingFile(trial.path) as file:
             trials.append((trial.trial_id, file.events(trial.number), trial.steps, file.injection(trial.number)))
-    return trials, (read_trial(trial, twin.tree).v_mV for trial in index)
+    return trials, (read_trial(trial, twin.tree).each_ms().v_mV for trial in index)
 
 
 @app.command()
@@ -475,7 +479,7 @@ def plot(
     common = [t for t in theirs if t.trial_id in by_id]
     if trial >= len(common):
         raise InputError(f"{true} and {predicted} have {len(common)} trials in common; choose --trial below that")
-    a, b = read_trial(common[trial], tree), read_trial(by_id[common[trial].trial_id], tree)
+    a, b = (read_trial(t, tree).each_ms() for t in (common[trial], by_id[common[trial].trial_id]))
     end = a.steps if stop is None else min(stop, a.steps)
     if start >= end:
         raise InputError(f"--start {start} must lie before the end at {end} ms")

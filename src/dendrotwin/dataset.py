@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.measures import SETTLE_MS
-from dendrotwin.recording import SPLIT_FILE, RecordingFile, TrialIndex, index_trials, read_held_out, spike_train
+from dendrotwin.recording import (
+    SPLIT_FILE,
+    RecordingFile,
+    TrialIndex,
+    check_each_ms,
+    index_trials,
+    read_held_out,
+    spike_train,
+)
 from dendrotwin.tree import Events, Tree
 
 MIN_SD_MV = 1e-3
@@ -45,11 +53,13 @@ def split_trials(
 
     Raises:
         FileError: see `recording.index_trials` and `recording.read_held_out`.
-        InputError: too few or too short trials, injected current, or the shares leave none for training.
+        InputError: too few or too short trials, finer samples than each ms, injected current, or the shares leave none
+            for training.
     """
     if not (0 < validation < 1 and 0 < test < 1):
         raise InputError(f"the shares of validation ({validation}) and test ({test}) must lie between 0 and 1")
     tree, trials = index_trials(path)
+    check_each_ms(trials)
     held_out = read_held_out(path)
     by_number = {}
     for position, trial in enumerate(trials):

@@ -15,7 +15,7 @@ from dendrotwin.electrodes import ElectrodeErrors, Electrodes, can_see
 from dendrotwin.errors import InputError
 from dendrotwin.measures import SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
 from dendrotwin.predict import twin_predictor
-from dendrotwin.recording import Recording, TrialIndex, read_trial, trials_of_cell
+from dendrotwin.recording import Recording, TrialIndex, check_each_ms, read_trial, trials_of_cell
 from dendrotwin.solve import coarse_cable, components, synaptic_conductances
 from dendrotwin.tree import REGIONS, Tree
 from dendrotwin.twin import Twin
@@ -95,10 +95,12 @@ def trials_of_twin(
 
     Raises:
         FileError: the data set is not one, or is of another cell.
-        InputError: `data` holds no trial that is new, a new one is too short, or training trials are missing.
+        InputError: `data` holds no trial that is new, a new one is too short, training trials are missing, or a trial
+            has finer samples than each ms.
     """
     trials = trials_of_cell(data, twin.tree, "the twin's")
     pool = trials if training_data is None else trials_of_cell(training_data, twin.tree, "the twin's")
+    check_each_ms([*trials, *pool])
     seen = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation")}
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from dendrotwin import __version__
-from dendrotwin.errors import FileError
+from dendrotwin.errors import FileError, InputError
 from dendrotwin.files import whole_file
 from dendrotwin.tree import Events, Injection, Tree
 
@@ -28,21 +29,41 @@ SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float
 CHUNK_STEPS = 128
 SPLIT_FILE = "split.json"
 
+EACH_MS = 1.0  # how far samples are apart, if nothing is said
 Volts = NDArray[np.float32]
+
+
+def per_ms(interval_ms: float, name: str) -> int:
+    """How often an interval of time goes into 1 ms.
+
+    Args:
+        interval_ms: the interval [ms].
+        name: of it, for the error.
+
+    Raises:
+        InputError: it does not divide 1 ms.
+    """
+    count = round(1.0 / interval_ms) if 0.0 < interval_ms <= 1.0 else 0
+    if not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
+        raise InputError(f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025")
+    return count
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One trial; sample t is the state at the *end* of the 1 ms step t.
+    """One trial. Steps are 1 ms; sample k of the potentials is the state at the *end* of the k-th record_dt_ms.
+
+    Without a finer record_dt_ms there is one sample for each step.
 
     Attributes:
         tree: the cell.
-        v_mV: (steps, n) membrane potential of every compartment [mV].
+        v_mV: (samples, n) membrane potential of every compartment [mV].
         events: the input events.
         spikes_ms: (s,) times of the output spikes, not rounded to steps [ms].
         trial_id: which trial this is; see `trial_identity`.
         injection: current injected, or None.
         spike_probability: (steps,) a twin's probability of an output spike in each step, or None.
+        record_dt_ms: time from one sample to the next [ms], a divisor of 1 ms.
     """
 
     tree: Tree
@@ -52,11 +73,17 @@ class Recording:
     trial_id: str
     injection: Injection | None = None
     spike_probability: Volts | None = None
+    record_dt_ms: float = EACH_MS
 
     @property
     def steps(self) -> int:
         """Duration [ms]."""
-        return len(self.v_mV)
+        return len(self.v_mV) // per_ms(self.record_dt_ms, "record_dt_ms")
+
+    def each_ms(self) -> Recording:
+        """The trial with the samples that a recording each ms has."""
+        every = per_ms(self.record_dt_ms, "record_dt_ms")
+        return dataclasses.replace(self, v_mV=self.v_mV[every - 1 :: every], record_dt_ms=EACH_MS)
 
     def spike_train(self) -> NDArray[np.bool_]:
         """(steps,) whether each 1 ms step holds an output spike."""
@@ -140,6 +167,7 @@ def write_recordings(
 
     Raises:
         FileError: a potential cannot be stored (see `to_int16`), or the trials are of different cells.
+        InputError: a record_dt_ms does not divide 1 ms, or the samples are no whole number of ms.
     """
     options = {"compression": "gzip", "shuffle": True} if compress else {}
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
@@ -152,6 +180,12 @@ def write_recordings(
                 raise FileError(f"trial {recording.trial_id} is of another cell; write one file for each cell")
             group = file.create_group(f"trials/{index:06d}")
             group.attrs["trial_id"] = recording.trial_id
+            group.attrs["record_dt_ms"] = recording.record_dt_ms
+            if len(recording.v_mV) % per_ms(recording.record_dt_ms, "record_dt_ms"):
+                raise InputError(
+                    f"trial {recording.trial_id} has {len(recording.v_mV)} samples, one every "
+                    f"{recording.record_dt_ms:g} ms, which is no whole number of ms; cut them to whole ones"
+                )
             stored = to_int16(recording.v_mV, recording.trial_id)
             chunks = (min(CHUNK_STEPS, len(stored)), stored.shape[1])
             v = group.create_dataset("v", data=stored, chunks=chunks, **options)
@@ -218,12 +252,18 @@ class RecordingFile:
         """Which trial it is."""
         return str(self._trials[trial].attrs["trial_id"])
 
+    def record_dt_ms(self, trial: int) -> float:
+        """Time from one sample of a trial to the next [ms]; 1 ms where the file does not say."""
+        return float(self._trials[trial].attrs.get("record_dt_ms", EACH_MS))
+
     def steps(self, trial: int) -> int:
         """Duration of a trial [ms]."""
-        return int(self._trials[trial]["v"].shape[0])
+        return int(self._trials[trial]["v"].shape[0]) // per_ms(
+            self.record_dt_ms(trial), f"record_dt_ms of {self.path}"
+        )
 
     def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
-        """Potentials (stop - start, n) of a trial [mV].
+        """Samples `start` to `stop` of the potentials of a trial, (stop - start, n) [mV].
 
         Raises:
             FileError: a potential is not finite (files of others may store floats).
@@ -267,6 +307,7 @@ class RecordingFile:
             self.trial_id(trial),
             self.injection(trial),
             None if probability is None else probability[()],
+            self.record_dt_ms(trial),
         )
 
 
@@ -289,12 +330,13 @@ def recording_files(path: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class TrialIndex:
-    """Where each trial of a data set is: file, number in the file, identity and duration [ms]."""
+    """Where each trial of a data set is: file, number in the file, identity, duration [ms] and sampling [ms]."""
 
     path: Path
     number: int
     trial_id: str
     steps: int
+    record_dt_ms: float = EACH_MS
 
 
 def index_trials(path: Path) -> tuple[Tree, list[TrialIndex]]:
@@ -314,7 +356,10 @@ def index_trials(path: Path) -> tuple[Tree, list[TrialIndex]]:
                 raise FileError(
                     f"{file_path} is a recording of another cell than its neighbours; keep one cell in a directory"
                 )
-            trials += [TrialIndex(file_path, i, file.trial_id(i), file.steps(i)) for i in range(len(file))]
+            trials += [
+                TrialIndex(file_path, i, file.trial_id(i), file.steps(i), file.record_dt_ms(i))
+                for i in range(len(file))
+            ]
     assert tree is not None
     return tree, trials
 
@@ -329,6 +374,16 @@ def trials_of_cell(path: Path, tree: Tree, of: str) -> list[TrialIndex]:
     if found.fingerprint() != tree.fingerprint():
         raise FileError(f"{path} holds recordings of another cell than {of}; use recordings of one cell")
     return trials
+
+
+def check_each_ms(trials: Iterable[TrialIndex]) -> None:
+    """Raise InputError where a trial has more samples than one each ms, which training and evaluation go by."""
+    for trial in trials:
+        if trial.record_dt_ms != EACH_MS:
+            raise InputError(
+                f"{trial.path} is sampled every {trial.record_dt_ms:g} ms, training and evaluation take one sample "
+                "each ms; simulate it again without --record-dt, which gives the same trials"
+            )
 
 
 def made_by(trial: TrialIndex) -> dict[str, Any]:

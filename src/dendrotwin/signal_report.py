@@ -40,14 +40,16 @@ def draw_signals(folder: Path, signals: Iterable[Signal], trees: Sequence[Tree],
         folder: where.
         signals: what to draw.
         trees: the cells, where they are.
-        window: samples to draw.
+        window: stretch to draw [ms].
 
     Returns:
         The files' names.
     """
     made = []
     for signal in signals:
-        figures = {signal.name: _figure(signal, trees, window)}
+        in_ms = round(signal.sampling_hz / 1000.0)
+        samples = slice(window.start * in_ms, window.stop * in_ms)
+        figures = {signal.name: _figure(signal, trees, samples)}
         if signal.name in SPECTRA:
             figures[f"{signal.name}-spectrum"] = plot.figure_spectrum(
                 *power_spectrum(signal), _labels(signal), _shown(signal.unit)
@@ -62,7 +64,9 @@ def _figure(signal: Signal, trees: Sequence[Tree], window: slice) -> Figure:
     time, values = signal.time_ms[window], signal.values[window]
     if signal.name in ("lfp", "ecog"):
         positions = np.stack([signal.channels[name] for name in ("x_um", "y_um", "z_um")], axis=1)
-        return plot.figure_contacts(trees, positions, values * MV_TO_UV, "µV", float(len(time)), NAMES[signal.name])
+        return plot.figure_contacts(
+            trees, positions, values * MV_TO_UV, "µV", len(time) * 1000.0 / signal.sampling_hz, NAMES[signal.name]
+        )
     if signal.name == "csd":
         return plot.figure_depth(time, signal.channels["z_um"], values * NA_UM3_TO_UA_MM3, "CSD (µA/mm³)")
     if signal.name == "currents":

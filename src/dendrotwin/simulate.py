@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,12 @@ from dendrotwin.files import remove_dead_partials, whole_file
 from dendrotwin.inputs import Modulated, Protocol, draw_events, trial_rng
 from dendrotwin.progress import progress
 from dendrotwin.recording import (
+    EACH_MS,
     SPLIT_FILE,
     HeldOut,
     Recording,
     RecordingFile,
+    per_ms,
     provenance,
     read_held_out,
     trial_identity,
@@ -59,6 +61,7 @@ class Simulation(BaseModel):
         method: NEURON's fixed-step method.
         engine: "neuron", or "coreneuron", two to four times faster, with other roundings (see docs/measurements.md);
             it needs no injected current.
+        record_dt_ms: potentials are stored every so many ms, a divisor of 1 ms and a multiple of dt_ms.
         cell_digest: hash of what defines the cell: its Python file and its mechanisms; `simulate` fills it in.
         own_input: hash of the user's own events and injected currents, where there are some; likewise.
     """
@@ -72,6 +75,7 @@ class Simulation(BaseModel):
     dt_ms: float = Field(default=0.05, gt=0, le=1)
     method: Literal["crank-nicolson", "backward-euler"] = "crank-nicolson"
     engine: Literal["neuron", "coreneuron"] = "neuron"
+    record_dt_ms: float = EACH_MS
     cell_digest: str = ""
     own_input: str = ""
 
@@ -111,20 +115,24 @@ PRESETS = {
 }
 
 
-def steps_per_ms(dt_ms: float) -> int:
-    """Integration steps in 1 ms.
+def sampling(dt_ms: float, record_dt_ms: float) -> tuple[int, int]:
+    """Integration steps, and stored samples, in 1 ms.
 
     Raises:
-        InputError: dt does not divide 1 ms.
+        InputError: one of them does not divide 1 ms, or record_dt_ms is no multiple of dt_ms.
     """
-    per_ms = round(1.0 / dt_ms)
-    if abs(per_ms * dt_ms - 1.0) > 1e-9:
-        raise InputError(f"dt is {dt_ms} ms; it must divide 1 ms, such as 0.05 or 0.025")
-    return per_ms
+    steps, samples = per_ms(dt_ms, "dt"), per_ms(record_dt_ms, "record-dt")
+    if steps % samples:
+        possible = ", ".join(f"{1.0 / n:g}" for n in range(1, steps + 1) if steps % n == 0)
+        raise InputError(
+            f"record-dt is {record_dt_ms:g} ms; it must be a multiple of dt, {dt_ms:g} ms: choose one of {possible}, "
+            "or another dt"
+        )
+    return steps, samples
 
 
-def _check_step(dt_ms: float, method: str) -> None:
-    steps_per_ms(dt_ms)
+def _check_steps(dt_ms: float, method: str, record_dt_ms: float) -> None:
+    sampling(dt_ms, record_dt_ms)
     if method == "crank-nicolson" and dt_ms > MAX_CRANK_NICOLSON_MS:
         raise InputError(
             f"Crank-Nicolson rings after spikes with dt {dt_ms} ms; use {MAX_CRANK_NICOLSON_MS} ms or less, "
@@ -139,6 +147,7 @@ def run_trial(
     dt_ms: float = 0.05,
     method: str = "crank-nicolson",
     injection: Injection | None = None,
+    record_dt_ms: float = EACH_MS,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Simulate one trial in NEURON.
 
@@ -147,19 +156,21 @@ def run_trial(
         events: input events; those of bin t act from the start of step t.
         steps: duration [ms].
         dt_ms, method: see `Simulation`.
-        injection: current through electrodes, held over each step.
+        injection: current through electrodes, held over each ms.
+        record_dt_ms: see `Simulation`.
 
     Returns:
-        V (steps, n) at the end of each step [mV], and the times of the output spikes [ms].
+        V (samples, n) at the end of each record_dt_ms [mV], and the times of the output spikes [ms].
 
     Raises:
-        InputError: events or injection do not fit the cell and the duration.
+        InputError: events or injection do not fit the cell and the duration, or see `sampling`.
     """
     from neuron import h
 
     events.check(cell.tree.n_inputs, steps)
+    steps_per_ms, samples_per_ms = sampling(dt_ms, record_dt_ms)
     h.celsius = cell.model.celsius
-    h.dt = 1.0 / steps_per_ms(dt_ms)
+    h.dt = 1.0 / steps_per_ms
     h.secondorder = 2 if method == "crank-nicolson" else 0
     clamps = []
     current = np.zeros((steps, 0))
@@ -181,7 +192,7 @@ def run_trial(
     context.set_maxstep(10)
     h.finitialize(cell.tree.v_init_mV)
 
-    v = np.empty((steps, len(cell.segments)))
+    v = np.empty((steps, samples_per_ms, len(cell.segments)))
     start_of = np.searchsorted(events.time_ms, np.arange(steps + 1))
     inputs = events.input.tolist()
     for step in range(steps):
@@ -190,33 +201,41 @@ def run_trial(
             cell.connections[i].event(step)
         for clamp, amplitude in zip(clamps, current[step], strict=True):
             clamp.amp = amplitude
-        context.psolve(step + 1)
-        potentials.gather(sample)
-        v[step] = view
-    return v, _spike_times(np.array(soma), h.dt)
+        for k in range(samples_per_ms):
+            # t is a sum of steps, some 1e-11 of it off: aim a quarter of a step behind the last one.
+            context.psolve(step + (k + 1) / samples_per_ms + 0.25 * h.dt)
+            potentials.gather(sample)
+            v[step, k] = view
+    return v.reshape(-1, len(cell.segments)), _spike_times(np.array(soma), h.dt)
 
 
 def run_trial_core(
-    cell: NeuronCell, events: Events, steps: int, dt_ms: float = 0.05, method: str = "crank-nicolson"
+    cell: NeuronCell,
+    events: Events,
+    steps: int,
+    dt_ms: float = 0.05,
+    method: str = "crank-nicolson",
+    record_dt_ms: float = EACH_MS,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Simulate one trial in CoreNEURON (Kumbhar et al. 2019, doi:10.3389/fninf.2019.00063).
 
     Args:
         cell: built in this process, with `core`.
-        events, steps, dt_ms, method: see `run_trial`.
+        events, steps, dt_ms, method, record_dt_ms: see `run_trial`.
 
     Returns:
         As `run_trial`.
 
     Raises:
-        InputError: events do not fit the cell and the duration.
+        InputError: events do not fit the cell and the duration, or see `sampling`.
     """
     from neuron import coreneuron, h
 
     events.check(cell.tree.n_inputs, steps)
-    per_ms = steps_per_ms(dt_ms)
+    steps_per_ms, samples_per_ms = sampling(dt_ms, record_dt_ms)
+    stride = steps_per_ms // samples_per_ms
     h.celsius = cell.model.celsius
-    h.dt = 1.0 / per_ms
+    h.dt = 1.0 / steps_per_ms
     h.secondorder = 2 if method == "crank-nicolson" else 0
     h.CVode().cache_efficient(True)
     # CoreNEURON records every step or nothing.
@@ -224,7 +243,7 @@ def run_trial_core(
     context = h.ParallelContext()
     context.set_maxstep(10)
     h.finitialize(cell.tree.v_init_mV)
-    v, soma = np.empty((steps, len(records))), np.empty(steps * per_ms + 1)
+    v, soma = np.empty((steps * samples_per_ms, len(records))), np.empty(steps * steps_per_ms + 1)
     inputs, times = events.input.tolist(), events.time_ms.tolist()
     with coreneuron(enable=True, verbose=0):
         for start in range(0, steps, CORE_CHUNK_MS):
@@ -234,9 +253,9 @@ def run_trial_core(
                 cell.connections[i].event(time)
             # t is a sum of steps, some 1e-12 of it off: aim a quarter of a step behind the last one.
             context.psolve(stop + 0.25 * h.dt)
-            chunk = np.array([np.array(record)[-(stop - start) * per_ms :] for record in records])
-            v[start:stop] = chunk[:, per_ms - 1 :: per_ms].T
-            soma[start * per_ms + 1 : stop * per_ms + 1] = chunk[cell.tree.soma]
+            chunk = np.array([np.array(record)[-(stop - start) * steps_per_ms :] for record in records])
+            v[start * samples_per_ms : stop * samples_per_ms] = chunk[:, stride - 1 :: stride].T
+            soma[start * steps_per_ms + 1 : stop * steps_per_ms + 1] = chunk[cell.tree.soma]
             for record in records:
                 record.resize(0)
     soma[0] = cell.tree.v_init_mV
@@ -288,12 +307,19 @@ def simulate_trial(
         steps = simulation.duration_ms
         if events is None:
             events = draw_events(cell.tree, simulation.inputs, steps, trial_rng(simulation.seed, trial))
+        dt_ms, method, record_dt_ms = simulation.dt_ms, simulation.method, simulation.record_dt_ms
         if simulation.engine == "coreneuron":
-            v, spikes = run_trial_core(cell, events, steps, simulation.dt_ms, simulation.method)
+            v, spikes = run_trial_core(cell, events, steps, dt_ms, method, record_dt_ms)
         else:
-            v, spikes = run_trial(cell, events, steps, simulation.dt_ms, simulation.method, injection)
+            v, spikes = run_trial(cell, events, steps, dt_ms, method, injection, record_dt_ms)
     recording = Recording(
-        cell.tree, v.astype(np.float32), events, spikes, trial_identity(events, injection, steps), injection
+        cell.tree,
+        v.astype(np.float32),
+        events,
+        spikes,
+        trial_identity(events, injection, steps),
+        injection,
+        record_dt_ms=record_dt_ms,
     )
     write_recordings(path, [recording], {**provenance(), "simulation": simulation.model_dump_json(), "trial": trial})
     return len(spikes)
@@ -333,9 +359,10 @@ def simulate(
 
     Raises:
         FileError: `out` holds another simulation or another split, or a worker died.
+        InputError: dt_ms or record_dt_ms are none that can be had (see `sampling`), or the input fits neither.
         DendrotwinError: whatever building or running the cell raises.
     """
-    _check_step(simulation.dt_ms, simulation.method)
+    _check_steps(simulation.dt_ms, simulation.method, simulation.record_dt_ms)
     if injection is not None and simulation.engine == "coreneuron":
         raise InputError("injected current is simulated by the engine neuron alone; use that")
     if events is not None and trials > 1:
@@ -410,7 +437,7 @@ def _claim(out: Path, simulation: Simulation, held_out: HeldOut | None) -> None:
     shards = out.is_dir() and any(out.glob("*.h5"))
     if config.exists() and shards:
         try:
-            there = json.loads(config.read_text())
+            there: Any = {"record_dt_ms": EACH_MS, **json.loads(config.read_text())}  # older data sets do not say
         except ValueError as error:
             raise FileError(f"{config} is damaged; delete {out} or name another folder") from error
         here = json.loads(simulation.model_dump_json())

@@ -13,7 +13,7 @@ import numpy as np
 from dendrotwin import __version__
 from dendrotwin.files import whole_file
 from dendrotwin.signals.extras import need
-from dendrotwin.signals.streaming import SAMPLING_HZ, Signal
+from dendrotwin.signals.streaming import Signal
 
 TO_VOLT = {"mV": 1e-3, "uV": 1e-6}
 TO_SI = {
@@ -22,7 +22,6 @@ TO_SI = {
     "nA um": ("ampere meter", 1e-15),
     "nA/um3": ("ampere per cubic meter", 1e9),
 }
-FIRST_S = 1.0 / SAMPLING_HZ  # sample t is the state at the end of step t
 
 
 def write_nwb(path: Path, signals: Iterable[Signal], description: str) -> None:
@@ -53,7 +52,7 @@ def write_nwb(path: Path, signals: Iterable[Signal], description: str) -> None:
     device = file.create_device(name="simulation", description="forward models of a simulated cell; no real electrodes")
     module = file.create_processing_module(name="ecephys", description="signals computed from simulated potentials")
     for signal in signals:
-        timing = {"starting_time": FIRST_S, "rate": SAMPLING_HZ}
+        timing = {"starting_time": 1.0 / signal.sampling_hz, "rate": signal.sampling_hz}  # the first is not at 0
         values = np.asarray(signal.values, dtype=np.float32)
         if signal.name == "patch":
             _add_patch(pynwb, file, device, signal, values, timing)

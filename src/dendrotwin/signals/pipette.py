@@ -13,8 +13,6 @@ from scipy.signal import lfilter
 from dendrotwin.errors import InputError
 from dendrotwin.tree import Floats, Injection, Tree
 
-STEP_MS = 1.0
-
 
 @dataclass(frozen=True, eq=False)
 class Patch:
@@ -23,7 +21,7 @@ class Patch:
     tau dV_p/dt = V + R I - V_p, tau = R C (Brette et al. 2008, doi:10.1016/j.neuron.2008.06.021): the capacitance C
     of pipette and amplifier behind the series resistance R, I the current injected into the same compartment, whose
     drop over R is seen without bridge balance. Between samples V goes in a straight line, for which the filter is
-    exact. Samples are 1 ms apart, so that the tau of a good pipette (10 MOhm, 5 pF: 0.05 ms) hardly shows.
+    exact. The tau of a good pipette (10 MOhm, 5 pF: 0.05 ms) hardly shows in samples that are 1 ms apart.
 
     Attributes:
         compartment: where; None for the soma.
@@ -57,13 +55,18 @@ class Patch:
             raise InputError(f"a patch at compartment {compartment}; the cell has compartments 0 to {tree.n - 1}")
         return compartment
 
-    def recorder(self, tree: Tree) -> Callable[[NDArray[np.floating], Injection | None], Floats]:
-        """A function that goes on from chunk to chunk of a trial: V (time, n) and injection to (time, 1) [mV]."""
+    def recorder(self, tree: Tree, step_ms: float) -> Callable[[NDArray[np.floating], Injection | None], Floats]:
+        """A function that goes on from chunk to chunk of a trial: V (time, n) and injection to (time, 1) [mV].
+
+        Args:
+            tree: the cell.
+            step_ms: from one sample to the next [ms].
+        """
         at, rng = self.at(tree), np.random.default_rng(self.seed)
         tau_ms = self.series_MOhm * self.capacitance_pF * 1e-3
-        keep = np.exp(-STEP_MS / tau_ms) if tau_ms > 0.0 else 0.0
+        keep = np.exp(-step_ms / tau_ms) if tau_ms > 0.0 else 0.0
         # V_p(t + dt) for an input that goes straight from x(t) to x(t + dt).
-        ahead = 1.0 - tau_ms / STEP_MS * (1.0 - keep)
+        ahead = 1.0 - tau_ms / step_ms * (1.0 - keep)
         behind = 1.0 - keep - ahead
         state: Floats | None = None
 

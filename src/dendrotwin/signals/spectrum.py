@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import welch
 
-from dendrotwin.signals.streaming import SAMPLING_HZ, Signal
+from dendrotwin.signals.streaming import MS_PER_S, Signal
 from dendrotwin.tree import Floats
 
 WINDOW_MS = 500
@@ -17,8 +17,9 @@ def power_spectrum(signal: Signal, window_ms: int = WINDOW_MS) -> tuple[Floats, 
     Hann windows that overlap by half, or one window where the signal is shorter.
 
     Returns:
-        (frequencies,) [Hz] up to 500 Hz without the mean, and (frequencies, channels) [unit^2/Hz].
+        (frequencies,) [Hz] up to half the sampling rate, without the mean, and (frequencies, channels) [unit^2/Hz].
     """
     values = np.asarray(signal.values, dtype=np.float64).reshape(len(signal.values), -1)
-    hz, power = welch(values, fs=SAMPLING_HZ, nperseg=min(window_ms, len(values)), axis=0)
+    window = round(window_ms * signal.sampling_hz / MS_PER_S)
+    hz, power = welch(values, fs=signal.sampling_hz, nperseg=min(window, len(values)), axis=0)
     return np.asarray(hz[1:]), np.asarray(power[1:])

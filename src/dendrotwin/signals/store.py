@@ -14,12 +14,12 @@ from dendrotwin.errors import FileError
 from dendrotwin.files import whole_file
 from dendrotwin.recording import RecordingFile, provenance
 from dendrotwin.signals.streaming import (
-    SAMPLING_HZ,
     Instrument,
     Recordings,
     Signal,
     check_together,
     placed,
+    sampling_hz,
     shape_of,
     stream,
 )
@@ -31,23 +31,23 @@ KIND = "dendrotwin signals"
 def write_signals(path: Path, recordings: Recordings, instruments: Sequence[Instrument]) -> None:
     """Record with all instruments into one file, chunk by chunk, under a temporary name until it is whole.
 
-    `/NAME/values` (steps, channels) float32 with the attribute `unit`; `/NAME/channels/...` a column for each thing
-    known about the channels, its unit in its name. The file's attributes say which recordings it is of, where
-    the cells were, and the versions that made it.
+    `/NAME/values` (samples, channels) float32 with the attribute `unit`; `/NAME/channels/...` a column for each thing
+    known about the channels, its unit in its name. The file's attributes say which recordings it is of, how
+    often they were sampled, where the cells were, and the versions that made it.
 
     Args, Raises: see `streaming.stream`.
     """
     cells = placed(recordings)
     check_together(cells, instruments)
+    rate = sampling_hz(cells)
     sources = []
     for cell in cells:
         with RecordingFile(cell.recording) as file:
-            known = 0 <= cell.trial < len(file)
             sources.append(
                 {
                     "recording": str(cell.recording),
                     "trial": cell.trial,
-                    "trial_id": file.trial_id(cell.trial) if known else None,
+                    "trial_id": file.trial_id(cell.trial),
                     "tree_fingerprint": file.fingerprint,
                     "position_um": cell.position_um,
                     "rotation_deg": cell.rotation_deg,
@@ -55,7 +55,7 @@ def write_signals(path: Path, recordings: Recordings, instruments: Sequence[Inst
                 }
             )
     with whole_file(Path(path)) as temporary, h5py.File(temporary, "w", track_order=True) as out:
-        out.attrs.update(kind=KIND, format_version=FORMAT_VERSION, sampling_hz=SAMPLING_HZ, sources=json.dumps(sources))
+        out.attrs.update(kind=KIND, format_version=FORMAT_VERSION, sampling_hz=rate, sources=json.dumps(sources))
         out.attrs.update(provenance())
         datasets = []
         for instrument in instruments:
@@ -87,13 +87,14 @@ def read_signals(path: Path) -> dict[str, Signal]:
             version = (file.attrs.get("kind"), file.attrs.get("format_version"))
             if version != (KIND, FORMAT_VERSION):
                 raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
-            return {name: _read(group) for name, group in file.items()}
+            rate = float(file.attrs["sampling_hz"])
+            return {name: _read(group, rate) for name, group in file.items()}
     except OSError as error:
         raise FileError(f"{path} is truncated or is no HDF5 file; make it again") from error
 
 
-def _read(group: Any) -> Signal:
+def _read(group: Any, rate: float) -> Signal:
     columns = {name: dataset[()] for name, dataset in group["channels"].items()}
     texts = {name: column.astype(str) for name, column in columns.items() if column.dtype.kind == "S"}
     values = np.asarray(group["values"][()])
-    return Signal(group.name.strip("/"), str(group["values"].attrs["unit"]), values, columns | texts)
+    return Signal(group.name.strip("/"), str(group["values"].attrs["unit"]), values, columns | texts, rate)

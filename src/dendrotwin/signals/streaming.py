@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.errors import InputError
-from dendrotwin.recording import RecordingFile
+from dendrotwin.recording import RecordingFile, per_ms
 from dendrotwin.signals.currents import Currents, check_potentials
 from dendrotwin.signals.extracellular import CSD, LFP, Dipole, Slab
 from dendrotwin.signals.head import EEG, MEG
@@ -22,8 +22,8 @@ from dendrotwin.signals.probes import Probe
 from dendrotwin.solve import axial_matrix
 from dendrotwin.tree import Floats, Injection, Tree
 
-CHUNK_STEPS = 2048
-SAMPLING_HZ = 1000.0
+CHUNK_SAMPLES = 2048
+MS_PER_S = 1000.0
 Recorder = Callable[[NDArray[np.floating], Injection | None], Floats]
 Recordings = Path | str | PlacedCell | Sequence[PlacedCell]
 
@@ -50,24 +50,26 @@ Instrument = Linear | Patch
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """What one instrument recorded. Sample t is at the end of the 1 ms step t, as in a recording.
+    """What one instrument recorded, at the times of the recording's own samples: the first one interval after 0.
 
     Attributes:
         name: of the instrument.
         unit: of the values.
-        values: (steps, channels), of a camera (steps, rows, columns).
+        values: (samples, channels), of a camera (samples, rows, columns).
         channels: columns (channels,) such as `x_um`: where each channel is.
+        sampling_hz: samples in a second [Hz].
     """
 
     name: str
     unit: str
     values: NDArray[np.floating]
     channels: dict[str, NDArray[Any]]
+    sampling_hz: float = MS_PER_S
 
     @property
     def time_ms(self) -> Floats:
-        """(steps,) time of each sample [ms]."""
-        return np.arange(1.0, len(self.values) + 1.0)
+        """(samples,) time of each sample [ms]."""
+        return np.asarray(np.arange(1.0, len(self.values) + 1.0) * (MS_PER_S / self.sampling_hz))
 
 
 def placed(recordings: Recordings) -> list[PlacedCell]:
@@ -89,10 +91,10 @@ def _double(values: NDArray[np.floating]) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def recorder(instrument: Instrument, tree: Tree) -> Recorder:
+def recorder(instrument: Instrument, tree: Tree, sampling_hz: float) -> Recorder:
     """The instrument at one cell: potentials and injection in, (time, channels) out."""
     if isinstance(instrument, Patch):
-        return instrument.recorder(tree)
+        return instrument.recorder(tree, MS_PER_S / sampling_hz)
     matrix = instrument.matrix(tree)
     if instrument.of == "potentials":
         return lambda v_mV, injection: _double(v_mV @ matrix.T)
@@ -124,59 +126,78 @@ class _Taken:
 
     cell: PlacedCell
     steps: int
+    in_ms: int
     injection: Injection | None
     recorders: list[Recorder]
 
     @classmethod
-    def of(cls, cell: PlacedCell, instruments: Sequence[Instrument]) -> _Taken:
+    def of(cls, cell: PlacedCell, instruments: Sequence[Instrument], rate_hz: float) -> _Taken:
         with RecordingFile(cell.recording) as file:
-            if not 0 <= cell.trial < len(file):
-                raise InputError(f"{cell.recording} holds trials 0 to {len(file) - 1}, not {cell.trial}; choose one")
             tree = cell.place(file.tree())
             check_potentials(tree, file.v(cell.trial, 0, 1))
-            recorders = [recorder(instrument, tree) for instrument in instruments]
-            return cls(cell, file.steps(cell.trial), file.injection(cell.trial), recorders)
+            recorders = [recorder(instrument, tree, rate_hz) for instrument in instruments]
+            return cls(cell, file.steps(cell.trial), round(rate_hz / MS_PER_S), file.injection(cell.trial), recorders)
 
     def between(self, start: int, stop: int) -> list[Floats]:
-        """What each instrument records of it from one step to another; to be asked for in the order of time."""
+        """What each instrument records of it from one sample to another; to be asked for in the order of time."""
         with RecordingFile(self.cell.recording) as file:
             v_mV = file.v(self.cell.trial, start, stop).astype(np.float64)
         injection = self.injection
         if injection is not None:
-            injection = Injection(injection.compartment, injection.current_nA[start:stop])
+            injection = Injection(injection.compartment, injection.current_nA[np.arange(start, stop) // self.in_ms])
         return [record(v_mV, injection) for record in self.recorders]
 
 
+def sampling_hz(recordings: Recordings) -> float:
+    """How often the potentials are sampled [Hz], and so are all signals of them.
+
+    Raises:
+        InputError: a file holds no such trial, or the recordings are sampled differently.
+        FileError: a file is missing or damaged.
+    """
+    found = set()
+    for cell in placed(recordings):
+        with RecordingFile(cell.recording) as file:
+            if not 0 <= cell.trial < len(file):
+                raise InputError(f"{cell.recording} holds trials 0 to {len(file) - 1}, not {cell.trial}; choose one")
+            found.add(file.record_dt_ms(cell.trial))
+    if len(found) > 1:
+        names = ", ".join(f"{interval_ms:g}" for interval_ms in sorted(found))
+        raise InputError(f"the recordings are sampled every {names} ms; simulate all with one --record-dt")
+    return MS_PER_S * per_ms(found.pop(), "record_dt_ms")
+
+
 def stream(
-    recordings: Recordings, instruments: Sequence[Instrument], chunk_steps: int = CHUNK_STEPS
+    recordings: Recordings, instruments: Sequence[Instrument], chunk_samples: int = CHUNK_SAMPLES
 ) -> Iterator[list[Floats]]:
     """The signals in chunks of time, summed over cells; memory does not grow with the duration.
 
     Args:
         recordings: a file (its first trial), or placed cells.
         instruments: what records.
-        chunk_steps: length of a chunk [ms].
+        chunk_samples: length of a chunk.
 
     Yields:
         (chunk, channels) for each instrument.
 
     Raises:
-        InputError: see `check_together`, cells of different durations, potentials that are not of all compartments, or
-            see the instruments.
+        InputError: see `check_together` and `sampling_hz`, cells of different durations, potentials that are not of
+            all compartments, or see the instruments.
         FileError: a file is missing, damaged, holds no such trial, or potentials that are not finite.
     """
     cells = placed(recordings)
     check_together(cells, instruments)
-    taken = [_Taken.of(cell, instruments) for cell in cells]
+    rate = sampling_hz(cells)
+    taken = [_Taken.of(cell, instruments, rate) for cell in cells]
     durations = {one.steps for one in taken}
     if len(durations) > 1:
         names = ", ".join(map(str, sorted(durations)))
         raise InputError(f"the recordings last {names} ms; give cells of one duration")
-    (steps,) = durations
-    for start in range(0, steps, chunk_steps):
+    samples = durations.pop() * round(rate / MS_PER_S)
+    for start in range(0, samples, chunk_samples):
         sums: list[Floats] = []
         for one in taken:
-            values = one.between(start, min(start + chunk_steps, steps))
+            values = one.between(start, min(start + chunk_samples, samples))
             sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
         yield sums
 
@@ -186,14 +207,17 @@ def shape_of(instrument: Instrument) -> tuple[int, ...]:
     return instrument.shape if isinstance(instrument, Dye) else (len(next(iter(instrument.channels().values()))),)
 
 
-def record(recordings: Recordings, instruments: Sequence[Instrument], chunk_steps: int = CHUNK_STEPS) -> list[Signal]:
+def record(
+    recordings: Recordings, instruments: Sequence[Instrument], chunk_samples: int = CHUNK_SAMPLES
+) -> list[Signal]:
     """The signals of all instruments, in memory; `write_signals` puts them into a file instead.
 
     Args, Raises: see `stream`.
     """
-    chunks = list(stream(recordings, instruments, chunk_steps))
+    chunks = list(stream(recordings, instruments, chunk_samples))
+    rate = sampling_hz(recordings)
     return [
-        Signal(i.name, i.unit, np.concatenate(parts).reshape(-1, *shape_of(i)), i.channels())
+        Signal(i.name, i.unit, np.concatenate(parts).reshape(-1, *shape_of(i)), i.channels(), rate)
         for i, parts in zip(instruments, zip(*chunks, strict=True), strict=True)
     ]
 
