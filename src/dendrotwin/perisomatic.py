@@ -218,6 +218,7 @@ class _Search:
         self.hold = np.append(np.full(len(self.start) - 2, HOLD), [HOLD_REVERSAL, HOLD_REVERSAL])
         self.low = np.where(self.density, np.log(LEAST), self.start - far)
         self.high = np.where(self.density, np.minimum(self.start + np.log(LARGEST), CEILING), self.start + far)
+        self.free = self.high > self.low  # what is held must have no part in a step, or the rest makes up for it
         self.step_low, self.step_high = np.where(self.density, DOWN, -OTHER), np.where(self.density, UP, OTHER)
         self.moved_mV = np.concatenate([(c.after - c.before)[SETTLE_MS:, : near.own] for c in courses]).reshape(-1)
 
@@ -239,7 +240,7 @@ class _Search:
     def normal(self, x: Floats, error: Floats, variance: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
         """Half of the cost's derivatives to changes, as if errors were linear in x: the second (k, k) of what is
         missed and that of what holds x, (k,), and the first of both."""
-        far, weight = x - self.start, 1.0 / (variance + error**2)
+        far, weight, slope = x - self.start, 1.0 / (variance + error**2), slope * self.free
         hold = np.where(self.density, PRIOR / (1.0 + (far / PRIOR_FOLDS) ** 2), self.hold)
         square = (slope * weight[:, None]).T @ slope / len(error)
         return square, hold, slope.T @ (weight * error) / len(error) + hold * far
