@@ -269,6 +269,13 @@ def test_soma_is_a_sphere_and_the_rest_lines(tree: Tree) -> None:
     assert np.allclose(matrix[:, ~soma], lfp_matrix(tree, BESIDE, source="line")[:, ~soma])
 
 
+def test_three_equal_conductivities_are_one(tree: Tree) -> None:
+    """The soma's sphere in an anisotropic medium, which LFPykit has for one root only."""
+    alike = lfp_matrix(tree, BESIDE, (0.3, 0.3, 0.3))
+    assert alike == pytest.approx(lfp_matrix(tree, BESIDE, 0.3), rel=1e-9)
+    assert not np.allclose(lfp_matrix(tree, BESIDE, (0.3, 0.3, 0.4)), alike, rtol=1e-3)
+
+
 def test_far_field_is_that_of_the_dipole(tree: Tree, currents: np.ndarray) -> None:
     """At 100 times the cell's size, where the next term is some hundredth; nearer it is not."""
     moment = currents @ dipole_matrix(tree).T
@@ -402,6 +409,20 @@ def test_all_light_of_a_clear_tissue(tree: Tree) -> None:
     )
 
 
+def test_a_cell_that_lies_deeper_gives_less_light(shard: Path) -> None:
+    """Below another one; by itself its highest compartment is at the surface, unless that is said to be elsewhere."""
+    dye = signals.Dye(rows=4, columns=4, pixel_um=100.0, attenuation_um=100.0)
+    deep = signals.PlacedCell(shard, position_um=(0.0, 0.0, -200.0))
+    at_top, below = (signals.record(cell, [dye])[0].values.sum() for cell in (shard, deep))
+    assert below == pytest.approx(at_top, rel=1e-5)
+    both = signals.record([signals.PlacedCell(shard), deep], [dye])[0].values.sum()
+    assert both - at_top == pytest.approx(np.exp(-2.0) * at_top, rel=0.3)
+    with RecordingFile(shard) as file:
+        top = float(upright(file.tree()).ends_um[:, :, 2].max())
+    told = dataclasses.replace(dye, surface_um=top)
+    assert signals.record(deep, [told])[0].values.sum() == pytest.approx(both - at_top, rel=1e-3)
+
+
 def test_patch_is_a_low_pass_with_the_drop_of_the_injected_current(tmp_path: Path) -> None:
     """A step of injected current: R I at once through a fast pipette, slowly through a slow one."""
     tree = tree_with_inputs()
@@ -441,6 +462,24 @@ def test_what_is_written_is_read(shard: Path, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "s.h5") as file:
         assert shard.name in file.attrs["sources"]
         assert file.attrs["sampling_hz"] == 1000.0
+
+
+def test_cells_placed_with_arrays_are_written(shard: Path, tmp_path: Path) -> None:
+    cell = signals.PlacedCell(shard, np.int64(0), np.array([0.0, 0.0, 5.0]))  # type: ignore[arg-type]
+    signals.write_signals(tmp_path / "s.h5", cell, [signals.Dipole()])
+    assert signals.read_signals(tmp_path / "s.h5")["dipole"].values.shape[1] == 3
+    both = signals.dipole([shard, shard]).values  # type: ignore[list-item]
+    assert both == pytest.approx(2.0 * signals.dipole(shard).values)
+
+
+def test_what_is_no_recording(shard: Path, tmp_path: Path, tree: Tree) -> None:
+    signals.write_signals(tmp_path / "s.h5", shard, [signals.Dipole()])
+    with pytest.raises(FileError, match="holds dendrotwin signals, not potentials"):
+        signals.dipole(tmp_path / "s.h5")
+    with pytest.raises(FileError, match="is a folder; name a recording in it"):
+        signals.dipole(tmp_path)
+    with pytest.raises(InputError, match="write one held in memory first"):
+        signals.dipole([tree])  # type: ignore[list-item]
 
 
 def test_half_a_file_is_none(shard: Path, tmp_path: Path) -> None:
@@ -518,6 +557,23 @@ def test_wrong_conductor(tree: Tree, options: dict[str, object], message: str) -
 def test_wrong_instruments(make: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_sensors_in_the_head_and_values_that_are_none(tree: Tree) -> None:
+    with pytest.raises(InputError, match="80000 um from the head's centre, the scalp 90000 um"):
+        signals.meg_matrix(tree, np.array([[0.0, 0.0, 80000.0]]))
+    with pytest.raises(InputError, match="0 or more"):
+        signals.Patch(capacitance_pF=float("nan"))
+    with pytest.raises(InputError, match="must be finite"):
+        signals.Dye(spread=float("inf"))
+    with pytest.raises(InputError, match="a probe with 0 contacts"):
+        signals.shank_beside(tree, 0)
+
+
+def test_a_flat_cell_has_contacts_apart(tree: Tree) -> None:
+    flat = dataclasses.replace(tree, ends_um=tree.ends_um * [1.0, 1.0, 0.0])
+    z = signals.shank_beside(flat).positions_um[:, 2]
+    assert z == pytest.approx(np.linspace(-50.0, 50.0, 6))
 
 
 def test_wrong_places(tree: Tree, shard: Path) -> None:

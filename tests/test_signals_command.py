@@ -134,6 +134,20 @@ SLAB = signals.Slab(-800.0, 2200.0, 0.15)
 PROBE = signals.linear_probe()
 
 
+def test_files_are_not_written_over_each_other(data: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "r.h5"
+    recording.write_bytes(shard_path(data, 0).read_bytes())
+    whole = recording.read_bytes()
+    refused(run("signals", recording, "--out", recording, "--overwrite"), "files of their own")
+    both = tmp_path / "s.h5"
+    refused(run("signals", recording, "--out", both, "--nwb", both), "files of their own")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "mine.png").touch()
+    refused(run("signals", recording, "--out", both, "--figures", tmp_path / "figures"), "figures exists")
+    assert recording.read_bytes() == whole
+    assert not both.exists()
+
+
 def test_descriptions() -> None:
     lfp = described.instrument("lfp:source=line:sigma_S_per_m=0.3,0.3,0.4", PROBE, None)
     assert (lfp.source, lfp.sigma_S_per_m) == ("line", (0.3, 0.3, 0.4))
@@ -180,6 +194,7 @@ def test_wrong_probes_and_places(tmp_path: Path) -> None:
     path = tmp_path / "places.csv"
     for text, message in (
         ("a,b\n1,2\n", "is no table of places"),
+        ("x,y,z\n0,0,0,500,0,0\n", "is no table of places"),
         ("x,y,z\n", "places 0 cells, there are 1 recordings"),
     ):
         path.write_text(text)

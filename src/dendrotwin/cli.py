@@ -253,7 +253,8 @@ def train(
     ] = None,
     spike_weight: Annotated[float, typer.Option(help="Weight of the spikes' loss.")] = 2.0,
     current_weight: Annotated[
-        float, typer.Option(help="Weight of membrane currents in layers, for fields outside the cell; 0: without.")
+        float,
+        typer.Option(help="Weight of membrane currents in layers, such as 0.5; 0: without."),
     ] = 0.0,
     balance: Annotated[str, typer.Option(help="Of the tasks: equal, uncertainty or dwa.")] = "equal",
     meta_rate: Annotated[float, typer.Option(help="First learning rate of the two-step update; 0: without.")] = 0.0,
@@ -520,12 +521,17 @@ def signals(
 ) -> None:
     """What electrodes, a dye and the scalp see of recordings: currents, LFP, CSD, dipole, EEG, MEG, dye, patch."""
     from dendrotwin import signals as signals_module
-    from dendrotwin.files import whole_folder
+    from dendrotwin.files import refuse_existing, whole_folder
     from dendrotwin.signals import described
 
     for file in (out, nwb):
         if file is not None and file.exists() and not overwrite:
             raise FileError(f"{file} exists; name another file, or use --overwrite")
+    written = [path.resolve() for path in (out, nwb) if path is not None]
+    if len(set(written)) < len(written) or {path.resolve() for path in recordings} & set(written):
+        raise InputError("the recordings, --out and --nwb are files of their own; name another one to write to")
+    if figures is not None:
+        refuse_existing(figures, MARKER, overwrite=overwrite)
     cells = [signals_module.PlacedCell(path, trial, as_built=as_built) for path in recordings]
     cells = cells if places is None else described.read_places(places, cells)
     contacts = described.probe(probe)
@@ -554,7 +560,7 @@ def figure(
     compared: Annotated[
         Path | None, typer.Argument(metavar="[BENCHMARK]", help="Folder made by `benchmark`, for paper-2.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("figures"),
+    out: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("paper-figures"),
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a figure of the paper: with the twin of its cell that comes along, or of what `benchmark` made."""

@@ -107,7 +107,7 @@ def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
     if not np.isfinite(v_mV).all():
         step, compartment = np.argwhere(~np.isfinite(v_mV))[0]
         raise FileError(
-            f"trial {trial_id}: V of compartment {compartment} is not finite at {step} ms; the run diverged: "
+            f"trial {trial_id}: V of compartment {compartment} is not finite at sample {step}; the run diverged: "
             "use a smaller dt, or look at the injected current"
         )
     stored = np.rint((v_mV - OFFSET_MV) / SCALE_MV)
@@ -215,6 +215,8 @@ class RecordingFile:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        if self.path.is_dir():
+            raise FileError(f"{path} is a folder; name a recording in it, such as {self.path / 'trial-000000.h5'}")
         if not self.path.is_file():
             raise FileError(f"{path} does not exist; `dendrotwin simulate` makes such files")
         again = "delete it and run the command that made it again"
@@ -226,6 +228,8 @@ class RecordingFile:
             raise FileError(f"{path} is truncated or is no HDF5 file; {again}") from error
         try:
             version = self._file.attrs.get("format_version")
+            if "kind" in self._file.attrs:
+                raise FileError(f"{path} holds {self._file.attrs['kind']}, not potentials; name the recording itself")
             if version != FORMAT_VERSION or "tree" not in self._file or "trials" not in self._file:
                 raise FileError(f"{path} is no recording of format {FORMAT_VERSION} (it says {version}); {again}")
             self.attributes: dict[str, Any] = dict(self._file.attrs)

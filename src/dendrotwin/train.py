@@ -36,6 +36,7 @@ from dendrotwin.twin import Twin, run
 
 NEURON_STEP_MS = 0.025  # of a simulation that does not say its own
 WARM_UP = 0.05  # of the steps
+LEAST_CURRENT = 1e-6  # standard deviation of a layer that counts, for 1 mV in all its compartments
 CURRENT_TRIALS = 10  # from which the scale of currents is known
 DIVERSITY_MS = 500  # how much of a validation trial the experts are compared on
 DIVERSITY = ("distances", "determinant", "permanent")
@@ -202,7 +203,11 @@ def _current_rows(tree: Tree, trials: list[TrialIndex], scaling: Scaling) -> NDA
     """(layers, n) what `CurrentLoss` takes; standard deviations are those of the first `CURRENT_TRIALS` trials."""
     rows = layer_matrix(tree)
     currents = [(read_trial(trial, tree).v_mV[SETTLE_MS:]) @ rows.T for trial in trials[:CURRENT_TRIALS]]
-    return np.asarray(rows * scaling.sd_mV.double().numpy() / np.concatenate(currents).std(axis=0)[:, None])
+    sd_nA = np.concatenate(currents).std(axis=0)
+    some = sd_nA > LEAST_CURRENT * np.abs(rows).sum(axis=1)  # in a single layer all currents sum to zero
+    if not some.any():
+        raise InputError("no current leaves the cell in one layer for another; leave --current-weight away")
+    return np.asarray(rows[some] * scaling.sd_mV.double().numpy() / sd_nA[some, None])
 
 
 def _fabric(training: Training, cpu: bool = False) -> Fabric:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -63,8 +64,12 @@ def _dye(
     attenuation_um: float = Dye.attenuation_um,
     blur_um: float = Dye.blur_um,
     spread: float = Dye.spread,
+    surface_um: float = math.nan,
 ) -> Dye:
-    return Dye(rows, columns, pixel_um, attenuation_um=attenuation_um, blur_um=blur_um, spread=spread)
+    surface = None if math.isnan(surface_um) else surface_um
+    return Dye(
+        rows, columns, pixel_um, surface_um=surface, attenuation_um=attenuation_um, blur_um=blur_um, spread=spread
+    )
 
 
 def instrument(text: str, probe: Probe, slab: Slab | None, cells: Sequence[PlacedCell] = ()) -> Instrument:
@@ -182,11 +187,13 @@ def read_places(path: Path, recordings: list[PlacedCell]) -> list[PlacedCell]:
     if not path.is_file():
         raise FileError(f"{path} does not exist; it says where each recorded cell is: x,y,z in um, or x,y,z,rx,ry,rz")
     try:
-        header, *lines = [line for line in path.read_text().splitlines() if line.strip()]
+        header, *lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         columns = [name.strip() for name in header.split(",")]
         if columns not in (["x", "y", "z"], ["x", "y", "z", "rx", "ry", "rz"]):
             raise ValueError
-        rows = np.array([[float(value) for value in line.split(",")] for line in lines]).reshape(-1, len(columns))
+        rows = [[float(value) for value in line.split(",")] for line in lines]
+        if any(len(row) != len(columns) for row in rows):
+            raise ValueError
     except (ValueError, UnicodeDecodeError) as error:
         raise FileError(
             f"{path} is no table of places: its header is x,y,z or x,y,z,rx,ry,rz, then come numbers"
@@ -196,6 +203,12 @@ def read_places(path: Path, recordings: list[PlacedCell]) -> list[PlacedCell]:
             f"{path} places {len(rows)} cells, there are {len(recordings)} recordings; give a line for each"
         )
     return [
-        PlacedCell(cell.recording, cell.trial, tuple(row[:3]), tuple(row[3:]) or cell.rotation_deg, cell.as_built)
-        for cell, row in zip(recordings, rows.tolist(), strict=True)
+        PlacedCell(
+            cell.recording,
+            cell.trial,
+            cast(Triple, tuple(row[:3])),
+            cast(Triple, tuple(row[3:]) or cell.rotation_deg),
+            cell.as_built,
+        )
+        for cell, row in zip(recordings, rows, strict=True)
     ]

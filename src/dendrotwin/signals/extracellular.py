@@ -80,6 +80,9 @@ def lfp_matrix(
     """
     if source not in SOURCES:
         raise InputError(f"there is no source {source!r}; choose {', '.join(SOURCES)}")
+    if slab is None and source == "soma-point" and np.ndim(sigma_S_per_m):  # LFPykit knows but one root there
+        lines, middles = (lfp_matrix(tree, probe, sigma_S_per_m, each) for each in ("line", "point"))
+        return np.where(tree.in_region("soma"), middles, lines)
     points = probe.points_um()
     refuse_inside(tree, points)
     x, y, z = points.reshape(-1, 3).T

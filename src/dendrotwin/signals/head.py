@@ -118,10 +118,15 @@ def meg_matrix(tree: Tree, sensors_um: Floats, head: FourSpheres | None = None) 
         (3 sensors, n): x, y and z of the first sensor's B, of the second's, ... [fT/nA].
 
     Raises:
-        InputError: the cell is not in the brain, a sensor is deeper than the cell, or LFPykit is not installed.
+        InputError: the cell is not in the brain, a sensor is in the head, or LFPykit is not installed.
     """
-    place = (head or FourSpheres()).dipole_um(tree)
-    model = need("lfpykit.eegmegcalc", "signals").SphericallySymmetricVolCondMEG(_sensors(sensors_um, place))
+    head = head or FourSpheres()
+    place = head.dipole_um(tree)
+    sensors = _sensors(sensors_um, place)
+    nearest, scalp = float(np.linalg.norm(sensors, axis=1).min()), head.radii_um[-1]
+    if nearest < (1.0 - 1e-9) * scalp:
+        raise InputError(f"a sensor is {nearest:.0f} um from the head's centre, the scalp {scalp:.0f} um; move it out")
+    model = need("lfpykit.eegmegcalc", "signals").SphericallySymmetricVolCondMEG(sensors)
     field_of_dipole = model.get_transformation_matrix(place).reshape(-1, 3)
     return np.asarray(NA_PER_UM_TO_FT * field_of_dipole @ dipole_matrix(tree))
 

@@ -30,7 +30,8 @@ class Dye:
         rows, columns: pixels along y and along x. The camera looks down, along -z.
         pixel_um: side of a pixel [um].
         centre_um: x, y of the middle of the image [um].
-        surface_um: z of the surface of the tissue [um]; None for that of the highest compartment.
+        surface_um: z of the surface of the tissue [um]; None for the highest compartment, of all cells that are
+            recorded together.
         attenuation_um: depth at which 1/e of the light is left [um], infinite for none.
         blur_um, spread: standard deviation of the point-spread function at the surface [um], and how much wider it
             is for each um of depth.
@@ -52,6 +53,8 @@ class Dye:
         """Raise InputError where the camera has no pixel, or a length is not positive."""
         if self.rows < 1 or self.columns < 1:
             raise InputError(f"a camera of {self.rows} by {self.columns} pixels; give at least one of each")
+        if not np.isfinite([self.pixel_um, self.blur_um, self.spread]).all():
+            raise InputError("a camera's pixel_um, blur_um and spread must be finite")
         if not (self.pixel_um > 0.0 and self.attenuation_um > 0.0 and self.blur_um > 0.0 and self.spread >= 0.0):
             raise InputError("a camera's pixel_um, attenuation_um and blur_um must be positive, its spread 0 or more")
 

@@ -40,8 +40,9 @@ class Patch:
     unit: ClassVar[str] = "mV"
 
     def __post_init__(self) -> None:
-        """Raise InputError where a value is negative."""
-        if not min(self.series_MOhm, self.capacitance_pF, self.noise_mV, self.seed) >= 0.0:
+        """Raise InputError where a value is negative or not finite."""
+        values = (self.series_MOhm, self.capacitance_pF, self.noise_mV, self.seed)
+        if not (np.isfinite(values).all() and min(values) >= 0.0):
             raise InputError("a patch's series_MOhm, capacitance_pF, noise_mV and seed are 0 or more")
 
     def at(self, tree: Tree) -> int:

@@ -113,10 +113,17 @@ def shank_beside(tree: Tree, contacts: int = 6) -> Probe:
 
     Args:
         tree: the cell, where it is; one that stands upright (see `upright`) has contacts from its basal dendrites to
-            its tuft.
+            its tuft, a flat one from 50 um below to 50 um above it.
         contacts: how many.
+
+    Raises:
+        InputError: it is less than one.
     """
-    z = np.linspace(tree.ends_um[:, :, 2].min(), tree.ends_um[:, :, 2].max(), contacts)
+    if contacts < 1:
+        raise InputError(f"a probe with {contacts} contacts; give at least one")
+    lowest, highest = float(tree.ends_um[:, :, 2].min()), float(tree.ends_um[:, :, 2].max())
+    flat_um = BESIDE_UM if highest - lowest < BESIDE_UM else 0.0
+    z = np.linspace(lowest - flat_um, highest + flat_um, contacts)
     angle = 2.0 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
     side = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     for distance_um in itertools.count(BESIDE_UM, 10.0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from dendrotwin.signals.streaming import (
 )
 
 FORMAT_VERSION = 1
+CHUNK_VALUES = 1 << 20  # of a data set at most
 KIND = "dendrotwin signals"
 
 
@@ -46,11 +48,11 @@ def write_signals(path: Path, recordings: Recordings, instruments: Sequence[Inst
             sources.append(
                 {
                     "recording": str(cell.recording),
-                    "trial": cell.trial,
+                    "trial": int(cell.trial),
                     "trial_id": file.trial_id(cell.trial),
                     "tree_fingerprint": file.fingerprint,
-                    "position_um": cell.position_um,
-                    "rotation_deg": cell.rotation_deg,
+                    "position_um": [float(x) for x in cell.position_um],
+                    "rotation_deg": [float(x) for x in cell.rotation_deg],
                     "as_built": cell.as_built,
                 }
             )
@@ -61,7 +63,8 @@ def write_signals(path: Path, recordings: Recordings, instruments: Sequence[Inst
         for instrument in instruments:
             group = out.create_group(instrument.name)
             shape = shape_of(instrument)
-            values = group.create_dataset("values", (0, *shape), "f4", maxshape=(None, *shape), chunks=(256, *shape))
+            images = max(1, min(256, CHUNK_VALUES // math.prod(shape)))
+            values = group.create_dataset("values", (0, *shape), "f4", maxshape=(None, *shape), chunks=(images, *shape))
             values.attrs["unit"] = instrument.unit
             for name, column in instrument.channels().items():
                 group[f"channels/{name}"] = column.astype(bytes) if column.dtype.kind == "U" else column

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,9 @@ def placed(recordings: Recordings) -> list[PlacedCell]:
         return [recordings]
     if not recordings:
         raise InputError("there is no recording to take signals from; name one at least")
-    return list(recordings)
+    if not all(isinstance(cell, (str, Path, PlacedCell)) for cell in recordings):
+        raise InputError("recordings are named by their files, or placed as PlacedCell; write one held in memory first")
+    return [cell if isinstance(cell, PlacedCell) else PlacedCell(Path(cell)) for cell in recordings]
 
 
 def _double(values: NDArray[np.floating]) -> Floats:
@@ -148,6 +151,17 @@ class _Taken:
         return [record(v_mV, injection) for record in self.recorders]
 
 
+def _under_one_surface(cells: Sequence[PlacedCell], instruments: Sequence[Instrument]) -> list[Instrument]:
+    """Cameras that are not told where the tissue's surface is have it above the highest of all the cells."""
+    unknown = [k for k, each in enumerate(instruments) if isinstance(each, Dye) and each.surface_um is None]
+    found = list(instruments)
+    if unknown:
+        top_um = max(float(cell.tree().ends_um[:, :, 2].max()) for cell in cells)
+        for k in unknown:
+            found[k] = dataclasses.replace(cast(Dye, instruments[k]), surface_um=top_um)
+    return found
+
+
 def sampling_hz(recordings: Recordings) -> float:
     """How often the potentials are sampled [Hz], and so are all signals of them.
 
@@ -188,6 +202,7 @@ def stream(
     cells = placed(recordings)
     check_together(cells, instruments)
     rate = sampling_hz(cells)
+    instruments = _under_one_surface(cells, instruments)
     taken = [_Taken.of(cell, instruments, rate) for cell in cells]
     durations = {one.steps for one in taken}
     if len(durations) > 1:
