@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "currents": {"tree", "recording", "measures", "solve", "membrane", "dataset", "models", "perisomatic"},
     "readout": {"recording", "measures", "dataset", "models"},
     "train": {"tree", "recording", "measures", "dataset", "models", "twin", "losses", "start", "currents", "readout",
-              "signals"},
+              "solve"},
     "predict": {"tree", "recording", "measures", "dataset", "models", "twin"},
     "signals": {"tree", "recording", "solve"},
     "electrodes": {"tree", "recording", "measures", "signals"},

@@ -22,7 +22,7 @@ from dendrotwin.inputs import Poisson
 from dendrotwin.losses import Balance, CurrentLoss, Objective, meta_gradient, task_losses
 from dendrotwin.predict import predict, twin_predictor
 from dendrotwin.recording import read_trial
-from dendrotwin.signals import membrane_currents, upright
+from dendrotwin.signals import membrane_currents
 from dendrotwin.simulate import Simulation, simulate
 from dendrotwin.train import Training, _current_rows, _gradient, _rate, _Run, _step, _validate, measure_time, train
 from dendrotwin.twin import POSSIBLE_MV, Twin
@@ -55,23 +55,17 @@ def test_task_losses_are_their_definitions() -> None:
 
 
 def test_current_loss_is_its_definition() -> None:
-    """Currents from membrane_currents, summed in layers of 50 um, in their standard deviations over training trials."""
+    """Currents from membrane_currents, in their standard deviations over training trials."""
     rng = np.random.default_rng(0)
     true, off = rng.normal(-70.0, 3.0, (2, 600, TREE.n)).astype(np.float32)
     sd_mV = torch.from_numpy(rng.uniform(1.0, 4.0, TREE.n).astype(np.float32))
     scaling = Scaling(torch.full((TREE.n,), -70.0), sd_mV)
-    layer = np.unique(upright(TREE).ends_um.mean(1)[:, 2] // 50.0, return_inverse=True)[1]
-
-    def currents(v_mV: np.ndarray) -> np.ndarray:
-        each = membrane_currents(TREE, v_mV)
-        return np.stack([each[:, layer == k].sum(1) for k in range(layer.max() + 1)], 1)
-
-    sd_nA = currents(true[500:]).std(0)
+    sd_nA = membrane_currents(TREE, true[500:]).std(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_module, "read_trial", lambda trial, tree: SimpleNamespace(v_mV=true))
         rows = _current_rows(TREE, [None], scaling)  # type: ignore[list-item]
     z, true_z = (scaling.normalise(torch.from_numpy(v))[None] for v in (off, true))
-    slow = np.mean(((currents(off) - currents(true)) / sd_nA) ** 2)
+    slow = np.mean((membrane_currents(TREE, off - true) / sd_nA) ** 2)
     assert float(CurrentLoss(rows, 0.5, 0.0, 0.0)(z, true_z)) == pytest.approx(0.5 * slow, rel=1e-4)
     # What has moved by any amount does not count where only what stands still does.
     assert float(CurrentLoss(rows, 0.5, 0.0, 1e-9)(z[:, 1:], true_z[:, 1:])) < 0.1 * slow

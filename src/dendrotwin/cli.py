@@ -254,7 +254,7 @@ def train(
     spike_weight: Annotated[float, typer.Option(help="Weight of the spikes' loss.")] = 2.0,
     current_weight: Annotated[
         float,
-        typer.Option(help="Weight of membrane currents in layers, such as 0.5; 0: without."),
+        typer.Option(help="Weight of membrane currents, such as 0.02; 0: without."),
     ] = 0.0,
     balance: Annotated[str, typer.Option(help="Of the tasks: equal, uncertainty or dwa.")] = "equal",
     meta_rate: Annotated[float, typer.Option(help="First learning rate of the two-step update; 0: without.")] = 0.0,

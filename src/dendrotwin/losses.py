@@ -57,17 +57,17 @@ def _calm(true_z: torch.Tensor, calm: float) -> torch.Tensor:
 
 
 class CurrentLoss(nn.Module):
-    """Mean squared error of the membrane currents that leave the cell in layers, relative to their standard deviation.
+    """Mean squared error of the membrane currents of all compartments, each relative to its standard deviation.
 
-    Errors of potentials that differ from neighbour to neighbour hardly count in the potentials and much in the field
-    outside; here they count as they do there (`signals.layer_matrix`).
+    Errors of potentials that differ from neighbour to neighbour hardly count in the potentials and much in the
+    currents, which are what a field outside the cell is made of.
     """
 
     rows: torch.Tensor
 
     def __init__(self, rows: NDArray[np.floating], weight: float, robust: float, calm: float) -> None:
         """Args:
-        rows: (layers, n) currents, in their standard deviations, for errors of one in each compartment's z-score.
+        rows: (n, n) currents, in their standard deviations, for errors of one in each compartment's z-score.
         weight: of this loss beside the others.
         robust, calm: see `task_losses`; errors of potentials that have moved fast count as zero.
         """

@@ -29,14 +29,14 @@ from dendrotwin.models.cable import Cable
 from dendrotwin.progress import progress
 from dendrotwin.readout import learn_read_out
 from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance, read_trial
-from dendrotwin.signals import layer_matrix
+from dendrotwin.solve import axial_matrix
 from dendrotwin.start import linear_paths, start_from_linear
 from dendrotwin.tree import Tree
 from dendrotwin.twin import Twin, run
 
 NEURON_STEP_MS = 0.025  # of a simulation that does not say its own
 WARM_UP = 0.05  # of the steps
-LEAST_CURRENT = 1e-6  # standard deviation of a layer that counts, for 1 mV in all its compartments
+LEAST_CURRENT = 1e-6  # standard deviation of a current that counts, relative to what 1 mV around it drives
 CURRENT_TRIALS = 10  # from which the scale of currents is known
 DIVERSITY_MS = 500  # how much of a validation trial the experts are compared on
 DIVERSITY = ("distances", "determinant", "permanent")
@@ -62,8 +62,7 @@ class Training(BaseModel):
         calm: by how much, in standard deviations, a potential may move in a millisecond whose error counts; beyond, in
             spikes, the error tells more of tenths of milliseconds than of the membrane; 0 means by any.
         spike_weight: weight of the spikes' cross-entropy beside the mean squared z-score.
-        current_weight: weight of the error of membrane currents in layers, see `losses.CurrentLoss`; what a field
-            outside the cell depends on.
+        current_weight: weight of the error of membrane currents, see `losses.CurrentLoss`.
         balance: how the tasks are weighed, see `losses.Balance`.
         meta_rate: learning rate of the first step of the two-step update of Aoki et al. 2021, see
             `losses.meta_gradient`; 0 leaves it out.
@@ -200,14 +199,14 @@ class _Run:
 
 
 def _current_rows(tree: Tree, trials: list[TrialIndex], scaling: Scaling) -> NDArray[np.float64]:
-    """(layers, n) what `CurrentLoss` takes; standard deviations are those of the first `CURRENT_TRIALS` trials."""
-    rows = layer_matrix(tree)
-    currents = [(read_trial(trial, tree).v_mV[SETTLE_MS:]) @ rows.T for trial in trials[:CURRENT_TRIALS]]
+    """(n, n) what `CurrentLoss` takes; standard deviations are those of the first `CURRENT_TRIALS` trials."""
+    matrix = axial_matrix(tree)
+    currents = [read_trial(trial, tree).v_mV[SETTLE_MS:] @ matrix for trial in trials[:CURRENT_TRIALS]]
     sd_nA = np.concatenate(currents).std(axis=0)
-    some = sd_nA > LEAST_CURRENT * np.abs(rows).sum(axis=1)  # in a single layer all currents sum to zero
+    some = sd_nA > LEAST_CURRENT * abs(matrix).sum(axis=1)  # a cell of one compartment has no current
     if not some.any():
-        raise InputError("no current leaves the cell in one layer for another; leave --current-weight away")
-    return np.asarray(rows[some] * scaling.sd_mV.double().numpy() / sd_nA[some, None])
+        raise InputError("no current flows between compartments; leave --current-weight away")
+    return np.asarray(matrix.toarray()[some] * scaling.sd_mV.double().numpy() / sd_nA[some, None])
 
 
 def _fabric(training: Training, cpu: bool = False) -> Fabric:

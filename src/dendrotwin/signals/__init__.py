@@ -18,7 +18,7 @@ from dendrotwin.signals.head import (
 from dendrotwin.signals.nwb import write_nwb
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
-from dendrotwin.signals.placing import PlacedCell, layer_matrix, upright
+from dendrotwin.signals.placing import PlacedCell, upright
 from dendrotwin.signals.probes import Probe, linear_probe, neuropixels, points, read_probe, shank_beside, square_array
 from dendrotwin.signals.spectrum import power_spectrum
 from dendrotwin.signals.store import read_signals, write_signals
@@ -59,7 +59,6 @@ __all__ = [
     "ecog",
     "eeg",
     "eeg_matrix",
-    "layer_matrix",
     "lfp",
     "lfp_matrix",
     "linear_probe",

@@ -11,7 +11,6 @@ from scipy.spatial.transform import Rotation
 
 from dendrotwin.errors import InputError
 from dendrotwin.recording import RecordingFile
-from dendrotwin.solve import axial_matrix
 from dendrotwin.tree import APICAL, Floats, Tree
 
 Triple = tuple[float, float, float]
@@ -98,23 +97,3 @@ def upright(tree: Tree) -> Tree:
         axis = np.array([1.0, 0.0, 0.0])
     axis *= np.arccos(np.clip(up[2], -1.0, 1.0)) / np.linalg.norm(axis)
     return turn(centred, Rotation.from_rotvec(axis).as_matrix())
-
-
-def layer_matrix(tree: Tree, thickness_um: float = 50.0) -> Floats:
-    """Membrane current that leaves a cell in horizontal layers of its upright self, for 1 mV in each compartment.
-
-    What a laminar electrode and the dipole along the cell depend on, while errors of neighbours that cancel in the
-    field cancel here: J_l = sum over i in l, j of G[i, j] V[j], with G from `solve.axial_matrix`; compartments belong
-    to the layer of their middle.
-
-    Args:
-        tree: the cell.
-        thickness_um: of a layer [um].
-
-    Returns:
-        (layers, n) [uS]; only layers with compartments. V (time, n) [mV] times its transpose is (time, layers) [nA].
-    """
-    depth = upright(tree).ends_um.mean(axis=1)[:, 2]
-    layer = np.unique(np.floor(depth / thickness_um), return_inverse=True)[1]
-    inside = layer == np.arange(layer.max() + 1)[:, None]
-    return np.asarray(inside @ axial_matrix(tree))
