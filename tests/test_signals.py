@@ -269,6 +269,13 @@ def test_soma_is_a_sphere_and_the_rest_lines(tree: Tree) -> None:
     assert np.allclose(matrix[:, ~soma], lfp_matrix(tree, BESIDE, source="line")[:, ~soma])
 
 
+def test_a_slab_has_its_own_conductivity(tree: Tree) -> None:
+    slab = signals.Slab(-1000.0, 3000.0, 0.3, 0.3, 0.3)
+    assert lfp_matrix(tree, BESIDE, 0.3, "point", slab).shape == (len(BESIDE), tree.n)
+    with pytest.raises(InputError, match="give tissue_S_per_m to it, and no sigma_S_per_m"):
+        lfp_matrix(tree, BESIDE, 30.0, "point", slab)
+
+
 def test_three_equal_conductivities_are_one(tree: Tree) -> None:
     """The soma's sphere in an anisotropic medium, which LFPykit has for one root only."""
     alike = lfp_matrix(tree, BESIDE, (0.3, 0.3, 0.3))

@@ -80,6 +80,8 @@ def lfp_matrix(
     """
     if source not in SOURCES:
         raise InputError(f"there is no source {source!r}; choose {', '.join(SOURCES)}")
+    if slab is not None and (np.ndim(sigma_S_per_m) or sigma_S_per_m != SIGMA_S_PER_M):
+        raise InputError("a slab has conductivities of its own; give tissue_S_per_m to it, and no sigma_S_per_m")
     if slab is None and source == "soma-point" and np.ndim(sigma_S_per_m):  # LFPykit knows but one root there
         lines, middles = (lfp_matrix(tree, probe, sigma_S_per_m, each) for each in ("line", "point"))
         return np.where(tree.in_region("soma"), middles, lines)
