@@ -23,7 +23,7 @@ from dendrotwin.cells.build import NeuronCell
 from dendrotwin.recording import Recording, provenance, trial_identity, write_recordings
 from dendrotwin.simulate import Simulation, run_trial
 from dendrotwin.tree import Injection, Tree
-from generalise import NO_EVENTS, PEAK, _current, _sites
+from generalise import NO_EVENTS, current_pulses, sites, synaptic_course
 
 STEPS, ONSET_MS, PULSE_MS = 450, 300, 2
 PULSE_NA, DENDRITIC_NA = 4.0, 1.0
@@ -31,11 +31,10 @@ PULSE_NA, DENDRITIC_NA = 4.0, 1.0
 
 def currents(tree: Tree) -> list[Injection]:
     """Into the soma, into the apical site, and into both: electrodes at both in each of them."""
-    t = np.maximum(np.arange(STEPS) - float(ONSET_MS), 0.0)
-    dendritic = DENDRITIC_NA * PEAK * (np.exp(-t / 5.0) - np.exp(-t / 0.5))
+    dendritic = DENDRITIC_NA * synaptic_course(STEPS, ONSET_MS)
     found = []
     for pulse, share in ((PULSE_NA, 0.0), (0.0, 1.0), (PULSE_NA, 1.0)):
-        injection = _current([tree.soma, _sites(tree)[0]], STEPS, (ONSET_MS - PULSE_MS, ONSET_MS, pulse))
+        injection = current_pulses([tree.soma, sites(tree)[0]], STEPS, (ONSET_MS - PULSE_MS, ONSET_MS, pulse))
         injection.current_nA[:, 1] = share * dendritic
         found.append(injection)
     return found

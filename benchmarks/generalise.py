@@ -46,7 +46,7 @@ PEAK = 1.435055  # makes the peak of the difference of exponentials 1
 Trial = tuple[Events, int, Injection | None]
 
 
-def _current(compartments: list[int], steps: int, *pulses: tuple[int, int, float]) -> Injection:
+def current_pulses(compartments: list[int], steps: int, *pulses: tuple[int, int, float]) -> Injection:
     """Pulses (start, stop, nA) into the first compartment, one electrode for each compartment."""
     current = np.zeros((steps, len(compartments)))
     for start, stop, nA in pulses:
@@ -54,7 +54,7 @@ def _current(compartments: list[int], steps: int, *pulses: tuple[int, int, float
     return Injection(np.array(compartments, dtype=np.int32), current)
 
 
-def _sites(tree: Tree) -> tuple[int, int]:
+def sites(tree: Tree) -> tuple[int, int]:
     """The thickest apical compartment about 620 um from the soma, and the tip of a tuft branch beyond it."""
     apical = np.flatnonzero(tree.in_region("trunk", "tuft"))
     near = apical[np.abs(tree.distance_um[apical] - APICAL_UM) < 15]
@@ -63,18 +63,22 @@ def _sites(tree: Tree) -> tuple[int, int]:
     return int(near[np.argmax(tree.diameter_um[near])]), int(tip)
 
 
+def synaptic_course(steps: int, onset_ms: int) -> NDArray[np.float64]:
+    """(steps,) current as of a synaptic potential, relative to its peak (Hay et al. 2011)."""
+    t = np.maximum(np.arange(steps) - float(onset_ms), 0.0)
+    return np.asarray(PEAK * (np.exp(-t / 5.0) - np.exp(-t / 0.5)))
+
+
 def protocols(tree: Tree, trials: int, seconds: int) -> dict[str, Trial]:
     """All trials by name."""
-    site, tip = _sites(tree)
+    site, tip = sites(tree)
     soma = tree.soma
     found: dict[str, Trial] = {}
     for nA in (0.4, 0.793, 1.2):
-        found[f"step {nA} nA"] = (NO_EVENTS, 1500, _current([soma], 1500, (700, 1500, nA)))
-    t = np.maximum(np.arange(600) - 300.0, 0.0)
-    shape = np.exp(-t / 5.0) - np.exp(-t / 0.5)
+        found[f"step {nA} nA"] = (NO_EVENTS, 1500, current_pulses([soma], 1500, (700, 1500, nA)))
     for name, nA in (("BAP", 0.0), ("EPSP", 0.5), ("BAC", 0.5)):
-        both = _current([soma, site], 600, (295, 300, 0.0 if name == "EPSP" else 1.9))
-        both.current_nA[:, 1] = nA * PEAK * shape
+        both = current_pulses([soma, site], 600, (295, 300, 0.0 if name == "EPSP" else 1.9))
+        both.current_nA[:, 1] = nA * synaptic_course(600, 300)
         found[name] = (NO_EVENTS, 600, both)
     excitatory = np.array([synapse.excitatory for synapse in tree.synapses])[tree.input_synapse]
     branch = tree.section == tree.section[tip]
@@ -167,7 +171,7 @@ def stability(twin: Twin, minutes: int) -> dict[str, float]:
 
 
 def _draw(tree: Tree, trials: dict[str, Trial], truth: dict, potentials: dict) -> matplotlib.figure.Figure:
-    site, tip = _sites(tree)
+    site, tip = sites(tree)
     panels = [(name, tree.soma, "soma") for name in trials if name.startswith("step")]
     panels += [(name, place, label) for name in ("BAP", "EPSP", "BAC") for place, label in
                ((tree.soma, "soma"), (site, "apical, 620 um"))]  # fmt: skip

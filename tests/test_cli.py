@@ -290,6 +290,8 @@ def test_a_figure_of_the_paper(tmp_path: Path) -> None:
 
 
 def test_mistakes_with_figures(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused(run("figure", "paper-3", "--out", tmp_path / "file"), "file is a file", "name a folder")
     refused(run("figure", "paper-4", "--out", tmp_path), "no figure 'paper-4'", "choose paper-1, paper-2 or paper-3")
     refused(run("figure", "paper-2", "--out", tmp_path), "is of a benchmark", "figure paper-2 FOLDER")
     refused(run("figure", "paper-1", data, "--out", tmp_path), "takes no folder", "leave")

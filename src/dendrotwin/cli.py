@@ -331,12 +331,12 @@ def predict(
     A twin made with --history predicts recordings one step ahead, from their true potentials; everything else is
     free-running.
     """
+    from dendrotwin.files import refuse_existing_file
     from dendrotwin.predict import predict_recordings
     from dendrotwin.progress import progress
     from dendrotwin.recording import provenance, write_recordings
 
-    if out.exists() and not overwrite:
-        raise FileError(f"{out} exists; name another file, or use --overwrite")
+    refuse_existing_file(out, overwrite=overwrite)
     loaded = dendrotwin.load(twin)
     trials, true_mV = _trials_to_predict(loaded, events, duration)
     if feed_back and not loaded.one_step_ahead:
@@ -521,17 +521,20 @@ def signals(
 ) -> None:
     """What electrodes, a dye and the scalp see of recordings: currents, LFP, CSD, dipole, EEG, MEG, dye, patch."""
     from dendrotwin import signals as signals_module
-    from dendrotwin.files import refuse_existing, whole_folder
+    from dendrotwin.files import refuse_existing, refuse_existing_file, whole_folder
     from dendrotwin.signals import described
+    from dendrotwin.signals.extras import need
 
-    for file in (out, nwb):
-        if file is not None and file.exists() and not overwrite:
-            raise FileError(f"{file} exists; name another file, or use --overwrite")
-    written = [path.resolve() for path in (out, nwb) if path is not None]
-    if len(set(written)) < len(written) or {path.resolve() for path in recordings} & set(written):
+    files = [path for path in (out, nwb) if path is not None]
+    for file in files:
+        refuse_existing_file(file, overwrite=overwrite)
+    written = {path.resolve() for path in files}
+    if len(written) < len(files) or {path.resolve() for path in recordings} & written:
         raise InputError("the recordings, --out and --nwb are files of their own; name another one to write to")
     if figures is not None:
         refuse_existing(figures, MARKER, overwrite=overwrite)
+    if nwb is not None:
+        need("pynwb", "nwb")  # before anything is written
     cells = [signals_module.PlacedCell(path, trial, as_built=as_built) for path in recordings]
     cells = cells if places is None else described.read_places(places, cells)
     contacts = described.probe(probe)
@@ -571,6 +574,8 @@ def figure(
         raise InputError("paper-2 is of a benchmark; name its folder, `dendrotwin figure paper-2 FOLDER`")
     if name != "paper-2" and compared is not None:
         raise InputError(f"{name} is of the twin that comes along and takes no folder; leave {compared} away")
+    if out.is_file():
+        raise FileError(f"{out} is a file; name a folder for the figure")
     if path.exists() and not overwrite:
         raise FileError(f"{path} exists; name another folder, or use --overwrite")
     from dendrotwin import paper_figures, plot

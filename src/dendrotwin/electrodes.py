@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.measures import BandPower, SignalVariance
+from dendrotwin.measures import SAMPLING_HZ, BandPower, SignalVariance
 from dendrotwin.recording import Recording
 from dendrotwin.signals.extracellular import LFP, Dipole
 from dendrotwin.signals.extras import has
 from dendrotwin.signals.placing import upright
 from dendrotwin.signals.probes import Probe, shank_beside
-from dendrotwin.signals.streaming import MS_PER_S, recorder
+from dendrotwin.signals.streaming import recorder
 from dendrotwin.tree import Tree
 
 CONTACTS = 6
@@ -77,7 +77,7 @@ class Electrodes:
     def __init__(self, tree: Tree) -> None:
         """Raise InputError where LFPykit is not installed."""
         cell, probe = stand(tree)
-        self._lfp, self._dipole = (recorder(instrument, cell, MS_PER_S) for instrument in (LFP(probe), Dipole()))
+        self._lfp, self._dipole = (recorder(instrument, cell, SAMPLING_HZ) for instrument in (LFP(probe), Dipole()))
         self._lfp_variance, self._dipole_variance = SignalVariance(CONTACTS), SignalVariance(len(AXES))
         self._power = BandPower(CONTACTS)
 

@@ -93,6 +93,12 @@ def whole_folder(path: Path, marker: str, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def refuse_existing_file(path: Path, *, overwrite: bool) -> None:
+    """Raise FileError where the file `path` exists and is not to be overwritten."""
+    if path.exists() and not overwrite:
+        raise FileError(f"{path} exists; name another file, or use --overwrite")
+
+
 def refuse_existing(path: Path, marker: str, *, overwrite: bool) -> None:
     """Raise FileError where `path` exists and is not to be overwritten, or is no folder with the file `marker`."""
     if path.exists() and not overwrite:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import dendrotwin
 from dendrotwin import plot
 from dendrotwin.benchmark import finished_rows
-from dendrotwin.measures import SETTLE_MS
+from dendrotwin.measures import SignalVariance
 from dendrotwin.predict import predict_recordings
 from dendrotwin.recording import Recording, read_trial, trials_of_cell
 from dendrotwin.report import busiest
@@ -45,7 +45,7 @@ def figure_1() -> Figure:
     # Where the apical dendrites are most depolarised, in NEURON.
     apical = true.v_mV[window][:, tree.in_region(*APICAL)].mean(axis=1)
     moment = window.start + int(apical.argmax())
-    ev = explained(true.v_mV, predicted.v_mV)
+    ev = _explained(true.v_mV, predicted.v_mV, true.spikes_ms)
     sites = {
         site: plot.Pair(
             _described(tree, site), true.v_mV[window, site], predicted.v_mV[window, site], f"EV {ev[site]:.3f}"
@@ -55,7 +55,7 @@ def figure_1() -> Figure:
     electrodes, positions = _electrodes(tree)
     matrix = lfp_matrix(tree, points(positions))
     lfps = [membrane_currents(tree, recording.v_mV) @ matrix.T * MV_TO_UV for recording in (true, predicted)]
-    ve = explained(*lfps)
+    ve = _explained(lfps[0], lfps[1], true.spikes_ms)
     contacts = [
         plot.Pair(_height(electrodes[k, 1]), lfps[0][window, k], lfps[1][window, k], f"VE {ve[k]:.3f}")
         for k in range(ELECTRODES)
@@ -108,10 +108,13 @@ def figure_3() -> Figure:
     )
 
 
-def explained(true: NDArray[np.floating], predicted: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(channels,) 1 - sum (x - x^)^2 / sum (x - mean x)^2 of (steps, channels), once the trial has settled."""
-    x, y = (np.asarray(values[SETTLE_MS:], dtype=np.float64) for values in (true, predicted))
-    return np.asarray(1.0 - ((x - y) ** 2).sum(axis=0) / ((x - x.mean(axis=0)) ** 2).sum(axis=0))
+def _explained(
+    true: NDArray[np.floating], predicted: NDArray[np.floating], spikes_ms: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """(channels,) explained variance of (steps, channels) over the whole of a settled trial."""
+    errors = SignalVariance(true.shape[1])
+    errors.add(true, predicted, spikes_ms)
+    return errors.explained_variance()["all"]
 
 
 def _pairs(name: str) -> list[tuple[Recording, Recording]]:

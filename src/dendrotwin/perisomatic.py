@@ -10,8 +10,9 @@ least squares of what the predictions miss, e, is then that of Levenberg and Mar
 
 with `moved` how far the recorded potential goes in the millisecond. The prior keeps densities that nothing speaks for
 near those that they start from, of published models; it grows slowly far from them, so that what is not there may go.
-The reversal potentials of sodium and potassium, which models disagree about, and calcium's gain and decay are found
-along; a weak quadratic term holds them near their start.
+Calcium's gain and decay are found along. Then the search goes on with the reversal potentials of sodium and potassium,
+which models disagree about; where that spares little, they stay what they were. A weak quadratic term holds all of
+these near their start.
 """
 
 from __future__ import annotations
@@ -218,7 +219,7 @@ class _Search:
         self.hold = np.append(np.full(len(self.start) - 2, HOLD), [HOLD_REVERSAL, HOLD_REVERSAL])
         self.low = np.where(self.density, np.log(LEAST), self.start - far)
         self.high = np.where(self.density, np.minimum(self.start + np.log(LARGEST), CEILING), self.start + far)
-        self.free = self.high > self.low  # what is held must have no part in a step, or the rest makes up for it
+        self.free = self.high > self.low
         self.step_low, self.step_high = np.where(self.density, DOWN, -OTHER), np.where(self.density, UP, OTHER)
         self.moved_mV = np.concatenate([(c.after - c.before)[SETTLE_MS:, : near.own] for c in courses]).reshape(-1)
 
@@ -240,7 +241,7 @@ class _Search:
     def normal(self, x: Floats, error: Floats, variance: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
         """Half of the cost's derivatives to changes, as if errors were linear in x: the second (k, k) of what is
         missed and that of what holds x, (k,), and the first of both."""
-        far, weight, slope = x - self.start, 1.0 / (variance + error**2), slope * self.free
+        far, weight = x - self.start, 1.0 / (variance + error**2)
         hold = np.where(self.density, PRIOR / (1.0 + (far / PRIOR_FOLDS) ** 2), self.hold)
         square = (slope * weight[:, None]).T @ slope / len(error)
         return square, hold, slope.T @ (weight * error) / len(error) + hold * far
@@ -275,6 +276,8 @@ def _descend(
     error = search.missed(x)
 
     def derivative(k: int) -> Floats:
+        if not search.free[k]:  # what is held has no part in a step, or the rest would make up for it
+            return np.zeros_like(error)
         y = x.copy()
         y[k] += np.log1p(CHANGE) if search.density[k] else CHANGE
         return (search.missed(y) - error) / CHANGE

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.errors import InputError
+from dendrotwin.signals.placing import coordinates
 from dendrotwin.solve import axial_matrix
 from dendrotwin.tree import Floats, Injection, Tree
 
@@ -58,8 +59,7 @@ class Currents:
 
     def channels(self) -> dict[str, Any]:
         """The compartments: names, and where their middles are."""
-        x, y, z = self.tree.ends_um.mean(axis=1).T
-        return {"compartment": np.array(self.tree.names), "x_um": x, "y_um": y, "z_um": z}
+        return {"compartment": np.array(self.tree.names), **coordinates(self.tree.ends_um.mean(axis=1))}
 
 
 def check_potentials(tree: Tree, v_mV: NDArray[np.floating]) -> None:

@@ -17,12 +17,12 @@ import numpy as np
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.signals.extracellular import dipole_matrix
 from dendrotwin.signals.extras import need
-from dendrotwin.signals.placing import Triple
+from dendrotwin.signals.placing import Triple, coordinates
 from dendrotwin.tree import Floats, Tree
 
 ANGLES_DEG = (0.0, 10.0, 20.0, 30.0, 45.0, 60.0)
 MU_0 = 4e-7 * np.pi  # T m / A
-MV_TO_UV = 1e3
+MV_TO_UV = MM_TO_UM = 1e3
 NA_PER_UM_TO_FT = MU_0 * 1e-3 * 1e15  # of a magnetic field strength: nA/um is 1e-3 A/m
 
 
@@ -160,8 +160,7 @@ class EEG:
 
     def channels(self) -> dict[str, Any]:
         """Where the electrodes are in the head."""
-        x, y, z = np.asarray(self.electrodes_um, dtype=np.float64).T
-        return {"x_um": x, "y_um": y, "z_um": z}
+        return coordinates(self.electrodes_um)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,8 +214,7 @@ class NewYorkEEG:
 
     def channels(self) -> dict[str, Any]:
         """Where the electrodes are in the head."""
-        x, y, z = 1e3 * np.asarray(self._model.elecs[:3], dtype=np.float64)
-        return {"x_um": x, "y_um": y, "z_um": z}
+        return coordinates(MM_TO_UM * np.asarray(self._model.elecs[:3]).T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,5 +233,5 @@ class MEG:
 
     def channels(self) -> dict[str, Any]:
         """Where each sensor is in the head, and along which axis."""
-        x, y, z = np.repeat(np.asarray(self.sensors_um, dtype=np.float64), 3, axis=0).T
-        return {"x_um": x, "y_um": y, "z_um": z, "axis": np.tile(["x", "y", "z"], len(self.sensors_um))}
+        axes = np.tile(["x", "y", "z"], len(self.sensors_um))
+        return {**coordinates(np.repeat(self.sensors_um, 3, axis=0)), "axis": axes}

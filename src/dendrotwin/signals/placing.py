@@ -97,3 +97,9 @@ def upright(tree: Tree) -> Tree:
         axis = np.array([1.0, 0.0, 0.0])
     axis *= np.arccos(np.clip(up[2], -1.0, 1.0)) / np.linalg.norm(axis)
     return turn(centred, Rotation.from_rotvec(axis).as_matrix())
+
+
+def coordinates(places_um: Floats) -> dict[str, Floats]:
+    """Columns `x_um`, `y_um` and `z_um` of places (m, 3) [um], as signals say where their channels are."""
+    x, y, z = np.asarray(places_um, dtype=np.float64).T
+    return {"x_um": x, "y_um": y, "z_um": z}

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.signals.extras import need
-from dendrotwin.signals.placing import soma_centre
+from dendrotwin.signals.placing import coordinates, soma_centre
 from dendrotwin.tree import Floats, Tree
 
 POINTS = 24  # on a contact of finite size
@@ -76,8 +76,7 @@ class Probe:
 
     def channels(self) -> dict[str, Any]:
         """A column for each coordinate of the contacts: what a file of signals says about its channels."""
-        x, y, z = self.positions_um.T
-        return {"x_um": x, "y_um": y, "z_um": z}
+        return coordinates(self.positions_um)
 
 
 def points(positions_um: ArrayLike) -> Probe:
