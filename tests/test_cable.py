@@ -363,7 +363,7 @@ def test_what_is_left_out_of_predictions_is_nothing() -> None:
     with torch.no_grad():  # no sodium in one region, neither calcium nor SK in another
         network.parts[0][:3, 0] -= 30.0
         network.parts[0][-4:, -1] -= 30.0
-    smaller = network._compile(running=False).cell
+    smaller = network._compile(running=False).known[0].cell
     assert smaller.channels[0] < smaller.channels[1]
     assert smaller.pool.tolist() == [True] * (len(smaller.pool) - 1) + [False]
     counts = np.random.default_rng(1).poisson(0.02, (TREE.n_inputs, 150)).astype(np.float32)

@@ -137,26 +137,24 @@ def _arrivals(counts: NDArray[np.floating], first: Ints, classes: Ints, at: Ints
     return Arrivals(begin, kind, where, uS)
 
 
-@numba.njit(cache=True, nogil=True)
-def _normalise(v: Floats, at: Ints, mean: Floats, per_sd: Floats, z: NDArray[np.float32]) -> None:
-    """The z-scores z (steps, n) of potentials in another order."""
-    for t in range(len(z)):
-        for i in range(len(at)):
-            z[t, i] = (v[t, np.uint32(at[i])] - mean[i]) * per_sd[i]
-
-
-def _scaled(seen: Floats) -> NDArray[np.float32]:
-    """Potentials of the soma as the read-out takes them."""
+def _windows(soma: NDArray[np.floating], steps_ms: int) -> NDArray[np.float32]:
+    """(batch, steps, 2 LAGS) the soma's last potentials and peaks as the read-out takes them, of (batch, .., 2) mV."""
+    seen = np.concatenate([soma[:, lag : lag + steps_ms] for lag in range(LAGS)], 2)
     return ((seen - SOMA_MV) / SOMA_SPREAD_MV).astype(np.float32)
 
 
-def _logit(read: list[NDArray[np.float32]], seen: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What `Cable.read` makes of (..., 2 LAGS); in numpy, whose calls cost less where there is little to do."""
+@numba.njit(cache=True, nogil=True)
+def _logits(read: tuple[NDArray[np.float32], ...], soma: Floats, found: NDArray[np.float32]) -> None:
+    """What `Cable.read` makes of (LAGS - 1 + steps, 2) potentials and peaks of the soma, for each step."""
     first, first_bias, last, last_bias = read
-    x = seen @ first.T + first_bias
-    x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-    found: NDArray[np.float32] = x @ last[0] + last_bias
-    return found
+    for t in range(len(found)):
+        found[t] = last_bias[0]
+        for unit in range(len(first)):
+            x = first_bias[unit]
+            for lag in range(LAGS):
+                for k in range(2):
+                    x += first[unit, 2 * lag + k] * (soma[t + lag, k] - SOMA_MV) / SOMA_SPREAD_MV
+            found[t] += last[0, unit] * (x if x > 0.0 else np.expm1(x))
 
 
 def _single(of: Arrays, *names: str) -> Arrays:
@@ -257,26 +255,86 @@ class _Steps(torch.autograd.Function):
         return None, None, None, None, None, None, None, gain, *grads
 
 
-class _Compiled(NamedTuple):
-    """What a prediction needs.
+class _Known(NamedTuple):
+    """What a prediction needs, but for input and state.
 
     Attributes:
-        counters, values: of the weights that it is made of: how often they were changed, and a hash of them and of the
-            lengths of substeps.
-        cell, learned: see `Cable.lean`.
-        opens_uS: see `Cable._opens`.
+        cell, learned, substeps, threshold: see `membrane.steps`.
+        first, classes, at, opens_uS: of the inputs, see `_arrivals`.
+        back: (n,) where each compartment is among the sorted ones.
         mean_mV, per_sd: of the z-scores, (n,), the latter 1 / mV.
+    """
+
+    cell: Cell
+    learned: Learned
+    substeps: Ints
+    threshold: float
+    first: Ints
+    classes: Ints
+    at: Ints
+    opens_uS: Floats
+    back: Ints
+    mean_mV: Floats
+    per_sd: Floats
+
+
+@numba.njit(cache=True, nogil=True)
+def _unpacked(packed: Floats, n: int, classes: int) -> State:
+    """The state that an array from `Cable._start` holds; what changes one changes the other."""
+    end = len(packed) - 2 * (LAGS - 1) - 1
+    rows = packed[:end].reshape(end // n, n)
+    many = len(rows) - 2 * classes
+    return State(rows[0], rows[1 : many - 2], rows[many - 2], rows[many - 1], rows[many : many + classes],
+                 rows[many + classes :], packed[end : end + 1])  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
+def _predict(
+    known: list[_Known], counts: NDArray[np.float32], injected: Floats, packed: Floats, z: NDArray[np.float32],
+    soma: Floats,
+) -> None:  # fmt: skip
+    """Steps of one cell from input alone.
+
+    Args:
+        known: a list of one: to hand over its arrays one by one would cost as much as a millisecond of the tree.
+        counts: (m, steps) input events.
+        injected: as for `membrane.steps`.
+        packed: the state, see `_unpacked`; goes on.
+        z: (steps, n) gets the z-scores.
+        soma: (steps, 2) gets the soma's potential and its peak in the millisecond [mV].
+    """
+    cell, learned, substeps, threshold, first, classes, at, opens_uS, back, mean_mV, per_sd = known[0]
+    steps_ms, n = z.shape
+    state = _unpacked(packed, n, len(cell.rise_ms))
+    v, gate, calcium, sk, rise, decay, level = state
+    single = State(v, gate.astype(np.float32), calcium, sk.astype(np.float32), rise.astype(np.float32),
+                   decay.astype(np.float32), level)  # fmt: skip
+    out, peak = np.empty((steps_ms, n)), np.empty(steps_ms)
+    steps(
+        cell, learned, substeps, threshold, single, _arrivals(counts, first, classes, at, opens_uS), injected,
+        np.empty((0, n)), 0.0, NO_TAPE, out, peak,
+    )  # fmt: skip
+    gate[:], sk[:], rise[:], decay[:] = single.gate, single.sk, single.rise_uS, single.decay_uS
+    for t in range(steps_ms):
+        soma[t, 0], soma[t, 1] = out[t, cell.soma], peak[t]
+        for i in range(n):
+            z[t, i] = (out[t, np.uint32(back[i])] - mean_mV[i]) * per_sd[i]
+
+
+class _Compiled(NamedTuple):
+    """What predictions are made of, and what that is made of.
+
+    Attributes:
+        counters, values: of the weights: how often they were changed, and a hash of them and of the lengths of
+            substeps.
+        known: see `_predict`.
         read: weights and biases of the read-out.
     """
 
     counters: tuple[int, ...]
     values: int
-    cell: Cell
-    learned: Learned
-    opens_uS: Floats
-    mean_mV: Floats
-    per_sd: Floats
-    read: list[NDArray[np.float32]]
+    known: list[_Known]
+    read: tuple[NDArray[np.float32], ...]
 
 
 class Cable(nn.Module):
@@ -446,10 +504,7 @@ class Cable(nn.Module):
 
     def opened(self, counts: NDArray[np.float32]) -> Arrivals:
         """What events (m, steps) open of the synaptic conductances."""
-        return self._opened(counts, self._opens())
-
-    def _opened(self, counts: NDArray[np.floating], opens_uS: Floats) -> Arrivals:
-        found: Arrivals = _arrivals(counts, self.of_input, self.of_class, self.at, opens_uS)
+        found: Arrivals = _arrivals(counts, self.of_input, self.of_class, self.at, self._opens())
         return found
 
     def _opens(self) -> Floats:
@@ -563,40 +618,33 @@ class Cable(nn.Module):
             arrays = _single(arrays, "tables", "density_uS", "reversal_mV", "sk_uS", "sk_mV")
             cell = _single(cell, "capacitance_nF", "leak_uS", "leak_nA", "block")
             mean_mV, per_sd = (x.double().numpy() for x in (self.mean_mV, 1.0 / self.sd_mV.double()))
-            read = [weight.detach().numpy().copy() for weight in self.read.parameters()]
-            kept = _Compiled(counters, values, cell, arrays, self._opens(), mean_mV, per_sd, read)
+            known = _Known(
+                cell, arrays, np.array(self.config.substeps, np.int32), self.config.refine_at, self.of_input,
+                self.of_class, self.at, self._opens(), self.back.numpy(), mean_mV, per_sd,
+            )  # fmt: skip
+            read = tuple(weight.detach().numpy().copy() for weight in self.read.parameters())
+            kept = _Compiled(counters, values, numba.typed.List([known]), read)
         self._compiled = kept._replace(counters=counters)
         return self._compiled
 
     def _free(
         self, events: torch.Tensor, state: torch.Tensor | None, injected: NDArray[np.floating] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], Floats]:
-        """z (batch, time, n), what the read-out sees (batch, time, 2 LAGS), and the state; from input alone."""
-        compiled = self._compile(state is not None)
-        cell, learned = compiled.cell, compiled.learned
+    ) -> tuple[NDArray[np.float32], Floats, Floats]:
+        """z (batch, time, n), the soma's (batch, LAGS - 1 + time, 2) [mV], and the state; from input alone."""
+        known = self._compile(state is not None).known
         counts = events.numpy()
         batch, time, n = len(counts), events.shape[2], self.tree.n
-        packed = np.repeat(self._start(cell, learned)[None], batch, 0) if state is None else state.numpy().copy()
+        packed = np.repeat(self._start(known[0])[None], batch, 0) if state is None else state.numpy().copy()
         recent = packed[:, -2 * (LAGS - 1) :].reshape(batch, LAGS - 1, 2)
         z, soma = np.empty((batch, time, n), np.float32), np.empty((batch, LAGS - 1 + time, 2))
         soma[:, : LAGS - 1] = recent
-        substeps, back = np.array(self.config.substeps, dtype=np.int32), self.back.numpy()
+        silent = np.zeros((1, n))
 
         def one(k: int) -> None:
-            added = self._opened(counts[k], compiled.opens_uS)
-            current = np.zeros((1, n))
+            current = silent
             if injected is not None:
                 current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
-            out, peak, own = np.empty((time, n)), np.empty(time), self._state(packed[k])
-            single = _single(own, "gate", "sk", "rise_uS", "decay_uS")
-            steps(
-                cell, learned, substeps, self.config.refine_at, single, added, current, np.empty((0, n)), 0.0, NO_TAPE,
-                out, peak,
-            )  # fmt: skip
-            for array, new in zip(own, single, strict=True):
-                array[:] = new
-            _normalise(out, back, compiled.mean_mV, compiled.per_sd, z[k])
-            soma[k, LAGS - 1 :, 0], soma[k, LAGS - 1 :, 1] = out[:, cell.soma], peak
+            _predict(known, np.ascontiguousarray(counts[k]), current, packed[k], z[k], soma[k, LAGS - 1 :])
 
         if batch == 1:
             one(0)
@@ -604,25 +652,17 @@ class Cable(nn.Module):
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(one, range(batch)))
         recent[:] = soma[:, -(LAGS - 1) :]
-        seen = np.concatenate([soma[:, lag : lag + time] for lag in range(LAGS)], 2)
-        return z, _scaled(seen), packed
+        return z, soma, packed
 
     def soma_course(self, events: torch.Tensor) -> torch.Tensor:
         """(batch, time, 2 LAGS) what the read-out sees of free-running predictions of events, as for `forward`."""
-        return torch.from_numpy(self._free(events, None, None)[1])
+        return torch.from_numpy(_windows(self._free(events, None, None)[1], events.shape[2]))
 
-    def _start(self, cell: Cell, learned: Learned) -> Floats:
+    def _start(self, known: _Known) -> Floats:
         """State at rest as one array; its end holds the soma's recent potentials."""
-        rest = self.rest(cell, learned, np.full(self.tree.n, self.tree.v_init_mV))
+        rest = self.rest(known.cell, known.learned, np.full(self.tree.n, self.tree.v_init_mV))
         recent = np.full(2 * (LAGS - 1), self.tree.v_init_mV)
         return np.concatenate([*(array.reshape(-1) for array in rest), recent])
-
-    def _state(self, packed: Floats) -> State:
-        """The state that an array from `_start` holds; what changes one changes the other."""
-        level = packed[-2 * (LAGS - 1) - 1 : -2 * (LAGS - 1)]
-        rows, many = packed[: -2 * (LAGS - 1) - 1].reshape(-1, self.tree.n), len(self.classes)
-        return State(rows[0], rows[1 : -2 * many - 2], rows[-2 * many - 2], rows[-2 * many - 1],
-                     rows[-2 * many : -many], rows[-many:], level)  # fmt: skip
 
     def forward(
         self,
@@ -639,12 +679,13 @@ class Cable(nn.Module):
         if past is None:
             z, seen, new = self._free(events, state, injected)
             assert self._compiled is not None
-            logit = _logit(self._compiled.read, seen)
+            logit = np.empty(z.shape[:2], np.float32)
+            for k in range(len(z)):
+                _logits(self._compiled.read, seen[k], logit[k])
             return torch.from_numpy(z), torch.from_numpy(logit), torch.from_numpy(new)
         v, peak = self._guided(events, past)
         first = past[:, self.soma, self.lead] * self.sd_mV[self.soma] + self.mean_mV[self.soma]
         soma = torch.stack([v[..., self.soma].detach(), peak], 2)
         soma = torch.cat([first.to(soma)[:, None, None].expand(-1, LAGS - 1, 2), soma], 1)
-        recent = torch.cat([soma[:, lag : lag + v.shape[1]] for lag in range(LAGS)], 2)
-        logit = self.read(torch.from_numpy(_scaled(recent.numpy())))[..., 0]
+        logit = self.read(torch.from_numpy(_windows(soma.numpy(), v.shape[1])))[..., 0]
         return (v.float() - self.mean_mV) / self.sd_mV, logit, None
