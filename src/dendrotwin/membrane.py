@@ -629,8 +629,10 @@ def steps(
         if len(truth):
             for i in range(n):
                 v[i] += nudge * (truth[t, i] - v[i])
-        v0[:], calcium0[:], sk0[:], rise0[:], decay0[:] = v, calcium, sk, rise, decay
+        sk0[:] = sk
         _copy_gates(cell, gate, gate0)
+        if substeps[0] > 1:  # of a single one, what is below does not change before it is given up
+            v0[:], calcium0[:], rise0[:], decay0[:] = v, calcium, rise, decay
         start = at
         for level in range(2):
             many = substeps[level]
@@ -679,8 +681,10 @@ def steps(
                     tape.level[t] = level
                 last[0] = level
                 break
-            v[:], calcium[:], sk[:], rise[:], decay[:] = v0, calcium0, sk0, rise0, decay0
+            sk[:] = sk0
             _copy_gates(cell, gate0, gate)
+            if substeps[0] > 1:
+                v[:], calcium[:], rise[:], decay[:] = v0, calcium0, rise0, decay0
             at = start
         out[t] = v
 

@@ -104,8 +104,8 @@ class CableConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (2, 16)
-    refine_at: float = Field(default=0.2, gt=0)
+    substeps: Annotated[tuple[int, int], BeforeValidator(numbers), AfterValidator(_two)] = (1, 16)
+    refine_at: float = Field(default=0.1, gt=0)
     nudge: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_share)] = (1.0, 1.0)
     alone: float = Field(default=0.4, ge=0, lt=1)
     settle_ms: int = Field(default=800, ge=1)
