@@ -75,10 +75,10 @@ def window(network: Cable, length: int, seed: int = 0) -> tuple[Arrivals, np.nda
 def test_adjoint_is_the_gradient(nudge: float, refine_at: float, many: int) -> None:
     network = cable(1)
     cell, length = network.cell(), 6
-    with torch.no_grad():
-        learned = Learned(*(t.numpy().copy() for t in network.learned((2, many))))
-    opened, injected, truth = window(network, length)
     substeps, threshold = np.array([2, many], np.int32), refine_at
+    with torch.no_grad():
+        learned = Learned(*(t.numpy().copy() for t in network.learned(substeps)))
+    opened, injected, truth = window(network, length)
     rng = np.random.default_rng(2)
     start = network.rest(cell, learned, np.full(TREE.n, -45.0))
     start = start._replace(calcium_mM=start.calcium_mM * 3, gate=rng.uniform(0.1, 0.9, start.gate.shape))
@@ -139,7 +139,10 @@ def slow_millisecond(
     network: Cable, v: np.ndarray, opened: list[float], substeps: int, injected: np.ndarray
 ) -> np.ndarray:
     """The first millisecond from rest at `v`, compartment by compartment, with a dense matrix."""
-    tree, learned = network.tree, Learned(*(t.detach().numpy() for t in network.learned()))
+    tree, learned = (
+        network.tree,
+        Learned(*(t.detach().numpy() for t in network.learned(np.array(network.config.substeps, np.int32)))),
+    )
     cell, place, n, dt = network.cell(), network.back.numpy(), network.tree.n, 1.0 / substeps
     kind = np.repeat(np.arange(len(cell.gates)), np.diff(cell.first))
     grid = V_LOW_MV + V_BIN_MV * np.arange(V_BINS)
@@ -238,7 +241,7 @@ def test_a_millisecond_is_the_dense_solution(seed: int, n: int, level: int) -> N
     injected = rng.normal(0, 0.05, n)
     opened = rng.integers(0, 3, n)
     cell = network.cell()
-    learned = Learned(*(t.detach().numpy() for t in network.learned()))
+    learned = Learned(*(t.detach().numpy() for t in network.learned(np.array(network.config.substeps, np.int32))))
     place = network.back.numpy()
     v = rng.uniform(-90, -30, n)
     sorted_v = np.zeros(n)
@@ -367,7 +370,10 @@ def test_what_is_left_out_of_predictions_is_nothing() -> None:
     assert smaller.channels[0] < smaller.channels[1]
     assert smaller.pool.tolist() == [True] * (len(smaller.pool) - 1) + [False]
     counts = np.random.default_rng(1).poisson(0.02, (TREE.n_inputs, 150)).astype(np.float32)
-    cell, learned = network.cell(), Learned(*(t.detach().numpy() for t in network.learned()))
+    cell, learned = (
+        network.cell(),
+        Learned(*(t.detach().numpy() for t in network.learned(np.array(network.config.substeps, np.int32)))),
+    )
     state = network.rest(cell, learned, np.full(network.tree.n, TREE.v_init_mV))
     out, peak = np.empty((150, network.tree.n)), np.empty(150)
     steps(

@@ -16,7 +16,7 @@ from dendrotwin.dataset import event_counts
 from dendrotwin.inputs import Poisson, draw_events
 from dendrotwin.membrane import NO_TAPE, Flows, Learned, Tape, flows, steps
 from dendrotwin.models import build_network
-from dendrotwin.models.cable import Cable
+from dendrotwin.models.cable import FINE, Cable
 from dendrotwin.models.channels import CHANNELS
 from test_cable import TREE, cable, window
 
@@ -27,7 +27,7 @@ def test_flows_are_the_charge_that_moves() -> None:
     """Over the whole tree axial currents cancel: leak, channels and SK load the capacitances."""
     network = cable(1)
     cell, length, substeps = network.cell(), 20, np.array([2, 5], np.int32)
-    learned = Learned(*(t.detach().numpy().copy() for t in network.learned((2, 5))))
+    learned = Learned(*(t.detach().numpy().copy() for t in network.learned(substeps)))
     opened, _, _ = window(network, length)
     n, refine_at = TREE.n, 4.0
     state = network.rest(cell, learned, np.full(n, -45.0))
@@ -67,8 +67,7 @@ def record(truth: Cable, number: int, length: int) -> SimpleNamespace:
 def test_channels_that_explain_the_potentials_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a twin with other channels than the start's: a millisecond ahead, hardly any of the start's error is left,
     and what a channel that is alone with its kinetics carries is found again."""
-    fine = perisomatic.SUBSTEPS
-    _, truth = build_network("cable", {"substeps": fine}, TREE)
+    _, truth = build_network("cable", {"substeps": FINE}, TREE)
     _, found = build_network("cable", {}, TREE)
     assert isinstance(truth, Cable)
     assert isinstance(found, Cable)
@@ -104,7 +103,7 @@ def test_what_calcium_does_follows_what_makes_it() -> None:
     """Derivatives of SK's gate and of calcium's E, against steps with a little more of a channel, a gain, a decay."""
     network = cable(1, 0.2)
     cell, length, substeps = network.cell(), 60, np.array([4, 8], np.int32)
-    learned = Learned(*(t.detach().numpy().copy() for t in network.learned((4, 8))))
+    learned = Learned(*(t.detach().numpy().copy() for t in network.learned(substeps)))
     learned.calcium_gain[:] *= 0.1  # so that E hardly changes, whose effect on the inflow the derivatives leave out
     opened, _, _ = window(network, length)
     n, refine_at = TREE.n, 16.0

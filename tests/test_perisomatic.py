@@ -12,17 +12,17 @@ from dendrotwin import perisomatic
 from dendrotwin.dataset import event_counts
 from dendrotwin.membrane import NO_TAPE, Learned, steps
 from dendrotwin.models import build_network
-from dendrotwin.models.cable import Cable
-from dendrotwin.perisomatic import _Near, start_perisomatic, substeps_of
+from dendrotwin.models.cable import FINE, Cable
+from dendrotwin.perisomatic import _Near, start_perisomatic
 from test_cable import TREE, cable
 from test_currents import NAMES, record
 
-FINE = {"substeps": perisomatic.SUBSTEPS}
+AS_FINE = {"substeps": FINE}
 
 
 def test_soma_and_axon_go_as_in_the_whole_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of which all other compartments are led along the same straight lines."""
-    _, network = build_network("cable", FINE, TREE)
+    _, network = build_network("cable", AS_FINE, TREE)
     assert isinstance(network, Cable)
     trial = record(network, 0, 700)
     monkeypatch.setattr(perisomatic, "read_trial", lambda trial, tree: trial)
@@ -30,7 +30,7 @@ def test_soma_and_axon_go_as_in_the_whole_tree(monkeypatch: pytest.MonkeyPatch) 
     assert set(near.compartments[: near.own].tolist()) == set(np.flatnonzero(network.kind < 2).tolist())
     missed = near.missed(near.start, near.course(trial))  # type: ignore[arg-type]
 
-    dendrites, learned = network.kind[network.sorted] == 2, network.learned(perisomatic.SUBSTEPS)
+    dendrites, learned = network.kind[network.sorted] == 2, network.learned(np.array(FINE, np.int32))
     whole = network.cell()
     cell = whole._replace(capacitance_nF=np.where(dendrites, perisomatic.HEAVY_NF, whole.capacitance_nF))
     arrays = Learned(*(tensor.detach().numpy().copy() for tensor in learned))
@@ -66,7 +66,7 @@ def test_given_potentials_are_reached() -> None:
 
 def test_densities_of_soma_and_axon_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a twin that fires, with other ones than those of the start; the error of the start all but goes."""
-    _, truth = build_network("cable", FINE, TREE)
+    _, truth = build_network("cable", AS_FINE, TREE)
     _, found = build_network("cable", {}, TREE)
     assert isinstance(truth, Cable)
     assert isinstance(found, Cable)
@@ -108,9 +108,9 @@ def test_an_axon_on_a_dendrite_hangs_together_with_the_soma() -> None:
 
 def test_substeps_are_those_of_the_simulation_at_least() -> None:
     network = cable(1)
-    assert substeps_of(network).tolist() == [4, 16]
+    assert network.fine_substeps().tolist() == [4, 16]
     network.late_ms.fill_(0.0125)
-    assert substeps_of(network).tolist() == [4, 40]
+    assert network.fine_substeps().tolist() == [4, 40]
 
 
 def test_nothing_to_learn_from_changes_nothing() -> None:

@@ -49,7 +49,7 @@ from dendrotwin.membrane import (
 )
 from dendrotwin.models.cable import FLOOR, Cable
 from dendrotwin.models.channels import CHANNELS
-from dendrotwin.perisomatic import start_perisomatic, substeps_of
+from dendrotwin.perisomatic import start_perisomatic
 from dendrotwin.progress import progress
 from dendrotwin.recording import TrialIndex, read_trial
 from dendrotwin.solve import hines
@@ -162,9 +162,9 @@ def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer]) -> tup
     `BEGIN_MS` before them until `LATER_MS` after.
     """
     tree, by_kind, n = network.tree, network.sorted, network.tree.n
-    substeps, refine_at = substeps_of(network), network.config.refine_at
+    substeps, refine_at = network.fine_substeps(), network.config.refine_at
     cell = network.cell()
-    arrays = Learned(*(tensor.detach().numpy() for tensor in network.learned(tuple(substeps.tolist()))))
+    arrays = Learned(*(tensor.detach().numpy() for tensor in network.learned(substeps)))
     recording = read_trial(trial, tree)
     true = recording.v_mV[:, by_kind].astype(np.float64)
     before = np.concatenate([np.full((1, n), tree.v_init_mV), true[:-1]])

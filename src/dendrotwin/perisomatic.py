@@ -33,9 +33,8 @@ from dendrotwin.models.cable import CEILING, REVERSAL_MV, Cable
 from dendrotwin.models.channels import CHANNELS, E_NA_MV
 from dendrotwin.progress import progress
 from dendrotwin.recording import Recording, TrialIndex, read_trial
-from dendrotwin.tree import Floats, Ints
+from dendrotwin.tree import Floats
 
-SUBSTEPS = (4, 16)  # of a millisecond; many are those of the simulation, but these at least
 TRIALS = 4  # those of most output spikes
 ITERATIONS = 40
 SCALE_MV, RELATIVE = 0.01, 0.1  # of errors (or their median, if larger), and relative to how far a potential moves
@@ -104,8 +103,8 @@ class _Near:
             **{name: of_kinds(getattr(whole, name), False)
                for name in ("activation", "power", "inactivation", "calcium", "fast")},
         )  # fmt: skip
-        self.substeps = substeps_of(network)
-        learned = Learned(*(tensor.detach().numpy() for tensor in network.learned(tuple(self.substeps.tolist()))))
+        self.substeps = network.fine_substeps()
+        learned = Learned(*(tensor.detach().numpy() for tensor in network.learned(self.substeps)))
         here = {name: np.ascontiguousarray(array[..., keep]) for name, array in learned._asdict().items()
                 if name not in ("tables", "nernst_mV")}  # fmt: skip
         self.learned = learned._replace(tables=np.ascontiguousarray(learned.tables[:, [*kinds, 0]]), **here)
@@ -157,12 +156,6 @@ class _Near:
             course.before, 1.0, NO_TAPE, out, peak,
         )  # fmt: skip
         return (course.after - out)[SETTLE_MS:, : self.own]
-
-
-def substeps_of(network: Cable) -> Ints:
-    """Few and many substeps of a millisecond in which recorded potentials are looked at."""
-    late_ms = float(network.late_ms)
-    return np.array([SUBSTEPS[0], max(SUBSTEPS[1], round(0.5 / late_ms)) if late_ms > 0 else SUBSTEPS[1]], np.int32)
 
 
 def _around(cell: Cell, own: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:

@@ -65,6 +65,7 @@ CALCIUM_GAMMA, CALCIUM_DECAY_MS = 5e-4, 80.0  # units of its gain and decay
 DECAY_START_MS = (300.0, 300.0, 100.0)  # in soma, axon, dendrites: some hundred (Hay et al. 2011 have 460 and 122)
 DISTANCE_UM = 50.0  # compartments of a region this close to each other share a part of their densities
 SHARES = (1.0, 1.0, 1.0, 0.3)  # how fast the parts of a density are learned: region, distance, section, compartment
+FINE = (4, 16)  # substeps, few and many, where recorded potentials are followed
 CALCIUM_E_FOLDS = (-2.5, 4.5)  # between which the logarithms of gain and decay stay: decay from 6 ms to 7 s
 FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
@@ -92,7 +93,7 @@ class CableConfig(BaseModel):
     """Of the steps and of the guidance in training.
 
     Attributes:
-        substeps: of a millisecond, where it is quiet and where sodium channels are open.
+        substeps: of a millisecond of a prediction, where it is quiet and where sodium channels are open.
         refine_at: sodium conductance relative to capacitance [1/ms] from which a millisecond takes many.
         nudge: least and largest share of the difference to the true potentials by which a training window is nudged at
             the start of each millisecond; drawn for each window, evenly on a logarithmic scale, from the largest alone
@@ -325,8 +326,7 @@ class _Compiled(NamedTuple):
     """What predictions are made of, and what that is made of.
 
     Attributes:
-        counters, values: of the weights: how often they were changed, and a hash of them and of the lengths of
-            substeps.
+        counters, values: of the weights: how often they were changed, and a hash of them and of the configuration.
         known: see `_predict`.
         read: weights and biases of the read-out.
     """
@@ -426,13 +426,21 @@ class Cable(nn.Module):
             part.zero_()
         self.parts[1].copy_(torch.from_numpy(log_density) - self.start[:, self.first_at_distance])
 
-    def learned(self, substeps: tuple[int, int] | None = None) -> list[torch.Tensor]:
-        """The fields of `membrane.Learned`, differentiable; for other substeps than the configuration's if given."""
+    def fine_substeps(self) -> Ints:
+        """Few and many substeps of a millisecond where what is learned follows recorded potentials.
+
+        Those of predictions are fewer; densities that made up for them would not be the cell's. Many are those of the
+        simulation, but not fewer than in `FINE`.
+        """
+        late_ms, (few, many) = float(self.late_ms), FINE
+        return np.array([few, max(many, round(0.5 / late_ms)) if late_ms > 0 else many], np.int32)
+
+    def learned(self, substeps: Ints) -> list[torch.Tensor]:
+        """The fields of `membrane.Learned`, differentiable, for steps of these numbers (see `membrane.steps`)."""
         grid = V_LOW_MV + V_BIN_MV * torch.arange(V_BINS, dtype=torch.float64)
         shift, log_tau = ACROSS_MV * self.shift.double(), ALONG * self.log_tau.double()
-        number = np.array(substeps or self.config.substeps, np.int32)
-        few, many = (0.5 / float(n) for n in number)
-        slow = many * strides(number, 1)
+        few, many = (0.5 / float(n) for n in substeps)
+        slow = many * strides(substeps, 1)
         late = float(self.late_ms)
         halves = [(few, few), (many, many), (0.5, 0.5), (few, many), (many, few), (0.5, slow), (slow, slow)]
         kinetics = [
@@ -528,9 +536,9 @@ class Cable(nn.Module):
         Args: events and past as for `forward`, with `lead` steps before the window.
         """
         config = self.config
-        cell, learned = self.lean()
+        substeps = self.fine_substeps()
+        cell, learned = self.lean(substeps)
         arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
-        substeps = np.array(config.substeps, dtype=np.int32)
         mV = (past.transpose(1, 2) * self.sd_mV + self.mean_mV).double().numpy()
         true = np.ascontiguousarray(mV[:, :, self.sorted])
         low, high = (math.log(share) for share in config.nudge)
@@ -556,12 +564,12 @@ class Cable(nn.Module):
         )  # fmt: skip
         return v[:, :, self.back], peak
 
-    def lean(self) -> tuple[Cell, list[torch.Tensor]]:
+    def lean(self, substeps: Ints) -> tuple[Cell, list[torch.Tensor]]:
         """`cell` and `learned` without the channels that are nowhere at a distance; differentiable in what is left.
 
         Neighbours of the same kinetics are one kind where that is less work (`_kinds`).
         """
-        cell, (tables, uS, mV, sk_uS, *others) = self.cell(), self.learned()
+        cell, (tables, uS, mV, sk_uS, *others) = self.cell(), self.learned(substeps)
         area = self.tree.area_um2[self.sorted] * 1e-2  # S/cm2 times this is uS
         there = torch.cat([uS, sk_uS[None]]).detach().numpy() / area > SMALL
         starts = np.unique(self.groups[1].numpy()[self.sorted], return_index=True)[1]
@@ -610,16 +618,17 @@ class Cable(nn.Module):
         if kept is not None and running and kept.counters == counters:
             return kept
         weights = b"".join(p.detach().numpy().tobytes() for p in self._weights)
-        values = hash(weights + str(self.config.substeps).encode())
+        values = hash(weights + repr(self.config).encode())
         if kept is None or kept.values != values:
-            cell, learned = self.lean()
+            substeps = np.array(self.config.substeps, np.int32)
+            cell, learned = self.lean(substeps)
             arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
             # In single precision, but for potentials, the solve of the tree and calcium.
             arrays = _single(arrays, "tables", "density_uS", "reversal_mV", "sk_uS", "sk_mV")
             cell = _single(cell, "capacitance_nF", "leak_uS", "leak_nA", "block")
             mean_mV, per_sd = (x.double().numpy() for x in (self.mean_mV, 1.0 / self.sd_mV.double()))
             known = _Known(
-                cell, arrays, np.array(self.config.substeps, np.int32), self.config.refine_at, self.of_input,
+                cell, arrays, substeps, self.config.refine_at, self.of_input,
                 self.of_class, self.at, self._opens(), self.back.numpy(), mean_mV, per_sd,
             )  # fmt: skip
             read = tuple(weight.detach().numpy().copy() for weight in self.read.parameters())
