@@ -600,6 +600,12 @@ def test_wrong_places(tree: Tree, shard: Path) -> None:
         signals.dipole(PlacedCell(shard, rotation_deg=(0.0, np.nan, 0.0)))
     with pytest.raises(InputError, match="must rise"):
         signals.csd(shard, np.array([1.0, 0.0]))
+    with pytest.raises(
+        InputError, match=r"the cell reaches \d+ um from the axis of the column, 1 um wide.*half_width_um"
+    ):
+        signals.csd(shard, np.array([0.0, 1.0]), half_width_um=1.0)
+    with pytest.raises(InputError, match="chunks of 0 samples; give at least one"):
+        signals.record(shard, [signals.Dipole()], chunk_samples=0)
 
 
 def test_cells_that_do_not_go_together(shard: Path, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_mistakes_end_in_one_line(data: Path, tmp_path: Path) -> None:
     )
     refused(run("signals", shard, "--out", out, "--signal", "lfp:sigma_S_per_m=-1"), "-1.0 S/m; it must be positive")
     refused(
-        run("signals", shard, "--out", out, "--signal", "lfp", "--signal", "lfp"), "there are two signals named lfp"
+        run("signals", shard, "--out", out, "--signal", "lfp", "--signal", "lfp"), "two signals named lfp", "lfp:label="
     )
     refused(run("signals", shard, "--out", shard), "exists; name another file, or use --overwrite")
     assert not out.exists()
@@ -178,6 +178,7 @@ def test_descriptions() -> None:
         ("currents", "currents are of one cell, not of 0"),
         ("ecog", "ecog needs the cortex as a slab: --slab bottom_um"),
         ("csd:layers=0", "csd in 0 layers"),
+        ("lfp:label=a-b", "lfp:label=a-b has a label that is no name"),
     ],
 )
 def test_wrong_descriptions(text: str, message: str) -> None:
@@ -185,7 +186,21 @@ def test_wrong_descriptions(text: str, message: str) -> None:
         described.instrument(text, PROBE, None)
 
 
+def test_two_of_a_kind_have_labels(data: Path, tmp_path: Path) -> None:
+    shard, out = shard_path(data, 0), tmp_path / "s.h5"
+    figures = tmp_path / "figures"
+    result = run("signals", shard, "--out", out, "--figures", figures, "--signal", "lfp", "--signal",
+                 "lfp:source=line:label=lines")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    made = signals.read_signals(out)
+    assert {name: signal.kind for name, signal in made.items()} == {"lfp": "lfp", "lfp-lines": "lfp"}
+    assert not np.array_equal(made["lfp"].values, made["lfp-lines"].values)
+    assert {"lfp.png", "lfp-lines.png", "lfp-lines-spectrum.png"} <= {path.name for path in figures.iterdir()}
+
+
 def test_wrong_probes_and_places(tmp_path: Path) -> None:
+    (tmp_path / "marked.csv").write_text("x,y,z\n1,2,3\n", encoding="utf-8-sig")  # as spreadsheets write it
+    assert described.probe(str(tmp_path / "marked.csv")).positions_um.tolist() == [[1.0, 2.0, 3.0]]
     with pytest.raises(InputError, match="no probe 'round'; choose linear, square, neuropixels"):
         described.probe("round")
     cells = [PlacedCell(tmp_path / "r.h5")]

@@ -386,7 +386,7 @@ def evaluate(
     speed: Annotated[bool, typer.Option("--speed", help="Time the twin beside NEURON, on one thread.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Measure a twin on trials it has not seen, beside baselines; write a table and figures."""
+    """Measure a twin on trials it has not seen, beside baselines: potentials, output spikes, LFP and dipole."""
     from dendrotwin import report
     from dendrotwin.evaluate import baselines, evaluate_twin, trials_of_twin
     from dendrotwin.files import refuse_existing, whole_folder
@@ -499,7 +499,7 @@ def signals(
         list[str],
         typer.Option(
             help="currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, with options as "
-            "NAME:key=value:... [lfp and dipole]."
+            "NAME:key=value:...; two of a kind need a label (lfp:label=deep) [lfp and dipole]."
         ),
     ] = [],  # noqa: B006
     probe: Annotated[

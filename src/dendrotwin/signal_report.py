@@ -50,7 +50,7 @@ def draw_signals(folder: Path, signals: Iterable[Signal], trees: Sequence[Tree],
         in_ms = round(signal.sampling_hz / 1000.0)
         samples = slice(window.start * in_ms, window.stop * in_ms)
         figures = {signal.name: _figure(signal, trees, samples)}
-        if signal.name in SPECTRA:
+        if signal.kind in SPECTRA:
             figures[f"{signal.name}-spectrum"] = plot.figure_spectrum(
                 *power_spectrum(signal), _labels(signal), _shown(signal.unit)
             )
@@ -61,20 +61,20 @@ def draw_signals(folder: Path, signals: Iterable[Signal], trees: Sequence[Tree],
 
 
 def _figure(signal: Signal, trees: Sequence[Tree], window: slice) -> Figure:
-    time, values = signal.time_ms[window], signal.values[window]
-    if signal.name in ("lfp", "ecog"):
+    time, values, kind = signal.time_ms[window], signal.values[window], signal.kind
+    if kind in ("lfp", "ecog"):
         positions = np.stack([signal.channels[name] for name in ("x_um", "y_um", "z_um")], axis=1)
         return plot.figure_contacts(
-            trees, positions, values * MV_TO_UV, "µV", len(time) * 1000.0 / signal.sampling_hz, NAMES[signal.name]
+            trees, positions, values * MV_TO_UV, "µV", len(time) * 1000.0 / signal.sampling_hz, NAMES[kind]
         )
-    if signal.name == "csd":
+    if kind == "csd":
         return plot.figure_depth(time, signal.channels["z_um"], values * NA_UM3_TO_UA_MM3, "CSD (µA/mm³)")
-    if signal.name == "currents":
+    if kind == "currents":
         rms = np.sqrt((values.astype(np.float64) ** 2).mean(axis=0))
         return plot.figure_morphology(trees[0], np.log10(rms + LEAST_NA), "log₁₀ of membrane current, RMS (nA)", None)
     if values.ndim == 3:
         return _movie(signal, window)
-    return plot.figure_series(time, values, _labels(signal), f"{NAMES[signal.name]} ({_shown(signal.unit)})")
+    return plot.figure_series(time, values, _labels(signal), f"{NAMES[kind]} ({_shown(signal.unit)})")
 
 
 def _movie(signal: Signal, window: slice) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from dendrotwin.signals.streaming import Instrument
 PROBES: dict[str, Callable[..., Probe]] = {"linear": linear_probe, "square": square_array, "neuropixels": neuropixels}
 HEAD = FourSpheres()
 SOMA = -1
+LABEL = "label="
 
 
 def _csd(start_um: float = -500.0, stop_um: float = 1500.0, layers: int = 40, half_width_um: float = 500.0) -> CSD:
@@ -76,7 +78,8 @@ def instrument(text: str, probe: Probe, slab: Slab | None, cells: Sequence[Place
     """The instrument that `text` describes, such as "lfp:source=line:sigma_S_per_m=0.3,0.3,0.4" or "dye:rows=64".
 
     Args:
-        text: currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, and its options.
+        text: currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, and its options; with label=deep the
+            signal is named lfp-deep, so that there can be two of a kind.
         probe: of lfp and ecog.
         slab: of lfp and ecog, which needs one.
         cells: what is recorded; currents need one.
@@ -117,7 +120,11 @@ def instrument(text: str, probe: Probe, slab: Slab | None, cells: Sequence[Place
     name, *pairs = text.split(":")
     if name not in makers:
         raise InputError(f"there is no signal {name!r}; choose {', '.join(makers)}")
-    return makers[name](**_options(name, makers[name], pairs, {"name"}))
+    labels = [pair.removeprefix(LABEL) for pair in pairs if pair.startswith(LABEL)]
+    made = makers[name](**_options(name, makers[name], [p for p in pairs if not p.startswith(LABEL)], {"name"}))
+    if not all(label.isidentifier() for label in labels):
+        raise InputError(f"{text} has a label that is no name; write letters, digits and _, such as label=deep")
+    return dataclasses.replace(cast(Any, made), name="-".join([made.name, *labels])) if labels else made
 
 
 def probe(text: str) -> Probe:

@@ -239,7 +239,17 @@ class CSD:
     of: ClassVar[str] = "currents"
 
     def matrix(self, tree: Tree) -> Floats:
-        """(layers, n) [1/um3]."""
+        """(layers, n) [1/um3].
+
+        Raises:
+            InputError: the cell is not within the column, or see `csd_matrix`.
+        """
+        reach_um = float(np.abs(tree.ends_um[:, :, :2]).max())
+        if reach_um > self.half_width_um:
+            raise InputError(
+                f"the cell reaches {reach_um:.0f} um from the axis of the column, {self.half_width_um:g} um wide to "
+                f"each side, and currents beyond are lost; give half_width_um={np.ceil(reach_um / 100.0) * 100.0:.0f}"
+            )
         across = np.array([-self.half_width_um, self.half_width_um])
         return csd_matrix(tree, across, across, self.z_edges_um)
 

@@ -54,11 +54,11 @@ def write_nwb(path: Path, signals: Iterable[Signal], description: str) -> None:
     for signal in signals:
         timing = {"starting_time": 1.0 / signal.sampling_hz, "rate": signal.sampling_hz}  # the first is not at 0
         values = np.asarray(signal.values, dtype=np.float32)
-        if signal.name == "patch":
+        if signal.kind == "patch":
             _add_patch(pynwb, file, device, signal, values, timing)
         elif signal.unit in TO_VOLT:
             series = _electrical_series(pynwb, file, device, signal, values, timing)
-            if signal.name == "lfp":
+            if signal.kind == "lfp":
                 holder = pynwb.ecephys.LFP(name="LFP")
                 module.add(holder)
                 holder.add_electrical_series(series)

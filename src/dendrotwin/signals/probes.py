@@ -207,7 +207,7 @@ def read_probe(path: Path) -> Probe:
     if not path.is_file():
         raise FileError(f"{path} does not exist; a probe is a CSV file of x,y,z in um, with that header")
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
         if [name.strip() for name in lines[0].split(",")] != ["x", "y", "z"]:
             raise ValueError
         rows = [[float(value) for value in line.split(",")] for line in lines[1:] if line.strip()]

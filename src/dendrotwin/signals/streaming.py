@@ -54,7 +54,7 @@ class Signal:
     """What one instrument recorded, at the times of the recording's own samples: the first one interval after 0.
 
     Attributes:
-        name: of the instrument.
+        name: of the instrument, and of the one of its kind: lfp, or lfp-deep.
         unit: of the values.
         values: (samples, channels), of a camera (samples, rows, columns).
         channels: columns (channels,) such as `x_um`: where each channel is.
@@ -66,6 +66,11 @@ class Signal:
     values: NDArray[np.floating]
     channels: dict[str, NDArray[Any]]
     sampling_hz: float = MS_PER_S
+
+    @property
+    def kind(self) -> str:
+        """What recorded it, whatever label its name ends with."""
+        return self.name.partition("-")[0]
 
     @property
     def time_ms(self) -> Floats:
@@ -117,7 +122,7 @@ def check_together(cells: Sequence[PlacedCell], instruments: Sequence[Instrument
     names = [instrument.name for instrument in instruments]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"there are two signals named {twice[0]}; record them apart, or name one otherwise")
+        raise InputError(f"there are two signals named {twice[0]}; give one a label ({twice[0]}:label=...)")
     alone = [instrument.name for instrument in instruments if isinstance(instrument, (Patch, Currents))]
     if len(cells) > 1 and alone:
         raise InputError(f"{alone[0]} is of one cell; take it from one recording at a time")
@@ -195,10 +200,12 @@ def stream(
         (chunk, channels) for each instrument.
 
     Raises:
-        InputError: see `check_together` and `sampling_hz`, cells of different durations, potentials that are not of
-            all compartments, or see the instruments.
+        InputError: see `check_together` and `sampling_hz`, cells of different durations, chunks of nothing, potentials
+            that are not of all compartments, or see the instruments.
         FileError: a file is missing, damaged, holds no such trial, or potentials that are not finite.
     """
+    if chunk_samples < 1:
+        raise InputError(f"chunks of {chunk_samples} samples; give at least one")
     cells = placed(recordings)
     check_together(cells, instruments)
     rate = sampling_hz(cells)
