@@ -155,6 +155,13 @@ def test_descriptions() -> None:
     layered = described.instrument("lfp", PROBE, SLAB)
     assert (layered.slab, layered.source) == (SLAB, "point")
     assert described.instrument("ecog", PROBE, SLAB).name == "ecog"
+    on_top = described.instrument("ecog", None, SLAB)
+    assert isinstance(on_top, signals.LFP)
+    assert len(on_top.probe) == 16
+    assert set(on_top.probe.positions_um[:, 2]) == {SLAB.bottom_um + SLAB.thickness_um}
+    beside = described.instrument("lfp", None, None)
+    assert isinstance(beside, signals.LFP)
+    assert np.array_equal(beside.probe.positions_um, signals.linear_probe().positions_um)
     assert described.instrument("patch", PROBE, None).compartment is None
     assert described.instrument("patch:compartment=7", PROBE, None).compartment == 7
     assert len(described.instrument("eeg:angles_deg=5", PROBE, None).electrodes_um) == 1

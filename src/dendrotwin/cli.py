@@ -503,8 +503,12 @@ def signals(
         ),
     ] = [],  # noqa: B006
     probe: Annotated[
-        str, typer.Option(help="Of lfp and ecog: linear, square or neuropixels with options, or a CSV of x,y,z [um].")
-    ] = "linear",
+        str | None,
+        typer.Option(
+            help="Of lfp and ecog: linear, square or neuropixels with options, or a CSV of x,y,z [um] [linear; of ecog "
+            "4 by 4 contacts on the slab]."
+        ),
+    ] = None,
     slab: Annotated[
         str | None, typer.Option(help="Layers for lfp and ecog, such as bottom_um=-150:thickness_um=300.")
     ] = None,
@@ -537,7 +541,7 @@ def signals(
         need("pynwb", "nwb")  # before anything is written
     cells = [signals_module.PlacedCell(path, trial, as_built=as_built) for path in recordings]
     cells = cells if places is None else described.read_places(places, cells)
-    contacts = described.probe(probe)
+    contacts = None if probe is None else described.probe(probe)
     layers = None if slab is None else described.slab(slab)
     instruments = [described.instrument(text, contacts, layers, cells) for text in signal or ["lfp", "dipole"]]
     signals_module.write_signals(out, cells, instruments)

@@ -25,6 +25,7 @@ PROBES: dict[str, Callable[..., Probe]] = {"linear": linear_probe, "square": squ
 HEAD = FourSpheres()
 SOMA = -1
 LABEL = "label="
+GRID_UM = 400.0  # between the contacts of a grid on the cortex
 
 
 def _csd(start_um: float = -500.0, stop_um: float = 1500.0, layers: int = 40, half_width_um: float = 500.0) -> CSD:
@@ -74,13 +75,13 @@ def _dye(
     )
 
 
-def instrument(text: str, probe: Probe, slab: Slab | None, cells: Sequence[PlacedCell] = ()) -> Instrument:
+def instrument(text: str, probe: Probe | None, slab: Slab | None, cells: Sequence[PlacedCell] = ()) -> Instrument:
     """The instrument that `text` describes, such as "lfp:source=line:sigma_S_per_m=0.3,0.3,0.4" or "dye:rows=64".
 
     Args:
         text: currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, and its options; with label=deep the
             signal is named lfp-deep, so that there can be two of a kind.
-        probe: of lfp and ecog.
+        probe: of lfp and ecog; without, a linear probe and a grid of 4 by 4 contacts on the slab.
         slab: of lfp and ecog, which needs one.
         cells: what is recorded; currents need one.
 
@@ -91,14 +92,17 @@ def instrument(text: str, probe: Probe, slab: Slab | None, cells: Sequence[Place
     def lfp(
         sigma_S_per_m: tuple[float, ...] = (SIGMA_S_PER_M,), source: str = "point" if slab else "soma-point"
     ) -> LFP:
-        return LFP(probe, sigma_S_per_m[0] if len(sigma_S_per_m) == 1 else sigma_S_per_m, source, slab)
+        contacts = linear_probe() if probe is None else probe
+        return LFP(contacts, sigma_S_per_m[0] if len(sigma_S_per_m) == 1 else sigma_S_per_m, source, slab)
 
     def ecog(source: str = "point") -> LFP:
         if slab is None:
             raise InputError(
                 "ecog needs the cortex as a slab: --slab bottom_um=-800:thickness_um=2200:below_S_per_m=0.15"
             )
-        return LFP(probe, source=source, slab=slab, name="ecog")
+        top_um = slab.bottom_um + slab.thickness_um
+        contacts = square_array(4, 4, GRID_UM, (0.0, 0.0, top_um), plane="xy") if probe is None else probe
+        return LFP(contacts, source=source, slab=slab, name="ecog")
 
     def currents() -> Currents:
         if len(cells) != 1:
