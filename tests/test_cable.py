@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -366,7 +368,7 @@ def test_what_is_left_out_of_predictions_is_nothing() -> None:
     with torch.no_grad():  # no sodium in one region, neither calcium nor SK in another
         network.parts[0][:3, 0] -= 30.0
         network.parts[0][-4:, -1] -= 30.0
-    smaller = network._compile(running=False).known[0].cell
+    smaller = network._compile(running=False).known.cell
     assert smaller.channels[0] < smaller.channels[1]
     assert smaller.pool.tolist() == [True] * (len(smaller.pool) - 1) + [False]
     counts = np.random.default_rng(1).poisson(0.02, (TREE.n_inputs, 150)).astype(np.float32)
@@ -503,3 +505,19 @@ def test_injections_that_do_not_fit(injections: list, message: str) -> None:
     """Also where no current flows."""
     with pytest.raises(InputError, match=message):
         predict(as_twin(cable()), [NO_EVENTS], 10, injections=injections)
+
+
+def test_what_is_compiled_follows_the_configuration_and_stays_behind() -> None:
+    """Of copies and pickles; and a state goes on in the steps that are asked for then."""
+    network = cable(1)
+    events = torch.from_numpy(np.random.default_rng(3).poisson(0.05, (1, TREE.n_inputs, 40)).astype(np.float32))
+    with torch.no_grad():
+        v, _, state = network(events)
+        for other in (deepcopy(network), pickle.loads(pickle.dumps(network))):
+            assert torch.equal(other(events)[0], v)
+        _, _, coarse = network(events, state=state)
+        network.config = network.config.model_copy(update={"substeps": (4, 32)})
+        _, _, fine = network(events, state=state)
+        network._compiled = None
+        assert torch.equal(network(events, state=state)[2], fine)
+    assert not torch.equal(coarse, fine)

@@ -58,7 +58,7 @@ def test_given_potentials_are_reached() -> None:
     opened = network.opened(np.zeros((TREE.n_inputs, 20), np.float32))
     out = np.empty_like(after)
     steps(
-        near.cell, near.learned, near.substeps, 0.2, network.rest(near.cell, near.learned, before[0]), opened, current,
+        near.cell, near.learned, near.substeps, network.config.refine_at, network.rest(near.cell, near.learned, before[0]), opened, current,
         before, 1.0, NO_TAPE, out, np.empty(20),
     )  # fmt: skip
     assert out[:, near.own :] == pytest.approx(after[:, near.own :], abs=0.02)

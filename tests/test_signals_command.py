@@ -124,7 +124,9 @@ def test_mistakes_end_in_one_line(data: Path, tmp_path: Path) -> None:
     )
     refused(run("signals", shard, "--out", out, "--signal", "lfp:sigma_S_per_m=-1"), "-1.0 S/m; it must be positive")
     refused(
-        run("signals", shard, "--out", out, "--signal", "lfp", "--signal", "lfp"), "two signals named lfp", "lfp:label="
+        run("signals", shard, "--out", out, "--signal", "lfp", "--signal", "lfp"),
+        "two signals named lfp",
+        "NAME:label=",
     )
     refused(run("signals", shard, "--out", shard), "exists; name another file, or use --overwrite")
     assert not out.exists()
@@ -186,6 +188,8 @@ def test_descriptions() -> None:
         ("ecog", "ecog needs the cortex as a slab: --slab bottom_um"),
         ("csd:layers=0", "csd in 0 layers"),
         ("lfp:label=a-b", "lfp:label=a-b has a label that is no name"),
+        ("lfp:label=a:label=b", "write one of letters, digits and _"),
+        ("lfp:label=spectrum", "has a label that is no name"),
     ],
 )
 def test_wrong_descriptions(text: str, message: str) -> None:
@@ -196,11 +200,13 @@ def test_wrong_descriptions(text: str, message: str) -> None:
 def test_two_of_a_kind_have_labels(data: Path, tmp_path: Path) -> None:
     shard, out = shard_path(data, 0), tmp_path / "s.h5"
     figures = tmp_path / "figures"
-    result = run("signals", shard, "--out", out, "--figures", figures, "--signal", "lfp", "--signal",
-                 "lfp:source=line:label=lines")  # fmt: skip
+    asked = ("lfp", "lfp:source=line:label=lines", "patch", "patch:compartment=3:label=dendrite")
+    options = [part for text in asked for part in ("--signal", text)]
+    result = run("signals", shard, "--out", out, "--figures", figures, "--nwb", tmp_path / "s.nwb", *options)
     assert result.returncode == 0, result.stderr
     made = signals.read_signals(out)
-    assert {name: signal.kind for name, signal in made.items()} == {"lfp": "lfp", "lfp-lines": "lfp"}
+    kinds = {"lfp": "lfp", "lfp-lines": "lfp", "patch": "patch", "patch-dendrite": "patch"}
+    assert {name: signal.kind for name, signal in made.items()} == kinds
     assert not np.array_equal(made["lfp"].values, made["lfp-lines"].values)
     assert {"lfp.png", "lfp-lines.png", "lfp-lines-spectrum.png"} <= {path.name for path in figures.iterdir()}
 

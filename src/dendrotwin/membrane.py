@@ -689,6 +689,104 @@ def steps(
         out[t] = v
 
 
+@numba.njit(cache=True, nogil=True)
+def arrive(counts: NDArray[np.floating], first: Ints, classes: Ints, at: Ints, peak: Floats) -> Arrivals:
+    """What events (m, steps) open of the conductances of each input, `first` of it on."""
+    steps = counts.shape[1]
+    begin = np.zeros(steps + 1, np.int64)
+    inputs, times, many = np.empty(counts.size, np.int32), np.empty(counts.size, np.int32), 0
+    for i in range(len(counts)):
+        row = counts[i]
+        for t in range(steps):
+            if row[t] != 0.0:
+                inputs[many], times[many] = i, t
+                many += 1
+                begin[t + 1] += first[i + 1] - first[i]
+    begin = np.cumsum(begin)
+    kind, where, uS = np.empty(begin[-1], np.int32), np.empty(begin[-1], np.int32), np.empty(begin[-1])
+    free = begin[:-1].copy()
+    for e in range(many):
+        i, t = inputs[e], times[e]
+        for k in range(first[i], first[i + 1]):
+            kind[free[t]], where[free[t]], uS[free[t]] = classes[k], at[k], counts[i, t] * peak[k]
+            free[t] += 1
+    return Arrivals(begin, kind, where, uS)
+
+
+class Known(NamedTuple):
+    """What a prediction needs, but for input and state.
+
+    Attributes:
+        cell, learned, substeps, threshold: see `steps`.
+        first, classes, at, opens_uS: of the inputs, see `arrive`.
+        back: (n,) where each compartment is among the sorted ones.
+        mean_mV, per_sd: of the z-scores, (n,), the latter 1 / mV.
+    """
+
+    cell: Cell
+    learned: Learned
+    substeps: Ints
+    threshold: float
+    first: Ints
+    classes: Ints
+    at: Ints
+    opens_uS: Floats
+    back: Ints
+    mean_mV: Floats
+    per_sd: Floats
+
+
+@numba.njit(cache=True, nogil=True)
+def _unpacked(packed: Floats, n: int, classes: int) -> State:
+    """The state whose arrays stand one after the other in one; what changes one changes the other."""
+    end = len(packed) - 1
+    rows = packed[:end].reshape(end // n, n)
+    many = len(rows) - 2 * classes
+    return State(rows[0], rows[1 : many - 2], rows[many - 2], rows[many - 1], rows[many : many + classes],
+                 rows[many + classes :], packed[end:])  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
+def box(known: Known) -> list[Known]:
+    """A list of one: to hand over its arrays one by one would cost as much as a millisecond of the tree."""
+    boxed: list[Known] = numba.typed.List()
+    boxed.append(known)
+    return boxed
+
+
+@numba.njit(cache=True, nogil=True)
+def predict(
+    known: list[Known], counts: NDArray[np.float32], injected: Floats, packed: Floats, z: NDArray[np.float32],
+    soma: Floats,
+) -> None:  # fmt: skip
+    """Steps of one cell from input alone.
+
+    Args:
+        known: see `box`.
+        counts: (m, steps) input events.
+        injected: as for `steps`.
+        packed: the state, see `_unpacked`; goes on.
+        z: (steps, n) gets the z-scores.
+        soma: (steps, 2) gets the soma's potential and its peak in the millisecond [mV].
+    """
+    cell, learned, substeps, threshold, first, classes, at, opens_uS, back, mean_mV, per_sd = known[0]
+    steps_ms, n = z.shape
+    state = _unpacked(packed, n, len(cell.rise_ms))
+    v, gate, calcium, sk, rise, decay, level = state
+    single = State(v, gate.astype(np.float32), calcium, sk.astype(np.float32), rise.astype(np.float32),
+                   decay.astype(np.float32), level)  # fmt: skip
+    out, peak = np.empty((steps_ms, n)), np.empty(steps_ms)
+    steps(
+        cell, learned, substeps, threshold, single, arrive(counts, first, classes, at, opens_uS), injected,
+        np.empty((0, n)), 0.0, NO_TAPE, out, peak,
+    )  # fmt: skip
+    gate[:], sk[:], rise[:], decay[:] = single.gate, single.sk, single.rise_uS, single.decay_uS
+    for t in range(steps_ms):
+        soma[t, 0], soma[t, 1] = out[t, cell.soma], peak[t]
+        for i in range(n):
+            z[t, i] = (out[t, np.uint32(back[i])] - mean_mV[i]) * per_sd[i]
+
+
 class Flows(NamedTuple):
     """What channels did in each millisecond.
 

@@ -35,10 +35,14 @@ from dendrotwin.membrane import (
     V_LOW_MV,
     Arrivals,
     Cell,
+    Known,
     Learned,
     State,
     Tape,
     adjoint,
+    arrive,
+    box,
+    predict,
     steps,
     strides,
 )
@@ -112,30 +116,6 @@ class CableConfig(BaseModel):
     settle_ms: int = Field(default=800, ge=1)
     filter_ms: int = Field(default=300, ge=0)
     units: int = Field(default=16, ge=1)
-
-
-@numba.njit(cache=True, nogil=True)
-def _arrivals(counts: NDArray[np.floating], first: Ints, classes: Ints, at: Ints, peak: Floats) -> Arrivals:
-    """What events (m, steps) open of the conductances of each input, `first` of it on."""
-    steps = counts.shape[1]
-    begin = np.zeros(steps + 1, np.int64)
-    inputs, times, many = np.empty(counts.size, np.int32), np.empty(counts.size, np.int32), 0
-    for i in range(len(counts)):
-        row = counts[i]
-        for t in range(steps):
-            if row[t] != 0.0:
-                inputs[many], times[many] = i, t
-                many += 1
-                begin[t + 1] += first[i + 1] - first[i]
-    begin = np.cumsum(begin)
-    kind, where, uS = np.empty(begin[-1], np.int32), np.empty(begin[-1], np.int32), np.empty(begin[-1])
-    free = begin[:-1].copy()
-    for e in range(many):
-        i, t = inputs[e], times[e]
-        for k in range(first[i], first[i + 1]):
-            kind[free[t]], where[free[t]], uS[free[t]] = classes[k], at[k], counts[i, t] * peak[k]
-            free[t] += 1
-    return Arrivals(begin, kind, where, uS)
 
 
 def _windows(soma: NDArray[np.floating], steps_ms: int) -> NDArray[np.float32]:
@@ -256,84 +236,20 @@ class _Steps(torch.autograd.Function):
         return None, None, None, None, None, None, None, gain, *grads
 
 
-class _Known(NamedTuple):
-    """What a prediction needs, but for input and state.
-
-    Attributes:
-        cell, learned, substeps, threshold: see `membrane.steps`.
-        first, classes, at, opens_uS: of the inputs, see `_arrivals`.
-        back: (n,) where each compartment is among the sorted ones.
-        mean_mV, per_sd: of the z-scores, (n,), the latter 1 / mV.
-    """
-
-    cell: Cell
-    learned: Learned
-    substeps: Ints
-    threshold: float
-    first: Ints
-    classes: Ints
-    at: Ints
-    opens_uS: Floats
-    back: Ints
-    mean_mV: Floats
-    per_sd: Floats
-
-
-@numba.njit(cache=True, nogil=True)
-def _unpacked(packed: Floats, n: int, classes: int) -> State:
-    """The state that an array from `Cable._start` holds; what changes one changes the other."""
-    end = len(packed) - 2 * (LAGS - 1) - 1
-    rows = packed[:end].reshape(end // n, n)
-    many = len(rows) - 2 * classes
-    return State(rows[0], rows[1 : many - 2], rows[many - 2], rows[many - 1], rows[many : many + classes],
-                 rows[many + classes :], packed[end : end + 1])  # fmt: skip
-
-
-@numba.njit(cache=True, nogil=True)
-def _predict(
-    known: list[_Known], counts: NDArray[np.float32], injected: Floats, packed: Floats, z: NDArray[np.float32],
-    soma: Floats,
-) -> None:  # fmt: skip
-    """Steps of one cell from input alone.
-
-    Args:
-        known: a list of one: to hand over its arrays one by one would cost as much as a millisecond of the tree.
-        counts: (m, steps) input events.
-        injected: as for `membrane.steps`.
-        packed: the state, see `_unpacked`; goes on.
-        z: (steps, n) gets the z-scores.
-        soma: (steps, 2) gets the soma's potential and its peak in the millisecond [mV].
-    """
-    cell, learned, substeps, threshold, first, classes, at, opens_uS, back, mean_mV, per_sd = known[0]
-    steps_ms, n = z.shape
-    state = _unpacked(packed, n, len(cell.rise_ms))
-    v, gate, calcium, sk, rise, decay, level = state
-    single = State(v, gate.astype(np.float32), calcium, sk.astype(np.float32), rise.astype(np.float32),
-                   decay.astype(np.float32), level)  # fmt: skip
-    out, peak = np.empty((steps_ms, n)), np.empty(steps_ms)
-    steps(
-        cell, learned, substeps, threshold, single, _arrivals(counts, first, classes, at, opens_uS), injected,
-        np.empty((0, n)), 0.0, NO_TAPE, out, peak,
-    )  # fmt: skip
-    gate[:], sk[:], rise[:], decay[:] = single.gate, single.sk, single.rise_uS, single.decay_uS
-    for t in range(steps_ms):
-        soma[t, 0], soma[t, 1] = out[t, cell.soma], peak[t]
-        for i in range(n):
-            z[t, i] = (out[t, np.uint32(back[i])] - mean_mV[i]) * per_sd[i]
-
-
 class _Compiled(NamedTuple):
     """What predictions are made of, and what that is made of.
 
     Attributes:
-        counters, values: of the weights: how often they were changed, and a hash of them and of the configuration.
-        known: see `_predict`.
+        counters, values, config: of the weights, how often they were changed and a hash of them; the configuration.
+        known, boxed: see `membrane.predict`; the latter is a list of the former.
         read: weights and biases of the read-out.
     """
 
     counters: tuple[int, ...]
     values: int
-    known: list[_Known]
+    config: CableConfig
+    known: Known
+    boxed: list[Known]
     read: tuple[NDArray[np.float32], ...]
 
 
@@ -397,6 +313,10 @@ class Cable(nn.Module):
         self._weights = (*self.parameters(), self.start, self.late_ms, self.mean_mV, self.sd_mV)
         self.progress = 1.0  # share of a training that is over
         self._compiled: _Compiled | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is compiled is neither copied nor saved."""
+        return {**super().__getstate__(), "_compiled": None}
 
     def set_scaling(self, mean_mV: torch.Tensor, sd_mV: torch.Tensor) -> None:
         """The z-scores that the network speaks in: mean and standard deviation (n,) of each compartment [mV]."""
@@ -512,7 +432,7 @@ class Cable(nn.Module):
 
     def opened(self, counts: NDArray[np.float32]) -> Arrivals:
         """What events (m, steps) open of the synaptic conductances."""
-        found: Arrivals = _arrivals(counts, self.of_input, self.of_class, self.at, self._opens())
+        found: Arrivals = arrive(counts, self.of_input, self.of_class, self.at, self._opens())
         return found
 
     def _opens(self) -> Floats:
@@ -608,18 +528,18 @@ class Cable(nn.Module):
         return lean, [new_tables, new_uS, new_mV, sk_uS, *others]
 
     def _compile(self, running: bool) -> _Compiled:
-        """`lean` and what else does not change from call to call, kept until a weight does.
+        """`lean` and what else does not change from call to call, kept until a weight or the configuration does.
 
         Args:
             running: a state is at hand, so that the weights are those of the call before unless they were set in the
                 usual ways; a hash of all their values would cost as much as a millisecond of the tree.
         """
         counters, kept = tuple(p._version for p in self._weights), self._compiled
-        if kept is not None and running and kept.counters == counters:
+        if kept is not None and running and kept.counters == counters and kept.config is self.config:
             return kept
         weights = b"".join(p.detach().numpy().tobytes() for p in self._weights)
-        values = hash(weights + repr(self.config).encode())
-        if kept is None or kept.values != values:
+        values = hash(weights)
+        if kept is None or kept.values != values or kept.config != self.config:
             substeps = np.array(self.config.substeps, np.int32)
             cell, learned = self.lean(substeps)
             arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
@@ -627,23 +547,23 @@ class Cable(nn.Module):
             arrays = _single(arrays, "tables", "density_uS", "reversal_mV", "sk_uS", "sk_mV")
             cell = _single(cell, "capacitance_nF", "leak_uS", "leak_nA", "block")
             mean_mV, per_sd = (x.double().numpy() for x in (self.mean_mV, 1.0 / self.sd_mV.double()))
-            known = _Known(
+            known = Known(
                 cell, arrays, substeps, self.config.refine_at, self.of_input,
                 self.of_class, self.at, self._opens(), self.back.numpy(), mean_mV, per_sd,
             )  # fmt: skip
             read = tuple(weight.detach().numpy().copy() for weight in self.read.parameters())
-            kept = _Compiled(counters, values, numba.typed.List([known]), read)
-        self._compiled = kept._replace(counters=counters)
+            kept = _Compiled(counters, values, self.config, known, box(known), read)
+        self._compiled = kept._replace(counters=counters, config=self.config)
         return self._compiled
 
     def _free(
         self, events: torch.Tensor, state: torch.Tensor | None, injected: NDArray[np.floating] | None
     ) -> tuple[NDArray[np.float32], Floats, Floats]:
         """z (batch, time, n), the soma's (batch, LAGS - 1 + time, 2) [mV], and the state; from input alone."""
-        known = self._compile(state is not None).known
+        compiled = self._compile(state is not None)
         counts = events.numpy()
         batch, time, n = len(counts), events.shape[2], self.tree.n
-        packed = np.repeat(self._start(known[0])[None], batch, 0) if state is None else state.numpy().copy()
+        packed = np.repeat(self._start(compiled.known)[None], batch, 0) if state is None else state.numpy().copy()
         recent = packed[:, -2 * (LAGS - 1) :].reshape(batch, LAGS - 1, 2)
         z, soma = np.empty((batch, time, n), np.float32), np.empty((batch, LAGS - 1 + time, 2))
         soma[:, : LAGS - 1] = recent
@@ -653,7 +573,8 @@ class Cable(nn.Module):
             current = silent
             if injected is not None:
                 current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
-            _predict(known, np.ascontiguousarray(counts[k]), current, packed[k], z[k], soma[k, LAGS - 1 :])
+            of_cell = packed[k, : -2 * (LAGS - 1)]
+            predict(compiled.boxed, np.ascontiguousarray(counts[k]), current, of_cell, z[k], soma[k, LAGS - 1 :])
 
         if batch == 1:
             one(0)
@@ -667,7 +588,7 @@ class Cable(nn.Module):
         """(batch, time, 2 LAGS) what the read-out sees of free-running predictions of events, as for `forward`."""
         return torch.from_numpy(_windows(self._free(events, None, None)[1], events.shape[2]))
 
-    def _start(self, known: _Known) -> Floats:
+    def _start(self, known: Known) -> Floats:
         """State at rest as one array; its end holds the soma's recent potentials."""
         rest = self.rest(known.cell, known.learned, np.full(self.tree.n, self.tree.v_init_mV))
         recent = np.full(2 * (LAGS - 1), self.tree.v_init_mV)

@@ -126,9 +126,11 @@ def instrument(text: str, probe: Probe | None, slab: Slab | None, cells: Sequenc
         raise InputError(f"there is no signal {name!r}; choose {', '.join(makers)}")
     labels = [pair.removeprefix(LABEL) for pair in pairs if pair.startswith(LABEL)]
     made = makers[name](**_options(name, makers[name], [p for p in pairs if not p.startswith(LABEL)], {"name"}))
-    if not all(label.isidentifier() for label in labels):
-        raise InputError(f"{text} has a label that is no name; write letters, digits and _, such as label=deep")
-    return dataclasses.replace(cast(Any, made), name="-".join([made.name, *labels])) if labels else made
+    if not labels:
+        return made
+    if len(labels) > 1 or not labels[0].isidentifier() or labels[0] == "spectrum":  # so are figures of spectra named
+        raise InputError(f"{text} has a label that is no name; write one of letters, digits and _, such as label=deep")
+    return dataclasses.replace(cast(Any, made), name=f"{made.name}-{labels[0]}")
 
 
 def probe(text: str) -> Probe:

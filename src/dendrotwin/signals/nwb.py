@@ -59,9 +59,9 @@ def write_nwb(path: Path, signals: Iterable[Signal], description: str) -> None:
         elif signal.unit in TO_VOLT:
             series = _electrical_series(pynwb, file, device, signal, values, timing)
             if signal.kind == "lfp":
-                holder = pynwb.ecephys.LFP(name="LFP")
-                module.add(holder)
-                holder.add_electrical_series(series)
+                if "LFP" not in module.data_interfaces:
+                    module.add(pynwb.ecephys.LFP(name="LFP"))
+                module["LFP"].add_electrical_series(series)
             else:
                 module.add(series)
         elif values.ndim == 3:
@@ -115,7 +115,9 @@ def _electrical_series(
 def _add_patch(pynwb: Any, file: Any, device: Any, signal: Signal, values: Any, timing: dict[str, float]) -> None:
     at = int(signal.channels["compartment"][0])
     place = "the soma" if at < 0 else f"compartment {at}"
-    electrode = file.create_icephys_electrode(name="pipette", description=f"patch pipette at {place}", device=device)
+    electrode = file.create_icephys_electrode(
+        name=f"pipette of {signal.name}", description=f"patch pipette at {place}", device=device
+    )
     file.add_acquisition(
         pynwb.icephys.CurrentClampSeries(
             name=signal.name, description="current clamp", data=values[:, 0], electrode=electrode, gain=1.0,

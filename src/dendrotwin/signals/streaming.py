@@ -122,7 +122,7 @@ def check_together(cells: Sequence[PlacedCell], instruments: Sequence[Instrument
     names = [instrument.name for instrument in instruments]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"there are two signals named {twice[0]}; give one a label ({twice[0]}:label=...)")
+        raise InputError(f"there are two signals named {twice[0]}; give each a label of its own (NAME:label=...)")
     alone = [instrument.name for instrument in instruments if isinstance(instrument, (Patch, Currents))]
     if len(cells) > 1 and alone:
         raise InputError(f"{alone[0]} is of one cell; take it from one recording at a time")
