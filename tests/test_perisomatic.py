@@ -57,9 +57,10 @@ def test_given_potentials_are_reached() -> None:
     current = np.where(np.arange(n) < near.own, 0.0, perisomatic.HEAVY_NF * (after - before))
     opened = network.opened(np.zeros((TREE.n_inputs, 20), np.float32))
     out = np.empty_like(after)
+    state = network.rest(near.cell, near.learned, before[0])
     steps(
-        near.cell, near.learned, near.substeps, network.config.refine_at, network.rest(near.cell, near.learned, before[0]), opened, current,
-        before, 1.0, NO_TAPE, out, np.empty(20),
+        near.cell, near.learned, near.substeps, network.config.refine_at, state, opened, current, before, 1.0, NO_TAPE,
+        out, np.empty(20),
     )  # fmt: skip
     assert out[:, near.own :] == pytest.approx(after[:, near.own :], abs=0.02)
 

@@ -130,7 +130,7 @@ def instrument(text: str, probe: Probe | None, slab: Slab | None, cells: Sequenc
         return made
     if len(labels) > 1 or not labels[0].isidentifier() or labels[0] == "spectrum":  # so are figures of spectra named
         raise InputError(f"{text} has a label that is no name; write one of letters, digits and _, such as label=deep")
-    return dataclasses.replace(cast(Any, made), name=f"{made.name}-{labels[0]}")
+    return cast(Instrument, dataclasses.replace(cast(Any, made), name=f"{made.name}-{labels[0]}"))
 
 
 def probe(text: str) -> Probe:
