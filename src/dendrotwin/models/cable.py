@@ -13,9 +13,10 @@ window, from all the way (each millisecond is predicted from the true potentials
 
 from __future__ import annotations
 
+import copy
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -59,6 +60,9 @@ from dendrotwin.models.channels import (
 from dendrotwin.models.experts import numbers
 from dendrotwin.solve import Elimination, components
 from dendrotwin.tree import Floats, Ints, Tree
+
+if TYPE_CHECKING:
+    from dendrotwin.membrane_gpu import GPUCell
 
 Arrays = TypeVar("Arrays", Cell, Learned, State)
 
@@ -118,10 +122,10 @@ class CableConfig(BaseModel):
     units: int = Field(default=16, ge=1)
 
 
-def _windows(soma: NDArray[np.floating], steps_ms: int) -> NDArray[np.float32]:
+def _windows(soma: torch.Tensor, steps_ms: int) -> torch.Tensor:
     """(batch, steps, 2 LAGS) the soma's last potentials and peaks as the read-out takes them, of (batch, .., 2) mV."""
-    seen = np.concatenate([soma[:, lag : lag + steps_ms] for lag in range(LAGS)], 2)
-    return ((seen - SOMA_MV) / SOMA_SPREAD_MV).astype(np.float32)
+    seen = torch.cat([soma[:, lag : lag + steps_ms] for lag in range(LAGS)], 2)
+    return ((seen - SOMA_MV) / SOMA_SPREAD_MV).float()
 
 
 @numba.njit(cache=True, nogil=True)
@@ -236,6 +240,16 @@ class _Steps(torch.autograd.Function):
         return None, None, None, None, None, None, None, gain, *grads
 
 
+def _on_gpu(known: Known, device: torch.device) -> GPUCell:
+    try:
+        from dendrotwin.membrane_gpu import GPUCell
+    except ImportError as error:
+        raise InputError(
+            f"a cable twin needs Triton on {device} ({error}); install triton, or let it compute on the CPU"
+        ) from error
+    return GPUCell(known, device)
+
+
 class _Compiled(NamedTuple):
     """What predictions are made of, and what that is made of.
 
@@ -243,6 +257,8 @@ class _Compiled(NamedTuple):
         counters, values, config: of the weights, how often they were changed and a hash of them; the configuration.
         known, boxed: see `membrane.predict`; the latter is a list of the former.
         read: weights and biases of the read-out.
+        start: state at rest, as one array, and at its end the soma's recent potentials.
+        on_gpu: the cell there, if the network is.
     """
 
     counters: tuple[int, ...]
@@ -251,6 +267,8 @@ class _Compiled(NamedTuple):
     known: Known
     boxed: list[Known]
     read: tuple[NDArray[np.float32], ...]
+    start: Floats
+    on_gpu: GPUCell | None
 
 
 class Cable(nn.Module):
@@ -309,10 +327,19 @@ class Cable(nn.Module):
         with torch.no_grad():
             self.read[-1].bias.fill_(-6.0)  # type: ignore[operator]
         self.read.requires_grad_(False)  # learned on its own (`readout`)
-        # What `_compile` depends on.
-        self._weights = (*self.parameters(), self.start, self.late_ms, self.mean_mV, self.sd_mV)
+        self._weights = self._all_weights()
         self.progress = 1.0  # share of a training that is over
         self._compiled: _Compiled | None = None
+
+    def _all_weights(self) -> tuple[torch.Tensor, ...]:
+        """What `_compile` depends on."""
+        return (*self.parameters(), self.start, self.late_ms, self.mean_mV, self.sd_mV)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Cable:
+        """To another device buffers go as new tensors."""
+        super()._apply(fn, recurse)
+        self._weights, self._compiled = self._all_weights(), None
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         """What is compiled is neither copied nor saved."""
@@ -537,42 +564,63 @@ class Cable(nn.Module):
         counters, kept = tuple(p._version for p in self._weights), self._compiled
         if kept is not None and running and kept.counters == counters and kept.config is self.config:
             return kept
-        weights = b"".join(p.detach().numpy().tobytes() for p in self._weights)
+        weights = b"".join(p.detach().cpu().numpy().tobytes() for p in self._weights)
         values = hash(weights)
         if kept is None or kept.values != values or kept.config != self.config:
-            substeps = np.array(self.config.substeps, np.int32)
-            cell, learned = self.lean(substeps)
-            arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
-            # In single precision, but for potentials, the solve of the tree and calcium.
-            arrays = _single(arrays, "tables", "density_uS", "reversal_mV", "sk_uS", "sk_mV")
-            cell = _single(cell, "capacitance_nF", "leak_uS", "leak_nA", "block")
-            mean_mV, per_sd = (x.double().numpy() for x in (self.mean_mV, 1.0 / self.sd_mV.double()))
-            known = Known(
-                cell, arrays, substeps, self.config.refine_at, self.of_input,
-                self.of_class, self.at, self._opens(), self.back.numpy(), mean_mV, per_sd,
-            )  # fmt: skip
-            read = tuple(weight.detach().numpy().copy() for weight in self.read.parameters())
-            kept = _Compiled(counters, values, self.config, known, box(known), read)
+            kept = self._compiled_anew(counters, values)
         self._compiled = kept._replace(counters=counters, config=self.config)
         return self._compiled
 
+    def _compiled_anew(self, counters: tuple[int, ...], values: int) -> _Compiled:
+        device = self.start.device
+        here = self if device.type == "cpu" else copy.deepcopy(self).cpu()
+        substeps = np.array(self.config.substeps, np.int32)
+        cell, learned = here.lean(substeps)
+        arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
+        # In single precision, but for potentials, the solve of the tree and calcium.
+        arrays = _single(arrays, "tables", "density_uS", "reversal_mV", "sk_uS", "sk_mV")
+        cell = _single(cell, "capacitance_nF", "leak_uS", "leak_nA", "block")
+        mean_mV, per_sd = (x.double().numpy() for x in (here.mean_mV, 1.0 / here.sd_mV.double()))
+        known = Known(
+            cell, arrays, substeps, self.config.refine_at, self.of_input,
+            self.of_class, self.at, here._opens(), self.back.numpy(), mean_mV, per_sd,
+        )  # fmt: skip
+        read = tuple(weight.detach().numpy().copy() for weight in here.read.parameters())
+        rest = self.rest(cell, arrays, np.full(self.tree.n, self.tree.v_init_mV))
+        recent = np.full(2 * (LAGS - 1), self.tree.v_init_mV)
+        start = np.concatenate([*(array.reshape(-1) for array in rest), recent])
+        on_gpu = None if device.type == "cpu" else _on_gpu(known, device)
+        return _Compiled(counters, values, self.config, known, box(known), read, start, on_gpu)
+
     def _free(
         self, events: torch.Tensor, state: torch.Tensor | None, injected: NDArray[np.floating] | None
-    ) -> tuple[NDArray[np.float32], Floats, Floats]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """z (batch, time, n), the soma's (batch, LAGS - 1 + time, 2) [mV], and the state; from input alone."""
         compiled = self._compile(state is not None)
-        counts = events.numpy()
-        batch, time, n = len(counts), events.shape[2], self.tree.n
-        packed = np.repeat(self._start(compiled.known)[None], batch, 0) if state is None else state.numpy().copy()
+        if injected is not None:
+            injected = np.ascontiguousarray(injected[:, :, self.sorted], dtype=np.float64)
+        if state is None:
+            state = torch.from_numpy(compiled.start).to(events.device).expand(len(events), -1)
+        if compiled.on_gpu is None:
+            return self._on_cpu(compiled, events.numpy(), state.numpy().copy(), injected)
+        current = None if injected is None else torch.from_numpy(injected).to(events.device)
+        of_cell, recent = state.split([state.shape[1] - 2 * (LAGS - 1), 2 * (LAGS - 1)], 1)
+        z, soma, of_cell = compiled.on_gpu.predict(events, current, of_cell)
+        soma = torch.cat([recent.unflatten(1, (LAGS - 1, 2)), soma], 1)
+        return z, soma, torch.cat([of_cell, soma[:, 1 - LAGS :].flatten(1)], 1)
+
+    def _on_cpu(
+        self, compiled: _Compiled, counts: NDArray[np.float32], packed: Floats, injected: Floats | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """`_free`, one cell of the batch on each thread."""
+        batch, time, n = len(counts), counts.shape[2], self.tree.n
         recent = packed[:, -2 * (LAGS - 1) :].reshape(batch, LAGS - 1, 2)
         z, soma = np.empty((batch, time, n), np.float32), np.empty((batch, LAGS - 1 + time, 2))
         soma[:, : LAGS - 1] = recent
         silent = np.zeros((1, n))
 
         def one(k: int) -> None:
-            current = silent
-            if injected is not None:
-                current = np.ascontiguousarray(injected[k][:, self.sorted], dtype=np.float64)
+            current = silent if injected is None else injected[k]
             of_cell = packed[k, : -2 * (LAGS - 1)]
             predict(compiled.boxed, np.ascontiguousarray(counts[k]), current, of_cell, z[k], soma[k, LAGS - 1 :])
 
@@ -582,17 +630,11 @@ class Cable(nn.Module):
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(one, range(batch)))
         recent[:] = soma[:, -(LAGS - 1) :]
-        return z, soma, packed
+        return torch.from_numpy(z), torch.from_numpy(soma), torch.from_numpy(packed)
 
     def soma_course(self, events: torch.Tensor) -> torch.Tensor:
         """(batch, time, 2 LAGS) what the read-out sees of free-running predictions of events, as for `forward`."""
-        return torch.from_numpy(_windows(self._free(events, None, None)[1], events.shape[2]))
-
-    def _start(self, known: Known) -> Floats:
-        """State at rest as one array; its end holds the soma's recent potentials."""
-        rest = self.rest(known.cell, known.learned, np.full(self.tree.n, self.tree.v_init_mV))
-        recent = np.full(2 * (LAGS - 1), self.tree.v_init_mV)
-        return np.concatenate([*(array.reshape(-1) for array in rest), recent])
+        return _windows(self._free(events, None, None)[1], events.shape[2])
 
     def forward(
         self,
@@ -608,14 +650,16 @@ class Cable(nn.Module):
         """
         if past is None:
             z, seen, new = self._free(events, state, injected)
+            if z.device.type != "cpu":
+                return z, self.read(_windows(seen, z.shape[1]))[..., 0], new
             assert self._compiled is not None
             logit = np.empty(z.shape[:2], np.float32)
             for k in range(len(z)):
-                _logits(self._compiled.read, seen[k], logit[k])
-            return torch.from_numpy(z), torch.from_numpy(logit), torch.from_numpy(new)
+                _logits(self._compiled.read, seen[k].numpy(), logit[k])
+            return z, torch.from_numpy(logit), new
         v, peak = self._guided(events, past)
         first = past[:, self.soma, self.lead] * self.sd_mV[self.soma] + self.mean_mV[self.soma]
         soma = torch.stack([v[..., self.soma].detach(), peak], 2)
         soma = torch.cat([first.to(soma)[:, None, None].expand(-1, LAGS - 1, 2), soma], 1)
-        logit = self.read(torch.from_numpy(_windows(soma.numpy(), v.shape[1])))[..., 0]
+        logit = self.read(_windows(soma, v.shape[1]))[..., 0]
         return (v.float() - self.mean_mV) / self.sd_mV, logit, None
