@@ -20,8 +20,11 @@ from dendrotwin import membrane
 from dendrotwin.membrane import Known, strides
 from dendrotwin.solve import Rounds
 
-TILE = 128  # compartments or nodes that a program has in hand at once
+TILE = 64  # compartments that a program has in hand at once, and nodes
+NODES = 256
+ROWS = 4  # gates, channels or classes of synapses side by side
 WARPS = 4
+FEW = tl.constexpr(32)  # nodes of a round that one warp takes
 
 LOW = tl.constexpr(membrane.V_LOW_MV)
 HIGH = tl.constexpr(membrane.V_HIGH_MV - 1e-6)
@@ -163,16 +166,16 @@ def _place(v):
 
 
 @triton.jit
-def _between(row, at, f, apart: tl.constexpr):
-    """From a table whose values for neighbouring bins stand so far apart."""
-    low = tl.load(row + at * apart)
-    return low + f * (tl.load(row + (at + 1) * apart) - low)
+def _between(row, f, apart: tl.constexpr, these):
+    """Between neighbouring bins of a table, which stand so far apart."""
+    low = tl.load(row, mask=these, other=0.0)
+    return low + f * (tl.load(row + apart, mask=these, other=0.0) - low)
 
 
 @triton.jit
-def _of_gate(known, sizes, which, q, k):
-    """Table of a gate."""
-    return known.tables + ((which * sizes.kinds + q) * sizes.deep + k) * (BINS * 3)
+def _of_gate(known, sizes, which, q, k, at):
+    """Tables of gates at some bins."""
+    return known.tables + ((which * sizes.kinds + q) * sizes.deep + k) * (BINS * 3) + at * 3
 
 
 @triton.jit
@@ -189,13 +192,15 @@ def _arrive(sizes, given, step, rise, decay, TILE: tl.constexpr):
 
 
 @triton.jit
-def _gates(known, sizes, which, q, start, stop, old, new, i, on, at, f):
-    """Gates of a kind to the end of a step."""
-    for k in range(start, stop):
-        row = _of_gate(known, sizes, which, q, k)
-        x = tl.load(old + k * sizes.n + i, mask=on, other=0.0)
-        steady = _between(row, at, f, 3)
-        tl.store(new + k * sizes.n + i, steady + (x - steady) * _between(row + 1, at, f, 3), mask=on)
+def _gates(known, sizes, which, q, start, stop, old, new, i, on, at, f, ROWS: tl.constexpr):
+    """Some gates of a kind to the end of a step."""
+    for begin in range(start, stop, ROWS):
+        k = (begin + tl.arange(0, ROWS))[:, None]
+        these = (k < stop) & on[None, :]
+        row = _of_gate(known, sizes, which, q, k, at[None, :])
+        x = tl.load(old + k * sizes.n + i[None, :], mask=these, other=0.0)
+        steady, keep = _between(row, f[None, :], 3, these), _between(row + 1, f[None, :], 3, these)
+        tl.store(new + k * sizes.n + i[None, :], steady + (x - steady) * keep, mask=these)
 
 
 @triton.jit
@@ -213,7 +218,8 @@ def _calcium(known, sizes, kind, slow_ms, old, new, old_sk, new_sk, slow, i, on)
 
 @triton.jit
 def _follow(
-    known, sizes, which, which_slow, slow_ms, begins, old_v, old, new_v, new, slow, TILE: tl.constexpr
+    known, sizes, which, which_slow, slow_ms, begins, old_v, old, new_v, new, slow,
+    TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """Gates, and where a stride begins calcium and what is slow, to the end of a step at the potentials at hand."""
     sk = sizes.deep * sizes.n
@@ -225,44 +231,51 @@ def _follow(
         if begins:
             if tl.load(kind + POOL) > 0:
                 _calcium(known, sizes, kind, slow_ms, old_v + sizes.n, new_v + sizes.n, old + sk, new + sk, slow, i, on)
-            _gates(known, sizes, which_slow, q, quick, tl.load(kind + GATES), old, new, i, on, at, f)
-        _gates(known, sizes, which, q, 0, quick, old, new, i, on, at, f)
+            _gates(known, sizes, which_slow, q, quick, tl.load(kind + GATES), old, new, i, on, at, f, ROWS)
+        _gates(known, sizes, which, q, 0, quick, old, new, i, on, at, f, ROWS)
 
 
 @triton.jit
-def _open(sizes, channel, gate, i, on):
-    """Open share of a channel, and its activation."""
-    power, second = tl.load(channel + 1), tl.load(channel + 2)
-    m = tl.load(gate + tl.load(channel) * sizes.n + i, mask=on, other=0.0)
-    h = tl.load(gate + tl.maximum(second, 0) * sizes.n + i, mask=on, other=1.0)
+def _open(known, sizes, q, k, has, gate, i, on):
+    """Conductance of channels side by side, their activation and its power."""
+    channel = known.channel + (q * sizes.wide + k) * CHANNEL
+    first, power = tl.load(channel, mask=has, other=0)[:, None], tl.load(channel + 1, mask=has, other=1)[:, None]
+    second = tl.load(channel + 2, mask=has, other=-1)[:, None]
+    these, i = has[:, None] & on[None, :], i[None, :]
+    m = tl.load(gate + first * sizes.n + i, mask=these, other=0.0)
+    h = tl.load(gate + second * sizes.n + i, mask=these & (second >= 0), other=1.0)
     opened = tl.where(power > 1, m * m, m)
     opened = tl.where(power > 2, opened * m, opened)
-    return tl.where(power > 3, opened * m, opened) * tl.where(second >= 0, h, 1.0), m
+    opened = tl.where(power > 3, opened * m, opened)
+    density_uS = tl.load(known.density_uS + k[:, None] * sizes.n + i, mask=these, other=0.0)
+    return density_uS * opened * h, m, power
 
 
 @triton.jit
-def _slow_channels(known, sizes, gate, slow, TILE: tl.constexpr):
+def _slow_channels(known, sizes, gate, slow, TILE: tl.constexpr, ROWS: tl.constexpr):
     """Conductance and current of the slow channels and of SK; of those that calcium flows through also apart."""
     n = sizes.n
     for tile in range(0, sizes.tiles):
         q, i, on = _tile(known, tile, TILE)
         kind = known.kind + KIND * q
-        total = tl.zeros((TILE,), tl.float32)
-        current, inward = total, total
+        total, current = tl.zeros((TILE,), tl.float32), tl.zeros((TILE,), tl.float32)
+        inward = tl.zeros((TILE,), tl.float32)
         calcium_mV = tl.load(slow + CALCIUM_mV * n + i, mask=on, other=0.0)
-        for k in range(tl.load(kind + QUICK_CHANNELS), tl.load(kind + CHANNELS)):
-            channel = known.channel + (q * sizes.wide + k) * CHANNEL
-            opened, _ = _open(sizes, channel, gate, i, on)
-            g = opened * tl.load(known.density_uS + k * n + i, mask=on, other=0.0)
-            flows = tl.load(channel + 3) > 0
-            total += g
-            current += g * tl.where(flows, calcium_mV, tl.load(known.reversal_mV + k * n + i, mask=on, other=0.0))
-            inward += tl.where(flows, g, 0.0)
+        stop = tl.load(kind + CHANNELS)
+        for begin in range(tl.load(kind + QUICK_CHANNELS), stop, ROWS):
+            k = begin + tl.arange(0, ROWS)
+            has = k < stop
+            flows = tl.load(known.channel + (q * sizes.wide + k) * CHANNEL + 3, mask=has, other=0)[:, None] > 0
+            g, _, _ = _open(known, sizes, q, k, has, gate, i, on)
+            e = tl.load(known.reversal_mV + k[:, None] * n + i[None, :], mask=has[:, None] & on[None, :], other=0.0)
+            total += tl.sum(g, 0)
+            current += tl.sum(g * tl.where(flows, calcium_mV[None, :], e), 0)
+            inward += tl.sum(tl.where(flows, g, 0.0), 0)
         if tl.load(kind + SK) > 0:
-            g = tl.load(known.of_compartment + SK_uS * n + i, mask=on, other=0.0)
-            g *= tl.load(gate + (sizes.deep * n + i), mask=on, other=0.0)
-            total += g
-            current += g * tl.load(known.of_compartment + SK_mV * n + i, mask=on, other=0.0)
+            g_sk = tl.load(known.of_compartment + SK_uS * n + i, mask=on, other=0.0)
+            g_sk *= tl.load(gate + (sizes.deep * n + i), mask=on, other=0.0)
+            total += g_sk
+            current += g_sk * tl.load(known.of_compartment + SK_mV * n + i, mask=on, other=0.0)
         tl.store(slow + SLOW_uS * n + i, total, mask=on)
         tl.store(slow + SLOW_nA * n + i, current, mask=on)
         tl.store(slow + INWARD_uS * n + i, inward, mask=on)
@@ -270,7 +283,7 @@ def _slow_channels(known, sizes, gate, slow, TILE: tl.constexpr):
 
 
 @triton.jit
-def _channels(known, sizes, q, kind, which, gate, slow, v_mV, i, on, at, f):
+def _channels(known, sizes, q, kind, which, gate, slow, v_mV, i, on, at, f, ROWS: tl.constexpr):
     """Conductance and current of leak and all channels, and how many compartments exceed the threshold.
 
     A fast channel's lead is a conductance too, see `membrane`.
@@ -280,54 +293,58 @@ def _channels(known, sizes, q, kind, which, gate, slow, v_mV, i, on, at, f):
     current = tl.load(known.of_compartment + LEAK_nA * n + i, mask=on, other=0.0)
     total += tl.load(slow + SLOW_uS * n + i, mask=on, other=0.0)
     current += tl.load(slow + SLOW_nA * n + i, mask=on, other=0.0)
-    fast = tl.zeros_like(total)
-    for k in range(0, tl.load(kind + QUICK_CHANNELS)):
+    opened = tl.zeros_like(total)
+    stop = tl.load(kind + QUICK_CHANNELS)
+    for begin in range(0, stop, ROWS):
+        k = begin + tl.arange(0, ROWS)
+        has = k < stop
         channel = known.channel + (q * sizes.wide + k) * CHANNEL
-        opened, m = _open(sizes, channel, gate, i, on)
-        g = opened * tl.load(known.density_uS + k * n + i, mask=on, other=0.0)
-        e = tl.load(known.reversal_mV + k * n + i, mask=on, other=0.0)
-        total += g
-        current += g * e
-        if tl.load(channel + 4) > 0:
-            lead = _between(_of_gate(known, sizes, which, q, tl.load(channel)) + 2, at, f, 3)
-            gain = tl.load(channel + 1).to(tl.float32) * PER_THETA
-            steep = g * gain * lead / tl.maximum(m, GATE_LEAST) * (e - v_mV)
-            fast += g
-            total -= steep
-            current -= steep * v_mV
+        these = has[:, None] & on[None, :]
+        fast = these & (tl.load(channel + 4, mask=has, other=0) > 0)[:, None]
+        g, m, power = _open(known, sizes, q, k, has, gate, i, on)
+        e = tl.load(known.reversal_mV + k[:, None] * n + i[None, :], mask=these, other=0.0)
+        activation = tl.load(channel, mask=has, other=0)[:, None]
+        lead = _between(_of_gate(known, sizes, which, q, activation, at[None, :]) + 2, f[None, :], 3, fast)
+        steep = g * (power.to(tl.float32) * PER_THETA) * lead / tl.maximum(m, GATE_LEAST) * (e - v_mV[None, :])
+        total += tl.sum(g - steep, 0)
+        current += tl.sum(g * e - steep * v_mV[None, :], 0)
+        opened += tl.sum(tl.where(fast, g, 0.0), 0)
     capacitance = tl.load(known.of_compartment + CAPACITANCE * n + i, mask=on, other=1.0)
-    return total, current, tl.sum((fast > sizes.threshold * capacitance).to(tl.int32), 0)
+    return total, current, tl.sum((opened > sizes.threshold * capacitance).to(tl.int32), 0)
 
 
 @triton.jit
-def _synapses(known, sizes, level, old, new, v_mV, i, on, at, f, total, current):
-    """Adds the mean conductance of each class over a substep; its exponentials go to the end of it."""
+def _synapses(known, sizes, level, old, new, v_mV, i, on, at, f, TILE: tl.constexpr, ROWS: tl.constexpr):
+    """Mean conductance and current of the synapses over a substep; their exponentials go to the end of it."""
     n, classes = sizes.n, sizes.classes
-    for m in range(0, classes):
-        of_class = known.synapse + (level * classes + m) * 4
-        rise, decay = (sizes.deep + 1 + m) * n + i, (sizes.deep + 1 + classes + m) * n + i
-        up, down = tl.load(old + rise, mask=on, other=0.0), tl.load(old + decay, mask=on, other=0.0)
-        g = down * tl.load(of_class + 1) - up * tl.load(of_class)
-        tl.store(new + rise, up * tl.load(of_class + 2), mask=on)
-        tl.store(new + decay, down * tl.load(of_class + 3), mask=on)
-        e, s = tl.load(known.driving + m * 2), tl.load(known.driving + m * 2 + 1)
-        if s > 0.0:
-            # g B(V) (V - e), linearised about V.
-            block = _between(known.block + m * BINS, at, f, 1)
-            flow, u = g * block, v_mV - e
-            steep = flow * (1.0 + s * (1.0 - block) * u)
-            total += steep
-            current += steep * v_mV - flow * u
-        else:
-            total += g
-            current += g * e
+    total, current = tl.zeros((TILE,), tl.float32), tl.zeros((TILE,), tl.float32)
+    for begin in range(0, classes, ROWS):
+        m = begin + tl.arange(0, ROWS)
+        has = m < classes
+        of_class, these = known.synapse + (level * classes + m) * 4, has[:, None] & on[None, :]
+        rise = ((sizes.deep + 1 + m) * n)[:, None] + i[None, :]
+        decay = rise + classes * n
+        up, down = tl.load(old + rise, mask=these, other=0.0), tl.load(old + decay, mask=these, other=0.0)
+        g = down * tl.load(of_class + 1, mask=has, other=0.0)[:, None]
+        g -= up * tl.load(of_class, mask=has, other=0.0)[:, None]
+        tl.store(new + rise, up * tl.load(of_class + 2, mask=has, other=0.0)[:, None], mask=these)
+        tl.store(new + decay, down * tl.load(of_class + 3, mask=has, other=0.0)[:, None], mask=these)
+        # g B(V) (V - e), linearised about V; without a block B is 1, and s 0.
+        e = tl.load(known.driving + m * 2, mask=has, other=0.0)[:, None]
+        s = tl.load(known.driving + m * 2 + 1, mask=has, other=0.0)[:, None]
+        block = _between(known.block + m[:, None] * BINS + at[None, :], f[None, :], 1, these & (s > 0.0))
+        block = tl.where(s > 0.0, block, 1.0)
+        u = v_mV[None, :] - e
+        steep = g * block * (1.0 + s * (1.0 - block) * u)
+        total += tl.sum(steep, 0)
+        current += tl.sum(tl.where(s > 0.0, steep * v_mV[None, :] - g * block * u, g * e), 0)
     return total, current
 
 
 @triton.jit
 def _balance(
     known, sizes, given, step, level, which, many, stride, old_v, old, new, slow, tree,
-    has_current: tl.constexpr, TILE: tl.constexpr,
+    has_current: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """Diagonal and right side of the tree; how many compartments' fast channels exceed the threshold."""
     n, nodes, exceeding = sizes.n, sizes.nodes, 0
@@ -338,14 +355,16 @@ def _balance(
         at, f = _place(v)
         v_mV = v.to(tl.float32)
         total, current, exceed = _channels(
-            known, sizes, q, known.kind + KIND * q, which, new, slow, v_mV, i, on, at, f
+            known, sizes, q, known.kind + KIND * q, which, new, slow, v_mV, i, on, at, f, ROWS
         )
         exceeding += exceed
         charge = tl.load(slow + CALCIUM_nA * n + i, mask=on, other=0.0)
         inward = tl.load(slow + INWARD_uS * n + i, mask=on, other=0.0) / stride.to(tl.float32)
         charge += inward * (v_mV - tl.load(slow + CALCIUM_mV * n + i, mask=on, other=0.0))
         tl.store(slow + CALCIUM_nA * n + i, charge, mask=on)
-        total, current = _synapses(known, sizes, level, old, new, v_mV, i, on, at, f, total, current)
+        synaptic_uS, synaptic_nA = _synapses(known, sizes, level, old, new, v_mV, i, on, at, f, TILE, ROWS)
+        total += synaptic_uS
+        current += synaptic_nA
         capacitance = tl.load(known.of_compartment + CAPACITANCE * n + i, mask=on, other=1.0)
         x = tl.maximum(total / (per_ms * capacitance), 0.0)
         beyond = tl.minimum(PER_THETA, (24.0 + x * (6.0 + x)) / (12.0 + x * (5.0 + x)))  # `membrane.beyond`
@@ -381,40 +400,66 @@ def _clear(known, sizes, tree, TILE: tl.constexpr):
 
 
 @triton.jit
+def _eliminate(known, sizes, tree, start, stop, LANES: tl.constexpr):
+    """A round: passes what its nodes have on to their neighbours."""
+    nodes = sizes.nodes
+    for begin in range(start, stop, LANES):
+        k = begin + tl.arange(0, LANES)
+        on = k < stop
+        e = tl.load(known.round_node + k, mask=on, other=0)
+        p = tl.load(known.round_parent + k, mask=on, other=0)
+        c = tl.load(known.round_child + k, mask=on, other=-1)
+        has = c >= 0
+        diagonal = tl.load(tree + DIAGONAL * nodes + e, mask=on, other=1.0)
+        diagonal += tl.load(tree + FROM_PARENT * nodes + e, mask=on, other=0.0)
+        right = tl.load(tree + RIGHT * nodes + e, mask=on, other=0.0)
+        right += tl.load(tree + RIGHT_FROM_PARENT * nodes + e, mask=on, other=0.0)
+        up = tl.load(tree + AXIAL * nodes + e, mask=on, other=0.0)
+        down = tl.load(tree + AXIAL * nodes + c, mask=has, other=0.0)
+        # No two of a round have one parent, nor one child, so that none of these sums has two who add at once.
+        of_parent = tl.load(tree + DIAGONAL * nodes + p, mask=on, other=0.0)
+        right_of_parent = tl.load(tree + RIGHT * nodes + p, mask=on, other=0.0)
+        of_child = tl.load(tree + FROM_PARENT * nodes + c, mask=has, other=0.0)
+        right_of_child = tl.load(tree + RIGHT_FROM_PARENT * nodes + c, mask=has, other=0.0)
+        inverse = 1.0 / diagonal
+        tl.store(tree + DIAGONAL * nodes + e, inverse, mask=on)
+        tl.store(tree + RIGHT * nodes + e, right, mask=on)
+        tl.store(tree + TO_CHILD * nodes + e, down, mask=on)
+        tl.store(tree + DIAGONAL * nodes + p, of_parent - up * inverse * up, mask=on)
+        tl.store(tree + RIGHT * nodes + p, right_of_parent + up * inverse * right, mask=on)
+        tl.store(tree + FROM_PARENT * nodes + c, of_child - down * inverse * down, mask=has)
+        tl.store(tree + RIGHT_FROM_PARENT * nodes + c, right_of_child + down * inverse * right, mask=has)
+        tl.store(tree + AXIAL * nodes + c, down * inverse * up, mask=has)
+
+
+@triton.jit
+def _substitute(known, sizes, tree, start, stop, LANES: tl.constexpr):
+    """A round, back: potentials of its nodes from those of their neighbours."""
+    nodes = sizes.nodes
+    for begin in range(start, stop, LANES):
+        k = begin + tl.arange(0, LANES)
+        on = k < stop
+        e = tl.load(known.round_node + k, mask=on, other=0)
+        p = tl.load(known.round_parent + k, mask=on, other=0)
+        c = tl.load(known.round_child + k, mask=on, other=-1)
+        w = tl.load(tree + RIGHT * nodes + e, mask=on, other=0.0)
+        up = tl.load(tree + AXIAL * nodes + e, mask=on, other=0.0)
+        w += up * tl.load(tree + RIGHT * nodes + p, mask=on, other=0.0)
+        down = tl.load(tree + TO_CHILD * nodes + e, mask=on, other=0.0)
+        w += down * tl.load(tree + RIGHT * nodes + c, mask=c >= 0, other=0.0)
+        tl.store(tree + RIGHT * nodes + e, w * tl.load(tree + DIAGONAL * nodes + e, mask=on, other=0.0), mask=on)
+
+
+@triton.jit
 def _solve(known, sizes, tree, TILE: tl.constexpr):
     """Solves the whole tree, in place: the right side becomes potentials."""
     nodes = sizes.nodes
     for r in range(0, sizes.rounds):
-        stop = tl.load(known.round_first + r + 1)
-        for begin in range(tl.load(known.round_first + r), stop, TILE):
-            k = begin + tl.arange(0, TILE)
-            on = k < stop
-            e = tl.load(known.round_node + k, mask=on, other=0)
-            p = tl.load(known.round_parent + k, mask=on, other=0)
-            c = tl.load(known.round_child + k, mask=on, other=-1)
-            has = c >= 0
-            diagonal = tl.load(tree + DIAGONAL * nodes + e, mask=on, other=1.0)
-            diagonal += tl.load(tree + FROM_PARENT * nodes + e, mask=on, other=0.0)
-            right = tl.load(tree + RIGHT * nodes + e, mask=on, other=0.0)
-            right += tl.load(tree + RIGHT_FROM_PARENT * nodes + e, mask=on, other=0.0)
-            up = tl.load(tree + AXIAL * nodes + e, mask=on, other=0.0)
-            down = tl.load(tree + AXIAL * nodes + c, mask=has, other=0.0)
-            inverse = 1.0 / diagonal
-            tl.store(tree + DIAGONAL * nodes + e, inverse, mask=on)
-            tl.store(tree + RIGHT * nodes + e, right, mask=on)
-            tl.store(tree + TO_CHILD * nodes + e, down, mask=on)
-            # No two of a round have one parent, nor one child, so that none of these sums has two who add at once.
-            share = up * inverse
-            sofar = tl.load(tree + DIAGONAL * nodes + p, mask=on, other=0.0)
-            tl.store(tree + DIAGONAL * nodes + p, sofar - share * up, mask=on)
-            sofar = tl.load(tree + RIGHT * nodes + p, mask=on, other=0.0)
-            tl.store(tree + RIGHT * nodes + p, sofar + share * right, mask=on)
-            share = down * inverse
-            sofar = tl.load(tree + FROM_PARENT * nodes + c, mask=has, other=0.0)
-            tl.store(tree + FROM_PARENT * nodes + c, sofar - share * down, mask=has)
-            sofar = tl.load(tree + RIGHT_FROM_PARENT * nodes + c, mask=has, other=0.0)
-            tl.store(tree + RIGHT_FROM_PARENT * nodes + c, sofar + share * right, mask=has)
-            tl.store(tree + AXIAL * nodes + c, share * up, mask=has)
+        start, stop = tl.load(known.round_first + r), tl.load(known.round_first + r + 1)
+        if stop - start > FEW:
+            _eliminate(known, sizes, tree, start, stop, TILE)
+        else:
+            _eliminate(known, sizes, tree, start, stop, FEW)
         tl.debug_barrier()
     root = tl.load(tree + RIGHT * nodes) / tl.load(tree + DIAGONAL * nodes)
     tl.debug_barrier()
@@ -422,19 +467,11 @@ def _solve(known, sizes, tree, TILE: tl.constexpr):
     tl.debug_barrier()
     for back in range(0, sizes.rounds):
         r = sizes.rounds - 1 - back
-        stop = tl.load(known.round_first + r + 1)
-        for begin in range(tl.load(known.round_first + r), stop, TILE):
-            k = begin + tl.arange(0, TILE)
-            on = k < stop
-            e = tl.load(known.round_node + k, mask=on, other=0)
-            p = tl.load(known.round_parent + k, mask=on, other=0)
-            c = tl.load(known.round_child + k, mask=on, other=-1)
-            w = tl.load(tree + RIGHT * nodes + e, mask=on, other=0.0)
-            up = tl.load(tree + AXIAL * nodes + e, mask=on, other=0.0)
-            w += up * tl.load(tree + RIGHT * nodes + p, mask=on, other=0.0)
-            down = tl.load(tree + TO_CHILD * nodes + e, mask=on, other=0.0)
-            w += down * tl.load(tree + RIGHT * nodes + c, mask=c >= 0, other=0.0)
-            tl.store(tree + RIGHT * nodes + e, w * tl.load(tree + DIAGONAL * nodes + e, mask=on, other=0.0), mask=on)
+        start, stop = tl.load(known.round_first + r), tl.load(known.round_first + r + 1)
+        if stop - start > FEW:
+            _substitute(known, sizes, tree, start, stop, TILE)
+        else:
+            _substitute(known, sizes, tree, start, stop, FEW)
         tl.debug_barrier()
 
 
@@ -460,7 +497,10 @@ def _move(known, sizes, ends, stride_ms, old_v, new_v, slow, tree, TILE: tl.cons
 
 
 @triton.jit
-def _milliseconds(known, sizes, given, room, steps, has_current: tl.constexpr, TILE: tl.constexpr):
+def _milliseconds(
+    known, sizes, given, room, steps, has_current: tl.constexpr, TILE: tl.constexpr, NODES: tl.constexpr,
+    ROWS: tl.constexpr,
+):  # fmt: skip
     """Some milliseconds of one cell; see `membrane.steps`."""
     n = sizes.n
     cell = tl.program_id(0).to(tl.int64)
@@ -492,20 +532,21 @@ def _milliseconds(known, sizes, given, room, steps, has_current: tl.constexpr, T
                 which_slow = tl.where(slow_changes, 5, tl.where(level > 0, 6, 2))
                 slow_ms = tl.where(slow_changes, 0.5 + 0.5 * short, tl.where(level > 0, short, 1.0))
                 begins = s % stride == 0
-                _follow(known, sizes, which, which_slow, slow_ms, begins, old_v, old, new_v, new, slow, TILE)
+                _follow(known, sizes, which, which_slow, slow_ms, begins, old_v, old, new_v, new, slow,
+                        TILE, ROWS)  # fmt: skip
                 tl.debug_barrier()
                 if begins:
-                    _slow_channels(known, sizes, new, slow, TILE)
+                    _slow_channels(known, sizes, new, slow, TILE, ROWS)
                     tl.debug_barrier()
                 # A millisecond of few substeps is given up for one of many where sodium channels open.
                 exceeding = (1 - level) * _balance(
                     known, sizes, given, step, level, which, many, stride, old_v, old, new, slow, tree,
-                    has_current, TILE,
+                    has_current, TILE, ROWS,
                 )  # fmt: skip
                 if exceeding == 0:
-                    _clear(known, sizes, tree, TILE)
+                    _clear(known, sizes, tree, NODES)
                     tl.debug_barrier()
-                    _solve(known, sizes, tree, TILE)
+                    _solve(known, sizes, tree, NODES)
                     ends, stride_ms = s % stride == stride - 1, stride.to(tl.float64) / many
                     _move(known, sizes, ends, stride_ms, old_v, new_v, slow, tree, TILE)
                     tl.debug_barrier()
@@ -638,7 +679,8 @@ class GPUCell:
         has_current = injected_nA is not None
         given = Input(*self._arrivals(counts), injected_nA if has_current else room.z)
         _milliseconds[(cells,)](
-            self.known, self.sizes, given, room, steps, has_current=has_current, TILE=TILE, num_warps=WARPS
+            self.known, self.sizes, given, room, steps, has_current=has_current, TILE=TILE, NODES=NODES,
+            ROWS=ROWS, num_warps=WARPS,
         )
         v, calcium = room.double[:, steps % 2].split(1, 1)
         gate, sk, synapses = room.single[:, steps % 2].split([deep, 1, 2 * classes], 1)
