@@ -337,7 +337,8 @@ class Cable(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Cable:
         """To another device buffers go as new tensors."""
-        super()._apply(fn, recurse)
+        with torch.inference_mode(False):  # tensors made in it do not count their versions
+            super()._apply(fn, recurse)
         self._weights, self._compiled = self._all_weights(), None
         return self
 
