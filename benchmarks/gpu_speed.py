@@ -115,7 +115,7 @@ def draw(found: dict) -> matplotlib.figure.Figure:
     return figure
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)

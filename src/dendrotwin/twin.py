@@ -144,6 +144,7 @@ class Twin:
             (folder / "README.md").write_text(readme)
 
     @classmethod
+    @torch.inference_mode(False)  # tensors made in it do not count their versions, which the cable twin asks for
     def load(cls, path: Path) -> Twin:
         """Open a twin's folder.
 
