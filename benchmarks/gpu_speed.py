@@ -89,8 +89,11 @@ def bytes_moved(twin: Twin, counts: torch.Tensor) -> tuple[float, float]:
 
 def time_batch(twin: Twin, counts: torch.Tensor, cells: int) -> float:
     """Simulated seconds per second."""
-    first = torch.stack([counts[k % len(counts)].roll(-37 * (k // len(counts)), 1)[:, : 2 * CHUNK_MS] for k in range(cells)])
-    before, now = first.cuda().split(CHUNK_MS, 2)
+    # Each cell has one of the trials, begun at another time.
+    trial, begin = torch.arange(cells) % len(counts), 37 * (torch.arange(cells) // len(counts))
+    at = ((begin[:, None] + torch.arange(2 * CHUNK_MS)) % counts.shape[2]).cuda()
+    here = counts.cuda()
+    before, now = torch.stack([here[k, :, t] for k, t in zip(trial.tolist(), at, strict=True)]).split(CHUNK_MS, 2)
     state = twin.network(before)[2]
     seconds = median_seconds(on_gpu(lambda: twin.network(now, state=state)), REPEATS)
     return cells * CHUNK_MS / 1000 / seconds
@@ -127,7 +130,8 @@ def main() -> None:
     twin = dendrotwin.load(arguments.twin)
     twin.network.eval()
     simulation = Simulation(**twin.training["simulation"])
-    events = [draw_events(twin.tree, simulation.inputs, STEPS, trial_rng(simulation.seed, TRIAL + k)) for k in range(TRIALS)]
+    seeds = [trial_rng(simulation.seed, TRIAL + k) for k in range(TRIALS)]
+    events = [draw_events(twin.tree, simulation.inputs, STEPS, rng) for rng in seeds]
     counts = torch.from_numpy(np.stack([event_counts(trial, twin.tree.n_inputs, 0, STEPS) for trial in events]))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         neuron = pool.submit(time_neuron, simulation, STEPS, 1)
@@ -135,14 +139,18 @@ def main() -> None:
         print(f"{torch.cuda.get_device_name()}; CPU and GPU: {same}", flush=True)
         bandwidth = copied()
         share, moved = bytes_moved(twin, counts)
-        print(f"{100 * share:.1f} % of milliseconds take many substeps; {moved / 1e3:.0f} kB of state per ms of a cell; "
-              f"a copy moves {bandwidth / 1e12:.2f} TB/s", flush=True)  # fmt: skip
+        print(f"{100 * share:.1f} % of milliseconds take many substeps; {moved / 1e3:.0f} kB of state per ms of a cell")
+        print(f"a copy moves {bandwidth / 1e12:.2f} TB/s", flush=True)
         sizes = [4**k for k in range(20) if 4**k <= arguments.largest]
-        rates = {}
+        rates, shares = {}, {}
         for cells in sizes:
             rates[cells] = time_batch(twin, counts, cells)
-            print(f"  {cells:>6} cells  {rates[cells]:8.1f} simulated s/s   {rates[cells] * cpu:7.1f} x one thread of the CPU   "
-                  f"{100 * rates[cells] * 1000 * moved / bandwidth:5.1f} % of the bandwidth", flush=True)  # fmt: skip
+            shares[cells] = rates[cells] * 1000 * moved / bandwidth
+            print(
+                f"  {cells:>6} cells  {rates[cells]:8.1f} simulated s/s   "
+                f"{rates[cells] * cpu:7.1f} x one thread of the CPU   {100 * shares[cells]:5.1f} % of the bandwidth",
+                flush=True,
+            )
         _, neuron_s = neuron.result()
     print(f"NEURON {neuron_s} s per simulated second, the twin on one thread {cpu:.4f}; "
           f"{rates[sizes[-1]] * neuron_s['NEURON default']:.0f} x NEURON default at {sizes[-1]} cells; "
@@ -151,7 +159,7 @@ def main() -> None:
         "card": torch.cuda.get_device_name(), "cell": simulation.cell, "compartments": twin.tree.n, "NEURON": neuron_s,
         "CPU, one thread": cpu, "CPU and GPU": same, "share of milliseconds of many substeps": share,
         "bytes of state per ms": moved, "copy [bytes/s]": bandwidth, "simulated seconds per second": rates,
-        "share of bandwidth": {cells: rate * 1000 * moved / bandwidth for cells, rate in rates.items()},
+        "share of bandwidth": shares,
     }  # fmt: skip
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "gpu_speed.json").write_text(json.dumps(found, indent=2) + "\n")

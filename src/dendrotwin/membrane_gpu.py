@@ -25,8 +25,8 @@ from dendrotwin.errors import InputError
 from dendrotwin.membrane import Known, strides
 from dendrotwin.solve import Rounds
 
-TILE = 128  # compartments or nodes at a time
-FEW_CELLS, WARPS_OF_FEW, WARPS = 1024, 4, 1  # a cell has as many warps as a tile, but of many cells each one
+TILE = 64  # compartments or nodes at a time
+WARPS = 2
 
 LOW = tl.constexpr(membrane.V_LOW_MV)
 HIGH = tl.constexpr(membrane.V_HIGH_MV - 1e-6)
@@ -334,7 +334,7 @@ def _balance(
     known, sizes: tl.constexpr, given, step, level, which, which_slow, slow_ms, begins, many, stride,
     v_mV, gate, slow, tree, has_current: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Gates to the end of a substep, and where a stride begins what is slow; then diagonal and right side of the tree."""
+    """Gates to the end of a substep, where a stride begins what is slow, then diagonal and right side of the tree."""
     per_ms, of_stride = many.to(tl.float32), 1.0 / stride.to(tl.float32)
     for begin in range(0, sizes.slots, TILE):
         i = begin + tl.arange(0, TILE)
@@ -645,8 +645,14 @@ class GPUCell:
         current = None if injected_nA is None else filled(torch.float64, 0.0, injected_nA)
         given = Input(*self._arrivals(counts), room.z if current is None else current)
         _milliseconds[(cells,)](
-            self.known, sizes, given, room, steps, has_current=current is not None, TILE=TILE,
-            num_warps=WARPS_OF_FEW if cells < FEW_CELLS else WARPS,
+            self.known,
+            sizes,
+            given,
+            room,
+            steps,
+            has_current=current is not None,
+            TILE=TILE,
+            num_warps=WARPS,
         )
         double, single = room.double[..., self.slot], room.single[..., self.slot]
         v, calcium = double.split(1, 1)

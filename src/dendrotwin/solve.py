@@ -93,13 +93,13 @@ class Rounds:
                 if children[i] < 2 and not fed[i] and not fed[parent[i]]:
                     taken[i] = fed[parent[i]] = True
                     found.append((i, parent[i], child[i]))
-            for i, p, c in found[first[-1] :]:
+            for _, p, c in found[first[-1] :]:
                 if c >= 0:
                     parent[c] = p
             first.append(len(found))
             left = left[~taken[left]]
-        node, parents, children = np.array(found, dtype=np.int32).reshape(-1, 3).T.copy()
-        return cls(node, parents, children, np.array(first, dtype=np.int32))
+        neighbours = np.array(found, dtype=np.int32).reshape(-1, 3).T.copy()
+        return cls(*neighbours, np.array(first, dtype=np.int32))
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -598,15 +598,16 @@ class Cable(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """z (batch, time, n), the soma's (batch, LAGS - 1 + time, 2) [mV], and the state; from input alone."""
         compiled = self._compile(state is not None)
+        current: Floats | None = None
         if injected is not None:
-            injected = np.ascontiguousarray(injected[:, :, self.sorted], dtype=np.float64)
+            current = np.ascontiguousarray(injected[:, :, self.sorted], dtype=np.float64)
         if state is None:
             state = torch.from_numpy(compiled.start).to(events.device).expand(len(events), -1)
         if compiled.on_gpu is None:
-            return self._on_cpu(compiled, events.numpy(), state.numpy().copy(), injected)
-        current = None if injected is None else torch.from_numpy(injected).to(events.device)
+            return self._on_cpu(compiled, events.numpy(), state.numpy().copy(), current)
+        there = None if current is None else torch.from_numpy(current).to(events.device)
         of_cell, recent = state.split([state.shape[1] - 2 * (LAGS - 1), 2 * (LAGS - 1)], 1)
-        z, soma, of_cell = compiled.on_gpu.predict(events, current, of_cell)
+        z, soma, of_cell = compiled.on_gpu.predict(events, there, of_cell)
         soma = torch.cat([recent.unflatten(1, (LAGS - 1, 2)), soma], 1)
         return z, soma, torch.cat([of_cell, soma[:, 1 - LAGS :].flatten(1)], 1)
 
