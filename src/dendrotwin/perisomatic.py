@@ -29,7 +29,7 @@ from scipy.optimize import lsq_linear
 from dendrotwin.dataset import event_counts
 from dendrotwin.measures import SETTLE_MS
 from dendrotwin.membrane import NO_TAPE, Arrivals, Cell, Learned, steps
-from dendrotwin.models.cable import CEILING, REVERSAL_MV, Cable
+from dendrotwin.models.cable import CEILING, FINE_AT, REVERSAL_MV, Cable
 from dendrotwin.models.channels import CHANNELS, E_NA_MV
 from dendrotwin.progress import progress
 from dendrotwin.recording import Recording, TrialIndex, read_trial
@@ -42,7 +42,7 @@ PRIOR, PRIOR_FOLDS = 1e-3, 1.5  # its weight, and within how many e-folds it is 
 LEAST, LARGEST = 1e-6, 30.0  # S/cm2, and relative to the start: between which densities stay
 FAR, HOLD = 2.3, 1e-3  # how far calcium's logarithms go, and what holds them
 FAR_REVERSAL, HOLD_REVERSAL = 4.0, 1e-3  # the same of reversal potentials
-WORTH = 0.2  # share of the cost that moving these has to spare; what is less they only compensate
+WORTH = 0.1  # share of the cost that moving these has to spare; what is less they only compensate
 SODIUM = np.array([channel.reversal_mV == E_NA_MV for channel in CHANNELS])  # calcium's own is not looked at
 CHANGE = 0.02  # of a parameter, for its derivative
 DOWN, UP, OTHER = -0.7, 2.0, 0.5  # how far a density, relative to itself, and another parameter go in a step
@@ -152,7 +152,7 @@ class _Near:
         state = self.network.rest(self.cell, learned, course.before[0])
         out, peak = np.empty_like(course.after), np.empty(len(course.after))
         steps(
-            self.cell, learned, self.substeps, self.network.config.refine_at, state, course.events, course.current_nA,
+            self.cell, learned, self.substeps, FINE_AT, state, course.events, course.current_nA,
             course.before, 1.0, NO_TAPE, out, peak,
         )  # fmt: skip
         return (course.after - out)[SETTLE_MS:, : self.own]

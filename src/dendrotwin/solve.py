@@ -98,8 +98,8 @@ class Rounds:
                     parent[c] = p
             first.append(len(found))
             left = left[~taken[left]]
-        neighbours = np.array(found, dtype=np.int32).reshape(-1, 3).T.copy()
-        return cls(*neighbours, np.array(first, dtype=np.int32))
+        node, above, below = np.array(found, dtype=np.int32).reshape(-1, 3).T.copy()
+        return cls(node, above, below, np.array(first, dtype=np.int32))
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -73,7 +73,7 @@ CALCIUM_GAMMA, CALCIUM_DECAY_MS = 5e-4, 80.0  # units of its gain and decay
 DECAY_START_MS = (300.0, 300.0, 100.0)  # in soma, axon, dendrites: some hundred (Hay et al. 2011 have 460 and 122)
 DISTANCE_UM = 50.0  # compartments of a region this close to each other share a part of their densities
 SHARES = (1.0, 1.0, 1.0, 0.3)  # how fast the parts of a density are learned: region, distance, section, compartment
-FINE = (4, 16)  # substeps, few and many, where recorded potentials are followed
+FINE, FINE_AT = (4, 16), 0.2  # substeps, few and many, and from when many, where recorded potentials are followed
 CALCIUM_E_FOLDS = (-2.5, 4.5)  # between which the logarithms of gain and decay stay: decay from 6 ms to 7 s
 FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
@@ -102,7 +102,7 @@ class CableConfig(BaseModel):
 
     Attributes:
         substeps: of a millisecond of a prediction, where it is quiet and where sodium channels are open.
-        refine_at: sodium conductance relative to capacitance [1/ms] from which a millisecond takes many.
+        refine_at: sodium conductance relative to capacitance [1/ms] from which a millisecond of it takes many.
         nudge: least and largest share of the difference to the true potentials by which a training window is nudged at
             the start of each millisecond; drawn for each window, evenly on a logarithmic scale, from the largest alone
             until `alone` of the training is over to the whole range at its end.
@@ -499,7 +499,7 @@ class Cable(nn.Module):
             state = self._filtered(added.part(0, before), self.rest(cell, arrays, true[k, before]))
             out, peak = np.empty((config.settle_ms, true.shape[2])), np.empty(config.settle_ms)
             steps(
-                cell, arrays, substeps, self.config.refine_at, state, added.part(before, after),
+                cell, arrays, substeps, FINE_AT, state, added.part(before, after),
                 np.zeros((1, true.shape[2])), true[k, before:after], 1.0, NO_TAPE, out, peak,
             )  # fmt: skip
             return state, added.part(after, len(added.first) - 1)
@@ -507,7 +507,7 @@ class Cable(nn.Module):
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             states, added = zip(*pool.map(settle, range(len(past))), strict=True)
         v, peak = _Steps.apply(
-            substeps, cell, self.config.refine_at, list(states), list(added), list(true[:, self.lead :]), nudge,
+            substeps, cell, FINE_AT, list(states), list(added), list(true[:, self.lead :]), nudge,
             self.log_gain.double(), *learned,
         )  # fmt: skip
         return v[:, :, self.back], peak
