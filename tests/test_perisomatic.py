@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dendrotwin import perisomatic
+from dendrotwin import currents, perisomatic
 from dendrotwin.dataset import event_counts
 from dendrotwin.membrane import NO_TAPE, Learned, steps
 from dendrotwin.models import build_network
@@ -45,6 +45,29 @@ def test_soma_and_axon_go_as_in_the_whole_tree(monkeypatch: pytest.MonkeyPatch) 
     )  # fmt: skip
     assert np.abs(missed).max() > 0.5
     assert missed == pytest.approx((after - out)[500:, ~dendrites], abs=0.02)
+
+
+def test_how_predictions_are_made_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither their substeps nor from when there are many: what follows recordings has its own."""
+    trial = record(cable(2, substeps=FINE), 0, 700)
+    monkeypatch.setattr(perisomatic, "read_trial", lambda trial, tree: trial)
+    monkeypatch.setattr(currents, "read_trial", lambda trial, tree: trial)
+    highest = 60 + int(trial.v_mV[60:690, TREE.soma].argmax())
+    some, found = slice(highest - 50, highest + 10), []
+    for options in ({}, {"substeps": (2, 5), "refine_at": 50.0}):
+        network = cable(2, **options)
+        near = _Near(network)
+        missed = near.missed(near.start, near.course(trial))  # type: ignore[arg-type]
+        rows, of_rounds = currents._rows(network, trial, network.groups[1].numpy())  # type: ignore[arg-type]
+        torch.manual_seed(0)
+        past = torch.from_numpy(trial.v_mV[None, some] - TREE.v_init_mV).float().transpose(1, 2)
+        network.lead, network.config = 40, network.config.model_copy(update={"settle_ms": 20, "filter_ms": 20})
+        counts = torch.from_numpy(event_counts(trial.events, TREE.n_inputs, some.start, some.stop))[None]
+        with torch.no_grad():
+            window = network(counts, past)[0]
+        found.append([missed, rows, of_rounds, window.numpy()])
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other, equal_nan=True)
 
 
 def test_given_potentials_are_reached() -> None:
