@@ -53,7 +53,7 @@ def test_how_predictions_are_made_does_not_matter(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(perisomatic, "read_trial", lambda trial, tree: trial)
     monkeypatch.setattr(currents, "read_trial", lambda trial, tree: trial)
     highest = 60 + int(trial.v_mV[60:690, TREE.soma].argmax())
-    some, found = slice(highest - 50, highest + 10), []
+    some, found = slice(highest - 50, highest + 10), []  # gates settle until the spike
     for options in ({}, {"substeps": (2, 5), "refine_at": 50.0}):
         network = cable(2, **options)
         near = _Near(network)
@@ -61,7 +61,7 @@ def test_how_predictions_are_made_does_not_matter(monkeypatch: pytest.MonkeyPatc
         rows, of_rounds = currents._rows(network, trial, network.groups[1].numpy())  # type: ignore[arg-type]
         torch.manual_seed(0)
         past = torch.from_numpy(trial.v_mV[None, some] - TREE.v_init_mV).float().transpose(1, 2)
-        network.lead, network.config = 40, network.config.model_copy(update={"settle_ms": 20, "filter_ms": 20})
+        network.lead, network.config = 50, network.config.model_copy(update={"settle_ms": 30, "filter_ms": 20})
         counts = torch.from_numpy(event_counts(trial.events, TREE.n_inputs, some.start, some.stop))[None]
         with torch.no_grad():
             window = network(counts, past)[0]
