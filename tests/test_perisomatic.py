@@ -12,7 +12,7 @@ from dendrotwin import currents, perisomatic
 from dendrotwin.dataset import event_counts
 from dendrotwin.membrane import NO_TAPE, Learned, steps
 from dendrotwin.models import build_network
-from dendrotwin.models.cable import FINE, FINE_AT, Cable
+from dendrotwin.models.cable import FINE, FOUND_AT, Cable
 from dendrotwin.perisomatic import _Near, start_perisomatic
 from test_cable import TREE, cable
 from test_currents import NAMES, record
@@ -39,7 +39,7 @@ def test_soma_and_axon_go_as_in_the_whole_tree(monkeypatch: pytest.MonkeyPatch) 
     before = np.concatenate([np.full((1, TREE.n), TREE.v_init_mV), after[:-1]])
     out = np.empty_like(after)
     steps(
-        cell, arrays, near.substeps, FINE_AT, network.rest(cell, arrays, before[0]),
+        cell, arrays, near.substeps, FOUND_AT, network.rest(cell, arrays, before[0]),
         network.opened(event_counts(trial.events, TREE.n_inputs, 0, 700)),
         np.where(dendrites, perisomatic.HEAVY_NF * (after - before), 0.0), before, 1.0, NO_TAPE, out, np.empty(700),
     )  # fmt: skip
@@ -82,7 +82,7 @@ def test_given_potentials_are_reached() -> None:
     out = np.empty_like(after)
     state = network.rest(near.cell, near.learned, before[0])
     steps(
-        near.cell, near.learned, near.substeps, FINE_AT, state, opened, current, before, 1.0, NO_TAPE,
+        near.cell, near.learned, near.substeps, FOUND_AT, state, opened, current, before, 1.0, NO_TAPE,
         out, np.empty(20),
     )  # fmt: skip
     assert out[:, near.own :] == pytest.approx(after[:, near.own :], abs=0.02)

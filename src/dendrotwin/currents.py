@@ -47,7 +47,7 @@ from dendrotwin.membrane import (
     flows,
     steps,
 )
-from dendrotwin.models.cable import FINE_AT, FLOOR, Cable
+from dendrotwin.models.cable import FLOOR, FOUND_AT, Cable
 from dendrotwin.models.channels import CHANNELS
 from dendrotwin.perisomatic import start_perisomatic
 from dendrotwin.progress import progress
@@ -187,7 +187,7 @@ def _rows(network: Cable, trial: TrialIndex, groups: NDArray[np.integer]) -> tup
     for t in range(recording.steps):
         now = slice(t, t + 1)
         came = opened.part(t, t + 1)
-        steps(cell, arrays, substeps, FINE_AT, state, came, silent, before[now], 1.0, tape, out, peak)
+        steps(cell, arrays, substeps, FOUND_AT, state, came, silent, before[now], 1.0, tape, out, peak)
         flows(cell, arrays, substeps, tape, everything if picked[t] else CARRIERS, did)
         # What of SK's and calcium's currents follows from calcium's inflow: through each channel, its gain and decay.
         inflow = np.concatenate([did.flow[0, carriers] * area, np.tile(-did.calcium_nA, (2, 1))])

@@ -29,7 +29,7 @@ from scipy.optimize import lsq_linear
 from dendrotwin.dataset import event_counts
 from dendrotwin.measures import SETTLE_MS
 from dendrotwin.membrane import NO_TAPE, Arrivals, Cell, Learned, steps
-from dendrotwin.models.cable import CEILING, FINE_AT, REVERSAL_MV, Cable
+from dendrotwin.models.cable import CEILING, FOUND_AT, REVERSAL_MV, Cable
 from dendrotwin.models.channels import CHANNELS, E_NA_MV
 from dendrotwin.progress import progress
 from dendrotwin.recording import Recording, TrialIndex, read_trial
@@ -152,7 +152,7 @@ class _Near:
         state = self.network.rest(self.cell, learned, course.before[0])
         out, peak = np.empty_like(course.after), np.empty(len(course.after))
         steps(
-            self.cell, learned, self.substeps, FINE_AT, state, course.events, course.current_nA,
+            self.cell, learned, self.substeps, FOUND_AT, state, course.events, course.current_nA,
             course.before, 1.0, NO_TAPE, out, peak,
         )  # fmt: skip
         return (course.after - out)[SETTLE_MS:, : self.own]

@@ -73,7 +73,8 @@ CALCIUM_GAMMA, CALCIUM_DECAY_MS = 5e-4, 80.0  # units of its gain and decay
 DECAY_START_MS = (300.0, 300.0, 100.0)  # in soma, axon, dendrites: some hundred (Hay et al. 2011 have 460 and 122)
 DISTANCE_UM = 50.0  # compartments of a region this close to each other share a part of their densities
 SHARES = (1.0, 1.0, 1.0, 0.3)  # how fast the parts of a density are learned: region, distance, section, compartment
-FINE, FINE_AT = (4, 16), 0.2  # substeps, few and many, and from when many, where recorded potentials are followed
+FINE = (4, 16)  # substeps, few and many, where recorded potentials are followed
+FOUND_AT, TRAINED_AT = 0.2, 0.1  # from when many, where channels are found and in training
 CALCIUM_E_FOLDS = (-2.5, 4.5)  # between which the logarithms of gain and decay stay: decay from 6 ms to 7 s
 FLOOR = math.log(1e-9)  # of a density [S/cm2]
 CEILING = math.log(20.0)
@@ -499,7 +500,7 @@ class Cable(nn.Module):
             state = self._filtered(added.part(0, before), self.rest(cell, arrays, true[k, before]))
             out, peak = np.empty((config.settle_ms, true.shape[2])), np.empty(config.settle_ms)
             steps(
-                cell, arrays, substeps, FINE_AT, state, added.part(before, after),
+                cell, arrays, substeps, TRAINED_AT, state, added.part(before, after),
                 np.zeros((1, true.shape[2])), true[k, before:after], 1.0, NO_TAPE, out, peak,
             )  # fmt: skip
             return state, added.part(after, len(added.first) - 1)
@@ -507,7 +508,7 @@ class Cable(nn.Module):
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             states, added = zip(*pool.map(settle, range(len(past))), strict=True)
         v, peak = _Steps.apply(
-            substeps, cell, FINE_AT, list(states), list(added), list(true[:, self.lead :]), nudge,
+            substeps, cell, TRAINED_AT, list(states), list(added), list(true[:, self.lead :]), nudge,
             self.log_gain.double(), *learned,
         )  # fmt: skip
         return v[:, :, self.back], peak
