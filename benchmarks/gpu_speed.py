@@ -26,6 +26,7 @@ import dendrotwin
 from dendrotwin.dataset import event_counts
 from dendrotwin.inputs import draw_events, trial_rng
 from dendrotwin.measures import predicted_spikes
+from dendrotwin.membrane import strides
 from dendrotwin.models.cable import LAGS
 from dendrotwin.plot import save
 from dendrotwin.simulate import Simulation
@@ -83,8 +84,9 @@ def bytes_moved(twin: Twin, counts: torch.Tensor) -> tuple[float, float]:
     sizes = np.diff(cell.first)
     quick = float(cell.quick_gates @ sizes) * 4 + len(cell.rise_ms) * 2 * twin.tree.n * 4 + twin.tree.n * 8
     slow = float((cell.gates - cell.quick_gates) @ sizes) * 4 + float(cell.pool @ sizes) * (4 + 8)
-    substeps, strides = 1 - share + share * many, 1 - share + share * 8
-    return share, 2 * (substeps * quick + strides * slow) + 4 * twin.tree.n
+    steps = 1 - share + share * many
+    changes = 1 - share + share * many / strides(np.array(twin.network.config.substeps), 1)
+    return share, 2 * (steps * quick + changes * slow) + 4 * twin.tree.n
 
 
 def time_batch(twin: Twin, counts: torch.Tensor, cells: int) -> float:

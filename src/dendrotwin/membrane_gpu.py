@@ -129,7 +129,7 @@ class Input(NamedTuple):
         first: (cells * steps + 1,) where the arrivals of each step begin; one conductance and compartment once a step.
         at: (arrivals,) class times slots plus slot.
         uS: (arrivals, 2) added to rise and decay.
-        injected_nA: (cells, steps, slots), if there is current.
+        injected_nA: (cells, steps, slots), if there is current; else anything.
     """
 
     first: Any
@@ -236,10 +236,10 @@ def _exceeds(known, sizes: tl.constexpr, which, v_mV, gate, TILE: tl.constexpr):
 @triton.jit
 def _calcium(known, sizes: tl.constexpr, kind, slow_ms, v, gate, slow, i):
     """SK's gate after `slow_ms` at this concentration of calcium, and calcium's E."""
-    depth = LOG_OUTSIDE - tl.log(tl.load(v + sizes.slots + i).to(tl.float32))
+    depth = -tl.log(tl.load(v + sizes.slots + i).to(tl.float32)) + LOG_OUTSIDE
     tl.store(slow + CALCIUM_mV * sizes.slots + i, tl.load(known.constants) * depth)
     if tl.load(kind + SK) > 0:
-        steady = 1.0 / (1.0 + tl.exp(tl.minimum(SK_POWER * (depth - SK_FOLDS), 80.0)))
+        steady = 1.0 / (1.0 + tl.exp(tl.minimum((depth - SK_FOLDS) * SK_POWER, 80.0)))
         own = gate + sizes.deep * sizes.slots + i
         tl.store(own, steady + (tl.load(own) - steady) * tl.exp(-slow_ms / SK_MS))
 
@@ -349,6 +349,7 @@ def _balance(
                 _calcium(known, sizes, kind, slow_ms, v_mV, gate, slow, i)
             _gates(known, sizes, which_slow, q, quick, tl.load(kind + GATES), gate, i, at, f)
         _gates(known, sizes, which, q, 0, quick, gate, i, at, f)
+        # With more lanes than a tile has places, one of them stores what others load.
         tl.debug_barrier()
         if begins:
             _slow_channels(known, sizes, q, kind, gate, slow, i, TILE)
@@ -450,7 +451,7 @@ def _move(known, sizes: tl.constexpr, ends, stride_ms, v_mV, slow, tree, TILE: t
         if ends & (tl.load(known.kind + 6 * tl.load(known.kind_of_tile + begin // TILE) + POOL) > 0):
             tau = tl.load(known.calcium + sizes.slots + i)
             inflow = tl.load(slow + CALCIUM_nA * sizes.slots + i) * tl.load(known.calcium + i)
-            steady = tl.maximum(REST - inflow * tau, LEAST_CALCIUM)
+            steady = tl.maximum(-inflow * tau + REST, LEAST_CALCIUM)
             x = stride_ms / tau
             keep = (12.0 - x * (6.0 - x)) / (12.0 + x * (6.0 + x))  # `membrane._keep`
             calcium = v_mV + sizes.slots + i
@@ -477,10 +478,10 @@ def _milliseconds(
         many, stride = tl.load(known.substeps + 2 * level), tl.load(known.substeps + 2 * level + 1)
         peak = tl.full((), LOW, tl.float64)
         for s in range(0, many):
-            changes, slow_changes = (s == 0) & (level != last), (s < stride) & (level != last)
+            changes = (s == 0) & (level != last)
             which = tl.where(changes, 4 - level, level)
-            which_slow = tl.where(slow_changes, 5, tl.where(level > 0, 6, 2))
-            slow_ms = tl.where(slow_changes, 0.5 + 0.5 * short, tl.where(level > 0, short, 1.0))
+            which_slow = tl.where(changes, 5, tl.where(level > 0, 6, 2))
+            slow_ms = tl.where(changes, 0.5 + 0.5 * short, tl.where(level > 0, short, 1.0))
             _balance(
                 known, sizes, given, step, level, which, which_slow, slow_ms, s % stride == 0, many, stride,
                 v_mV, gate, slow, tree, has_current, TILE,
@@ -609,9 +610,9 @@ class GPUCell:
         """Steps of many cells from input alone, each on its own.
 
         Args:
-            counts: (cells, m, steps) input events.
+            counts: (cells, m, steps) input events, on the device.
             injected_nA: (cells, steps, n) by kind, or None.
-            packed: (cells, ...) state, see `membrane.predict`.
+            packed: (cells, ...) state, see `membrane.predict`, on the device.
 
         Returns:
             (cells, steps, n) z-scores, (cells, steps, 2) the soma's potential and its peak in the millisecond [mV], and
@@ -619,8 +620,8 @@ class GPUCell:
         """
         cells, _, steps = counts.shape
         sizes = self.sizes
-        rows = packed[:, :-1].view(cells, -1, sizes.n)
         parts = [1, sizes.deep, 1, 1, 2 * sizes.classes]
+        rows = packed[:, :-1].view(cells, sum(parts), sizes.n)
         v, gate, calcium, sk, synapses = rows.split(parts, 1)
 
         def filled(dtype: torch.dtype, fill: float, *parts: torch.Tensor) -> torch.Tensor:
@@ -644,16 +645,17 @@ class GPUCell:
         )
         current = None if injected_nA is None else filled(torch.float64, 0.0, injected_nA)
         given = Input(*self._arrivals(counts), room.z if current is None else current)
-        _milliseconds[(cells,)](
-            self.known,
-            sizes,
-            given,
-            room,
-            steps,
-            has_current=current is not None,
-            TILE=TILE,
-            num_warps=WARPS,
-        )
+        with torch.cuda.device_of(packed):
+            _milliseconds[(cells,)](
+                self.known,
+                sizes,
+                given,
+                room,
+                steps,
+                has_current=current is not None,
+                TILE=TILE,
+                num_warps=WARPS,
+            )
         double, single = room.double[..., self.slot], room.single[..., self.slot]
         v, calcium = double.split(1, 1)
         gate, sk, synapses = single.split([sizes.deep, 1, 2 * sizes.classes], 1)

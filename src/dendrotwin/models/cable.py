@@ -563,8 +563,9 @@ class Cable(nn.Module):
             running: a state is at hand, so that the weights are those of the call before unless they were set in the
                 usual ways; a hash of all their values would cost as much as a millisecond of the tree.
         """
-        counters, kept = tuple(p._version for p in self._weights), self._compiled
-        if kept is not None and running and kept.counters == counters and kept.config is self.config:
+        unknown = any(p.is_inference() for p in self._weights)  # how often they were changed
+        counters, kept = () if unknown else tuple(p._version for p in self._weights), self._compiled
+        if kept is not None and running and counters and kept.counters == counters and kept.config is self.config:
             return kept
         weights = b"".join(p.detach().cpu().numpy().tobytes() for p in self._weights)
         values = hash(weights)
@@ -575,7 +576,8 @@ class Cable(nn.Module):
 
     def _compiled_anew(self, counters: tuple[int, ...], values: int) -> _Compiled:
         device = self.start.device
-        here = self if device.type == "cpu" else copy.deepcopy(self).cpu()
+        with torch.inference_mode(False):  # see `_apply`
+            here = self if device.type == "cpu" else copy.deepcopy(self).cpu()
         substeps = np.array(self.config.substeps, np.int32)
         cell, learned = here.lean(substeps)
         arrays = Learned(*(tensor.detach().numpy() for tensor in learned))
@@ -646,10 +648,14 @@ class Cable(nn.Module):
         state: torch.Tensor | None = None,
         injected: NDArray[np.floating] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """See `models.Network`. With `past`, a guided window of training, `lead` steps before it.
+        """See `models.Network`. With `past`, a guided window of training, `lead` steps before it, on the CPU.
 
         Args:
+            events, state: on the network's device.
             injected: (batch, time, n) current into each compartment [nA].
+
+        Raises:
+            InputError: on a GPU, a quiet millisecond has several substeps, or Triton is missing.
         """
         if past is None:
             z, seen, new = self._free(events, state, injected)
