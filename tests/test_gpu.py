@@ -168,6 +168,7 @@ def test_elsewhere_it_is_compiled_anew() -> None:
     counts, _ = inputs(TREE, 3)
     before = network(counts)[0]
     network._apply(lambda tensor: tensor.clone())
+    assert network._compiled is None
     assert torch.equal(network(counts)[0], before)
     network.set_scaling(network.mean_mV + 5.0, network.sd_mV)
     after = network(counts)[0]
