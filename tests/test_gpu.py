@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import subprocess
 import sys
-
-os.environ["TRITON_INTERPRET"] = "1"  # read where a kernel is defined
-
-import builtins
 from copy import deepcopy
 from typing import Any
 

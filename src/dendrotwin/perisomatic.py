@@ -41,7 +41,7 @@ SCALE_MV, RELATIVE = 0.01, 0.1  # of errors (or their median, if larger), and re
 PRIOR, PRIOR_FOLDS = 1e-3, 1.5  # its weight, and within how many e-folds it is quadratic
 LEAST, LARGEST = 1e-6, 30.0  # S/cm2, and relative to the start: between which densities stay
 FAR, HOLD = 2.3, 1e-3  # how far calcium's logarithms go, and what holds them
-FAR_REVERSAL, HOLD_REVERSAL = 4.0, 1e-3  # the same of reversal potentials
+FAR_REVERSAL, HOLD_REVERSAL = 2.3, 1e-3  # the same of reversal potentials: potassium's is -108 mV at least
 WORTH = 0.1  # share of the cost that moving these has to spare; what is less they only compensate
 SODIUM = np.array([channel.reversal_mV == E_NA_MV for channel in CHANNELS])  # calcium's own is not looked at
 CHANGE = 0.02  # of a parameter, for its derivative
