@@ -178,6 +178,19 @@ def _between(row, f, apart: tl.constexpr):
 
 
 @triton.jit
+def _table(known, sizes: tl.constexpr, which, q, k, at):
+    """Of a gate of a kind: steady state, what a step keeps, and lead, at some bins."""
+    return known.tables + ((which * sizes.kinds + q) * sizes.deep + k) * (BINS * 3) + at * 3
+
+
+@triton.jit
+def _stepped(table, x, f):
+    """A gate at the end of a step."""
+    steady = _between(table, f, 3)
+    return steady + (x - steady) * _between(table + 1, f, 3)
+
+
+@triton.jit
 def _arrive(sizes: tl.constexpr, given, step, rise, TILE: tl.constexpr):
     """Adds what the events of a step open."""
     decay = rise + sizes.classes * sizes.slots
@@ -194,11 +207,10 @@ def _arrive(sizes: tl.constexpr, given, step, rise, TILE: tl.constexpr):
 @triton.jit
 def _gates(known, sizes: tl.constexpr, which, q, start, stop, gate, i, at, f):
     """Some gates of a kind to the end of a step."""
-    row = known.tables + ((which * sizes.kinds + q) * sizes.deep + start) * (BINS * 3) + at * 3
+    row = _table(known, sizes, which, q, start, at)
     own = gate + start * sizes.slots + i
     for _ in range(start, stop):
-        steady = _between(row, f, 3)
-        tl.store(own, steady + (tl.load(own) - steady) * _between(row + 1, f, 3))
+        tl.store(own, _stepped(row, tl.load(own), f))
         row += BINS * 3
         own += sizes.slots
 
@@ -216,17 +228,14 @@ def _exceeds(known, sizes: tl.constexpr, which, v_mV, gate, TILE: tl.constexpr):
             channel = known.channel + (q * sizes.wide + k) * 5
             if tl.load(channel + 4) > 0:
                 first, second = tl.load(channel), tl.load(channel + 2)
-                row = known.tables + ((which * sizes.kinds + q) * sizes.deep + first) * (BINS * 3) + at * 3
-                steady = _between(row, f, 3)
-                m = steady + (tl.load(gate + first * sizes.slots + i) - steady) * _between(row + 1, f, 3)
+                x = tl.load(gate + first * sizes.slots + i)
+                m = _stepped(_table(known, sizes, which, q, first, at), x, f)
                 opened = tl.load(known.density_uS + k * sizes.slots + i)
                 for _ in range(0, tl.load(channel + 1)):
                     opened *= m
                 if second >= 0:
-                    row += (second - first) * (BINS * 3)
-                    steady = _between(row, f, 3)
-                    h = tl.load(gate + second * sizes.slots + i)
-                    opened *= steady + (h - steady) * _between(row + 1, f, 3)
+                    x = tl.load(gate + second * sizes.slots + i)
+                    opened *= _stepped(_table(known, sizes, which, q, second, at), x, f)
                 fast += opened
         least = tl.load(known.constants + 1) * tl.load(known.of_compartment + CAPACITANCE * sizes.slots + i)
         exceeding += tl.sum((fast > least).to(tl.int32), 0)
@@ -297,7 +306,7 @@ def _channels(known, sizes: tl.constexpr, q, kind, which, gate, slow, v_mV, i, a
         total += g
         current += g * e
         if tl.load(channel + 4) > 0:
-            row = known.tables + ((which * sizes.kinds + q) * sizes.deep + tl.load(channel)) * (BINS * 3) + at * 3
+            row = _table(known, sizes, which, q, tl.load(channel), at)
             gain = power.to(tl.float32) * PER_THETA
             steep = g * gain * _between(row + 2, f, 3) / tl.maximum(m, GATE_LEAST) * (e - v_mV)
             total -= steep
