@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from dendrotwin.dataset import event_counts
 from dendrotwin.membrane import NO_TAPE, Learned, steps
 from dendrotwin.models import build_network
 from dendrotwin.models.cable import FINE, FOUND_AT, Cable
+from dendrotwin.models.channels import GATES
 from dendrotwin.perisomatic import _Near, start_perisomatic
 from test_cable import TREE, cable
 from test_currents import NAMES, record
@@ -120,6 +122,65 @@ def test_densities_of_soma_and_axon_are_found(monkeypatch: pytest.MonkeyPatch) -
     dendrites = found.kind == 2
     assert torch.equal(found.log_density()[:, dendrites], fresh.log_density()[:, dendrites])
     assert torch.equal(found.calcium[2], fresh.calcium[2])
+
+
+def test_kinetics_are_looked_at_where_reversal_potentials_explain_much_but_not_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(perisomatic, "REACH_UM", 80.0)  # the tree of the tests is coarse
+    network, seen = cable(1), []
+    trial = record(network, 0, 600)
+
+    def found(costs: list[float]) -> tuple[_Near, np.ndarray]:
+        left = iter(costs)
+        seen.clear()
+
+        def descend(search: perisomatic._Search, x: np.ndarray, *_: object) -> tuple[np.ndarray, float]:
+            moves = search.high - search.low
+            kinetics = search.near.per_kind(moves)[:, perisomatic.BORDERS[1] :] > 0
+            seen.append((bool(moves[-1] > 0), kinetics.any(1).tolist(), search.near.own))
+            return x + len(seen), next(left)
+
+        monkeypatch.setattr(perisomatic, "_descend", descend)
+        return perisomatic._fit(network, [trial])  # type: ignore[list-item]
+
+    own = int((network.kind < 2).sum())
+    nearest = [(False, [False] * 2, own), (True, [False] * 2, own)]
+    for costs, steps_taken in (([0.5, 0.46], 1), ([0.4, 0.29], 3)):
+        near, x = found(costs)
+        assert seen == nearest
+        assert x[0] - near.start[0] == steps_taken
+        assert near.own == own
+    near, x = found([0.5, 0.4, 1.0, 1.0])
+    assert seen[:2] == nearest
+    assert [one[:2] for one in seen[2:]] == [(True, [False] * 3), (True, [True, True, False])]
+    assert near.own == own + int((network.tree.distance_um[network.kind == 2] < perisomatic.REACH_UM).sum()) > own
+
+
+def test_kinetics_of_soma_and_axon_explain_what_densities_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a twin whose somatic sodium closes 6 mV lower, and whose Kv3 is twice as slow."""
+    monkeypatch.setattr(perisomatic, "ITERATIONS", 8)
+    _, truth = build_network("cable", AS_FINE, TREE)
+    _, found = build_network("cable", {}, TREE)
+    assert isinstance(truth, Cable)
+    assert isinstance(found, Cable)
+    closing, kv3 = list(GATES).index("somatic sodium h"), list(GATES).index("Kv3 m")
+    with torch.no_grad():
+        truth.shift[0, closing], truth.log_tau[0, kv3] = -2.0, 2.3
+        near = _Near(found, 80.0)
+        trial = record(truth, 0, 1000)
+        assert len(trial.spikes_ms) > 0
+        courses, x, costs = [near.course(trial)], near.start, []  # type: ignore[arg-type]
+        with ThreadPoolExecutor(1) as pool:
+            for far in (0.0, perisomatic.FAR_KINETICS):
+                search = perisomatic._Search(near, courses, 0.0, far)
+                x, _ = perisomatic._descend(search, x, pool, lambda _: None)
+                error = search.missed(x)
+                costs.append(float(np.log1p((error / 0.01) ** 2).mean()))
+    assert costs[1] < 0.75 * costs[0]
+    # The speed is found; where sodium closes, densities and other gates make up for. Dendrites keep theirs.
+    assert near.per_kind(x)[0][perisomatic.BORDERS[2] + kv3] == pytest.approx(2.3, abs=0.8)
+    assert not near.per_kind(x)[2][perisomatic.BORDERS[1] :].any()
 
 
 def test_an_axon_on_a_dendrite_hangs_together_with_the_soma() -> None:

@@ -13,12 +13,18 @@ near those that they start from, of published models; it grows slowly far from t
 Calcium's gain and decay are found along. Then the search goes on with the reversal potentials of sodium and potassium,
 which models disagree about; where that spares little, they stay what they were. A weak quadratic term holds all of
 these near their start.
+
+Where reversal potentials explain much and the cost is still large, the cell has kinetics of its own: the search begins
+anew, with where each gate of soma and axon opens and how fast. So close to compartments whose potentials are given, the
+soma hardly feels what its channels are; dendrites within `REACH_UM` are predicted then as well, of one kind of membrane
+that is forgotten afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +36,7 @@ from dendrotwin.dataset import event_counts
 from dendrotwin.measures import SETTLE_MS
 from dendrotwin.membrane import NO_TAPE, Arrivals, Cell, Learned, steps
 from dendrotwin.models.cable import CEILING, FOUND_AT, REVERSAL_MV, Cable
-from dendrotwin.models.channels import CHANNELS, E_NA_MV
+from dendrotwin.models.channels import CHANNELS, E_NA_MV, GATES
 from dendrotwin.progress import progress
 from dendrotwin.recording import Recording, TrialIndex, read_trial
 from dendrotwin.tree import Floats
@@ -43,6 +49,9 @@ LEAST, LARGEST = 1e-6, 30.0  # S/cm2, and relative to the start: between which d
 FAR, HOLD = 2.3, 1e-3  # how far calcium's logarithms go, and what holds them
 FAR_REVERSAL, HOLD_REVERSAL = 2.3, 1e-3  # the same of reversal potentials: potassium's is -108 mV at least
 WORTH = 0.1  # share of the cost that moving these has to spare; what is less they only compensate
+POOR = 0.3  # cost from which kinetics are looked at, too
+FAR_KINETICS, HOLD_KINETICS = 4.0, 1e-3  # the same of `shift` and `log_tau`: 12 mV, threefold
+REACH_UM = 25.0  # then dendrites nearer to the soma than this are predicted as well
 SODIUM = np.array([channel.reversal_mV == E_NA_MV for channel in CHANNELS])  # calcium's own is not looked at
 CHANGE = 0.02  # of a parameter, for its derivative
 DOWN, UP, OTHER = -0.7, 2.0, 0.5  # how far a density, relative to itself, and another parameter go in a step
@@ -54,7 +63,9 @@ GAIN = 1e-3  # of the cost: with less twice in a row the search is over
 HEAVY_NF = 1e3  # capacitance of a compartment whose potential is given: its current makes it go where it should
 
 
-CHANGING = ("density_uS", "reversal_mV", "sk_uS", "sk_mV", "calcium_gain", "calcium_ms")
+CHANGING = ("tables", "density_uS", "reversal_mV", "sk_uS", "sk_mV", "calcium_gain", "calcium_ms")
+
+BORDERS = np.cumsum([len(CHANNELS) + 1, 2, len(GATES)])  # between what `_Near.start` has of a kind
 
 
 class _Course(NamedTuple):
@@ -67,28 +78,30 @@ class _Course(NamedTuple):
 
 
 class _Near:
-    """Soma, axon, and the compartments next to them, whose potentials are given.
+    """Soma and axon, dendrites near the soma, and the compartments next to all of these, whose potentials are given.
 
-    Its compartments are the tree's `compartments`, sorted by kind as in `network.sorted`, the first `own` of them those
-    of soma and axon, of which `ends` says where each kind ends.
+    Its compartments are the tree's `compartments`: first the `own` ones, those of soma and axon and dendrites nearer to
+    the soma than `reach_um`, of which `ends` says where each kind ends; then those next to them.
     """
 
-    def __init__(self, network: Cable) -> None:
+    def __init__(self, network: Cable, reach_um: float = 0.0) -> None:
         self.network, whole, by_kind = network, network.cell(), network.sorted
-        own = np.flatnonzero(network.kind[by_kind] < 2)
+        kind = network.kind[by_kind]
+        own = np.flatnonzero((kind < 2) | (network.tree.distance_um[by_kind] < reach_um))
+        own = own[np.argsort(kind[own], kind="stable")]
         nodes, outer = _around(whole, own)
         keep = np.concatenate([own, outer])
         self.own, self.compartments = len(own), by_kind[keep]
-        kinds, starts = np.unique(np.searchsorted(whole.first, own, side="right") - 1, return_index=True)
+        self.parts, starts = np.unique(kind[own], return_index=True)  # 0 soma, 1 axon, 2 dendrites
+        kinds = np.searchsorted(whole.first, own[starts], side="right") - 1
         self.ends = np.append(starts[1:], len(own))
-        self.parts = network.kind[by_kind[own[starts]]]  # 0 soma, 1 axon
         position = np.full(len(whole.parent), -1)
         position[nodes] = np.arange(len(nodes))
         parent, axial = position[whole.parent[nodes]], whole.axial_uS[nodes].copy()
         parent[0], axial[0] = -1, 0.0
         given = np.arange(len(keep)) >= len(own)
 
-        def of_kinds(values: NDArray, none_given: bool) -> NDArray:
+        def with_given(values: NDArray, none_given: bool) -> NDArray:
             return np.concatenate([values[kinds], np.zeros_like(values[:1]) if none_given else values[:1]])
 
         self.cell = whole._replace(
@@ -98,9 +111,9 @@ class _Near:
             capacitance_nF=np.where(given, HEAVY_NF, whole.capacitance_nF[keep]),
             leak_uS=np.where(given, 0.0, whole.leak_uS[keep]), leak_nA=np.where(given, 0.0, whole.leak_nA[keep]),
             first=np.array([0, *self.ends, len(keep)], np.int32),
-            **{name: of_kinds(getattr(whole, name), True)
+            **{name: with_given(getattr(whole, name), True)
                for name in ("gates", "channels", "quick_gates", "quick_channels", "pool", "sk")},
-            **{name: of_kinds(getattr(whole, name), False)
+            **{name: with_given(getattr(whole, name), False)
                for name in ("activation", "power", "inactivation", "calcium", "fast")},
         )  # fmt: skip
         self.substeps = network.fine_substeps()
@@ -110,10 +123,16 @@ class _Near:
         self.learned = learned._replace(tables=np.ascontiguousarray(learned.tables[:, [*kinds, 0]]), **here)
         self.learned.density_uS[:, given] = self.learned.sk_uS[given] = 0.0
         self.area = network.tree.area_um2[self.compartments] * 1e-2  # S/cm2 times this is uS
-        calcium = network.calcium.detach().double().numpy()[self.parts]
+        calcium, shift, log_tau, reversal = (
+            parameter.detach().double().numpy()
+            for parameter in (network.calcium, network.shift, network.log_tau, network.reversal)
+        )
         density = network.log_density().detach().numpy()[:, self.compartments[starts]].T
-        # Of each kind the logarithms of densities, SK's last, and of calcium's gain and decay; then `reversal`.
-        self.start = np.append(np.concatenate([density, calcium], 1), network.reversal.detach().double().numpy())
+        of_kinds = [density, *(values[self.parts] for values in (calcium, shift, log_tau))]
+        # Of each kind the logarithms of densities, SK's last, and of calcium's gain and decay, and `shift` and
+        # `log_tau` of each gate; then `reversal`.
+        self.start = np.append(np.concatenate(of_kinds, 1), reversal)
+        self.table = lru_cache(4 * len(GATES))(self._table)  # most are those of the call before
 
     def course(self, recording: Recording) -> _Course:
         """Of a trial."""
@@ -132,19 +151,28 @@ class _Near:
         return _Course(before, after, events, current)
 
     def per_kind(self, x: Floats) -> Floats:
-        """(kinds, channels + 3) what parameters as in `start` say of each kind."""
+        """(kinds, channels + 3 + 2 gates) what parameters as in `start` say of each kind."""
         return x[:-2].reshape(len(self.ends), -1)
+
+    def _table(self, gate: str, shift: float, log_tau: float) -> Floats:
+        """(7, V_BINS, 3) of a gate, see `Cable.kinetics`."""
+        kinetics = torch.tensor([shift]), torch.tensor([log_tau])
+        found: Floats = self.network.kinetics(self.substeps, [gate], *kinetics)[:, 0].numpy()
+        return found
 
     def missed(self, x: Floats, course: _Course) -> Floats:
         """(steps, own) recorded less predicted potentials [mV], with parameters as in `start`."""
         learned, begin = self.learned._replace(**{name: getattr(self.learned, name).copy() for name in CHANGING}), 0
-        for row, first, end in zip(self.per_kind(x), self.per_kind(self.start), self.ends, strict=True):
-            here, density = slice(begin, end), np.exp(row[:-2])
+        for k, (row, first, end) in enumerate(zip(self.per_kind(x), self.per_kind(self.start), self.ends, strict=True)):
+            here, (density, calcium, *kinetics) = slice(begin, end), np.split(row, BORDERS)
+            density = np.exp(density)
             learned.density_uS[:-1, here] = density[:-1, None] * self.area[here]  # the last is Ih's
             learned.sk_uS[here] = density[-1] * self.area[here]
-            gain, decay = np.exp(row[-2:] - first[-2:])
+            gain, decay = np.exp(calcium - np.split(first, BORDERS)[1])
             learned.calcium_gain[here] *= gain
             learned.calcium_ms[here] *= decay
+            for gate, (name, shift, log_tau) in enumerate(zip(GATES, *kinetics, strict=True)):
+                learned.tables[:, k, gate] = self.table(name, float(shift), float(log_tau))
             begin = end
         sodium_mV, potassium_mV = REVERSAL_MV * (x[-2:] - self.start[-2:])
         learned.reversal_mV[:-1] += np.where(SODIUM, sodium_mV, potassium_mV)[:, None]
@@ -178,21 +206,26 @@ def _around(cell: Cell, own: NDArray[np.integer]) -> tuple[NDArray[np.integer], 
 
 @torch.no_grad()
 def start_perisomatic(network: Cable, trials: list[TrialIndex]) -> None:
-    """Set densities and calcium of soma and axon of an untrained cable twin, and reversal potentials; see the module.
+    """Set densities, calcium and kinetics of soma and axon of an untrained cable twin, and reversal potentials.
+
+    See the module.
 
     Args:
-        network: its parts of each distance, calcium, and reversal potentials of sodium and potassium are set.
+        network: its parts of each distance, calcium, kinetics, and reversal potentials of sodium and potassium are set.
         trials: of the training split; the `TRIALS` with the most output spikes are used.
     """
     if not trials:
         return
-    near = _Near(network)
     recordings = sorted((read_trial(trial, network.tree) for trial in trials), key=lambda r: -len(r.spikes_ms))
-    found = _fit(near, [near.course(recording) for recording in recordings[:TRIALS]])
+    near, found = _fit(network, recordings[:TRIALS])
     density = network.at_distances()
     for part, row in zip(near.parts, near.per_kind(found), strict=True):
-        density[:, network.kind[network.first_at_distance] == part] = row[:-2, None]
-        network.calcium[part] = torch.from_numpy(row[-2:])
+        if part == 2:  # of dendrites, the rounds say more
+            continue
+        of_kind, *others = np.split(row, BORDERS)
+        density[:, network.kind[network.first_at_distance] == part] = of_kind[:, None]
+        for parameter, values in zip((network.calcium, network.shift, network.log_tau), others, strict=True):
+            parameter[part] = torch.from_numpy(values)
     network.set_at_distances(density)
     network.reversal.copy_(torch.from_numpy(found[-2:]))
 
@@ -203,13 +236,19 @@ class _Search:
     Changes of x are relative ones for densities, and differences for everything else.
     """
 
-    def __init__(self, near: _Near, courses: list[_Course], far_reversal: float) -> None:
+    def __init__(self, near: _Near, courses: list[_Course], far_reversal: float, far_kinetics: float) -> None:
         self.near, self.courses = near, courses
-        kinds, many = near.per_kind(near.start).shape
-        self.density = np.append(np.tile(np.arange(many) < many - 2, kinds), [False, False])
+        kinds = len(near.ends)
+
+        def each(density: float, calcium: float, kinetics: float, reversal: float) -> Floats:
+            rows = np.tile(np.repeat([density, calcium, kinetics], [BORDERS[0], 2, 2 * len(GATES)]), (kinds, 1))
+            return np.append(rows, [reversal, reversal])
+
+        self.density = each(1, 0, 0, 0) > 0
         self.start = np.where(self.density, np.maximum(near.start, np.log(LEAST)), near.start)
-        far = np.append(np.full(len(self.start) - 2, FAR), [far_reversal, far_reversal])
-        self.hold = np.append(np.full(len(self.start) - 2, HOLD), [HOLD_REVERSAL, HOLD_REVERSAL])
+        far = each(0.0, FAR, far_kinetics, far_reversal)
+        near.per_kind(far)[near.parts == 2, BORDERS[1] :] = 0.0  # those of dendrites are not looked at
+        self.hold = each(0.0, HOLD, HOLD_KINETICS, HOLD_REVERSAL)
         self.low = np.where(self.density, np.log(LEAST), self.start - far)
         self.high = np.where(self.density, np.minimum(self.start + np.log(LARGEST), CEILING), self.start + far)
         self.free = self.high > self.low
@@ -246,19 +285,34 @@ class _Search:
         return y
 
 
-def _fit(near: _Near, courses: list[_Course]) -> Floats:
-    """Parameters as in `_Near.start` with the least cost that is found; reversal potentials move where it is worth it.
+def _fit(network: Cable, recordings: list[Recording]) -> tuple[_Near, Floats]:
+    """Parameters as in `_Near.start` with the least cost that is found, and what they are of.
 
-    What little they explain beside everything else is mostly what the steps miss around a spike.
+    What little reversal potentials explain beside everything else is mostly what the steps miss around a spike. Where
+    they explain much, but not all, the cell has kinetics of its own.
     """
     with (
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
         progress("finding channels of soma and axon", 2 * ITERATIONS, "steps") as advance,
     ):
-        held, free = (_Search(near, courses, far) for far in (0.0, FAR_REVERSAL))
+        near = _Near(network)
+        courses = [near.course(recording) for recording in recordings]
+        held, free = (_Search(near, courses, far, 0.0) for far in (0.0, FAR_REVERSAL))
         x, cost = _descend(held, held.start, pool, advance)
         y, less = _descend(free, x, pool, advance)
-    return y if less < (1.0 - WORTH) * cost else x
+        if less >= (1.0 - WORTH) * cost:
+            return near, x
+        if less < POOR:
+            return near, y
+    with (
+        ThreadPoolExecutor(torch.get_num_threads()) as pool,
+        progress("finding kinetics of soma and axon", 2 * ITERATIONS, "steps") as advance,
+    ):
+        near = _Near(network, REACH_UM)
+        courses = [near.course(recording) for recording in recordings]
+        held, free = (_Search(near, courses, FAR_REVERSAL, far) for far in (0.0, FAR_KINETICS))
+        x, _ = _descend(held, held.start, pool, advance)
+        return near, _descend(free, x, pool, advance)[0]
 
 
 def _descend(

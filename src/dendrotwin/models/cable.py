@@ -384,18 +384,24 @@ class Cable(nn.Module):
         late_ms, (few, many) = float(self.late_ms), FINE
         return np.array([few, max(many, round(0.5 / late_ms)) if late_ms > 0 else many], np.int32)
 
+    def kinetics(self, substeps: Ints, gates: list[str], shift: torch.Tensor, log_tau: torch.Tensor) -> torch.Tensor:
+        """(7, gates, bins, 3) `channels.tables` for each pair of steps that `membrane.steps` takes.
+
+        Args:
+            substeps: few and many.
+            gates: names.
+            shift, log_tau: (gates,) as in the parameters of these names.
+        """
+        grid = V_LOW_MV + V_BIN_MV * torch.arange(V_BINS, dtype=torch.float64)
+        few, many = (0.5 / float(n) for n in substeps)
+        slow, late = many * strides(substeps, 1), float(self.late_ms)
+        halves = [(few, few), (many, many), (0.5, 0.5), (few, many), (many, few), (0.5, slow), (slow, slow)]
+        across, along = ACROSS_MV * shift.double(), ALONG * log_tau.double()
+        return torch.stack([tables(grid, pair, late, across, along, gates) for pair in halves])
+
     def learned(self, substeps: Ints) -> list[torch.Tensor]:
         """The fields of `membrane.Learned`, differentiable, for steps of these numbers (see `membrane.steps`)."""
-        grid = V_LOW_MV + V_BIN_MV * torch.arange(V_BINS, dtype=torch.float64)
-        shift, log_tau = ACROSS_MV * self.shift.double(), ALONG * self.log_tau.double()
-        few, many = (0.5 / float(n) for n in substeps)
-        slow = many * strides(substeps, 1)
-        late = float(self.late_ms)
-        halves = [(few, few), (many, many), (0.5, 0.5), (few, many), (many, few), (0.5, slow), (slow, slow)]
-        kinetics = [
-            torch.stack([tables(grid, pair, late, shift[part], log_tau[part], list(GATES)) for part in range(3)])
-            for pair in halves
-        ]
+        kinetics = [self.kinetics(substeps, list(GATES), self.shift[part], self.log_tau[part]) for part in range(3)]
         tree, kind, by_kind = self.tree, torch.from_numpy(self.kind), torch.from_numpy(self.sorted)
         area = torch.from_numpy(tree.area_um2) * 1e-2  # S/cm2 times this is uS
         density = torch.exp(self.log_density()) * area
@@ -407,7 +413,7 @@ class Cable(nn.Module):
         gain, decay = torch.exp(self.calcium.double().clamp(*CALCIUM_E_FOLDS))[kind].unbind(1)
         per_nA = CALCIUM_GAMMA * gain * 1e4 / (2 * FARADAY * SHELL_UM) / area
         return [
-            torch.stack(kinetics)[:, torch.from_numpy(self.kind[self.sorted][self.first])].contiguous(),
+            torch.stack(kinetics, 1)[:, torch.from_numpy(self.kind[self.sorted][self.first])].contiguous(),
             uS[:, by_kind].contiguous(),
             mV[:, by_kind].contiguous(),
             density[-1, by_kind],
