@@ -62,9 +62,7 @@ FARTHEST = (-0.8, 4.0)  # how far densities go so, relative to themselves
 GAIN = 1e-3  # of the cost: with less twice in a row the search is over
 HEAVY_NF = 1e3  # capacitance of a compartment whose potential is given: its current makes it go where it should
 
-
 CHANGING = ("tables", "density_uS", "reversal_mV", "sk_uS", "sk_mV", "calcium_gain", "calcium_ms")
-
 BORDERS = np.cumsum([len(CHANNELS) + 1, 2, len(GATES)])  # between what `_Near.start` has of a kind
 
 
@@ -291,28 +289,37 @@ def _fit(network: Cable, recordings: list[Recording]) -> tuple[_Near, Floats]:
     What little reversal potentials explain beside everything else is mostly what the steps miss around a spike. Where
     they explain much, but not all, the cell has kinetics of its own.
     """
+    near, ((x, cost), (y, less)) = _searched(network, recordings, "channels", 0.0, [(0.0, 0.0), (FAR_REVERSAL, 0.0)])
+    if less >= (1.0 - WORTH) * cost:
+        return near, x
+    if less < POOR:
+        return near, y
+    far = [(FAR_REVERSAL, 0.0), (FAR_REVERSAL, FAR_KINETICS)]
+    near, (_, (x, _)) = _searched(network, recordings, "kinetics", REACH_UM, far)
+    return near, x
+
+
+def _searched(
+    network: Cable, recordings: list[Recording], what: str, reach_um: float, far: list[tuple[float, float]]
+) -> tuple[_Near, list[tuple[Floats, float]]]:
+    """Parameters as in `_Near.start` and their cost, after searches of which each begins where the one before ended.
+
+    Args:
+        what: is looked for, in words.
+        reach_um: see `_Near`.
+        far: how far reversal potentials and kinetics go in each search.
+    """
+    near = _Near(network, reach_um)
+    found: list[tuple[Floats, float]] = []
+    courses = [near.course(recording) for recording in recordings]
     with (
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
-        progress("finding channels of soma and axon", 2 * ITERATIONS, "steps") as advance,
+        progress(f"finding {what} of soma and axon", len(far) * ITERATIONS, "steps") as advance,
     ):
-        near = _Near(network)
-        courses = [near.course(recording) for recording in recordings]
-        held, free = (_Search(near, courses, far, 0.0) for far in (0.0, FAR_REVERSAL))
-        x, cost = _descend(held, held.start, pool, advance)
-        y, less = _descend(free, x, pool, advance)
-        if less >= (1.0 - WORTH) * cost:
-            return near, x
-        if less < POOR:
-            return near, y
-    with (
-        ThreadPoolExecutor(torch.get_num_threads()) as pool,
-        progress("finding kinetics of soma and axon", 2 * ITERATIONS, "steps") as advance,
-    ):
-        near = _Near(network, REACH_UM)
-        courses = [near.course(recording) for recording in recordings]
-        held, free = (_Search(near, courses, FAR_REVERSAL, far) for far in (0.0, FAR_KINETICS))
-        x, _ = _descend(held, held.start, pool, advance)
-        return near, _descend(free, x, pool, advance)[0]
+        for of_reversal, of_kinetics in far:
+            search = _Search(near, courses, of_reversal, of_kinetics)
+            found.append(_descend(search, found[-1][0] if found else search.start, pool, advance))
+    return near, found
 
 
 def _descend(
