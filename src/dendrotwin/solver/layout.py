@@ -1,0 +1,436 @@
+"""A tree and its membrane as flat arrays, in the order in which the steps of `solver.steps` want them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import expm
+
+from dendrotwin.membrane import (
+    C_GRID_MM,
+    PLANE_C_MM,
+    PLANE_V_MV,
+    V_BIN_MV,
+    V_GRID_MV,
+    Gate,
+    Mechanism,
+    Membrane,
+    Scheme,
+    Term,
+)
+from dendrotwin.solve import Elimination, components
+from dendrotwin.tree import Floats, Ints, Tree
+
+Single = NDArray[np.float32]
+OVER_V, OVER_C, OVER_BOTH = 0, 1, 2
+FIXED, NERNST, DRIVE, DRIVE_C, PLANE = 0, 1, 2, 3, 4
+GAP = 40  # compartments that a loop does in the time that it takes to begin: shorter gaps are filled
+QUICK_MS = 1.0  # a gate that is faster may run away within a step
+PARTLY = (0.005, 0.995)  # where a gate is neither shut nor open
+MOST = 1.0 / 0.55  # of 1 / theta; see `solver.steps`
+
+
+class Net(NamedTuple):
+    """A cell; compartments sorted so that those of one membrane lie side by side, nodes in order of elimination.
+
+    A row of gates, schemes, terms or synapses covers the compartments `start` to `stop`; its states, or its densities,
+    begin at `at`.
+
+    Attributes:
+        parent, axial_uS, joined_uS: (nodes,) of the tree; the last is the sum of the axial conductances at a node.
+        node: (n,) node of each compartment.
+        soma: the compartment that makes output spikes.
+        capacitance_nF, leak_uS, leak_nA: (n,) the last is leak times its reversal potential.
+        gate_start, gate_stop, gate_at, gate_over, gate_table, gate_ion: (gates,) tables are counted for each kind.
+        scheme_start, scheme_stop, scheme_at, scheme_size, scheme_over, scheme_table, scheme_ion: (schemes,).
+        term_start, term_stop, term_at, term_states, term_kind, term_table, term_ion, term_c: (terms,) `term_ion` is
+            the row of the ion that it carries, if that has a pool, else -1; `term_c` that of its table.
+        term_x, term_power, term_lead: (terms, most states): where the state begins, its power, and the table of a gate
+            whose lead counts, else -1.
+        size: all densities times area [uS], or [nA] for a table in mA/cm2 (that is um2 / 100).
+        e_mV: reversal potentials, as `size`.
+        drive: (tables, V_BINS, 2) a and b of a + b c.
+        plane: (tables, len(PLANE_C_MM), len(PLANE_V_MV)).
+        pool: (ions, n) whether there is one; rate [1/ms], gains [mM/ms per nA] inward and outward, rest [mM]: (ions, n).
+        nernst_mV, log_outside: (ions,), (ions, n).
+        rise_ms, decay_ms, e_syn_mV, block_table, syn_start, syn_stop: (classes,) of synaptic conductances; no rise is
+            0 ms, no block is table -1.
+        block: (tables, V_BINS).
+    """
+
+    parent: Ints
+    axial_uS: Floats
+    joined_uS: Floats
+    node: NDArray[np.uint32]
+    soma: int
+    capacitance_nF: Single
+    leak_uS: Single
+    leak_nA: Single
+    gate_start: NDArray[np.int64]
+    gate_stop: NDArray[np.int64]
+    gate_at: NDArray[np.int64]
+    gate_over: NDArray[np.int64]
+    gate_table: NDArray[np.int64]
+    gate_ion: NDArray[np.int64]
+    scheme_start: NDArray[np.int64]
+    scheme_stop: NDArray[np.int64]
+    scheme_at: NDArray[np.int64]
+    scheme_size: NDArray[np.int64]
+    scheme_over: NDArray[np.int64]
+    scheme_table: NDArray[np.int64]
+    scheme_ion: NDArray[np.int64]
+    term_start: NDArray[np.int64]
+    term_stop: NDArray[np.int64]
+    term_at: NDArray[np.int64]
+    term_states: NDArray[np.int64]
+    term_kind: NDArray[np.int64]
+    term_table: NDArray[np.int64]
+    term_ion: NDArray[np.int64]
+    term_c: NDArray[np.int64]
+    term_x: NDArray[np.int64]
+    term_power: Single
+    term_lead: NDArray[np.int64]
+    size: Single
+    e_mV: Single
+    drive: Single
+    plane: Single
+    pool: NDArray[np.bool_]
+    rate: Floats
+    gain_in: Floats
+    gain_out: Floats
+    rest_mM: Floats
+    nernst_mV: Floats
+    log_outside: Floats
+    rise_ms: Floats
+    decay_ms: Floats
+    e_syn_mV: Floats
+    block_table: NDArray[np.int64]
+    syn_start: NDArray[np.int64]
+    syn_stop: NDArray[np.int64]
+    block: Single
+
+
+class Kinetics(NamedTuple):
+    """Tables of the steps of gates and schemes, for every pair of lengths of two steps that follow on each other.
+
+    Attributes:
+        over_v: (pairs, tables, V_BINS, 3) steady state, what a step keeps of the distance from it, and the lead: what
+            a gate gains for 1 mV by which the potential moves in the very step [1/mV].
+        over_c: (pairs, tables, C_BINS, 2).
+        over_both: (pairs, tables, len(PLANE_C_MM), len(PLANE_V_MV), 2).
+        schemes: (pairs, all entries): for each scheme table, points x K x (K + 1), one after the other.
+        scheme_first: (tables + 1,) where each begins, and where the last one ends.
+        pool_less, pool_filled: (lengths, ions, n) share of its distance from rest that a concentration loses in a step,
+            and time for which a current counts [ms]; 0 where there is no pool.
+    """
+
+    over_v: Single
+    over_c: Single
+    over_both: Single
+    schemes: Single
+    scheme_first: NDArray[np.int64]
+    pool_less: Floats
+    pool_filled: Floats
+
+
+class Start(NamedTuple):
+    """State at the start of a trial, in the order of the net: gates (x,), concentrations (ions, n)."""
+
+    x: Single
+    c_mM: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A cell laid out.
+
+    Attributes:
+        net: its arrays.
+        sorted: (n,) compartment at each place.
+        back: (n,) place of each compartment.
+        gates_v, gates_c, gates_both: the gates that tables are made of.
+        schemes: likewise.
+        start: at the start of a trial.
+        of_input: (inputs + 1,) first conductance of each input, and where those of the last end.
+        of_class, place, opens_uS: (K,) of each conductance: its class, the place of its compartment, and what an event
+            adds to it.
+    """
+
+    net: Net
+    sorted: NDArray[np.int64]
+    back: NDArray[np.int64]
+    gates_v: tuple[Gate, ...]
+    gates_c: tuple[Gate, ...]
+    gates_both: tuple[Gate, ...]
+    schemes: tuple[Scheme, ...]
+    start: Start
+    of_input: NDArray[np.int64]
+    of_class: NDArray[np.int64]
+    place: NDArray[np.int64]
+    opens_uS: Floats
+
+    def kinetics(self, lengths_ms: Sequence[float]) -> Kinetics:
+        """Tables for steps of these lengths; pair (i, j), a step j after a step i, is i * len(lengths_ms) + j.
+
+        A gate goes from the middle of the one step to the middle of the other at the potential between them.
+        """
+        pairs = [(before / 2, after / 2) for before in lengths_ms for after in lengths_ms]
+        v = [np.stack([_gate_over_v(gate, *pair) for gate in self.gates_v]) for pair in pairs if self.gates_v]
+        c = [np.stack([_gate(gate, sum(pair)) for gate in self.gates_c]) for pair in pairs if self.gates_c]
+        both = [np.stack([_gate(gate, sum(pair)) for gate in self.gates_both]) for pair in pairs if self.gates_both]
+        made: dict[float, Floats] = {}
+        for pair in pairs:
+            if sum(pair) not in made:
+                made[sum(pair)] = np.concatenate([np.zeros(0), *(_scheme(s, sum(pair)).ravel() for s in self.schemes)])
+        sizes = [len(s.rates) * len(s.names) * (len(s.names) + 1) for s in self.schemes]
+        first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        count, rate = len(pairs), self.net.rate
+        less = np.array([-np.expm1(-h * rate) for h in lengths_ms])
+        with np.errstate(invalid="ignore"):
+            filled = np.array([np.where(rate > 0, part / rate, h) for part, h in zip(less, lengths_ms, strict=True)])
+        return Kinetics(
+            np.array(v, np.float32).reshape(count, -1, len(V_GRID_MV), 3),
+            np.array(c, np.float32).reshape(count, -1, len(C_GRID_MM), 2),
+            np.array(both, np.float32).reshape(count, -1, len(PLANE_C_MM), len(PLANE_V_MV), 2),
+            np.array([made[sum(pair)] for pair in pairs], np.float32).reshape(count, -1),
+            first,
+            less * self.net.pool,
+            filled * self.net.pool,
+        )
+
+
+def _gate(gate: Gate, length_ms: float) -> Floats:
+    return np.stack([gate.steady, np.exp(-length_ms / gate.tau_ms)], -1)
+
+
+def _gate_over_v(gate: Gate, before_ms: float, after_ms: float) -> Floats:
+    """(V_BINS, 3) steady, kept, lead.
+
+    While V moves evenly, by D over the step and as fast before it, the gate in the middle of the step is by
+    steady' D / (2 after) (after - tau + (before + tau) keep) further on than it would be at the V between.
+    """
+    keep = np.exp(-(before_ms + after_ms) / gate.tau_ms)
+    with np.errstate(invalid="ignore"):
+        further = (after_ms - gate.tau_ms + (before_ms + gate.tau_ms) * keep) / (2 * after_ms)
+    slope = np.gradient(gate.steady, V_BIN_MV)
+    return np.stack([gate.steady, keep, np.where(np.isfinite(further), slope * further, 0.0)], -1)
+
+
+def _scheme(scheme: Scheme, length_ms: float) -> Floats:
+    """(points, K, K + 1) a step of the states: a matrix, and what flows in."""
+    k = len(scheme.names)
+    whole = np.zeros((len(scheme.rates), k + 1, k + 1))
+    whole[:, :k, :k], whole[:, :k, k] = scheme.rates, scheme.inflow
+    return np.asarray(expm(length_ms * whole)[:, :k, :], dtype=np.float64)
+
+
+def runs_of(places: NDArray[np.integer], gap: int = GAP) -> list[tuple[int, int]]:
+    """Places (sorted) as runs (start, stop); gaps that are cheaper filled than left out are filled."""
+    if not len(places):
+        return []
+    cut = np.flatnonzero(np.diff(places) > gap)
+    starts = places[np.concatenate([[0], cut + 1])]
+    stops = places[np.concatenate([cut, [len(places) - 1]])] + 1
+    return [(int(a), int(b)) for a, b in zip(starts, stops, strict=True)]
+
+
+def leads(gate: Gate, term: Term) -> bool:
+    """Whether a gate may run away within a step: it is quick, and what it does moves V on in the same direction."""
+    if gate.over != "v" or not np.any(term.density):
+        return False
+    partly = (gate.steady > PARTLY[0]) & (gate.steady < PARTLY[1]) & (gate.tau_ms < QUICK_MS)
+    if term.table is None:
+        drive = V_GRID_MV - np.mean(term.e_mV)
+    else:
+        table = term.table if term.table.ndim == 1 else term.table[0]
+        if table.shape != V_GRID_MV.shape:
+            return False
+        drive = table * np.sign(np.mean(term.density))
+    return bool(np.any(partly & (np.gradient(gate.steady, V_BIN_MV) * drive < 0)))
+
+
+class _Rows:
+    """Rows of gates, schemes and terms while they are collected."""
+
+    def __init__(self, tree: Tree, membrane: Membrane, back: NDArray[np.int64]) -> None:
+        self.tree, self.back = tree, back
+        self.ions = {ion.name: k for k, ion in enumerate(membrane.ions)}
+        self.gates: list[tuple[int, ...]] = []
+        self.schemes: list[tuple[int, ...]] = []
+        self.terms: list[tuple[int, ...]] = []
+        self.states: list[tuple[list[int], list[float], list[int]]] = []
+        self.x: list[Floats] = []
+        self.size: list[Floats] = []
+        self.e: list[Floats] = []
+        self.x_at = self.size_at = 0
+        self.of_gates: dict[str, list[Gate]] = {"v": [], "c": [], "vc": []}
+        self.of_schemes: list[Scheme] = []
+        self.drives: list[Floats] = []
+        self.planes: list[Floats] = []
+
+    def add(self, mechanism: Mechanism) -> None:
+        """All rows of a mechanism."""
+        where = np.argsort(self.back[mechanism.at])
+        places = self.back[mechanism.at][where]
+        tables = []
+        for gate in mechanism.gates:
+            self.of_gates[gate.over].append(gate)
+            tables.append(len(self.of_gates[gate.over]) - 1)
+        first_scheme = len(self.of_schemes)
+        self.of_schemes += mechanism.schemes
+        term_tables = [self._table(term) for term in mechanism.terms]
+        for start, stop in runs_of(places):
+            inside = (places >= start) & (places < stop)
+            member, at = where[inside], places[inside] - start
+            self._states(mechanism, tables, first_scheme, start, stop, member, at, term_tables)
+
+    def _table(self, term: Term) -> tuple[int, int]:
+        """Kind and table of a term."""
+        if term.table is None:
+            return (NERNST if term.moves else FIXED), 0
+        if term.table.ndim == 2 and term.table.shape[0] == len(PLANE_C_MM):
+            self.planes.append(term.table)
+            return PLANE, len(self.planes) - 1
+        both = term.table if term.table.ndim == 2 else np.stack([term.table, np.zeros_like(term.table)])
+        self.drives.append(both.T)
+        return (DRIVE_C if term.table.ndim == 2 else DRIVE), len(self.drives) - 1
+
+    def _states(
+        self, mechanism: Mechanism, tables: list[int], first_scheme: int, start: int, stop: int,
+        member: NDArray[np.int64], at: NDArray[np.int64], term_tables: list[tuple[int, int]],
+    ) -> None:  # fmt: skip
+        length, offsets = stop - start, []
+        over = {"v": OVER_V, "c": OVER_C, "vc": OVER_BOTH}
+        begin = np.zeros((len(mechanism.states), length))
+        begin[:, at] = mechanism.start[:, member]
+        for j in range(len(mechanism.states)):
+            offsets.append(self.x_at)
+            self.x.append(begin[j])
+            self.x_at += length
+        for j, gate in enumerate(mechanism.gates):
+            ion = self.ions.get(gate.ion, -1)
+            self.gates.append((start, stop, offsets[j], over[gate.over], tables[j], ion))
+        j = len(mechanism.gates)
+        for k, scheme in enumerate(mechanism.schemes):
+            ion = self.ions.get(scheme.ion, -1)
+            self.schemes.append(
+                (start, stop, offsets[j], len(scheme.names), OVER_C if scheme.ion else OVER_V, first_scheme + k, ion)
+            )
+            j += len(scheme.names)
+        for term, (kind, table) in zip(mechanism.terms, term_tables, strict=True):
+            size, e = np.zeros(length), np.zeros(length)
+            size[at] = term.density[member] * self.tree.area_um2[mechanism.at[member]] * 1e-2
+            e[at] = term.e_mV[member] if term.table is None and not term.moves else 0.0
+            if not size.any():
+                continue
+            used = [k for k in range(len(mechanism.states)) if term.powers[k] != 0]
+            lead = [tables[k] if k < len(tables) and leads(mechanism.gates[k], term) else -1 for k in used]
+            ion, c_ion = self.ions.get(term.ion, -1), self.ions.get(term.c_ion, -1)
+            self.terms.append((start, stop, self.size_at, len(used), kind, table, ion, c_ion))
+            self.states.append(([offsets[k] for k in used], [float(term.powers[k]) for k in used], lead))
+            self.size.append(size)
+            self.e.append(e)
+            self.size_at += length
+
+
+def _columns(rows: list[tuple[int, ...]], width: int) -> list[NDArray[np.int64]]:
+    table = np.array(rows, np.int64).reshape(-1, width)
+    return [table[:, k].copy() for k in range(width)]
+
+
+def _sorted_by_membrane(tree: Tree, membrane: Membrane) -> NDArray[np.int64]:
+    """Compartments of the same mechanisms side by side; in it as they were."""
+    member: list[list[int]] = [[] for _ in range(tree.n)]
+    for k, mechanism in enumerate(membrane.mechanisms):
+        if mechanism.gates or mechanism.schemes or any(t.table is not None for t in mechanism.terms):
+            for i in mechanism.at:
+                member[i].append(k)
+    return np.array(sorted(range(tree.n), key=lambda i: (member[i], i)), np.int64)
+
+
+def lay_out(tree: Tree, membrane: Membrane) -> Layout:
+    """The arrays of a cell.
+
+    Args:
+        tree: compartments, axial conductances, capacitance, synapses; its leak is not looked at.
+        membrane: everything else.
+    """
+    n = tree.n
+    order = _sorted_by_membrane(tree, membrane)
+    back = np.argsort(order)
+    rows = _Rows(tree, membrane, back)
+    leak, leak_nA = np.zeros(n), np.zeros(n)
+    for mechanism in membrane.mechanisms:
+        moving = []
+        for term in mechanism.terms:
+            fixed = term.table is None and not term.moves and not np.any(term.powers) and term.ion not in rows.ions
+            if fixed:  # a conductance that stands still
+                uS = term.density * tree.area_um2[mechanism.at] * 1e-2
+                leak[mechanism.at] += uS
+                leak_nA[mechanism.at] += uS * term.e_mV
+            else:
+                moving.append(term)
+        if moving:
+            rows.add(Mechanism(**{**vars(mechanism), "terms": tuple(moving)}))
+    width = max([len(s[0]) for s in rows.states] + [1])
+
+    def padded(which: int, fill: float, dtype: type) -> NDArray[np.generic]:
+        return np.array([[*s[which]] + [fill] * (width - len(s[which])) for s in rows.states], dtype).reshape(-1, width)
+
+    elimination = Elimination.of(tree)
+    inner, parent = elimination.axial_uS[1:], elimination.parent[1:]
+    joined = np.append(0.0, inner) + np.bincount(parent, inner, len(inner) + 1)
+    ions = _ions(tree, membrane, order, back)
+    synapses, of = _synapses(tree, back)
+    flat = [np.concatenate([np.zeros(0), *part]) for part in (rows.size, rows.e, rows.x)]
+    drive = np.array(rows.drives, np.float32).reshape(-1, len(V_GRID_MV), 2)
+    plane = np.array(rows.planes, np.float32).reshape(-1, len(PLANE_C_MM), len(PLANE_V_MV))
+    net = Net(
+        elimination.parent, elimination.axial_uS, joined, elimination.position[order].astype(np.uint32),
+        int(back[tree.soma]), *(a[order].astype(np.float32) for a in (tree.capacitance_nF, leak, leak_nA)),
+        *_columns(rows.gates, 6), *_columns(rows.schemes, 7), *_columns(rows.terms, 8),
+        padded(0, 0, np.int64), padded(1, 0.0, np.float32), padded(2, -1, np.int64),
+        flat[0].astype(np.float32), flat[1].astype(np.float32), drive, plane, *ions[:-1], *synapses,
+    )  # type: ignore[arg-type]  # fmt: skip
+    start = Start(flat[2].astype(np.float32), ions[-1])
+    gates = (tuple(rows.of_gates[over]) for over in ("v", "c", "vc"))
+    return Layout(net, order, back, *gates, tuple(rows.of_schemes), start, *of)
+
+
+def _ions(tree: Tree, membrane: Membrane, order: NDArray[np.int64], back: NDArray[np.int64]) -> list[NDArray[Any]]:
+    """Pools (ions, n), Nernst factors, logarithms of what is outside, and inside concentrations at the start."""
+    count, n = len(membrane.ions), tree.n
+    pool, rate, gain_in, gain_out, rest = (np.zeros((count, n)) for _ in range(5))
+    for p in membrane.pools:
+        k = [ion.name for ion in membrane.ions].index(p.ion)
+        at, per_nA = back[p.at], 1.0 / (tree.area_um2[p.at] * 1e-2)  # a density in mA/cm2 is this times nA
+        pool[k, at], rate[k, at], rest[k, at] = 1.0, p.rate_per_ms, p.rest_mM
+        gain_in[k, at], gain_out[k, at] = p.gain_in * per_nA, p.gain_out * per_nA
+    nernst = np.array([ion.nernst_mV for ion in membrane.ions])
+    outside, inside = (
+        np.array([getattr(ion, name)[order] for ion in membrane.ions]).reshape(count, n)
+        for name in ("outside_mM", "inside_mM")
+    )
+    return [pool.astype(np.bool_), rate, gain_in, gain_out, rest, nernst, np.log(np.maximum(outside, 1e-300)), inside]
+
+
+def _synapses(tree: Tree, back: NDArray[np.int64]) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """Classes of synaptic conductances, and what each input opens (see `Net` and `Layout`)."""
+    inputs, values = components(tree)
+    classes, of_class = np.unique(values[:, [0, 1, 3, 4, 5]], axis=0, return_inverse=True)
+    of_class = of_class.reshape(-1).astype(np.int64)
+    place = back[tree.input_compartment[inputs]]
+    rise, decay, e, mg, slope = classes.T.copy()
+    blocked = mg > 0
+    block = np.array(
+        [1.0 / (1.0 + mg[m] * np.exp(-slope[m] * V_GRID_MV) / 3.57) for m in np.flatnonzero(blocked)], np.float32
+    ).reshape(-1, len(V_GRID_MV))
+    table = np.where(blocked, np.cumsum(blocked) - 1, -1)
+    ends = [(place[of_class == m].min(), place[of_class == m].max() + 1) for m in range(len(classes))]
+    start, stop = (np.array([pair[k] for pair in ends], np.int64) for k in (0, 1))
+    of_input = np.searchsorted(inputs, np.arange(tree.n_inputs + 1)).astype(np.int64)
+    return [rise, decay, e, table.astype(np.int64), start, stop, block], [of_input, of_class, place, values[:, 2]]
