@@ -315,7 +315,7 @@ def test_modulated_rates_vary_smoothly_and_apart() -> None:
     for trial in range(80):
         events = draw_events(tree, Modulated(rate_scale=0.05), steps, trial_rng(1, trial))
         basal_count, apical_count = (
-            np.bincount(events.time_ms[(excitatory & of)[events.input]], minlength=steps) for of in (basal, ~basal)
+            np.bincount(events.bins()[(excitatory & of)[events.input]], minlength=steps) for of in (basal, ~basal)
         )
         sums.append([basal_count.sum(), apical_count.sum()])
         blocks = basal_count.reshape(-1, 25).sum(axis=1)
@@ -340,7 +340,7 @@ def test_each_bin_of_each_input_has_a_rate_of_its_own() -> None:
     fired = np.zeros((trials, tree.n_inputs, 5), dtype=bool)
     for trial in range(trials):
         events = draw_events(tree, Modulated(rate_scale=scale), 5, trial_rng(0, trial))
-        fired[trial, events.input, events.time_ms] = True
+        fired[trial, events.input, events.bins()] = True
     rng = np.random.default_rng(1)
     share = tree.length_um[tree.input_compartment[of]] + 10.0
     rate = scale * rng.uniform(0, 8, (20_000, 1)) * share / share.sum() * rng.uniform(0.5, 1.5, (20_000, len(of)))
@@ -352,14 +352,15 @@ def test_each_bin_of_each_input_has_a_rate_of_its_own() -> None:
 
 def test_events_are_checked() -> None:
     events = Events.sort(np.array([0, 3, 1]), np.array([4.9, 2.0, 2.0]))
-    assert events.time_ms.tolist() == [2, 2, 4]
+    assert events.time_ms.tolist() == [2, 2, 4.9]
+    assert events.bins().tolist() == [2, 2, 4]
     assert events.input.tolist() == [1, 3, 0]
     events.check(4, 5)
     with pytest.raises(InputError, match="names input 3, the cell has inputs 0 to 2"):
         events.check(3, 5)
-    with pytest.raises(InputError, match="at 4 ms, after the end at 4 ms"):
+    with pytest.raises(InputError, match="at 4.9 ms, after the end at 4 ms"):
         events.check(4, 4)
-    with pytest.raises(InputError, match="at -1 ms, before the trial starts"):
+    with pytest.raises(InputError, match="at -0.5 ms, before the trial starts"):
         Events.sort(np.array([0]), np.array([-0.5])).check(4, 5)
     with pytest.raises(InputError, match="not sorted by time"):
         Events(np.array([0, 1], dtype=np.int32), np.array([3, 1], dtype=np.int32)).check(4, 5)
@@ -385,7 +386,7 @@ def test_own_events(tmp_path: Path) -> None:
     for path in (table, arrays):
         events = read_events(path)
         assert events.input.tolist() == [1, 2]
-        assert events.time_ms.tolist() == [0, 3]
+        assert events.time_ms.tolist() == [0, 3.7]
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_conductances_are_sums_of_time_courses() -> None:
     conductances = [g for i in range(tree.n_inputs) for g in tree.synapses[tree.input_synapse[i]].conductances]
     for c, trial in enumerate(events):
         expected = np.zeros((steps, len(inputs)))
-        for i, time in zip(trial.input, trial.time_ms, strict=True):
+        for i, time in zip(trial.input, trial.bins(), strict=True):
             for k in np.flatnonzero(inputs == i):
                 expected[time:, k] += mean_time_course(conductances[k], steps - time)
         assert found[:, :, c] == pytest.approx(expected, rel=1e-4, abs=1e-9)

@@ -139,7 +139,7 @@ def event_counts(events: Events, n_inputs: int, start: int, stop: int) -> NDArra
     """Number of events (n_inputs, stop - start) in each 1 ms step; steps before 0 are silent."""
     counts = np.zeros((n_inputs, stop - start), dtype=np.float32)
     first, last = np.searchsorted(events.time_ms, [start, stop])
-    np.add.at(counts, (events.input[first:last], events.time_ms[first:last] - start), 1.0)
+    np.add.at(counts, (events.input[first:last], events.bins()[first:last] - start), 1.0)
     return counts
 
 

@@ -28,7 +28,7 @@ class Modulated(BaseModel):
     """Rates that change in time, the protocol of Beniaguev, Segev and London 2021 (doi:10.1016/j.neuron.2021.07.002).
 
     Basal and apical trees have their own rates, redrawn every few tens of ms and smoothed, so that a trial passes
-    through silence, excitation and inhibition of either tree.
+    through silence, excitation and inhibition of either tree. Inputs of soma and axon count to the basal tree.
 
     Attributes:
         rate_scale: factor on all rates; 1 is the published protocol.
@@ -91,7 +91,7 @@ def _modulated(tree: Tree, protocol: Modulated, steps: int, rng: np.random.Gener
     n_draws = -(-steps // renewal)
     excitatory = _excitatory(tree)
     inputs, times = [], []
-    for regions in (("basal",), APICAL):
+    for regions in (("basal", "soma", "axon"), APICAL):
         on_tree = tree.in_region(*regions)[tree.input_compartment]
         exc = rng.uniform(0.0, MAX_EXCITATORY_PER_100_MS, n_draws)
         inh = rng.uniform(np.maximum(0.0, exc - INHIBITORY_BELOW), exc + INHIBITORY_ABOVE)
@@ -112,7 +112,7 @@ def _modulated(tree: Tree, protocol: Modulated, steps: int, rng: np.random.Gener
 def read_events(path: Path) -> Events:
     """A user's own events: CSV with the columns `input` and `time`, or npz with the arrays `input` and `time` [ms].
 
-    Times are put into 1 ms bins (rounded down), so that NEURON and a twin see the same input.
+    A time may lie anywhere within its millisecond.
 
     Raises:
         InputError: the file is missing, or holds something else.

@@ -194,6 +194,7 @@ def write_recordings(
             # Events by step: those of step t are input[indptr[t]:indptr[t + 1]].
             group["events/indptr"] = np.searchsorted(recording.events.time_ms, np.arange(recording.steps + 1))
             group["events/input"] = recording.events.input
+            group["events/time_ms"] = np.asarray(recording.events.time_ms, dtype=np.float64)
             if recording.injection is not None:
                 group["injection/compartment"] = recording.injection.compartment
                 group["injection/current_nA"] = recording.injection.current_nA
@@ -285,10 +286,12 @@ class RecordingFile:
         return np.asarray(v.astype(np.float32) * scale + offset)
 
     def events(self, trial: int) -> Events:
-        """Input events of a trial."""
+        """Input events of a trial; where the file has their steps only, at the start of these."""
         group = self._trials[trial]["events"]
+        if "time_ms" in group:
+            return Events(group["input"][()], group["time_ms"][()])
         counts = np.diff(group["indptr"][()])
-        return Events(group["input"][()], np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+        return Events(group["input"][()], np.repeat(np.arange(len(counts), dtype=np.float64), counts))
 
     def spikes_ms(self, trial: int) -> NDArray[np.float64]:
         """Output spikes of a trial [ms]."""

@@ -153,7 +153,7 @@ def run_trial(
 
     Args:
         cell: built in this process.
-        events: input events; those of bin t act from the start of step t.
+        events: input events, each delivered at its own time, to the nearest dt_ms.
         steps: duration [ms].
         dt_ms, method: see `Simulation`.
         injection: current through electrodes, held over each ms.
@@ -194,11 +194,11 @@ def run_trial(
 
     v = np.empty((steps, samples_per_ms, len(cell.segments)))
     start_of = np.searchsorted(events.time_ms, np.arange(steps + 1))
-    inputs = events.input.tolist()
+    arrivals = list(zip(events.input.tolist(), events.time_ms.tolist(), strict=True))
     for step in range(steps):
         # One ms at a time: the event queue stays short, and one call gathers all potentials.
-        for i in inputs[start_of[step] : start_of[step + 1]]:
-            cell.connections[i].event(step)
+        for i, time in arrivals[start_of[step] : start_of[step + 1]]:
+            cell.connections[i].event(time)
         for clamp, amplitude in zip(clamps, current[step], strict=True):
             clamp.amp = amplitude
         for k in range(samples_per_ms):
@@ -417,6 +417,8 @@ def _own_input_digest(events: Events | None, injection: Injection | None) -> str
     digest = hashlib.sha256()
     for arrays in (events, injection):
         for name, value in sorted(vars(arrays).items()) if arrays is not None else ():
+            if isinstance(arrays, Events) and name == "time_ms" and np.array_equal(arrays.bins(), value):
+                value = arrays.bins()  # whole ms, as they were stored before there were others
             digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()[:16]
 

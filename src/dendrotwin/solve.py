@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
-from dendrotwin.tree import Conductance, Events, Floats, Injection, Ints, Tree
+from dendrotwin.tree import BLOCK_MV, Conductance, Events, Floats, Injection, Ints, Tree
 
 DT_MS = 1.0
 CHUNK_STEPS = 200
@@ -137,22 +137,39 @@ def components(tree: Tree) -> tuple[Ints, Floats]:
     """The conductances of all inputs, one after the other: K of them.
 
     Returns:
-        (K,) input of each, and (K, 6) rise [ms], decay [ms], normalised peak g_max f [uS], reversal [mV],
-        magnesium [mM] and slope [1/mV].
+        (K,) input of each, and (K, 6) rise [ms], decay [ms], normalised peak g_max f times the input's weight [uS],
+        reversal [mV], magnesium [mM] and slope [1/mV]; for blocks that are given by their values see `blocks`.
     """
     inputs, values = [], []
     for i, kind in enumerate(tree.input_synapse):
         for g in tree.synapses[kind].conductances:
             inputs.append(i)
-            values.append((g.rise_ms, g.decay_ms, g.g_max_uS * g.normalisation(), g.e_mV, g.mg_mM, g.slope_per_mV))
+            peak = g.g_max_uS * g.normalisation() * tree.input_weight[i]
+            values.append((g.rise_ms, g.decay_ms, peak, g.e_mV, g.mg_mM, g.slope_per_mV))
     return np.array(inputs, dtype=np.int32), np.array(values, dtype=np.float64).reshape(-1, 6)
+
+
+def blocks(tree: Tree) -> tuple[Ints, Floats]:
+    """The blocks that are given by their values.
+
+    Returns:
+        (K,) which of them each of the `components` has, -1 where none, and (B, len(BLOCK_MV)) the values.
+    """
+    distinct: dict[tuple[float, ...], int] = {}
+    which = [
+        distinct.setdefault(g.block, len(distinct)) if g.block else -1
+        for kind in tree.input_synapse
+        for g in tree.synapses[kind].conductances
+    ]
+    return np.array(which, dtype=np.int32), np.array(list(distinct), dtype=np.float64).reshape(-1, len(BLOCK_MV))
 
 
 def mean_time_course(conductance: Conductance, steps: int) -> Floats:
     """Mean of a conductance over each of the `steps` ms after one event, (steps,) [uS], without magnesium block."""
     begin = np.arange(steps) * DT_MS
     course = np.zeros(steps)
-    for tau, sign in ((conductance.decay_ms, 1.0), (conductance.rise_ms, -1.0)):
+    exponentials = ((conductance.decay_ms, 1.0), (conductance.rise_ms, -1.0))
+    for tau, sign in exponentials if conductance.rise_ms > 0.0 else exponentials[:1]:
         course += sign * tau / DT_MS * (1.0 - np.exp(-DT_MS / tau)) * np.exp(-begin / tau)
     return conductance.g_max_uS * conductance.normalisation() * course
 
@@ -176,7 +193,7 @@ def _filter(
             decay[k, c] += values[k, 2]
         for k in range(k_all):
             tau_r, tau_d = values[k, 0], values[k, 1]
-            keep_r, keep_d = np.exp(-DT_MS / tau_r), np.exp(-DT_MS / tau_d)
+            keep_r, keep_d = np.exp(-DT_MS / tau_r) if tau_r > 0.0 else 0.0, np.exp(-DT_MS / tau_d)
             mean_r, mean_d = tau_r / DT_MS * (1.0 - keep_r), tau_d / DT_MS * (1.0 - keep_d)
             for c in range(cells):
                 out[t, k, c] = decay[k, c] * mean_d - rise[k, c] * mean_r
@@ -204,7 +221,7 @@ def synaptic_conductances(tree: Tree, events: Sequence[Events], steps: int) -> I
         per_event = (first[1:] - first[:-1])[trial.input]
         offset = np.arange(per_event.sum()) - np.repeat(np.cumsum(per_event) - per_event, per_event)
         members.append(np.repeat(first[trial.input], per_event) + offset)
-        times.append(np.repeat(trial.time_ms, per_event))
+        times.append(np.repeat(trial.bins(), per_event))
         at.append(np.full(len(offset), c, dtype=np.int32))
     time, component, cell = (np.concatenate(parts) for parts in (times, members, at))
     order = np.argsort(time, kind="stable")
@@ -237,6 +254,8 @@ def _cable_steps(
     ih_mV: Floats,
     at: Ints,
     values: Floats,
+    of_block: Ints,
+    block_values: Floats,
     conductance: NDArray[np.float32],
     injected: NDArray[np.float64],
     v: Floats,
@@ -264,7 +283,16 @@ def _cable_steps(
             i, e, mg, slope = at[k], values[k, 3], values[k, 4], values[k, 5]
             for c in range(cells):
                 g = conductance[t, k, c]
-                if mg > 0.0:
+                if of_block[k] >= 0:
+                    # Likewise, B(V) on the straight line between two of its values.
+                    place = min(max(v[i, c] - BLOCK_MV[0], 0.0), len(BLOCK_MV) - 1.0)
+                    left = min(int(place), len(BLOCK_MV) - 2)
+                    rise = block_values[of_block[k], left + 1] - block_values[of_block[k], left]
+                    block = block_values[of_block[k], left] + rise * (place - left)
+                    steep = g * (block + rise * (v[i, c] - e))
+                    diagonal[i, c] += steep
+                    right[i, c] += steep * v[i, c] - g * block * (v[i, c] - e)
+                elif mg > 0.0:
                     # The current g B(V) (V - e), linearised about V: its slope is negative at rest.
                     block = 1.0 / (1.0 + mg * np.exp(-slope * v[i, c]) / 3.57)
                     steep = g * block * (1.0 + slope * (1.0 - block) * (v[i, c] - e))
@@ -309,6 +337,7 @@ def coarse_cable(
     """
     order = Elimination.of(tree)
     inputs, values = components(tree)
+    of_block, block_values = blocks(tree)
     at = order.position[tree.input_compartment[inputs]]
     nodes, cells = len(order.parent), len(events)
     here = order.compartment >= 0
@@ -346,6 +375,8 @@ def coarse_cable(
             by_position(tree.ih_mV),
             at,
             values,
+            of_block,
+            block_values,
             conductance,
             injected[: end - begin],
             v,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from dendrotwin.errors import FileError, InputError
 REGIONS = ("soma", "basal", "oblique", "trunk", "tuft", "axon")
 APICAL = ("oblique", "trunk", "tuft")
 FORMAT_VERSION = 1
+BLOCK_MV = np.arange(-150.0, 100.01, 1.0)  # where a `Conductance.block` is given [mV]
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -30,16 +31,18 @@ Floats = NDArray[np.float64]
 class Conductance:
     """One component of a synapse: a dual exponential, normalised to a peak of 1, times `g_max_uS`.
 
-    g(t) = g_max f (exp(-t/decay) - exp(-t/rise)) B(V), with f such that the peak of g/B is g_max, and
-    B(V) = 1 / (1 + mg exp(-slope V) / 3.57), the magnesium block (Jahr and Stevens 1990,
-    doi:10.1523/JNEUROSCI.10-09-03178.1990); mg = 0 means no block.
+    g(t) = g_max f (exp(-t/decay) - exp(-t/rise)) B(V), with f such that the peak of g/B is g_max; without a rise,
+    rise = 0, g(t) = g_max exp(-t/decay) B(V). The block B(V) is 1 / (1 + mg exp(-slope V) / 3.57), that of magnesium
+    (Jahr and Stevens 1990, doi:10.1523/JNEUROSCI.10-09-03178.1990), where mg = 0 means no block; or any other, given
+    by its values.
 
     Attributes:
-        rise_ms, decay_ms: time constants [ms], 0 < rise < decay.
-        g_max_uS: peak conductance of one event [uS].
+        rise_ms, decay_ms: time constants [ms], 0 <= rise < decay.
+        g_max_uS: peak conductance of one event of weight 1, where the block is 1 [uS].
         e_mV: reversal potential [mV].
         mg_mM: magnesium concentration [mM].
         slope_per_mV: slope of the block [1/mV].
+        block: values of B at BLOCK_MV, straight between them and level beyond; empty: by `mg_mM` and `slope_per_mV`.
     """
 
     rise_ms: float
@@ -48,11 +51,27 @@ class Conductance:
     e_mV: float
     mg_mM: float = 0.0
     slope_per_mV: float = 0.08
+    block: tuple[float, ...] = ()
 
     def normalisation(self) -> float:
         """The factor f that makes the peak of f (exp(-t/decay) - exp(-t/rise)) equal to 1."""
+        if self.rise_ms == 0.0:
+            return 1.0
         t_peak = self.rise_ms * self.decay_ms / (self.decay_ms - self.rise_ms) * np.log(self.decay_ms / self.rise_ms)
         return float(1.0 / (np.exp(-t_peak / self.decay_ms) - np.exp(-t_peak / self.rise_ms)))
+
+    def time_course(self, t_ms: Floats) -> Floats:
+        """Conductance at times t >= 0 after an event of weight 1, without the block [uS]."""
+        course = np.exp(-t_ms / self.decay_ms)
+        if self.rise_ms > 0.0:
+            course = course - np.exp(-t_ms / self.rise_ms)
+        return self.g_max_uS * self.normalisation() * course
+
+    def open_share(self, v_mV: Floats) -> Floats:
+        """The block B(V), at any potentials [mV]."""
+        if self.block:
+            return np.interp(v_mV, BLOCK_MV, self.block)
+        return 1.0 / (1.0 + self.mg_mM * np.exp(-self.slope_per_mV * np.asarray(v_mV)) / 3.57)
 
 
 @dataclass(frozen=True)
@@ -68,25 +87,32 @@ class Synapse:
 class Events:
     """Input events of one trial, sorted by time and then by input.
 
+    NEURON delivers an event at its time, to the nearest step of the integration. What goes by milliseconds (learned
+    networks, the coarse cable) takes it from the start of its 1 ms bin; see `bins`.
+
     Attributes:
         input: (k,) which input of the tree.
-        time_ms: (k,) the 1 ms bin of the event: it acts from the start of that step.
+        time_ms: (k,) when the event arrives, any real time [ms].
     """
 
     input: Ints
-    time_ms: Ints
+    time_ms: Floats
 
     @classmethod
     def sort(cls, input: NDArray[Any], time_ms: NDArray[Any]) -> Events:
-        """Events in any order, at any real time [ms], put into their bins and sorted."""
+        """Events in any order, at any real time [ms], sorted."""
         limit = np.iinfo(np.int32).max
         for name, values in (("input", input), ("time", time_ms)):
-            if len(values) and np.abs(np.asarray(values, dtype=np.float64)).max() > limit:
-                raise InputError(f"an event has {name} beyond {limit}; correct the events")
-        bins = np.floor(np.asarray(time_ms)).astype(np.int32)
+            if len(values) and not np.abs(np.asarray(values, dtype=np.float64)).max() <= limit:  # NaN too
+                raise InputError(f"an event has {name} beyond {limit} or not a number; correct the events")
+        times = np.asarray(time_ms, dtype=np.float64)
         inputs = np.asarray(input).astype(np.int32)
-        order = np.lexsort((inputs, bins))
-        return cls(inputs[order], bins[order])
+        order = np.lexsort((inputs, times))
+        return cls(inputs[order], times[order])
+
+    def bins(self) -> Ints:
+        """(k,) the 1 ms step in which each event arrives."""
+        return np.floor(self.time_ms).astype(np.int32)
 
     def __len__(self) -> int:
         return len(self.input)
@@ -95,6 +121,8 @@ class Events:
         """Raise InputError unless every event is at one of the `n_inputs` inputs and within `steps` ms."""
         if len(self.input) == 0:
             return
+        if not np.isfinite(self.time_ms).all():
+            raise InputError("an event has a time that is no finite number; correct the events")
         if (np.diff(self.time_ms) < 0).any():
             raise InputError("the events are not sorted by time; make them with Events.sort")
         if self.input.min() < 0 or self.input.max() >= n_inputs:
@@ -102,13 +130,13 @@ class Events:
             raise InputError(
                 f"an event names input {wrong}, the cell has inputs 0 to {n_inputs - 1}; correct the events"
             )
-        if self.time_ms.min() < 0:
+        if np.signbit(self.time_ms[0]):  # -0.0 too, which is another trial's input to the byte
             raise InputError(
-                f"an event is at {self.time_ms.min()} ms, before the trial starts; shift the events to t >= 0"
+                f"an event is at {self.time_ms[0]:g} ms, before the trial starts; shift the events to t >= 0"
             )
         if self.time_ms.max() >= steps:
             raise InputError(
-                f"an event is at {self.time_ms.max()} ms, after the end at {steps} ms; drop it or lengthen the trial"
+                f"an event is at {self.time_ms.max():.12g} ms, after the end at {steps} ms; drop it or lengthen the trial"
             )
 
 
@@ -171,6 +199,7 @@ class Tree:
         v_init_mV: potential of all compartments at the start of a trial [mV].
         synapses: the kinds of synapse.
         input_compartment, input_synapse: (m,) where each input arrives, and of which kind it is.
+        input_weight: (m,) factor on the conductances of each input's events; 1 where nothing is said.
     """
 
     parent: Ints
@@ -194,6 +223,14 @@ class Tree:
     synapses: tuple[Synapse, ...]
     input_compartment: Ints
     input_synapse: Ints
+    input_weight: Floats = field(default_factory=lambda: np.ones(0))
+
+    def __post_init__(self) -> None:
+        m = len(self.input_synapse)
+        if len(self.input_weight) != m:
+            if (self.input_weight != 1.0).any():
+                raise InputError(f"the tree has {m} inputs and {len(self.input_weight)} weights; give one for each")
+            object.__setattr__(self, "input_weight", np.ones(m))
 
     @property
     def n(self) -> int:
@@ -237,7 +274,13 @@ class Tree:
         """Arrays and scalars from which `from_dict` makes the same tree; what the files store."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["section_names"] = json.dumps(self.section_names)
-        values["synapses"] = json.dumps([dataclasses.asdict(synapse) for synapse in self.synapses])
+        synapses = [dataclasses.asdict(synapse) for synapse in self.synapses]
+        # What is as it always was is left away: such a tree has the fingerprint that it had before there was a choice.
+        for conductance in (g for synapse in synapses for g in synapse["conductances"] if not g["block"]):
+            del conductance["block"]
+        values["synapses"] = json.dumps(synapses)
+        if (self.input_weight == 1.0).all():
+            del values["input_weight"]
         values["format_version"] = FORMAT_VERSION
         return values
 
@@ -255,12 +298,17 @@ class Tree:
                 f"the tree has format version {version}, this dendrotwin reads {FORMAT_VERSION}; "
                 "simulate or train again with this version"
             )
-        missing = [field.name for field in dataclasses.fields(cls) if field.name not in values]
+        fields = {field.name for field in dataclasses.fields(cls)} - {"input_weight"}
+        missing = sorted(fields - values.keys())
         if missing:
             raise FileError(f"the tree lacks {', '.join(missing)}; the file is damaged, make it again")
         values["section_names"] = tuple(json.loads(values["section_names"]))
         values["synapses"] = tuple(
-            Synapse(s["name"], s["excitatory"], tuple(Conductance(**c) for c in s["conductances"]))
+            Synapse(
+                s["name"],
+                s["excitatory"],
+                tuple(Conductance(**{**c, "block": tuple(c.get("block", ()))}) for c in s["conductances"]),
+            )
             for s in json.loads(values["synapses"])
         )
         values["v_init_mV"] = float(values["v_init_mV"])

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,12 +29,20 @@ INHIBITORY = Synapse("inhibitory", False, (Conductance(rise_ms=0.2, decay_ms=8.0
 
 
 class Sections(NamedTuple):
-    """NEURON sections of a cell, in the order in which its compartments are counted. The soma holds the root."""
+    """NEURON sections of a cell, in the order in which its compartments are counted. The soma holds the root.
+
+    Attributes:
+        soma, basal, apical, axon: the sections.
+        synapses: the cell's own synapses, if it has some: point processes with NET_RECEIVE on any of its sections, each
+            alone, for events of weight 1, or as (point process, weight). They are then the cell's inputs, in this order,
+            and the synapses of the `CellModel` are not placed.
+    """
 
     soma: list[Any]
     basal: list[Any]
     apical: list[Any]
     axon: list[Any]
+    synapses: Sequence[Any] = ()
 
 
 def nothing_missing() -> str | None:
@@ -56,7 +64,8 @@ class CellModel:
         celsius: temperature of the simulation [degC].
         compartments: how many it has, for listings; None where that is not known before building.
         missing: says in one line what this machine lacks to build it, with the fix, or gives None.
-        synapses: the kinds of synapse; every basal and apical compartment gets one of each, at its centre.
+        synapses: the kinds of synapse; every basal and apical compartment gets one of each, at its centre, unless
+            `build` gives synapses of its own.
         rate_scale: factor on the rates of the input protocol that suits the cell (see `inputs.Modulated`).
     """
 

@@ -48,7 +48,7 @@ class NeuronCell:
         except Exception as error:  # a user's own function
             raise CellError(f"`build` of {model.name} failed: {type(error).__name__}: {error}; correct it") from error
         h.define_shape()
-        self.segments = [segment for part in self.sections for section in part for segment in section]
+        self.segments = [segment for part in self.sections[:4] for section in part for segment in section]
         self.tree = _tree(model, self.sections, self.segments)
         self.synapses = [
             _point_process(model.synapses[kind], self.segments[compartment])
@@ -96,8 +96,8 @@ def _proximal_node(section: Any, nodes: dict[Any, int], joints: dict[Any, int], 
 def _tree(model: CellModel, sections: Sections, segments: list[Any]) -> Tree:
     from neuron import h
 
-    parts = [part for part, members in zip(("soma", "basal", "apical", "axon"), sections, strict=True) for _ in members]
-    every = [section for members in sections for section in members]
+    parts = [part for part, members in zip(("soma", "basal", "apical", "axon"), sections[:4], strict=True) for _ in members]
+    every = [section for members in sections[:4] for section in members]
     _check(model, sections, every)
     number = {section: i for i, section in enumerate(every)}
     n = len(segments)
