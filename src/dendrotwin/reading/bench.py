@@ -104,7 +104,7 @@ def short(name: str, mechanism: str) -> str:
 def reference(segment: Any, mechanism: str, name: str) -> Any:
     """NEURON's pointer to a RANGE variable, or to an element of one."""
     stem, _, index = name.partition("[")
-    if not index:
+    if not index:  # ions' variables too
         return getattr(segment, f"_ref_{stem}")
     return getattr(getattr(segment, mechanism), f"_ref_{stem.removesuffix(f'_{mechanism}')}")[int(index[:-1])]
 
@@ -263,6 +263,10 @@ class Bench:
             if ion in self.moving:
                 reversal = nernst_mV(ion) * np.log(there["o"] / inside)
             self._put(self._ion(ion, "e"), reversal)
+
+    def restore_shared(self) -> None:
+        """Put GLOBALs back, as after each `finitialize`."""
+        self._shared.restore()
 
     def set_parameters(self) -> None:
         """Put the places' parameters."""

@@ -12,6 +12,7 @@ from dendrotwin.reading.bench import load_sources, nernst_mV
 from dendrotwin.reading.found import Inventory, take_inventory
 from dendrotwin.reading.mechanism import MechanismRead, read_mechanism
 from dendrotwin.reading.pools import PoolRead, read_pool
+from dendrotwin.reading.trace import check, prove
 from dendrotwin.tree import Floats
 
 
@@ -32,7 +33,10 @@ def read_all(segments: list[Any], name: str, v_init_mV: float, celsius: float) -
         membrane = Membrane(
             float(celsius), tuple(one.mechanism for one in mechanisms), tuple(one.pool for one in pools), ions
         )
-        return membrane, {}
+        errors = prove(mechanisms, pools, inventory)
+        if refused := check(errors):
+            raise CellError(refusal(name, refused))
+        return membrane, errors
     finally:
         h.dt, h.secondorder = kept
         h.finitialize(v_init_mV)

@@ -39,7 +39,7 @@ def find_classes(found: Found, inventory: Inventory) -> list[Class]:
     places, m = found.places, len(found.at)
     live = {ion: inventory.live[ion][found.at] for ion in places.ions}
     moves = {ion: inventory.moves[ion][found.at] for ion in places.ions}
-    varying = {name: x for name, x in _quantities(places).items() if np.ptp(x) > 0}
+    varying = {name: x for name, x in quantities(places).items() if np.ptp(x) > 0}
     largest = _largest(places)
     for ion in places.ions:  # a reversal potential that moves counts even where it starts the same everywhere
         if moves[ion].any():
@@ -47,7 +47,7 @@ def find_classes(found: Found, inventory: Inventory) -> list[Class]:
     shapes = _shaping(found.name, largest, varying, inventory.shared)
     keys = np.zeros((m, 0))
     for name in shapes:
-        x = _quantities(places)[name].copy()
+        x = quantities(places)[name].copy()
         kind, _, ion = name.partition(" ")
         if kind == "i":
             x[live[ion]] = np.nan
@@ -61,8 +61,8 @@ def find_classes(found: Found, inventory: Inventory) -> list[Class]:
     classes = []
     for k in range(len(first)):
         members = np.flatnonzero(member.ravel() == k)
-        reference = _with(largest, {name: _quantities(places)[name][members[0]] for name in [*shapes, *_fixed(places)]})
-        shaping = {short(name, found.name): float(_quantities(places)[name][members[0]]) for name in shapes}
+        reference = _with(largest, {name: quantities(places)[name][members[0]] for name in [*shapes, *_fixed(places)]})
+        shaping = {short(name, found.name): float(quantities(places)[name][members[0]]) for name in shapes}
         alive = tuple(ion for ion in sorted(live) if live[ion][members[0]])
         moving = frozenset(ion for ion in alive if f"e {ion}" in shapes and moves[ion][members[0]])
         classes.append(Class(members, reference, shaping, alive, moving))
@@ -73,7 +73,7 @@ def _fixed(places: Places) -> list[str]:
     return [f"{key} {ion}" for ion in places.ions for key in "ioe"]
 
 
-def _quantities(places: Places) -> dict[str, Floats]:
+def quantities(places: Places) -> dict[str, Floats]:
     """All that a place is, flat: parameters, "diam", and "i", "o", "e" of each ion."""
     ions = {f"{key} {ion}": x for ion, values in places.ions.items() for key, x in values.items()}
     return {**places.parameters, "diam": places.diam_um, **ions}
@@ -113,12 +113,12 @@ def _shaping(name: str, base: Places, varying: dict[str, Floats], shared: Global
             variants.append((quantity, float(different[k])))
     rows, v, s = columns(len(variants), len(FEW_V_MV), len(STATES))
     places = base.take(np.zeros(len(rows), dtype=np.intp))
-    quantities = {quantity: _quantities(places)[quantity].copy() for quantity in varying}
+    values = {quantity: quantities(places)[quantity].copy() for quantity in varying}
     for k, (quantity, value) in enumerate(variants):
         if quantity:
-            quantities[quantity][rows == k] = value
+            values[quantity][rows == k] = value
     shape = (len(variants), len(FEW_V_MV), len(STATES))
-    with Bench(name, _with(places, quantities), shared) as bench:
+    with Bench(name, _with(places, values), shared) as bench:
         # Every state another, and the same at all potentials.
         states = np.array([np.array(STATES)[s] * (1 + 0.13 * np.cos(j + 2 * s)) for j in range(len(bench.states))])
         states = states.reshape(len(bench.states), bench.n)
@@ -132,7 +132,7 @@ def _shaping(name: str, base: Places, varying: dict[str, Floats], shared: Global
             continue
         same = np.allclose(after[:, k], after[:, 0], rtol=1e-9, atol=1e-13, equal_nan=True)
         of = quantity[2:] if quantity.startswith("e ") else None
-        shift = value - float(_quantities(base)[quantity][0])
+        shift = value - float(quantities(base)[quantity][0])
         if not same or not all(_plain(x[0], x[k], ion, of, shift) for ion, x in currents.items()):
             found.append(quantity)
     return found

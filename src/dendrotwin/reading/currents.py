@@ -21,7 +21,7 @@ HIGHEST = {1: 8, 2: 6, 3: 5, 4: 4, 5: 4, 6: 3, 7: 3, 8: 2, 9: 2, 10: 2}  # degre
 MOST_MONOMIALS = 260
 
 # Currents at (kept, n) states: what is read at a bench's columns.
-Read = Callable[[Floats], dict[str, Floats]]
+Read = Callable[[Floats, bool], dict[str, Floats]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,26 +43,25 @@ class Form:
     def coefficients(self, read: Read, n: int) -> Floats:
         """(terms, n) [mA/cm2] at the columns that `read` is of."""
         return self.inverse @ np.array(
-            [read(np.broadcast_to(point[:, None], (len(point), n))).get(self.ion, np.zeros(n)) for point in self.points]
+            [read(np.broadcast_to(point[:, None], (len(point), n)), self.ion == "")[self.ion] for point in self.points]
         )
 
 
-def reader(bench: Bench, v: Floats, structure: Structure, constants: Floats, whole: bool, kinds: dict[str, Any]) -> Read:
-    """Currents at given kept states; the others take their own values at the columns' V and c.
+def reader(bench: Bench, v: Floats, structure: Structure, constants: Floats, kinds: dict[str, Any]) -> Read:
+    """Currents at given kept states, and whether that of no ion is wanted; others states follow V and c.
 
     Args:
         bench: whose columns.
         v: (n,) potentials [mV].
         structure: of the states.
         constants: (states, n) or (states, 1) values of states that never change.
-        whole: also the current of no ion.
         kinds: what `prepare` is given.
     """
     states = np.array(np.broadcast_to(constants, (len(bench.states), bench.n)), dtype=float)
     if structure.instant:
         states[structure.instant] = bench.step(v, states, 1e-4, **kinds)[structure.instant]
 
-    def read(kept: Floats) -> dict[str, Floats]:
+    def read(kept: Floats, whole: bool) -> dict[str, Floats]:
         states[structure.kept] = kept
         return bench.currents(v, states, whole, **kinds)
 
@@ -75,7 +74,7 @@ def forms(read: Read, kept: int, n: int) -> list[Form]:
     Raises:
         CellError: one is no product and no polynomial.
     """
-    base = [read(np.full((kept, n), x)) for x in (LOW, HIGH)]
+    base = [read(np.full((kept, n), x), True) for x in (LOW, HIGH)]
     size = {ion: max(float(np.nanmax(np.abs(currents[ion]))) for currents in base) for ion in base[0]}
     carriers = [ion for ion, x in size.items() if x > 0]
     if not carriers:
@@ -84,7 +83,7 @@ def forms(read: Read, kept: int, n: int) -> list[Form]:
     for j, x, factor in itertools.product(range(kept), (0, 1), (1.3, 0.7)):
         states = np.full((kept, n), (LOW, HIGH)[x])
         states[j] *= factor
-        moved[j, x, factor] = read(states)
+        moved[j, x, factor] = read(states, "" in carriers)
     found = []
     for ion in carriers:
         tolerance = MISS if ion else MISS_OF_V
@@ -120,7 +119,7 @@ def _polynomial(read: Read, ion: str, kept: int, matters: list[int], n: int, tol
     powers = np.zeros((len(exponents), kept))
     powers[:, matters] = exponents
     points = rng.uniform(0.05, 1.0, (2 * len(exponents) + 5, kept))
-    values = np.array([read(np.broadcast_to(x[:, None], (kept, n))).get(ion, np.zeros(n)) for x in points])
+    values = np.array([read(np.broadcast_to(x[:, None], (kept, n)), ion == "")[ion] for x in points])
     monomials = np.prod(points[:, None, :] ** powers, axis=2)
     coefficients, *_ = np.linalg.lstsq(monomials, values, rcond=None)
     scale = float(np.nanmax(np.abs(values)))
@@ -132,13 +131,6 @@ def _polynomial(read: Read, ion: str, kept: int, matters: list[int], n: int, tol
     _, _, order = qr(monomials.T, pivoting=True, mode="economic")
     chosen = points[order[: len(powers)]]
     return Form(ion, powers, chosen, np.linalg.inv(np.prod(chosen[:, None, :] ** powers, axis=2)))
-
-
-@dataclass(frozen=True)
-class Drive:
-    """How a term's coefficient depends on V and c: "ohmic", "v", "ghk" (linear in c) or "vc"."""
-
-    kind: str
 
 
 def drive(table: Floats, v: Floats, c: Floats, ion: str) -> str:

@@ -20,9 +20,9 @@ from dendrotwin.membrane import (
     Scheme,
     Term,
 )
-from dendrotwin.reading.bench import Bench, columns
-from dendrotwin.reading.classes import FEW_V_MV, Class, find_classes
-from dendrotwin.reading.currents import Form, drive, forms, reader
+from dendrotwin.reading.bench import Bench, Places, columns, elements, nernst_mV, short
+from dendrotwin.reading.classes import FEW_V_MV, Class, find_classes, quantities
+from dendrotwin.reading.currents import Form, Read, drive, forms, reader
 from dendrotwin.reading.found import Found, Inventory
 from dendrotwin.reading.kinetics import Gates, Schemes, Structure, gate_tables, look, scheme_tables
 from dendrotwin.tree import Floats, Ints
@@ -81,8 +81,6 @@ class _Reader:
         every = [one.reference for one in classes]
         first = every[0]
         stack = lambda pick: np.concatenate([pick(p) for p in every])  # noqa: E731
-        from dendrotwin.reading.bench import Places
-
         self.references = Places(
             {k: stack(lambda p, k=k: p.parameters[k]) for k in first.parameters},
             stack(lambda p: p.diam_um),
@@ -155,8 +153,6 @@ class _Reader:
         return found
 
     def _expected_e(self, bench: Bench, ion: str) -> Floats:
-        from dendrotwin.reading.bench import nernst_mV
-
         there = bench.places.ions[ion]
         return nernst_mV(ion) * np.log(there["o"] / there["i"]) if ion in bench.moving else there["e"]
 
@@ -197,14 +193,14 @@ class _Reader:
                 schemes.append(Schemes(one.states, over, one.rule, one.rates[:, ::stride], one.inflow[:, ::stride]))
         return sorted(gates, key=lambda g: s.gates.index(g.state)), sorted(schemes, key=lambda x: s.schemes.index(x.states))
 
-    def _reader(self, bench: Bench, v: Floats, kinds: dict[str, Any], whole: bool) -> Any:
+    def _reader(self, bench: Bench, v: Floats, kinds: dict[str, Any]) -> Read:
         per_class = np.repeat(self.constants, bench.n // len(self.classes), axis=1)
-        return reader(bench, v, self.structure, per_class, whole, kinds)
+        return reader(bench, v, self.structure, per_class, kinds)
 
     def _terms(self) -> list[tuple[Form, list[str], list[Floats | None]]]:
         """Form of each current; of each of its terms the kind of drive, and its table (classes, ...)."""
         bench, v, kinds, shape = self._few()
-        read = self._reader(bench, v, kinds, True)
+        read = self._reader(bench, v, kinds)
         self.forms = forms(read, len(self.structure.kept), bench.n)
         result = []
         for form in self.forms:
@@ -232,12 +228,12 @@ class _Reader:
         else:
             start = self._start(self.ion) if self.ion else None
             bench, v, kinds, shape = self._bench(start, V_GRID_MV)
-        x = form.coefficients(self._reader(bench, v, kinds, form.ion == ""), bench.n).reshape(-1, *shape)
+        x = form.coefficients(self._reader(bench, v, kinds), bench.n).reshape(-1, *shape)
         if kind == "v":
             x = x[:, :, 0]
         elif kind == "ghk":
             bench, v, kinds, shape = self._bench(start * 10.0, V_GRID_MV)
-            y = form.coefficients(self._reader(bench, v, kinds, form.ion == ""), bench.n).reshape(-1, *shape)[:, :, 0]
+            y = form.coefficients(self._reader(bench, v, kinds), bench.n).reshape(-1, *shape)[:, :, 0]
             slope = (y - x[:, :, 0]) / (9.0 * start)
             x = np.stack([x[:, :, 0] - slope * start, slope], axis=2)
         bad = ~np.isfinite(x)
@@ -254,9 +250,7 @@ class _Reader:
         """(terms, columns, V) coefficients of each current at all members, class by class, then at the references."""
         places = self.found.places
         order = np.concatenate([one.members for one in self.classes])
-        m, count, few = len(order), len(self.classes), len(SIZES_V_MV)
-        from dendrotwin.reading.bench import Places
-
+        count, few = len(self.classes), len(SIZES_V_MV)
         both = Places(
             {k: np.concatenate([x[order], self.references.parameters[k]]) for k, x in places.parameters.items()},
             np.concatenate([places.diam_um[order], self.references.diam_um]),
@@ -265,17 +259,23 @@ class _Reader:
                 for i, values in places.ions.items()
             },
         )
-        which, j = columns(m + count, few)
-        constants = np.concatenate([self.found.start[:, order], self.constants], axis=1)[:, which]
+        fixed = np.concatenate([self.found.start[:, order], self.constants], axis=1)
+        owner = np.concatenate([np.repeat(np.arange(count), [len(x.members) for x in self.classes]), np.arange(count)])
+        # Compartments that are all alike are looked at once.
+        rows = np.column_stack([owner, *quantities(both).values(), *fixed[self.structure.fixed]])
+        _, first, again = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        again = again.ravel()
+        which, j = columns(len(first), few)
+        which = first[which]
+        constants = fixed[:, which]
         kinds: dict[str, Any] = {}
         if self.ion:  # the same in all members of a class
-            own = np.repeat(np.arange(count), [len(one.members) for one in self.classes])
-            c = self._start(self.ion)[np.concatenate([own, np.arange(count)]), 0] * SIZE_C
+            c = self._start(self.ion)[owner, 0] * SIZE_C
             kinds = {"conc": {self.ion: c[which]}}
         with Bench(self.found.name, both.take(which), self.inventory.shared, moving=self.classes[0].moving) as bench:
-            whole = any(form.ion == "" for form in self.forms)
-            read = reader(bench, SIZES_V_MV[j], self.structure, constants, whole, kinds)
-            return {f.ion: f.coefficients(read, bench.n).reshape(-1, m + count, few) for f in self.forms}
+            read = reader(bench, SIZES_V_MV[j], self.structure, constants, kinds)
+            seen = {f.ion: f.coefficients(read, bench.n).reshape(-1, len(first), few) for f in self.forms}
+        return {ion: x[:, again] for ion, x in seen.items()}
 
     def _assemble(
         self, gates: list[Gates], schemes: list[Schemes], terms: list[tuple[Form, list[str], list[Floats | None]]]
@@ -319,8 +319,6 @@ class _Reader:
         return read
 
     def _names(self) -> list[str]:
-        from dendrotwin.reading.bench import elements, short
-
         return [short(name, self.found.name) for name in elements(self.found.name, 3)]
 
     def _term(
