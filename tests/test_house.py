@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "solve": {"tree"},
     "membrane": {"tree"},
     "membrane_gpu": {"solve", "membrane"},
+    "reading": {"tree", "membrane", "cells", "reading"},
     "cells": {"tree", "cells"},
     "simulate": {"cells", "inputs", "recording", "tree", "workers"},
     "dataset": {"tree", "recording", "measures"},

@@ -34,7 +34,7 @@ V_GRID_MV: Floats = V_LOW_MV + V_BIN_MV * np.arange(V_BINS)
 C_LOW_MM, C_HIGH_MM, C_BINS = 1e-6, 1e3, 1201  # evenly on a logarithmic scale: sodium and potassium lie there too
 C_GRID_MM: Floats = np.geomspace(C_LOW_MM, C_HIGH_MM, C_BINS)
 # Coarser grids for tables over both, and for the matrices of a scheme.
-PLANE_V_STRIDE, PLANE_C_STRIDE, SCHEME_V_STRIDE = 4, 20, 2
+PLANE_V_STRIDE, PLANE_C_STRIDE, SCHEME_V_STRIDE = 4, 10, 2
 PLANE_V_MV, PLANE_C_MM, SCHEME_V_MV = V_GRID_MV[::PLANE_V_STRIDE], C_GRID_MM[::PLANE_C_STRIDE], V_GRID_MV[::SCHEME_V_STRIDE]
 
 

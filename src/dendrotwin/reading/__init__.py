@@ -1,0 +1,75 @@
+"""Reading the membrane of a cell from NEURON, by probing: its channels as tables, for `solver`.
+
+No mechanism is known by name and no NMODL is read: NEURON is asked what each mechanism does, and asked again along a
+trace of potentials and concentrations, in which the tables must give the same currents.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+from dendrotwin.cells import load_cell
+from dendrotwin.cells.build import NeuronCell
+from dendrotwin.errors import CellError
+from dendrotwin.membrane import Membrane
+from dendrotwin.reading.cell import read_all
+from dendrotwin.tree import Tree
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A membrane that was read.
+
+    Attributes:
+        membrane: see there.
+        seconds: that it took.
+        errors: largest difference of each mechanism's current under the trace (of a pool: of its concentration), a
+            share of the largest current.
+    """
+
+    membrane: Membrane
+    seconds: float
+    errors: dict[str, float] = field(default_factory=dict)
+
+
+def read_membrane(cell: NeuronCell) -> Reading:
+    """Read every density mechanism of a cell that is built in this process's NEURON.
+
+    A mechanism with a POINTER that nothing is set to ends the process: `read_cell` makes that an error.
+
+    Raises:
+        CellError: some mechanisms cannot be held: which, why, and what to do.
+    """
+    began = time.perf_counter()
+    membrane, errors = read_all(cell.segments, cell.model.name, cell.model.v_init_mV, cell.model.celsius)
+    return Reading(membrane, time.perf_counter() - began, errors)
+
+
+def read_cell(name: str, options: dict[str, str] | None = None) -> tuple[Tree, Reading]:
+    """Build a cell in a process of its own, and read it there.
+
+    Args:
+        name, options: as `load_cell` takes them.
+
+    Raises:
+        CellError: see `read_membrane`; or its mechanisms make NEURON crash.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(_read, name, options or {}).result()
+        except BrokenProcessPool as error:
+            raise CellError(
+                f"the mechanisms of the cell {name} make NEURON crash when they are read one by one; most likely one "
+                "has a POINTER to which nothing is set: take it out of the cell, or write it without POINTER"
+            ) from error
+
+
+def _read(name: str, options: dict[str, str]) -> tuple[Tree, Reading]:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    cell = NeuronCell(load_cell(name, options))
+    return cell.tree, read_membrane(cell)

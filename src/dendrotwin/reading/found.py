@@ -1,0 +1,131 @@
+"""What stands in a cell: mechanisms, their parameters, ions and pools, before anything is probed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dendrotwin.reading.bench import Bench, Globals, Places, elements, ion_style, pointers, reference
+from dendrotwin.tree import Floats, Ints
+
+PASSED_OVER = {"morphology", "capacitance"}
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A mechanism of the cell.
+
+    Attributes:
+        name: NEURON's.
+        at: (m,) its compartments.
+        places: what they are like.
+        start: (states, m) after `finitialize`.
+        writes: ions whose inside concentration it writes.
+    """
+
+    name: str
+    at: Ints
+    places: Places
+    start: Floats
+    writes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Inventory:
+    """All of a cell.
+
+    Attributes:
+        mechanisms: see there.
+        inside_mM, outside_mM, e_mV: (n,) of each ion, NaN where it is not.
+        live: (n,) of each ion: where it has a pool.
+        moves: (n,) of each ion: where its reversal potential follows its concentration too.
+        shared: GLOBALs.
+    """
+
+    mechanisms: list[Found]
+    inside_mM: dict[str, Floats]
+    outside_mM: dict[str, Floats]
+    e_mV: dict[str, Floats]
+    live: dict[str, np.ndarray]
+    moves: dict[str, np.ndarray]
+    shared: Globals
+
+
+def take_inventory(segments: list[Any], v_init_mV: float, celsius: float) -> Inventory:
+    """What stands in the segments, and what `finitialize` makes of it."""
+    from neuron import h
+
+    h.celsius = celsius
+    at, ion_at = _where(segments)
+    values = {name: _parameters(name, [segments[k] for k in places]) for name, places in at.items()}
+    h.finitialize(v_init_mV)
+    shared = Globals([*at])
+    n = len(segments)
+    read: dict[str, dict[str, Floats]] = {}
+    style: dict[str, np.ndarray] = {}
+    for ion, where in ion_at.items():
+        read[ion] = {}
+        for key, variable in (("i", f"{ion}i"), ("o", f"{ion}o"), ("e", f"e{ion}")):
+            read[ion][key] = np.full(n, np.nan)
+            read[ion][key][where] = _values([getattr(segments[k], f"_ref_{variable}") for k in where])
+        advances = {}
+        style[ion] = np.zeros(n, dtype=bool)
+        for k in where:
+            section = segments[k].sec
+            if section not in advances:
+                advances[section] = bool(ion_style(ion, section)["eadvance"])
+            style[ion][k] = advances[section]
+    mechanisms = []
+    live = {ion: np.zeros(n, dtype=bool) for ion in ion_at}
+    for name, compartments in at.items():
+        members = np.array(compartments, dtype=np.int64)
+        here = [segments[k] for k in compartments]
+        used = sorted(m.name().removesuffix("_ion") for m in here[0] if m.is_ion())
+        diam = np.array([s.diam for s in here])
+        places = Places(values[name], diam, {ion: {key: x[members] for key, x in read[ion].items()} for ion in used})
+        states = elements(name, 3)
+        start = np.array([_values([reference(s, name, state) for s in here]) for state in states])
+        with Bench(name, places.take([0]), shared) as bench:
+            own, writes = bench.ions, bench.writes
+        places = Places(values[name], diam, {ion: places.ions[ion] for ion in own})
+        for ion in writes:
+            live[ion][members] = True
+        mechanisms.append(Found(name, members, places, start.reshape(len(states), len(members)), writes))
+    moves = {ion: live[ion] & style[ion] for ion in ion_at}
+    get = lambda key: {ion: x[key] for ion, x in read.items()}  # noqa: E731
+    return Inventory(mechanisms, get("i"), get("o"), get("e"), live, moves, shared)
+
+
+def _where(segments: list[Any]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Compartments of each density mechanism, and of each ion."""
+    at: dict[str, list[int]] = {}
+    ions: dict[str, list[int]] = {}
+    for k, segment in enumerate(segments):
+        for mechanism in segment:
+            name = mechanism.name()
+            if mechanism.is_ion():
+                ions.setdefault(name.removesuffix("_ion"), []).append(k)
+            elif name not in PASSED_OVER:
+                at.setdefault(name, []).append(k)
+    return at, ions
+
+
+def _values(references: list[Any]) -> Floats:
+    from neuron import h
+
+    vector = h.Vector(len(references))
+    pointers(references).gather(vector)
+    return np.array(vector)
+
+
+def _parameters(name: str, segments: list[Any]) -> dict[str, Floats]:
+    """(m,) of each RANGE parameter; and of what is ASSIGNED where a user has set it."""
+    names = elements(name, 1)
+    values = {p: _values([reference(s, name, p) for s in segments]) for p in names}
+    for p in elements(name, 2):
+        x = _values([reference(s, name, p) for s in segments])
+        if np.any(x != 0):
+            values[p] = x
+    return values
