@@ -52,7 +52,9 @@ def predict(
         raise InputError("this twin is free-running and looks at no true potential; leave it away")
     for trial in events:
         trial.check(twin.tree.n_inputs, steps)
-    injected = _injected(twin, injections, len(events), steps)
+    _check_injections(twin, injections, len(events), steps)
+    if isinstance(twin.network, Cable):
+        return twin.network.simulate(events, steps, injections)
     v = np.empty((len(events), steps, twin.tree.n), dtype=np.float32)
     probability = np.empty((len(events), steps), dtype=np.float32)
     z_rest = z_true = z_range = None
@@ -64,36 +66,27 @@ def predict(
     if true_mV is not None:
         z_true = twin.scaling.normalise(torch.from_numpy(true_mV.astype(np.float32)))
     twin.network.eval()
-    for time, z, logit in run(twin.network, twin.tree, events, steps, z_rest, z_true, z_range, chunk_ms, injected):  # type: ignore[arg-type]
+    for time, z, logit in run(twin.network, twin.tree, events, steps, z_rest, z_true, z_range, chunk_ms):  # type: ignore[arg-type]
         v[:, time] = twin.scaling.restore(z.cpu()).numpy()
         probability[:, time] = torch.sigmoid(logit.cpu()).numpy()
     return v, probability
 
 
-def _injected(
-    twin: Twin, injections: Sequence[Injection | None] | None, trials: int, steps: int
-) -> NDArray[np.float64] | None:
-    """(trials, steps, n) injected current [nA], or None where there is none."""
+def _check_injections(twin: Twin, injections: Sequence[Injection | None] | None, trials: int, steps: int) -> None:
+    """Whether injected currents fit the trials and the twin."""
     if injections is None:
-        return None
+        return
     if len(injections) != trials:
         raise InputError(f"there are {len(injections)} injections for {trials} trials; give one, or None, for each")
     for injection in injections:
         if injection is not None:
             injection.check(twin.tree.n, steps)
-    if not any(injection is not None and np.any(injection.current_nA) for injection in injections):
-        return None
-    if not isinstance(twin.network, Cable):
+    injected = any(injection is not None and np.any(injection.current_nA) for injection in injections)
+    if injected and not isinstance(twin.network, Cable):
         raise InputError(
             f"current is injected, which a {twin.architecture} twin does not know; a cable twin does, or predict "
             "trials without it"
         )
-    current = np.zeros((trials, steps, twin.tree.n))
-    for k, injection in enumerate(injections):
-        if injection is not None:
-            for electrode, compartment in enumerate(injection.compartment):
-                current[k, :, compartment] += injection.current_nA[:, electrode]
-    return current
 
 
 def twin_predictor(twin: Twin, feed_back: bool = False) -> Callable[[Recording], tuple[Floats, Floats]]:

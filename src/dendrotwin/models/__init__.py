@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from dendrotwin.errors import InputError
-from dendrotwin.models import cable, elm, hard_sharing, mmoe, mmoeex
+from dendrotwin.models import elm, hard_sharing, mmoe, mmoeex
 from dendrotwin.tree import Tree
 
 # Name: configuration, network, and named sets of options.
@@ -21,17 +21,7 @@ ARCHITECTURES: dict[str, tuple[type[BaseModel], type[torch.nn.Module], dict[str,
     "mmoe": (mmoe.MMoEConfig, mmoe.MMoE, mmoe.PRESETS),
     "mmoeex": (mmoeex.MMoEExConfig, mmoeex.MMoEEx, mmoeex.PRESETS),
     "elm": (elm.ELMConfig, elm.ELM, {}),
-    "cable": (cable.CableConfig, cable.Cable, {}),
 }
-
-
-# Name: how an architecture is trained where nothing else is said (`train.Training`).
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "cable": {
-        "steps": 200, "batch": 4, "window_ms": 120, "learning_rate": 9e-4, "robust": 0.02,
-        "calm": 1.2, "spike_share": 0.5, "round_steps": 50, "weight_decay": 0.0,
-    },
-}  # fmt: skip
 
 
 class Network(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,8 +23,8 @@ from dendrotwin.membrane import (
     Scheme,
     Term,
 )
-from dendrotwin.solve import Elimination, components
-from dendrotwin.tree import Floats, Ints, Tree
+from dendrotwin.solve import Elimination
+from dendrotwin.tree import Conductance, Floats, Ints, Tree
 
 Single = NDArray[np.float32]
 OVER_V, OVER_C, OVER_BOTH = 0, 1, 2
@@ -31,7 +32,6 @@ FIXED, NERNST, DRIVE, DRIVE_C, PLANE = 0, 1, 2, 3, 4
 GAP = 40  # compartments that a loop does in the time that it takes to begin: shorter gaps are filled
 QUICK_MS = 1.0  # a gate that is faster may run away within a step
 PARTLY = (0.005, 0.995)  # where a gate is neither shut nor open
-MOST = 1.0 / 0.55  # of 1 / theta; see `solver.steps`
 
 
 class Net(NamedTuple):
@@ -172,6 +172,16 @@ class Layout:
     of_class: NDArray[np.int64]
     place: NDArray[np.int64]
     opens_uS: Floats
+
+    def opened(self, x: Single) -> Single:
+        """(densities,) density times gates of every term."""
+        net, found = self.net, self.net.size.copy()
+        for t in range(len(net.term_start)):
+            length = net.term_stop[t] - net.term_start[t]
+            here = slice(net.term_at[t], net.term_at[t] + length)
+            for k in range(net.term_states[t]):
+                found[here] *= x[net.term_x[t, k] : net.term_x[t, k] + length] ** net.term_power[t, k]
+        return found
 
     def kinetics(self, lengths_ms: Sequence[float]) -> Kinetics:
         """Tables for steps of these lengths; pair (i, j), a step j after a step i, is i * len(lengths_ms) + j.
@@ -420,17 +430,25 @@ def _ions(tree: Tree, membrane: Membrane, order: NDArray[np.int64], back: NDArra
 
 def _synapses(tree: Tree, back: NDArray[np.int64]) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
     """Classes of synaptic conductances, and what each input opens (see `Net` and `Layout`)."""
-    inputs, values = components(tree)
-    classes, of_class = np.unique(values[:, [0, 1, 3, 4, 5]], axis=0, return_inverse=True)
-    of_class = of_class.reshape(-1).astype(np.int64)
-    place = back[tree.input_compartment[inputs]]
-    rise, decay, e, mg, slope = classes.T.copy()
-    blocked = mg > 0
-    block = np.array(
-        [1.0 / (1.0 + mg[m] * np.exp(-slope[m] * V_GRID_MV) / 3.57) for m in np.flatnonzero(blocked)], np.float32
-    ).reshape(-1, len(V_GRID_MV))
-    table = np.where(blocked, np.cumsum(blocked) - 1, -1)
-    ends = [(place[of_class == m].min(), place[of_class == m].max() + 1) for m in range(len(classes))]
-    start, stop = (np.array([pair[k] for pair in ends], np.int64) for k in (0, 1))
-    of_input = np.searchsorted(inputs, np.arange(tree.n_inputs + 1)).astype(np.int64)
-    return [rise, decay, e, table.astype(np.int64), start, stop, block], [of_input, of_class, place, values[:, 2]]
+    classes: dict[Conductance, int] = {}
+    kinds = []
+    for synapse in tree.synapses:
+        alike = [dataclasses.replace(g, g_max_uS=1.0) for g in synapse.conductances]
+        kinds.append([classes.setdefault(g, len(classes)) for g in alike])
+    of_class = np.array([m for kind in tree.input_synapse for m in kinds[kind]], np.int64)
+    counts = np.array([len(kinds[kind]) for kind in tree.input_synapse], np.int64)
+    place = np.repeat(back[tree.input_compartment], counts)
+    opens = [
+        g.g_max_uS * g.normalisation() * weight
+        for kind, weight in zip(tree.input_synapse, tree.input_weight, strict=True)
+        for g in tree.synapses[kind].conductances
+    ]
+    members = [place[of_class == m] for m in range(len(classes))]
+    start = np.array([m.min() if len(m) else 0 for m in members], np.int64)
+    stop = np.array([m.max() + 1 if len(m) else 0 for m in members], np.int64)
+    blocked = np.array([bool(g.block) or g.mg_mM > 0 for g in classes], np.bool_)
+    block = np.array([g.open_share(V_GRID_MV) for g, b in zip(classes, blocked, strict=True) if b], np.float32)
+    table = np.where(blocked, np.cumsum(blocked) - 1, -1).astype(np.int64)
+    rise, decay, e = (np.array([getattr(g, f) for g in classes], np.float64) for f in ("rise_ms", "decay_ms", "e_mV"))
+    of_input = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return [rise, decay, e, table, start, stop, block.reshape(-1, len(V_GRID_MV))], [of_input, of_class, place, np.array(opens)]
