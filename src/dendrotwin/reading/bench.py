@@ -90,9 +90,7 @@ def variables(mechanism: str, kind: int) -> list[tuple[str, int]]:
 
 def elements(mechanism: str, kind: int) -> list[str]:
     """As `variables`, each element of an array for itself, as `name[k]`."""
-    return [
-        name if size == 1 else f"{name}[{k}]" for name, size in variables(mechanism, kind) for k in range(size)
-    ]
+    return [name if size == 1 else f"{name}[{k}]" for name, size in variables(mechanism, kind) for k in range(size)]
 
 
 def short(name: str, mechanism: str) -> str:
@@ -145,7 +143,7 @@ def ion_style(ion: str, section: Any) -> dict[str, int]:
     from neuron import h
 
     bits = int(h.ion_style(f"{ion}_ion", sec=section))
-    return {"c": bits & 3, "cinit": bits >> 2 & 1, "e": bits >> 3 & 3, "einit": bits >> 5 & 1, "eadvance": bits >> 6 & 1}
+    return {"c": bits & 3, "eadvance": bits >> 6 & 1}
 
 
 class Bench:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from dendrotwin.reading.found import Inventory, take_inventory
 from dendrotwin.reading.mechanism import MechanismRead, read_mechanism
 from dendrotwin.reading.pools import PoolRead, read_pool
 from dendrotwin.reading.trace import check, prove
-from dendrotwin.tree import Floats
+from dendrotwin.tree import Floats, Ints
 
 
 def read_all(segments: list[Any], name: str, v_init_mV: float, celsius: float) -> tuple[Membrane, dict[str, float]]:
@@ -24,53 +25,77 @@ def read_all(segments: list[Any], name: str, v_init_mV: float, celsius: float) -
     """
     from neuron import h
 
+    pointing = _pointing(segments)
+    if pointing:  # before NEURON looks at where they point
+        raise CellError(
+            refusal(name, dict.fromkeys(pointing, "it has a POINTER, and what that points to is no part of it"))
+        )
     kept = h.dt, h.secondorder
     try:
         inventory = take_inventory(segments, v_init_mV, celsius)
         load_sources(sorted({ion for found in inventory.mechanisms for ion in found.writes}))
-        mechanisms, pools = _read(inventory, name)
-        ions = tuple(_ion(ion, inventory) for ion in sorted({one.pool.ion for one in pools}))
-        membrane = Membrane(
-            float(celsius), tuple(one.mechanism for one in mechanisms), tuple(one.pool for one in pools), ions
-        )
+        mechanisms, pools, refused = _read(inventory)
         errors = prove(mechanisms, pools, inventory)
-        if refused := check(errors):
+        refused |= check(errors)
+        if refused:
             raise CellError(refusal(name, refused))
-        return membrane, errors
+        ions = tuple(_ion(ion, inventory) for ion in sorted({one.pool.ion for one in pools}))
+        kinds, held = tuple(one.mechanism for one in mechanisms), tuple(one.pool for one in pools)
+        return Membrane(float(celsius), kinds, held, ions), errors
     finally:
         h.dt, h.secondorder = kept
         h.finitialize(v_init_mV)
 
 
-def _read(inventory: Inventory, name: str) -> tuple[list[MechanismRead], list[PoolRead]]:
+def _pointing(segments: list[Any]) -> list[str]:
+    """Mechanisms with a POINTER: without it NEURON crashes, so this alone is looked up in NMODL."""
+    from neuron import h
+
+    kinds, text, found = h.MechanismType(0), h.ref(""), []
+    names = {mechanism.name() for segment in segments for mechanism in segment if not mechanism.is_ion()}
+    for name in sorted(names):
+        kinds.select(name)
+        kinds.code(text)
+        code = re.sub(r"COMMENT.*?ENDCOMMENT|[:?][^\n]*", "", text[0], flags=re.DOTALL)
+        if re.search(r"\b(BBCORE)?POINTER\b", code):
+            found.append(name)
+    return found
+
+
+def _read(inventory: Inventory) -> tuple[list[MechanismRead], list[PoolRead], dict[str, str]]:
+    """What is read, and why the others are refused."""
     mechanisms: list[MechanismRead] = []
     pools: list[PoolRead] = []
     refused: dict[str, str] = {}
-    taken: dict[str, np.ndarray] = {}
+    taken: dict[str, Ints] = {}
     for found in inventory.mechanisms:
         try:
+            if found.name == "extracellular":
+                raise CellError("a potential outside the membrane is none of the twin's")
             if len(found.writes) > 1:
                 raise CellError(f"it writes several concentrations: {', '.join(found.writes)}")
             if not found.writes:
                 mechanisms += read_mechanism(found, inventory)
                 continue
             (ion,) = found.writes
-            before = taken.get(ion, np.zeros(0, dtype=int))
+            before = taken.get(ion, np.zeros(0, dtype=np.int64))
             if np.intersect1d(before, found.at).size:
                 raise CellError(f"another mechanism writes {ion}i in the same compartment")
             taken[ion] = np.concatenate([before, found.at])
-            pools.append(read_pool(found.name, ion, found.at, found.places, inventory.inside_mM[ion][found.at], inventory.shared))
-        except (CellError, np.linalg.LinAlgError) as error:
-            refused[found.name] = str(error)
-    if refused:
-        raise CellError(refusal(name, refused))
-    return mechanisms, pools
+            start = inventory.inside_mM[ion][found.at]
+            pools.append(read_pool(found.name, ion, found.at, found.places, start, inventory.shared))
+        except (CellError, ArithmeticError, ValueError, RuntimeError, np.linalg.LinAlgError) as error:
+            refused[found.name] = str(error) if isinstance(error, CellError) else f"reading it fails ({error})"
+    return mechanisms, pools, refused
 
 
 def refusal(name: str, refused: dict[str, str]) -> str:
     """What is said of mechanisms that cannot be held."""
     reasons = "; ".join(f"{mechanism}: {reason}" for mechanism, reason in refused.items())
-    return f"the cell {name} has mechanisms that cannot be held as tables. {reasons}. Replace them by mechanisms without that, or leave them out"
+    return (
+        f"the cell {name} has mechanisms that cannot be held as tables. {reasons}. "
+        "Replace them by mechanisms without that, or leave them out"
+    )
 
 
 def _ion(ion: str, inventory: Inventory) -> Ion:

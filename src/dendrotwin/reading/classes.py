@@ -158,7 +158,7 @@ def _plain(base: Floats, other: Floats, ion: str, of: str | None, shift: float) 
     if of is None:
         weight = np.abs(base) > 1e-3 * np.abs(base).max()
         ratio = other[weight] / base[weight]
-        if len(ratio) and np.ptp(ratio) < tolerance * np.abs(ratio).max() or not np.any(other):
+        if not np.any(other) or (len(ratio) and np.ptp(ratio) < tolerance * np.abs(ratio).max()):
             size = float(ratio.mean()) if len(ratio) else 0.0
             return bool(np.abs(other - size * base).max() <= tolerance * scale)
     if of is not None and of != ion:
