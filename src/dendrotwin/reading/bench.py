@@ -224,6 +224,13 @@ class Bench:
         where.gather(values)
         return np.array(values)
 
+    def _put_ion(self, ion: str, key: str, values: Floats) -> None:
+        if np.ptp(values) == 0:  # pointers to each segment take longer to make
+            for section in self.sections:
+                setattr(section, self._ions[ion][key], float(values[0]))
+        else:
+            self._put(self._ion(ion, key), values)
+
     def ion(self, ion: str, key: str) -> Floats:
         """(n,) of an ion: its "i" or "o" [mM], "e" [mV] or "current" [mA/cm2]."""
         return self._get(self._ion(ion, key))
@@ -255,12 +262,12 @@ class Bench:
         for ion in self.ions:
             there = self.places.ions[ion]
             inside = np.broadcast_to(np.asarray(conc.get(ion, there["i"]), dtype=float), self.n)
-            self._put(self._ion(ion, "i"), inside)
-            self._put(self._ion(ion, "o"), there["o"])
+            self._put_ion(ion, "i", inside)
+            self._put_ion(ion, "o", there["o"])
             reversal: ArrayLike = e.get(ion, there["e"])
             if ion in self.moving:
                 reversal = nernst_mV(ion) * np.log(there["o"] / inside)
-            self._put(self._ion(ion, "e"), reversal)
+            self._put_ion(ion, "e", np.broadcast_to(np.asarray(reversal, dtype=float), self.n))
 
     def restore_shared(self) -> None:
         """Put GLOBALs back, as after each `finitialize`."""
@@ -380,4 +387,4 @@ def nernst_mV(ion: str) -> float:
 
 def columns(*sizes: int) -> tuple[Ints, ...]:
     """Indices of a mesh of these sizes, each flat, the last running fastest."""
-    return tuple(x.ravel() for x in np.meshgrid(*(np.arange(n) for n in sizes), indexing="ij"))
+    return tuple(x.ravel() for x in np.meshgrid(*(np.arange(n, dtype=np.int32) for n in sizes), indexing="ij"))

@@ -27,9 +27,7 @@ def read_all(segments: list[Any], name: str, v_init_mV: float, celsius: float) -
 
     pointing = _pointing(segments)
     if pointing:  # before NEURON looks at where they point
-        raise CellError(
-            refusal(name, dict.fromkeys(pointing, "it has a POINTER, and what that points to is no part of it"))
-        )
+        raise CellError(refusal(name, dict.fromkeys(pointing, "it has a POINTER")))
     kept = h.dt, h.secondorder
     try:
         inventory = take_inventory(segments, v_init_mV, celsius)
@@ -78,7 +76,7 @@ def _read(inventory: Inventory) -> tuple[list[MechanismRead], list[PoolRead], di
                 mechanisms += read_mechanism(found, inventory)
                 continue
             (ion,) = found.writes
-            before = taken.get(ion, np.zeros(0, dtype=np.int64))
+            before = taken.get(ion, np.zeros(0, dtype=np.int32))
             if np.intersect1d(before, found.at).size:
                 raise CellError(f"another mechanism writes {ion}i in the same compartment")
             taken[ion] = np.concatenate([before, found.at])

@@ -60,7 +60,7 @@ def find_classes(found: Found, inventory: Inventory) -> list[Class]:
     _, first, member = np.unique(np.nan_to_num(keys, nan=1e300), axis=0, return_index=True, return_inverse=True)
     classes = []
     for k in range(len(first)):
-        members = np.flatnonzero(member.ravel() == k)
+        members = np.flatnonzero(member.ravel() == k).astype(np.int32)
         reference = _with(largest, {name: quantities(places)[name][members[0]] for name in [*shapes, *_fixed(places)]})
         shaping = {short(name, found.name): float(quantities(places)[name][members[0]]) for name in shapes}
         alive = tuple(ion for ion in sorted(live) if live[ion][members[0]])

@@ -41,9 +41,10 @@ class Form:
 
     def coefficients(self, read: Read, n: int) -> Floats:
         """(terms, n) [mA/cm2] at the columns that `read` is of."""
-        return self.inverse @ np.array(
+        seen = np.array(
             [read(np.broadcast_to(point[:, None], (len(point), n)), self.ion == "")[self.ion] for point in self.points]
         )
+        return np.asarray(self.inverse @ seen)
 
 
 def reader(bench: Bench, v: Floats, structure: Structure, constants: Floats, kinds: dict[str, Any]) -> Read:

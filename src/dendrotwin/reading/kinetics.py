@@ -226,7 +226,7 @@ def _live(matrix: Floats) -> list[int]:
 def gate_tables(
     bench: Bench,
     v: Floats,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     gates: list[int],
     over: str,
     rules: dict[int, str],

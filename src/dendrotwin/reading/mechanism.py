@@ -214,8 +214,8 @@ class _Reader:
                 bench, v, kinds, _ = self._bench(C_GRID_MM[None], np.array([V_OF_C_MV]))
             else:
                 bench, v, kinds, _ = self._bench(PLANE_C_MM[None], PLANE_V_MV)
-            points = bench.n // count
-            shape = (count, len(PLANE_C_MM), len(PLANE_V_MV)) if over == "vc" else (count, points)
+            plane = (len(PLANE_C_MM), len(PLANE_V_MV))
+            shape: tuple[int, ...] = (count, *plane) if over == "vc" else (count, bench.n // count)
             gates += gate_tables(bench, v, shape, here, over, s.rules, kinds)
             stride = SCHEME_V_STRIDE if over == "v" else PLANE_C_STRIDE
             for one in scheme_tables(bench, v, count, s, grouped, over, kinds):
@@ -255,12 +255,12 @@ class _Reader:
         if kind == "vc":
             bench, v, kinds, shape = self._bench(PLANE_C_MM[None], PLANE_V_MV)
         else:
-            start = self._start(self.ion) if self.ion else None
-            bench, v, kinds, shape = self._bench(start, V_GRID_MV)
+            bench, v, kinds, shape = self._bench(self._start(self.ion) if self.ion else None, V_GRID_MV)
         x = form.coefficients(self._reader(bench, v, kinds), bench.n).reshape(-1, *shape)
         if kind == "v":
             x = x[:, :, 0]
         elif kind == "ghk":
+            start = self._start(self.ion)
             bench, v, kinds, shape = self._bench(start * 10.0, V_GRID_MV)
             y = form.coefficients(self._reader(bench, v, kinds), bench.n).reshape(-1, *shape)[:, :, 0]
             slope = (y - x[:, :, 0]) / (9.0 * start)
@@ -294,8 +294,8 @@ class _Reader:
         rows = np.column_stack([owner, *quantities(both).values(), *fixed[self.structure.fixed]])
         _, first, again = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         again = again.ravel()
-        which, j = columns(len(first), few)
-        which = first[which]
+        row, j = columns(len(first), few)
+        which = first[row]
         constants = fixed[:, which]
         kinds: dict[str, Any] = {}
         if self.ion:  # the same in all members of a class
@@ -329,7 +329,7 @@ class _Reader:
             members = one.members[anywhere]
             order = np.argsort(self.found.at[members], kind="stable")
             members = members[order]
-            pick = np.flatnonzero(anywhere)[order]
+            pick = np.flatnonzero(anywhere)[order].astype(np.int32)
             made = [Term(t.ion, t.powers, t.density[pick], t.e_mV[pick], t.moves, t.table, t.c_ion) for t in made]
             mechanism = Mechanism(
                 self.found.name,

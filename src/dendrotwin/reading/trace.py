@@ -81,7 +81,7 @@ def prove(mechanisms: list[MechanismRead], pools: list[PoolRead], inventory: Inv
 def check(errors: dict[str, float]) -> dict[str, str]:
     """Why mechanisms whose error is above BOUND are refused, by name."""
     return {
-        name: f"its tables differ from NEURON by {error:.1e} of the largest current under a test trace (limit {BOUND:g})"
+        name: f"its tables differ from NEURON by {error:.1e} of its largest current under a test trace (limit {BOUND})"
         for name, error in errors.items()
         if not error <= BOUND
     }
@@ -201,12 +201,12 @@ def interpret(
 def _driving(term: Term, member: int, at: int, v: Floats, c: dict[str, Floats], inventory: Inventory) -> Floats:
     if term.table is None:
         if term.moves:
-            return v - nernst_mV(term.ion) * np.log(inventory.outside_mM[term.ion][at] / c[term.ion])
-        return v - term.e_mV[member]
+            return np.asarray(v - nernst_mV(term.ion) * np.log(inventory.outside_mM[term.ion][at] / c[term.ion]))
+        return np.asarray(v - term.e_mV[member])
     level = c.get(term.c_ion)
     if term.table.ndim == 2 and len(term.table) == 2:
         assert level is not None
-        return np.interp(v, V_GRID_MV, term.table[0]) + level * np.interp(v, V_GRID_MV, term.table[1])
+        return np.asarray(np.interp(v, V_GRID_MV, term.table[0]) + level * np.interp(v, V_GRID_MV, term.table[1]))
     return _look_up(term.table, "vc" if term.table.ndim == 2 else "v", v, level)
 
 
