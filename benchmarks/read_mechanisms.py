@@ -73,7 +73,7 @@ def read(file: Path) -> dict[str, str]:
 
     began = time.perf_counter()
     try:
-        membrane, errors = read_all([section(0.5)], name, -65.0, 34.0)
+        membrane, errors = read_all([section(0.5)], name, -65.0, 34.0, [file])
     except DendrotwinError as error:
         reason = re.search(rf"{name}: (.*)\. Replace", str(error))
         return {**row, "refused": reason[1] if reason else str(error)}

@@ -172,7 +172,7 @@ def test_kinetic_scheme(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.start[:, 0], np.eye(3)[a])
 
 
-GHK = """NEURON { SUFFIX ghk
+GHK = """NEURON { SUFFIX goldman
  USEION ca READ cai, cao WRITE ica
  RANGE p }
 PARAMETER { p = 1e-4 }
@@ -192,11 +192,11 @@ DERIVATIVE change { LOCAL drive
 
 
 def test_current_of_goldman_and_a_pool_of_inward_current(tmp_path: Path) -> None:
-    files = [tmp_path / "ghk.mod", tmp_path / "pool.mod"]
+    files = [tmp_path / "goldman.mod", tmp_path / "pool.mod"]
     for file, text in zip(files, (GHK, POOL), strict=True):
         file.write_text(text)
-    membrane = read(tmp_path, files, ["ghk", "pool"])
-    (term,) = of(membrane, "ghk").terms
+    membrane = read(tmp_path, files, ["goldman", "pool"])
+    (term,) = of(membrane, "goldman").terms
     assert term.table is not None
     assert (term.table.shape, term.c_ion, term.ion) == ((2, len(V_GRID_MV)), "ca", "ca")
     v = V_GRID_MV
@@ -218,7 +218,7 @@ def test_what_shapes_a_mechanism_makes_classes_and_what_scales_it_does_not(tmp_p
     np.testing.assert_allclose(by_shift[0.0].terms[0].density, [0.01, 0.01], rtol=1e-9)
     assert by_shift[5.0].at.tolist() == [3]
     np.testing.assert_allclose(by_shift[5.0].terms[0].density, 0.02, rtol=1e-9)
-    assert by_shift[5.0].terms[0].powers.tolist() == [2.5]
+    assert by_shift[5.0].terms[0].powers.tolist() == pytest.approx([2.5])
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_what_shapes_a_mechanism_makes_classes_and_what_scales_it_does_not(tmp_p
             {"neuron": "USEION ca READ ica", "assigned": "ica"},
             "bad: its states depend on the current ica",
         ),
-        ("DERIVATIVE change { m' = 0.5 - m }", {"product": "(1 - exp(-m))"}, "bad: .*neither a product"),
+        ("DERIVATIVE change { m' = 0.5 - m }", {"product": "fabs(m - 0.4)"}, "bad: .*neither a product"),
         ("DERIVATIVE change { m' = p - m }", {"neuron": "POINTER p", "assigned": "p"}, "bad: it has a POINTER"),
     ],
 )

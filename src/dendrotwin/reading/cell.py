@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dendrotwin.cells.compile import mechanism_names
 from dendrotwin.errors import CellError
 from dendrotwin.membrane import Ion, Membrane
 from dendrotwin.reading.bench import load_sources, nernst_mV
@@ -17,15 +19,23 @@ from dendrotwin.reading.trace import check, prove
 from dendrotwin.tree import Floats, Ints
 
 
-def read_all(segments: list[Any], name: str, v_init_mV: float, celsius: float) -> tuple[Membrane, dict[str, float]]:
+def read_all(
+    segments: list[Any], name: str, v_init_mV: float, celsius: float, files: list[Path]
+) -> tuple[Membrane, dict[str, float]]:
     """The membrane of the segments, and the error of each mechanism under the trace.
+
+    Args:
+        segments: in the order of the compartments.
+        name: of the cell.
+        v_init_mV, celsius: potential at the start, and temperature [degC].
+        files: .mod files of the mechanisms, to see which have a POINTER.
 
     Raises:
         CellError: some mechanisms cannot be held.
     """
     from neuron import h
 
-    pointing = _pointing(segments)
+    pointing = _pointing(segments, files)
     if pointing:  # before NEURON looks at where they point
         raise CellError(refusal(name, dict.fromkeys(pointing, "it has a POINTER")))
     kept = h.dt, h.secondorder
@@ -45,19 +55,15 @@ def read_all(segments: list[Any], name: str, v_init_mV: float, celsius: float) -
         h.finitialize(v_init_mV)
 
 
-def _pointing(segments: list[Any]) -> list[str]:
-    """Mechanisms with a POINTER: without it NEURON crashes, so this alone is looked up in NMODL."""
-    from neuron import h
-
-    kinds, text, found = h.MechanismType(0), h.ref(""), []
+def _pointing(segments: list[Any], files: list[Path]) -> list[str]:
+    """Mechanisms in use with a POINTER: where it is not set NEURON crashes, so this alone is looked up in NMODL."""
     names = {mechanism.name() for segment in segments for mechanism in segment if not mechanism.is_ion()}
-    for name in sorted(names):
-        kinds.select(name)
-        kinds.code(text)
-        code = re.sub(r"COMMENT.*?ENDCOMMENT|[:?][^\n]*", "", text[0], flags=re.DOTALL)
-        if re.search(r"\b(BBCORE)?POINTER\b", code):
-            found.append(name)
-    return found
+    pointing = []
+    for file in files:
+        text = re.sub(r"COMMENT.*?ENDCOMMENT|[:?][^\n]*", "", file.read_text(errors="replace"), flags=re.DOTALL)
+        if re.search(r"\b(BBCORE)?POINTER\b", text):
+            pointing += mechanism_names([file])
+    return sorted(names & {*pointing})
 
 
 def _read(inventory: Inventory) -> tuple[list[MechanismRead], list[PoolRead], dict[str, str]]:
