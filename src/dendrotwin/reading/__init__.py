@@ -46,7 +46,8 @@ def read_membrane(cell: NeuronCell) -> Reading:
         CellError: some mechanisms cannot be held: which, why, and what to do.
     """
     began = time.perf_counter()
-    membrane, errors = read_all(cell.segments, cell.model.name, cell.model.v_init_mV, cell.model.celsius)
+    model = cell.model
+    membrane, errors = read_all(cell.segments, model.name, model.v_init_mV, model.celsius, model.mechanisms())
     return Reading(membrane, time.perf_counter() - began, errors)
 
 
