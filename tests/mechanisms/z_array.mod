@@ -29,7 +29,10 @@ ASSIGNED {
 STATE { m[3] }
 
 INITIAL {
-    SOLVE scheme STEADYSTATE sparse
+    rates(v)
+    m[0] = b*b/((a + b)*(a + b))
+    m[1] = 2*a*b/((a + b)*(a + b))
+    m[2] = 1 - m[0] - m[1]
 }
 
 BREAKPOINT {
@@ -38,9 +41,12 @@ BREAKPOINT {
 }
 
 KINETIC scheme {
-    a = 0.2*exp((v + 35)/20)
-    b = 0.2*exp(-(v + 35)/25)
+    rates(v)
     ~ m[0] <-> m[1] (2*a, b)
     ~ m[1] <-> m[2] (a, 2*b)
-    CONSERVE m[0] + m[1] + m[2] = 1
+}
+
+PROCEDURE rates(v (mV)) {
+    a = 0.2*exp((v + 35)/20)
+    b = 0.2*exp(-(v + 35)/25)
 }

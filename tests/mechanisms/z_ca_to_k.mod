@@ -1,4 +1,4 @@
-: Two ions: reads calcium, writes a potassium current, at once (no states). Kinetics: after Köhler et al. 1996, doi:10.1126/science.273.5282.1709.
+: Two ions: reads calcium, writes a potassium current, at once (no states). Kinetics: after Kohler et al. 1996, doi:10.1126/science.273.5282.1709.
 
 NEURON {
     SUFFIX z_ca_to_k

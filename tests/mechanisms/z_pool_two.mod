@@ -34,7 +34,7 @@ INITIAL {
 }
 
 BREAKPOINT {
-    SOLVE states METHOD sparse
+    SOLVE states METHOD derivimplicit
 }
 
 DERIVATIVE states {

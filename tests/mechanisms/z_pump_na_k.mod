@@ -1,4 +1,4 @@
-: Pump of three sodium for two potassium: reads nai and ko, writes ina and ik, no states. Kinetics: after Läuger 1991 (Electrogenic Ion Pumps); made up in size.
+: Pump of three sodium for two potassium: reads nai and ko, writes ina and ik, no states. Kinetics: after Lauger 1991 (Electrogenic Ion Pumps); made up in size.
 
 NEURON {
     SUFFIX z_pump_na_k

@@ -20,7 +20,6 @@ PARAMETER {
 
 ASSIGNED {
     v (mV)
-    t (1)
     ek (mV)
     ik (mA/cm2)
 }
