@@ -217,7 +217,10 @@ def test_every_model_of_a_wheel_is_there(name: str, module: ModuleType) -> None:
 
 def test_one_cell_by_two_names() -> None:
     one, other = load_cell("allen_l4"), load_cell("allen")
-    assert dataclasses.replace(other, name="allen_l4", build=one.build, mechanisms=one.mechanisms, missing=one.missing) == one
+    assert (
+        dataclasses.replace(other, name="allen_l4", build=one.build, mechanisms=one.mechanisms, missing=one.missing)
+        == one
+    )
     assert one.mechanisms() == other.mechanisms()
 
 

@@ -64,7 +64,6 @@ def build() -> Sections:
     return Sections(soma=[soma], basal=basal, apical=apical + oblique, axon=[axon])
 
 
-
 def cell() -> CellModel:
     """The description of the cell."""
     return CellModel(

@@ -60,7 +60,6 @@ def build() -> Sections:
     return Sections(soma=[soma], basal=dendrites, apical=[], axon=[axon])
 
 
-
 def cell() -> CellModel:
     """The description of the cell."""
     return CellModel(

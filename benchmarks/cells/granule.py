@@ -10,6 +10,7 @@ from typing import Any
 
 from dendrotwin.cells import CellModel, Sections
 
+
 def insert(section: Any, densities: dict[str, float]) -> None:
     """Mechanisms of a section, each with its density, e.g. {"pas.g": 1e-4}."""
     for name, value in densities.items():
@@ -34,7 +35,9 @@ def build() -> Sections:
     for section in (soma, axon, *dendrites):
         section.Ra, section.cm = 100, 1.0
         insert(section, {"pas.g": 8.7e-5, "pas.e": -62})
-    insert(soma, {"granule_na.gbar": 0.05, "granule_kv.gbar": 0.01, "granule_ka.gbar": 0.008, "granule_kir.gbar": 0.0018})
+    insert(
+        soma, {"granule_na.gbar": 0.05, "granule_kv.gbar": 0.01, "granule_ka.gbar": 0.008, "granule_kir.gbar": 0.0018}
+    )
     insert(soma, {"granule_ks.gbar": 7e-4, "granule_cahva.gbar": 9.2e-4, "granule_kca.gbar": 0.008})
     insert(soma, {"granule_cad.tau": 0.667})
     insert(axon, {"granule_na.gbar": 0.05, "granule_kv.gbar": 0.01})
@@ -42,7 +45,6 @@ def build() -> Sections:
     for section in (soma, axon):
         section.ena, section.ek = 87.4, -84.7
     return Sections(soma=[soma], basal=dendrites, apical=[], axon=[axon])
-
 
 
 def cell() -> CellModel:

@@ -56,7 +56,6 @@ def build() -> Sections:
     return Sections(soma=[soma], basal=basal, apical=apical, axon=[axon])
 
 
-
 def cell() -> CellModel:
     """The description of the cell."""
     return CellModel(

@@ -50,11 +50,12 @@ def build() -> Sections:
         insert(section, {"purkinje_cap.pbar": 1e-5, "purkinje_h.gbar": 1e-4, "purkinje_cad.tau": 2})
         section.ek = -88
     for section, times in ((soma, 1.0), (axon, 2.0)):
-        insert(section, {"purkinje_nar.gbar": 0.02 * times, "purkinje_nap.gbar": 1e-5, "purkinje_kv3.gbar": 0.03 * times})
+        insert(
+            section, {"purkinje_nar.gbar": 0.02 * times, "purkinje_nap.gbar": 1e-5, "purkinje_kv3.gbar": 0.03 * times}
+        )
         insert(section, {"purkinje_cap.pbar": 5e-5, "purkinje_bk.gbar": 0.01})
         section.ena = 60
     return Sections(soma=[soma], basal=dendrite, apical=[], axon=[axon])
-
 
 
 def cell() -> CellModel:

@@ -55,7 +55,6 @@ def build() -> Sections:
     return Sections(soma=[soma], basal=dendrites, apical=[], axon=[])
 
 
-
 def cell() -> CellModel:
     """The description of the cell."""
     return CellModel(
