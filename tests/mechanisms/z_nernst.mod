@@ -1,4 +1,4 @@
-: The mechanism computes its reversal potential from concentrations: nernst(cai, cao, 2). Kinetics: made up.
+: The mechanism computes its reversal potential from concentrations (equation of Nernst). Kinetics: made up.
 
 NEURON {
     SUFFIX z_nernst
@@ -12,6 +12,8 @@ UNITS {
     (S) = (siemens)
     (mM) = (milli/liter)
     (um) = (micron)
+    FARADAY = (faraday) (coulomb)
+    R = (k-mole) (joule/degC)
 }
 
 PARAMETER {
@@ -35,10 +37,14 @@ INITIAL {
 
 BREAKPOINT {
     SOLVE states METHOD cnexp
-    erev = nernst(cai, cao, 2)
+    erev = equilibrium(cai, cao)
     ica = gbar*m*m*(v - erev)
 }
 
 DERIVATIVE states {
     m' = (1/(1 + exp(-(v + 20)/7)) - m)/1.5
+}
+
+FUNCTION equilibrium(ci (mM), co (mM)) (mV) {
+    equilibrium = 1000*R*(celsius + 273.15)/(2*FARADAY)*log(co/ci)
 }
