@@ -75,5 +75,5 @@ def cell() -> CellModel:
         v_init_mV=-68.0,
         celsius=34.0,
         compartments=None,
-        rate_scale=0.3,
+        rate_scale=0.5,
     )

@@ -31,10 +31,10 @@ class Perisomatic(NamedTuple):
 # Three pyramidal cells, named for their lines of mice, and two fast-spiking interneurons.
 MODELS = {
     "Scnn1a": Perisomatic(472363762, "Scnn1a_473845048_m.swc", 264, -92.49911499023438, 0.2),
-    "Rorb": Perisomatic(473863510, "Rorb_325404214_m.swc", 141, -85.07815551757812, 0.2),
+    "Rorb": Perisomatic(473863510, "Rorb_325404214_m.swc", 141, -85.07815551757812, 0.3),
     "Nr5a1": Perisomatic(473863035, "Nr5a1_471087815_m.swc", 101, -89.4614028930664, 0.2),
-    "Pvalb1": Perisomatic(472912177, "Pvalb_470522102_m.swc", 121, -95.53709411621094, 0.2),
-    "Pvalb2": Perisomatic(473862421, "Pvalb_469628681_m.swc", 91, -88.23363494873047, 0.2),
+    "Pvalb1": Perisomatic(472912177, "Pvalb_470522102_m.swc", 121, -95.53709411621094, 0.5),
+    "Pvalb2": Perisomatic(473862421, "Pvalb_469628681_m.swc", 91, -88.23363494873047, 0.5),
 }
 
 
