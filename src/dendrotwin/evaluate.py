@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from dendrotwin.electrodes import ElectrodeErrors, Electrodes, can_see
+from dendrotwin.dataset import measure_scaling, split_trials
 from dendrotwin.errors import InputError
 from dendrotwin.measures import SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
 from dendrotwin.predict import twin_predictor
@@ -27,6 +28,7 @@ Predictor = Callable[[Recording], tuple[Floats, Floats]]
 FED_BACK = ", fed back"
 FED_BACK_TRIALS = 3  # a closed loop goes millisecond by millisecond
 BASELINES = ("mean", "linear", "coarse cable", "persistence")
+LEARNED = ("mean", "linear")  # from training trials
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the linear baseline
 TYPICAL_US, TYPICAL_MV = 1e-4, -70.0  # so that its numbers are near 1
 
@@ -102,6 +104,8 @@ def trials_of_twin(
     pool = trials if training_data is None else trials_of_cell(training_data, twin.tree, "the twin's")
     check_each_ms([*trials, *pool])
     seen = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation")}
+    if not seen["train"]:  # a twin that was read; the baselines learn from the data set's own training trials
+        return _trials_of_data(trials, data, training_data)
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
     # Where its own data set is given these are its test trials, also if it used a part of the training trials only.
@@ -118,6 +122,17 @@ def trials_of_twin(
     if short:
         raise InputError(f"{short[0].path} lasts {short[0].steps} ms; the first {SETTLE_MS} ms of a trial do not count")
     return train, validation, test
+
+
+def _trials_of_data(
+    trials: list[TrialIndex], data: Path, training_data: Path | None
+) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
+    """The split of a data set for a twin that was trained on none; all trials are for the test where it is too small."""
+    try:
+        _, split = split_trials(training_data or data)
+    except InputError:
+        return [], [], trials
+    return split.train, split.validation, trials if training_data else split.test
 
 
 def evaluate(
@@ -275,15 +290,16 @@ def baselines(
     train: Sequence[TrialIndex],
     validation: Sequence[TrialIndex],
     test: Sequence[TrialIndex],
-    mean_mV: NDArray[np.floating],
     names: Sequence[str] = BASELINES,
 ) -> Iterable[Evaluation]:
     """The rows that stand beside every predictor: mean, linear, coarse cable, and persistence (one step ahead)."""
     predictors: dict[str, Callable[[], Predictor]] = {
-        "mean": lambda: mean_predictor(mean_mV),
+        "mean": lambda: mean_predictor(measure_scaling(list(train)).mean_mV.numpy()),
         "linear": lambda: linear_predictor(tree, train, validation),
         "coarse cable": cable_predictor,
         "persistence": persistence_predictor,
     }
     for name in names:
+        if name in LEARNED and not train:
+            continue
         yield evaluate(name, predictors[name](), tree, test, validation, one_step_ahead=name == "persistence")
