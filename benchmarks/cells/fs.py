@@ -71,5 +71,5 @@ def cell() -> CellModel:
         v_init_mV=-70.0,
         celsius=34.0,
         compartments=None,
-        rate_scale=0.5,
+        rate_scale=0.4,
     )
