@@ -48,7 +48,7 @@ def build() -> Sections:
     for section in (soma, axon, *dendrites):
         section.Ra, section.cm = 130, 1.0
         insert(section, {"pas.g": 1e-4, "pas.e": -70})
-    for section, times in ((soma, 1.0), (axon, 2.0)):
+    for section, times in ((soma, 1.0), (axon, 3.0)):
         insert(section, {"fs_na.gbar": 0.1125 * times, "fs_kv3.gbar": 0.225 * times, "fs_kd.gbar": 5e-4})
     for section in dendrites:
         near = section.parentseg().sec == soma
@@ -71,5 +71,5 @@ def cell() -> CellModel:
         v_init_mV=-70.0,
         celsius=34.0,
         compartments=None,
-        rate_scale=0.5,
+        rate_scale=0.4,
     )

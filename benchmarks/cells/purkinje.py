@@ -46,14 +46,14 @@ def build() -> Sections:
     dendrite = branch("dendrite", soma, 1.0, [40.0, 50, 60, 60, 50], 4.0)
     for section in (soma, axon, *dendrite):
         section.Ra, section.cm = 120, 1.0 if section in (soma, axon) else 1.6
-        insert(section, {"pas.g": 1 / 20000, "pas.e": -65, "purkinje_kv3.gbar": 0.001, "purkinje_bk.gbar": 0.002})
-        insert(section, {"purkinje_cap.pbar": 1e-5, "purkinje_h.gbar": 1e-4, "purkinje_cad.tau": 2})
+        insert(section, {"pas.g": 1 / 10000, "pas.e": -70, "purkinje_kv3.gbar": 0.001, "purkinje_bk.gbar": 0.002})
+        insert(section, {"purkinje_cap.pbar": 3e-6, "purkinje_h.gbar": 1e-4, "purkinje_cad.tau": 2})
         section.ek = -88
     for section, times in ((soma, 1.0), (axon, 2.0)):
         insert(
-            section, {"purkinje_nar.gbar": 0.02 * times, "purkinje_nap.gbar": 1e-5, "purkinje_kv3.gbar": 0.03 * times}
+            section, {"purkinje_nar.gbar": 0.05 * times, "purkinje_nap.gbar": 2e-6, "purkinje_kv3.gbar": 0.03 * times}
         )
-        insert(section, {"purkinje_cap.pbar": 5e-5, "purkinje_bk.gbar": 0.01})
+        insert(section, {"purkinje_cap.pbar": 1e-5, "purkinje_bk.gbar": 0.01})
         section.ena = 60
     return Sections(soma=[soma], basal=dendrite, apical=[], axon=[axon])
 
@@ -69,5 +69,5 @@ def cell() -> CellModel:
         v_init_mV=-65.0,
         celsius=34.0,
         compartments=None,
-        rate_scale=0.2,
+        rate_scale=0.3,
     )

@@ -66,5 +66,5 @@ def cell() -> CellModel:
         v_init_mV=-70.0,
         celsius=36.0,
         compartments=None,
-        rate_scale=0.4,
+        rate_scale=0.6,
     )

@@ -48,7 +48,7 @@ DERIVATIVE states {
 }
 
 PROCEDURE rates(v (mV)) {
-    minf = 1/(1 + exp(-(v + 24)/11.5))
+    minf = 1/(1 + exp(-(v + 28)/11.5))
     mtau = 0.06
     hinf = 1/(1 + exp((v + 58.3)/6.7))
     htau = 0.5 + 14/(1 + exp((v + 60)/12))
