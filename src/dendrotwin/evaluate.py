@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from dendrotwin.dataset import split_trials
 from dendrotwin.electrodes import ElectrodeErrors, Electrodes, can_see
 from dendrotwin.errors import InputError
 from dendrotwin.measures import SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
@@ -88,6 +89,8 @@ def trials_of_twin(
 ) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
     """The trials that a twin was trained on, those it was validated on, and those of `data` that it has not seen.
 
+    Of a twin that was read, not trained, they are those that the baselines are given: the split of the data set.
+
     Args:
         twin: the twin.
         data: a data set of its cell.
@@ -101,12 +104,16 @@ def trials_of_twin(
     trials = trials_of_cell(data, twin.tree, "the twin's")
     pool = trials if training_data is None else trials_of_cell(training_data, twin.tree, "the twin's")
     check_each_ms([*trials, *pool])
-    seen = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation")}
+    if "train_trials" in twin.training:
+        parts = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation", "test")}
+    else:
+        split = split_trials(training_data or data)[1]
+        parts = {name: {trial.trial_id for trial in part} for name, part in vars(split).items()}
+    seen = {name: parts[name] for name in ("train", "validation")}
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
     # Where its own data set is given these are its test trials, also if it used a part of the training trials only.
-    kept = set(twin.training["test_trials"])
-    test = [trial for trial in test if trial.trial_id in kept] or test
+    test = [trial for trial in test if trial.trial_id in parts["test"]] or test
     if not test:
         raise InputError(f"the twin was trained on every trial in {data}; simulate others, such as with another --seed")
     if len(train) < len(seen["train"]) or len(validation) < len(seen["validation"]):

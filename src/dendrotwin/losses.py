@@ -18,9 +18,7 @@ Balancing = Literal["equal", "uncertainty", "dwa"]
 TEMPERATURE = 2.0  # of dynamic weight average, the published value
 
 
-def task_losses(
-    z: torch.Tensor, logit: torch.Tensor, true_z: torch.Tensor, true_spikes: torch.Tensor
-) -> torch.Tensor:
+def task_losses(z: torch.Tensor, logit: torch.Tensor, true_z: torch.Tensor, true_spikes: torch.Tensor) -> torch.Tensor:
     """Mean squared z-score error of each compartment, then the cross-entropy of the spikes.
 
     Args:
