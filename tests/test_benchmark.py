@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import h5py
 import numpy as np
 import pytest
 
+import dendrotwin
 from dendrotwin import benchmark as module
 from dendrotwin.benchmark import benchmark, finished_rows
 from dendrotwin.cli import _entries
@@ -29,7 +31,7 @@ from dendrotwin.evaluate import FED_BACK, baselines, evaluate_twin
 from dendrotwin.files import remove_dead_partials
 from dendrotwin.paper_figures import figure_2
 from dendrotwin.simulate import shard_path
-from dendrotwin.train import Training
+from dendrotwin.train import Training, train
 from dendrotwin.twin import Twin
 from test_report import parse
 
@@ -266,6 +268,37 @@ def test_one_step_ahead_comes_with_a_closed_loop(data: Path, tmp_path: Path) -> 
     assert len(twin.training["train_trials"]) == 3
 
 
+@pytest.mark.usefixtures("fast")
+def test_a_cable_twin_is_read_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trained twin stands in for it; there is one for all seeds, with the time of its reading."""
+    training = _entries(LABELS[0], history=False, train_trials=None)[LABELS[0]]
+    other = train(data, tmp_path / "other", training.model_copy(update={"steps": 1}))
+    asked = []
+
+    def twin_of(*given: Any, **options: Any) -> Twin:
+        asked.append((given, options))
+        return dataclasses.replace(other, training={})
+
+    monkeypatch.setattr(dendrotwin, "twin_of", twin_of, raising=False)
+    monkeypatch.setattr(module, "CABLE", "hard-sharing")  # what the stand-in is
+    label = f"mmoe:experts=2:{SIZES}"
+    entries = _entries(f"hard-sharing:accuracy=fast,{label}", history=False, train_trials=None)
+    out = tmp_path / "out"
+    for _ in range(2):
+        benchmark(data, out, entries, budget_minutes=0.01, seeds=2, speed=False)
+    assert asked == [(("ball_and_stick", {}), {"accuracy": "fast"})]
+    rows = {row["name"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
+    read = rows["hard-sharing:accuracy=fast"]
+    assert (read["seeds"], rows[label]["seeds"]) == (1, 2)
+    tree, split = split_trials(data)
+    (direct,) = evaluate_twin("x", other, split.test)
+    assert read["mean"]["EV soma"] == pytest.approx(direct.summary(tree)["EV soma"])
+    assert 0 <= read["mean"]["training_minutes"] < 0.1
+    assert not {"parameters", "steps", "windows"} & read["mean"].keys()
+    assert [len(row.trainings) for row in finished_rows(out)[1]][:2] == [0, 2]
+    assert (out / "curves.png").exists()
+
+
 # ------------------------------------------------------------------------------------------------------ mistakes
 
 
@@ -301,6 +334,10 @@ def test_wrong_names_are_refused_before_anything_is_written(data: Path, tmp_path
         entries = {"fine": Training(), name: Training(architecture=name, options=options)}
         with pytest.raises(InputError, match=message):
             _run(data, out, entries)
+    with pytest.raises(InputError, match=r"the cable twin is free-running .*; leave cable or --history away"):
+        _run(data, out, {"cable": Training(architecture="cable", history=True)})
+    with pytest.raises(InputError, match="the cable twin has no option 'units'; its only one here is accuracy"):
+        _run(data, out, {"cable": Training(architecture="cable", options={"units": 3})})
     with pytest.raises(InputError, match="the entries differ in history"):
         _run(data, out, {"a": Training(), "b": Training(history=True)})
     assert not out.exists()
@@ -364,6 +401,8 @@ def test_neuron_cannot_be_timed_on_data_of_others(data: Path, tmp_path: Path) ->
             del file.attrs["simulation"]
     with pytest.raises(InputError, match="was not made by `simulate`, so NEURON cannot be timed; use --no-speed"):
         _run(foreign, tmp_path / "out", {"x": Training()})
+    with pytest.raises(InputError, match="was not made by `simulate`, so there is no cell to read; leave cable away"):
+        _run(foreign, tmp_path / "out", {"x": Training(architecture="cable")}, speed=False)
 
 
 def test_a_training_that_diverges_counts_with_its_best_weights_or_is_named(

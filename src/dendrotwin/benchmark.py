@@ -1,5 +1,7 @@
 """Architectures side by side: each trained for the same wall time with several seeds, on the same trials.
 
+The cable twin is not trained but read from the cell, once.
+
 A killed benchmark goes on when it is called again: `plan.json` holds the steps of every training, `twins/` the finished
 twins, `rows/` the finished evaluations, `speed.json` the times.
 """
@@ -10,11 +12,12 @@ import hashlib
 import json
 import math
 import platform
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -23,7 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dendrotwin.dataset import Split, split_trials
+import dendrotwin
+from dendrotwin.dataset import Split, measure_scaling, split_trials
 from dendrotwin.electrodes import ElectrodeErrors
 from dendrotwin.errors import DendrotwinError, FileError, InputError, TwinError
 from dendrotwin.evaluate import BASELINES, FED_BACK, FED_BACK_TRIALS, Evaluation, baselines, evaluate_twin
@@ -48,15 +52,21 @@ from dendrotwin.twin import Twin
 from dendrotwin.workers import cores, start_worker
 
 ERRORS = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")
+CABLE = "cable"  # the architecture that is read, not trained
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One training; its number of steps is not yet known."""
+    """One training, whose number of steps is not yet known, or one reading."""
 
     label: str
     name: str
     training: Training
+
+    @property
+    def read(self) -> bool:
+        """Whether the twin is read from the cell."""
+        return self.training.architecture == CABLE
 
 
 def benchmark(
@@ -77,7 +87,8 @@ def benchmark(
     Args:
         data: the data set.
         out: folder of the benchmark; what is done in it already is not done again.
-        entries: how to train, by label; `steps` and `seed` are set here, the rest must agree on what twins see.
+        entries: how to train, by label; `steps` and `seed` are set here, the rest must agree on what twins see. Of the
+            architecture "cable", which is read, the option `accuracy` alone counts.
         budget_minutes: wall time of each training [min].
         seeds: trainings of each entry, with seeds from 0.
         workers: trainings at a time, each in a process with an equal share of the cores.
@@ -87,7 +98,8 @@ def benchmark(
         The file of the tables, `table.md`.
 
     Raises:
-        InputError: the data have no output spikes, an option is wrong, or the budget is none or too short.
+        InputError: the data have no output spikes, an option is wrong, the budget is none or too short, or the data
+            were not simulated here and a cell is to be read or timed.
         FileError: `out` holds another benchmark, or the data are of different cells.
         TwinError: a training cannot go on, or a worker died.
     """
@@ -95,20 +107,23 @@ def benchmark(
     if not (math.isfinite(budget_minutes) and budget_minutes > 0):
         raise InputError(f"a budget of {budget_minutes:g} min is none; give --budget a number above 0")
     tree, split, first = _check_data(data, entries)
-    simulation = _simulation(split.train[0]) if speed else None
-    for training in entries.values():
-        build_network(training.architecture, training.options, tree, training.history)  # names what is wrong now
+    simulation = _simulation(split.train[0], "NEURON cannot be timed; use --no-speed") if speed else None
+    for training in entries.values():  # names what is wrong now
+        if training.architecture == CABLE:
+            _check_cable(training, split.train[0])
+        else:
+            build_network(training.architecture, training.options, tree, training.history)
     jobs = [
         _Job(label, f"{label}-seed{seed}", training.model_copy(update={"seed": seed}))
         for label, training in entries.items()
-        for seed in range(seeds)
+        for seed in range(1 if training.architecture == CABLE else seeds)
     ]
     plan = _claim(out, tree, split, first, budget_minutes, workers)
     _train_all(data, out, jobs, plan, workers)
 
     rows = _rows_of_twins(out, jobs)
     names = BASELINES if first.history else BASELINES[:-1]  # persistence is for one step ahead
-    rows += _rows_of_baselines(out, jobs[0], tree, split, names)
+    rows += _rows_of_baselines(out, tree, split, names)
     if simulation is not None:
         rows = _with_speed(rows, _speed(out, jobs, simulation))
     measured = describe_test(rows[0].evaluations[0], split.test)
@@ -147,11 +162,19 @@ def _spikes(trial: TrialIndex) -> bool:
         return bool((file.spikes_ms(trial.number) >= SETTLE_MS).any())
 
 
-def _simulation(trial: TrialIndex) -> Simulation:
+def _simulation(trial: TrialIndex, otherwise: str) -> Simulation:
     made = made_by(trial)
     if not made:
-        raise InputError(f"{trial.path} was not made by `simulate`, so NEURON cannot be timed; use --no-speed")
+        raise InputError(f"{trial.path} was not made by `simulate`, so {otherwise}")
     return Simulation.model_validate(made)
+
+
+def _check_cable(entry: Training, trial: TrialIndex) -> None:
+    if entry.history:
+        raise InputError("the cable twin is free-running and looks at no true potential; leave cable or --history away")
+    if unknown := entry.options.keys() - {"accuracy"}:
+        raise InputError(f"the cable twin has no option {min(unknown)!r}; its only one here is accuracy")
+    _simulation(trial, "there is no cell to read; leave cable away")
 
 
 # ---------------------------------------------------------------------------------------------------- trainings
@@ -206,6 +229,9 @@ def _train_all(data: Path, out: Path, jobs: Sequence[_Job], plan: dict[str, Any]
         coming: dict[Future[tuple[float, float] | None], _Job] = {}
 
         def submit(job: _Job) -> None:
+            if job.read:
+                plan["runs"][job.name] = {"training": job.training.model_dump(mode="json")}
+                _write_json(out / "plan.json", plan)
             if job.name in plan["runs"]:
                 training = Training(**plan["runs"][job.name]["training"])
                 coming[pool.submit(_train_and_evaluate, data, out, job.name, training)] = job
@@ -277,17 +303,31 @@ def _train_and_evaluate(data: Path, out: Path, name: str, training: Training) ->
     folder = out / "twins" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{name}.log").open("a") as log, redirect_stderr(log), _naming(name):
-        if not folder.exists():
+        tree, split = split_trials(data, training.validation, training.test, training.train_trials)
+        if not folder.exists() and training.architecture == CABLE:
+            _read(folder, training, split.train[0])
+        elif not folder.exists():
             try:
                 train(data, folder, training)
             except TwinError as error:
                 if not folder.exists():
                     raise
                 print(error, file=log)  # it diverged, and the best weights before that count
-        tree, split = split_trials(data, training.validation, training.test, training.train_trials)
         evaluations = evaluate_twin(name, Twin.load(folder), split.test)
         write_measured_error(folder, tree, evaluations[:1], split.test, data)  # the row on all of the trials
         _keep(out, name, evaluations)
+
+
+def _read(folder: Path, entry: Training, trial: TrialIndex) -> None:
+    """The cable twin of the cell that a trial was simulated with."""
+    simulation = Simulation.model_validate(made_by(trial))
+    began = time.perf_counter()
+    twin = dendrotwin.twin_of(simulation.cell, simulation.cell_options, **entry.options)
+    minutes = (time.perf_counter() - began) / 60.0
+    readme = (
+        f"# A twin of {simulation.cell}\n\nRead from the NEURON model in {minutes:.1f} minutes; nothing is learned.\n"
+    )
+    replace(twin, training={**twin.training, "minutes": minutes}).save(folder, readme)
 
 
 # --------------------------------------------------------------------------------------------------------- rows
@@ -366,26 +406,27 @@ def _rows_of_twins(out: Path, jobs: Sequence[_Job]) -> list[Row]:
     for label in dict.fromkeys(job.label for job in jobs):
         names = [job.name for job in jobs if job.label == label]
         twins = [Twin.load(out / "twins" / name) for name in names]
-        costs = [
-            {
-                "parameters": sum(p.numel() for p in twin.network.parameters()),
-                "training_minutes": twin.training["minutes"],
-                "steps": twin.training["steps"],
-                "windows": twin.training["windows"],
-            }
-            for twin in twins
-        ]
-        trainings = [twin.training for twin in twins]
+        costs = [_cost(twin) for twin in twins]
+        trainings = [twin.training for twin in twins if twin.architecture != CABLE]
         for evaluations in zip(*(_kept(out, name) for name in names), strict=True):  # one or two modes
             mode = evaluations[0].name.removeprefix(names[0])
             rows.append(Row(label + mode, evaluations, costs, trainings))
     return rows
 
 
-def _rows_of_baselines(out: Path, job: _Job, tree: Tree, split: Split, names: Sequence[str]) -> list[Row]:
+def _cost(twin: Twin) -> dict[str, float]:
+    """What is known before its speed; see `report.COSTS`."""
+    minutes = {"training_minutes": twin.training["minutes"]}
+    if twin.architecture == CABLE:
+        return minutes
+    parameters = sum(p.numel() for p in twin.network.parameters())
+    return {"parameters": parameters, **minutes, **{name: twin.training[name] for name in ("steps", "windows")}}
+
+
+def _rows_of_baselines(out: Path, tree: Tree, split: Split, names: Sequence[str]) -> list[Row]:
     missing = [name for name in names if not _row_path(out, name).exists()]
     if missing:
-        mean_mV = Twin.load(out / "twins" / job.name).scaling.mean_mV.numpy()
+        mean_mV = measure_scaling(split.train).mean_mV.numpy()
         with progress("measuring the baselines", len(missing), "baselines") as advance:
             for evaluation in baselines(tree, split.train, split.validation, split.test, mean_mV, missing):
                 _keep(out, evaluation.name, [evaluation])

@@ -90,6 +90,8 @@ def trials_of_twin(
 ) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
     """The trials that a twin was trained on, those it was validated on, and those of `data` that it has not seen.
 
+    Of a twin that was read, not trained, they are those that the baselines are given: the split of the data set.
+
     Args:
         twin: the twin.
         data: a data set of its cell.
@@ -109,8 +111,7 @@ def trials_of_twin(
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
     # Where its own data set is given these are its test trials, also if it used a part of the training trials only.
-    kept = set(twin.training["test_trials"])
-    test = [trial for trial in test if trial.trial_id in kept] or test
+    test = [trial for trial in test if trial.trial_id in parts["test"]] or test
     if not test:
         raise InputError(f"the twin was trained on every trial in {data}; simulate others, such as with another --seed")
     if len(train) < len(seen["train"]) or len(validation) < len(seen["validation"]):

@@ -18,42 +18,19 @@ Balancing = Literal["equal", "uncertainty", "dwa"]
 TEMPERATURE = 2.0  # of dynamic weight average, the published value
 
 
-def task_losses(
-    z: torch.Tensor,
-    logit: torch.Tensor,
-    true_z: torch.Tensor,
-    true_spikes: torch.Tensor,
-    robust: float = 0.0,
-    calm: float = 0.0,
-) -> torch.Tensor:
+def task_losses(z: torch.Tensor, logit: torch.Tensor, true_z: torch.Tensor, true_spikes: torch.Tensor) -> torch.Tensor:
     """Mean squared z-score error of each compartment, then the cross-entropy of the spikes.
 
     Args:
         z, true_z: (batch, time, n) z-scored potentials.
         logit: (batch, time) spike logits.
         true_spikes: (batch, time) 1 where an output spike is.
-        robust: error d above which the square e^2 grows linearly only, 2 d^2 (sqrt(1 + (e/d)^2) - 1); 0 means never.
-        calm: where the true potential moved by more in the step before, its error does not count; 0 means never.
 
     Returns:
         (n + 1,)
     """
-    squares = _squares(z - true_z, robust)
-    if calm > 0:
-        squares = squares * _calm(true_z, calm)
-    regression = squares.mean((0, 1))
+    regression = (z - true_z).square().mean((0, 1))
     return torch.cat([regression, functional.binary_cross_entropy_with_logits(logit, true_spikes)[None]])
-
-
-def _squares(error: torch.Tensor, robust: float) -> torch.Tensor:
-    """Squares that grow linearly beyond an error; see `task_losses`."""
-    squares = error.square()
-    return 2 * robust**2 * (torch.sqrt(1 + squares / robust**2) - 1) if robust > 0 else squares
-
-
-def _calm(true_z: torch.Tensor, calm: float) -> torch.Tensor:
-    """Where the true potential has not moved by more than `calm`."""
-    return true_z.diff(dim=1, prepend=true_z[:, :1]).abs() <= calm
 
 
 class CurrentLoss(nn.Module):
@@ -65,22 +42,18 @@ class CurrentLoss(nn.Module):
 
     rows: torch.Tensor
 
-    def __init__(self, rows: NDArray[np.floating], weight: float, robust: float, calm: float) -> None:
+    def __init__(self, rows: NDArray[np.floating], weight: float) -> None:
         """Args:
         rows: (n, n) currents, in their standard deviations, for errors of one in each compartment's z-score.
         weight: of this loss beside the others.
-        robust, calm: see `task_losses`; errors of potentials that have moved fast count as zero.
         """
         super().__init__()
-        self.weight, self.robust, self.calm = weight, robust, calm
+        self.weight = weight
         self.register_buffer("rows", torch.as_tensor(rows, dtype=torch.float32), persistent=False)
 
     def forward(self, z: torch.Tensor, true_z: torch.Tensor) -> torch.Tensor:
         """The weighed loss of z-scores (batch, time, n)."""
-        error = z - true_z
-        if self.calm > 0:
-            error = error * _calm(true_z, self.calm)
-        return self.weight * _squares(error.float() @ self.rows.T, self.robust).mean()
+        return self.weight * ((z - true_z).float() @ self.rows.T).square().mean()
 
 
 class Balance(nn.Module):
@@ -127,21 +100,14 @@ class Balance(nn.Module):
 class Objective(nn.Module):
     """A network with its balance, as one module, so that all that is learned is in one place."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        balance: Balance,
-        robust: float = 0.0,
-        calm: float = 0.0,
-        currents: CurrentLoss | None = None,
-    ) -> None:
+    def __init__(self, network: nn.Module, balance: Balance, currents: CurrentLoss | None = None) -> None:
         super().__init__()
-        self.network, self.balance, self.robust, self.calm, self.currents = network, balance, robust, calm, currents
+        self.network, self.balance, self.currents = network, balance, currents
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of a batch, and the (n + 1,) losses of its tasks."""
         z, logit, _ = self.network(batch.events, batch.past)
-        losses = task_losses(z, logit, batch.z, batch.spikes, self.robust, self.calm)
+        losses = task_losses(z, logit, batch.z, batch.spikes)
         loss = self.balance(losses)
         return (loss if self.currents is None else loss + self.currents(z, batch.z)), losses
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from dendrotwin import __version__, plot
 from dendrotwin.electrodes import WITHOUT, stand
-from dendrotwin.evaluate import Evaluation
+from dendrotwin.evaluate import BASELINES, Evaluation
 from dendrotwin.files import whole_file
 from dendrotwin.measures import BANDS_HZ, SETTLE_MS, STRETCHES, predicted_spikes
 from dendrotwin.predict import twin_predictor
@@ -89,7 +89,7 @@ class Row:
         name: of the line.
         evaluations: one for each seed.
         costs: see `COSTS`; for each seed those that were measured.
-        trainings: what `Twin.training` says of each seed; none for baselines.
+        trainings: what `Twin.training` says of each seed; none for what was not trained.
     """
 
     name: str
@@ -381,23 +381,25 @@ def draw_comparison(folder: Path, tree: Tree, rows: Sequence[Row]) -> None:
     Args:
         folder: where.
         tree: the cell.
-        rows: of one mode; those without trainings are baselines, and drawn grey.
+        rows: of one mode; baselines are drawn grey.
     """
-    ours = [row for row in rows if row.trainings]
+    ours = [row for row in rows if row.name not in BASELINES]
     ev, rmse = (
         {row.name: np.mean([getattr(e, name) for e in row.evaluations], axis=0) for row in rows}
         for name in ("ev", "rmse_mV")
     )
-    grey = [row.name for row in rows if not row.trainings]
+    grey = [row.name for row in rows if row not in ours]
     plot.save(plot.figure_distributions(tree, ev, rmse, grey), folder / "distributions.png")
-    trained = {row.name: ev[row.name] for row in ours}
-    plot.save(plot.figure_cells(tree, trained), folder / "cells.png")
-    plot.save(plot.figure_distances(tree, trained), folder / "distances.png")
-    curves = {row.name: [training["curve"] for training in row.trainings] for row in ours}
-    plot.save(plot.figure_curves(curves), folder / "curves.png")
+    of_ours = {row.name: ev[row.name] for row in ours}
+    plot.save(plot.figure_cells(tree, of_ours), folder / "cells.png")
+    plot.save(plot.figure_distances(tree, of_ours), folder / "distances.png")
+    trained = [row for row in ours if row.trainings]
+    if trained:
+        curves = {row.name: [training["curve"] for training in row.trainings] for row in trained}
+        plot.save(plot.figure_curves(curves), folder / "curves.png")
     if all(e.electrodes for row in rows for e in row.evaluations):
         _draw_electrodes(folder, tree, {row.name: row.evaluations for row in rows}, grey)
-    for row in ours:
+    for row in trained:
         if row.trainings[0].get("diversity"):
             figure = plot.figure_experts(row.trainings[0]["diversity"], row.name)
             plot.save(figure, folder / f"experts-{row.name}.png")

@@ -57,7 +57,7 @@ def measure_speed(
 
     Args:
         twins: by name, of one cell.
-        simulation: of the data that they were trained on.
+        simulation: of the cell, and of the input that they are timed on.
         steps: simulated time [ms]; of a twin that predicts one step ahead, which goes in closed loop, `CLOSED_LOOP_MS`.
         repeats: of each timing.
         batch: cells that a twin and the cable evaluate at once; a row for 1 and one for this.

@@ -16,25 +16,21 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from dendrotwin.currents import start_from_currents
 from dendrotwin.dataset import Batch, Scaling, Windows, measure_scaling, split_trials
 from dendrotwin.errors import InputError, TwinError
 from dendrotwin.files import refuse_existing, whole_file
 from dendrotwin.losses import Balance, Balancing, CurrentLoss, Objective, meta_gradient, task_losses
 from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
-from dendrotwin.models import DEFAULTS, build_network
-from dendrotwin.models.cable import Cable
+from dendrotwin.models import build_network
 from dendrotwin.progress import progress
-from dendrotwin.readout import learn_read_out
 from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance, read_trial
 from dendrotwin.solve import axial_matrix
 from dendrotwin.start import linear_paths, start_from_linear
 from dendrotwin.tree import Tree
 from dendrotwin.twin import Twin, run
 
-NEURON_STEP_MS = 0.025  # of a simulation that does not say its own
 WARM_UP = 0.05  # of the steps
 LEAST_CURRENT = 1e-6  # standard deviation of a current that counts, relative to what 1 mV around it drives
 CURRENT_TRIALS = 10  # from which the scale of currents is known
@@ -58,9 +54,6 @@ class Training(BaseModel):
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
         spike_share: share of the windows placed around an output spike (Verhellen et al. 2024 balance theirs too).
-        robust: error, in standard deviations, above which the squared error grows linearly only; 0 means never.
-        calm: by how much, in standard deviations, a potential may move in a millisecond whose error counts; beyond, in
-            spikes, the error tells more of tenths of milliseconds than of the membrane; 0 means by any.
         spike_weight: weight of the spikes' cross-entropy beside the mean squared z-score.
         current_weight: weight of the error of membrane currents, see `losses.CurrentLoss`.
         balance: how the tasks are weighed, see `losses.Balance`.
@@ -88,8 +81,6 @@ class Training(BaseModel):
     weight_decay: float = Field(default=1e-4, ge=0)
     clip: float = Field(default=1.0, gt=0)
     spike_share: float = Field(default=0.2, ge=0, le=1)
-    robust: float = Field(default=0.0, ge=0)
-    calm: float = Field(default=0.0, ge=0)
     spike_weight: float = Field(default=2.0, ge=0)
     current_weight: float = Field(default=0.0, ge=0)
     balance: Balancing = "equal"
@@ -103,12 +94,6 @@ class Training(BaseModel):
     train_trials: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_architecture(cls, given: Any) -> Any:
-        """What is not given is as the architecture wants it."""
-        return {**DEFAULTS.get(given.get("architecture", ""), {}), **given} if isinstance(given, dict) else given
-
 
 class _Run:
     """Everything that a training works with: the parts that learn, the data, and what has happened so far."""
@@ -119,11 +104,7 @@ class _Run:
         torch.manual_seed(training.seed)
         self.options, self.network = build_network(training.architecture, training.options, self.tree, training.history)
         self.scaling = measure_scaling(self.split.train)
-        self.guided = isinstance(self.network, Cable)
-        if isinstance(self.network, Cable):
-            self.network.set_scaling(self.scaling.mean_mV, self.scaling.sd_mV)
-            self.network.late_ms.fill_(made_by(self.split.train[0]).get("dt_ms", NEURON_STEP_MS) / 2)
-        self.context = int(self.network.lead if self.guided else self.network.context)  # type: ignore[arg-type]
+        self.context = int(self.network.context)  # type: ignore[arg-type]
         self.windows = Windows(
             self.tree,
             self.split.train,
@@ -131,13 +112,13 @@ class _Run:
             self.context,
             training.window_ms,
             training.spike_share,
-            training.history or self.guided,
+            training.history,
         )
         if training.spike_weight > 0 and self.windows.spikes == 0:
             raise InputError(
                 f"no training trial in {data} has an output spike; simulate with more input, or use --spike-weight 0"
             )
-        self.fabric = _fabric(training, cpu=self.guided)
+        self.fabric = _fabric(training)
         if training.batch % self.fabric.world_size:
             raise InputError(
                 f"a batch of {training.batch} windows cannot be shared by {self.fabric.world_size} processes; "
@@ -152,8 +133,8 @@ class _Run:
         currents = None
         if training.current_weight > 0:
             rows = _current_rows(self.tree, self.split.train, self.scaling)
-            currents = CurrentLoss(rows, training.current_weight, training.robust, training.calm)
-        self.bare = Objective(self.network, balance, training.robust, training.calm, currents)
+            currents = CurrentLoss(rows, training.current_weight)
+        self.bare = Objective(self.network, balance, currents)
         started = {id(p) for p in linear_paths(self.network)}
         learned = [p for p in self.bare.parameters() if p.requires_grad]
         slow, fast = ([p for p in learned if (id(p) in started) is chosen] for chosen in (True, False))
@@ -209,10 +190,10 @@ def _current_rows(tree: Tree, trials: list[TrialIndex], scaling: Scaling) -> NDA
     return np.asarray(matrix.toarray()[some] * scaling.sd_mV.double().numpy() / sd_nA[some, None])
 
 
-def _fabric(training: Training, cpu: bool = False) -> Fabric:
-    """One process, or those that torchrun has started; bf16 on a GPU that has it; on the CPU where `cpu` says so."""
+def _fabric(training: Training) -> Fabric:
+    """One process, or those that torchrun has started; bf16 on a GPU that has it."""
     precision: Any = training.precision
-    gpu = torch.cuda.is_available() and not cpu
+    gpu = torch.cuda.is_available()
     if precision == "auto":
         precision = "32-true"
         if gpu:
@@ -272,10 +253,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
     state, steps = work.state, training.steps
     log = _Log(out, tensorboard) if work.fabric.global_rank == 0 else None
     checkpoint = out.parent / f".{out.name}.checkpoint"
-    if not _resume(checkpoint, work) and isinstance(work.network, Cable):
-        start_from_currents(work.network, work.split.train)
-        if log is not None:
-            _save_checkpoint(checkpoint, work)
+    _resume(checkpoint, work)
     if log is not None:
         log.start(state["curve"])
     saved = time.monotonic()
@@ -330,8 +308,6 @@ def _step(work: _Run, step: int, batch: Batch) -> None:
     # Dropout of a step does not depend on where a killed run was started again.
     torch.manual_seed(int(np.random.SeedSequence([training.seed, step, work.fabric.global_rank]).generate_state(1)[0]))
     objective.train()
-    if isinstance(work.network, Cable):
-        work.network.progress = step / training.steps
     work.optimiser.zero_grad()
     if training.meta_rate > 0:
         groups = np.append(work.tree.region, work.tree.region.max() + 1)
@@ -384,8 +360,6 @@ def _end_round(work: _Run) -> dict[str, Any]:
     # One process looks, so that all go on, or stop, together.
     validation = {}
     if fabric.global_rank == 0:
-        if isinstance(work.network, Cable):
-            learn_read_out(work.network, work.split.train)
         validation = _validate(work)
     validation = fabric.broadcast(validation)
     if state["best"] is None or validation["loss"] < state["best"]["validation"]:
@@ -410,17 +384,6 @@ def _end_round(work: _Run) -> dict[str, Any]:
     return point
 
 
-def _of_one_length(trials: list[TrialIndex], at_once: int) -> Iterator[list[TrialIndex]]:
-    """The trials in their order, some at once where they last equally long."""
-    group: list[TrialIndex] = []
-    for trial in trials:
-        if len(group) == at_once or (group and group[0].steps != trial.steps):
-            yield group
-            group = []
-        group.append(trial)
-    yield group
-
-
 @torch.no_grad()
 def _validate(work: _Run) -> dict[str, Any]:
     """Losses over whole validation trials after SETTLE_MS, all tasks equally weighed.
@@ -435,27 +398,23 @@ def _validate(work: _Run) -> dict[str, Any]:
     work.network.eval()
     total, count = torch.zeros(work.tree.n + 1), 0
     scores: list[torch.Tensor] = []
-    # A cable works on several trials at once, one on each thread.
-    at_once = torch.get_num_threads() if work.guided else 1
-    for group in _of_one_length(work.split.validation, at_once):
-        recordings = [read_trial(trial, work.tree) for trial in group]
-        steps = group[0].steps
-        true = torch.stack([work.scaling.normalise(torch.from_numpy(r.v_mV)) for r in recordings])
-        spikes = torch.stack([torch.from_numpy(r.spike_train().astype(np.float32)) for r in recordings])
+    for trial in work.split.validation:
+        recording = read_trial(trial, work.tree)
+        true = work.scaling.normalise(torch.from_numpy(recording.v_mV))[None]
+        spikes = torch.from_numpy(recording.spike_train().astype(np.float32))[None]
         z_rest = work.scaling.normalise(torch.full((work.tree.n,), work.tree.v_init_mV))
         past = {"z_rest": z_rest, "z_true": true} if work.training.history else {}
-        score = torch.zeros(len(group), steps)
-        for time_, z, logit in run(work.network, work.tree, [r.events for r in recordings], steps, **past):  # type: ignore[arg-type]
+        score = torch.zeros(recording.steps)
+        for time_, z, logit in run(work.network, work.tree, [recording.events], recording.steps, **past):  # type: ignore[arg-type]
             skip = max(0, SETTLE_MS - time_.start)
             piece = slice(time_.start + skip, time_.stop)
             if piece.start >= piece.stop:
                 continue
             z, logit = z[:, skip:].float().cpu(), logit[:, skip:].float().cpu()
-            seen = len(group) * z.shape[1]
-            total += task_losses(z, logit, true[:, piece], spikes[:, piece]) * seen
-            count += seen
-            score[:, piece] = torch.sigmoid(logit)
-        scores += score.unbind(0)
+            total += task_losses(z, logit, true[:, piece], spikes[:, piece]) * z.shape[1]
+            count += z.shape[1]
+            score[piece] = torch.sigmoid(logit[0])
+        scores.append(score)
     regression, spike = float(total[:-1].mean()) / count, float(total[-1]) / count
     loss = regression + work.training.spike_weight * spike
     return {"loss": loss, "regression": regression, "spikes": spike, "scores": scores}
@@ -481,20 +440,19 @@ def _save_checkpoint(path: Path, work: _Run) -> None:
         torch.save({"identity": work.identity(), "state": work.state, **parts}, temporary)
 
 
-def _resume(checkpoint: Path, work: _Run) -> bool:
+def _resume(checkpoint: Path, work: _Run) -> None:
     """Go on where a killed run of the same training was, if there is one; another's checkpoint is not used."""
     if not checkpoint.is_file():
-        return False
+        return
     try:
         saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
         if saved["identity"] != work.identity():
-            return False
+            return
         for name, part in work.parts().items():
             part.load_state_dict(saved[name])
         work.state.update(saved["state"])
     except Exception as error:
         raise TwinError(f"the checkpoint {checkpoint} is damaged ({error}); delete it and train again") from error
-    return True
 
 
 class _Log:
@@ -578,8 +536,6 @@ def measure_time(data: Path, training: Training, steps: int = 20) -> tuple[float
     """
     began = time.perf_counter()
     work = _Run(data, training)
-    if isinstance(work.network, Cable):
-        start_from_currents(work.network, work.split.train)
     seconds, first = [], time.perf_counter()
     last = first
     for step, batch in enumerate(work.batches(0, steps + 1)):
