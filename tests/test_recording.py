@@ -358,9 +358,9 @@ def test_events_are_checked() -> None:
     events.check(4, 5)
     with pytest.raises(InputError, match="names input 3, the cell has inputs 0 to 2"):
         events.check(3, 5)
-    with pytest.raises(InputError, match="at 4.9 ms, after the end at 4 ms"):
+    with pytest.raises(InputError, match=r"at 4\.9 ms, after the end at 4 ms"):
         events.check(4, 4)
-    with pytest.raises(InputError, match="at -0.5 ms, before the trial starts"):
+    with pytest.raises(InputError, match=r"at -0\.5 ms, before the trial starts"):
         Events.sort(np.array([0]), np.array([-0.5])).check(4, 5)
     with pytest.raises(InputError, match="not sorted by time"):
         Events(np.array([0, 1], dtype=np.int32), np.array([3, 1], dtype=np.int32)).check(4, 5)
