@@ -291,7 +291,7 @@ def _probe(bench: _Bench, least: float, weight: float) -> tuple[Floats, Floats]:
         raise CellError("has states that jump or decay by the potential, or at random")
     keep = np.where(moved, second[:, 0] / np.where(moved, first[:, 0], 1.0), 0.5)
     if not ((keep > 0.0) & (keep < 1.0)).all():
-        raise CellError("has states that do not decay as exponentials")
+        raise CellError("has states that depend on each other, or do not decay as exponentials")
     for other in (least, 0.5 * weight):
         if not _near(after_event(other)[0], first * (other / weight), EXACT):
             raise CellError("has states whose jumps are not in proportion to the weight of an event")
