@@ -132,11 +132,19 @@ def test_reading_leaves_nothing(read: tuple[list[object], dict[str, str], list[s
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [*((name, message) for name, (_, message) in BAD.items()), ("clamp", "has no NET_RECEIVE"),
-     ("stim", "is an artificial cell"), ("number", "synapse 1, 3, is no point process"),
-     ("section", "no point process"), ("tied", "gets events from a NetCon of its own"), ("weight", "has the weight -1.0; give a number above 0"),
-     ("word", "could not convert"), ("alpha", "has no NET_RECEIVE"), ("off", "stands in no section")],
-)  # fmt: skip
+    [
+        *((name, message) for name, (_, message) in BAD.items()),
+        ("clamp", "has no NET_RECEIVE"),
+        ("stim", "is an artificial cell"),
+        ("number", "synapse 1, 3, is no point process"),
+        ("section", "is no point process"),
+        ("tied", "gets events from a NetCon of its own"),
+        ("weight", r"has the weight -1\.0; give a number above 0"),
+        ("word", "could not convert"),
+        ("alpha", "has no NET_RECEIVE"),
+        ("off", "stands in no section"),
+    ],
+)
 def test_what_no_twin_can_have_is_refused(
     read: tuple[list[object], dict[str, str], list[str]], name: str, message: str
 ) -> None:

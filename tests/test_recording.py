@@ -373,7 +373,7 @@ def test_events_are_checked() -> None:
 def test_events_have_times_of_their_own(tmp_path: Path) -> None:
     tree = tree_with_inputs()
     rng = np.random.default_rng(3)
-    inputs, times = rng.integers(0, tree.n_inputs, 300), rng.uniform(0.0, 50.0, 300).round(1)
+    inputs, times = rng.integers(0, tree.n_inputs, 300), rng.uniform(0.0, 49.9, 300).round(1)
     events = Events.sort(inputs, times)
     assert events.time_ms.dtype == np.float64
     assert list(zip(events.time_ms, events.input, strict=True)) == sorted(zip(times, inputs, strict=True))
