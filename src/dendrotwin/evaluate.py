@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from dendrotwin.electrodes import ElectrodeErrors, Electrodes, can_see
 from dendrotwin.dataset import measure_scaling, split_trials
+from dendrotwin.electrodes import ElectrodeErrors, Electrodes, can_see
 from dendrotwin.errors import InputError
 from dendrotwin.measures import SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
 from dendrotwin.predict import twin_predictor
@@ -111,7 +111,8 @@ def trials_of_twin(
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
     # Where its own data set is given these are its test trials, also if it used a part of the training trials only.
-    test = [trial for trial in test if trial.trial_id in parts["test"]] or test
+    kept = set(twin.training["test_trials"])
+    test = [trial for trial in test if trial.trial_id in kept] or test
     if not test:
         raise InputError(f"the twin was trained on every trial in {data}; simulate others, such as with another --seed")
     if len(train) < len(seen["train"]) or len(validation) < len(seen["validation"]):

@@ -107,7 +107,8 @@ class Stepper:
         injected = np.zeros((1, n))
         if injection is not None:
             injected = np.zeros((steps, n))
-            np.add.at(injected, (slice(None), back[injection.compartment]), injection.current_nA)
+            for compartment, current in zip(injection.compartment, injection.current_nA.T, strict=True):
+                injected[:, back[compartment]] += current
         out, peak, counts = np.empty((steps, n), np.float32), np.empty(steps), np.zeros(2, np.int64)
         run(
             self.layout.net, self.kinetics, self.levels, self.accuracy.tolerance_mV, state,
