@@ -44,7 +44,9 @@ def read(file: Path) -> dict[str, str]:
     text = re.sub(r"COMMENT.*?ENDCOMMENT", "", file.read_text(errors="replace"), flags=re.DOTALL)
     text = re.sub(r"[:?].*", "", text)
     (name,) = mechanism_names([file])
-    ions = re.findall(r"USEION\s+(\w+)\s+(?:READ\s+([\w, \t]+?))?(?=\s*(?:WRITE|VALENCE|\n|\}))(?:\s*WRITE\s+([\w, \t]+))?", text)
+    ions = re.findall(
+        r"USEION\s+(\w+)\s+(?:READ\s+([\w, \t]+?))?(?=\s*(?:WRITE|VALENCE|\n|\}))(?:\s*WRITE\s+([\w, \t]+))?", text
+    )
     valences = dict(re.findall(r"USEION\s+(\w+)[^\n]*VALENCE\s+([-+]?\d+)", text))
     with tempfile.TemporaryDirectory() as folder:
         pools = []
@@ -71,7 +73,7 @@ def read(file: Path) -> dict[str, str]:
 
     began = time.perf_counter()
     try:
-        membrane, errors = read_all([section(0.5)], name, -65.0, 34.0)
+        membrane, errors = read_all([section(0.5)], name, -65.0, 34.0, [file])
     except DendrotwinError as error:
         reason = re.search(rf"{name}: (.*)\. Replace", str(error))
         return {**row, "refused": reason[1] if reason else str(error)}
@@ -83,9 +85,13 @@ def read(file: Path) -> dict[str, str]:
         parts += [f"scheme of {len(s.names)} over {s.ion + 'i' if s.ion else 'v'}" for s in m.schemes]
         for t in m.terms:
             powers = " ".join(f"{s}^{p:g}" for s, p in zip(m.states, t.powers, strict=True) if p) or "1"
-            drive = ("Nernst" if t.moves else "ohmic") if t.table is None else "table " + "x".join(map(str, t.table.shape))
+            drive = (
+                ("Nernst" if t.moves else "ohmic") if t.table is None else "table " + "x".join(map(str, t.table.shape))
+            )
             terms.append(f"i{t.ion or ' of none'}: {powers}, {drive}")
-    pool = "".join(f"{p.ion}{', inward only' if not p.gain_out.any() else ''}" for p in membrane.pools if p.name == name)
+    pool = "".join(
+        f"{p.ion}{', inward only' if not p.gain_out.any() else ''}" for p in membrane.pools if p.name == name
+    )
     error = f"{errors[name]:.1e}" if name in errors else ""
     return {**row, "read as": "; ".join(parts), "terms": "; ".join(terms), "pool": pool, "error": error}
 
@@ -107,14 +113,18 @@ def main() -> None:
     folders = [Path(x) for x in sys.argv[2:]] or FOLDERS
     out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    files = [f for folder in folders for f in sorted(folder.rglob("*.mod")) if "SUFFIX" in f.read_text(errors="replace")]
+    files = [
+        f for folder in folders for f in sorted(folder.rglob("*.mod")) if "SUFFIX" in f.read_text(errors="replace")
+    ]
     rows = []
     for file in files:
         rows.append(read_apart(file))
         print("  ".join(f"{rows[-1].get(c, '')}" for c in COLUMNS), flush=True)
     held = sum(1 for row in rows if not row.get("refused"))
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(row.get(c, "").replace("|", "/").replace("\n", " ") for c in COLUMNS) + " |" for row in rows]
+    lines += [
+        "| " + " | ".join(row.get(c, "").replace("|", "/").replace("\n", " ") for c in COLUMNS) + " |" for row in rows
+    ]
     total = f"{held} of {len(rows)} mechanisms are read, {len(rows) - held} refused."
     (out / "mechanisms.md").write_text("\n".join([*lines, "", total, ""]))
     with open(out / "mechanisms.csv", "w", newline="") as file:

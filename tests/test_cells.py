@@ -12,13 +12,14 @@ import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 import reference_l5pc
 from conftest import in_new_process
-from dendrotwin.cells import MECHANISMS, CellModel, Sections, bbp, compile, l5pc, load_cell
+from dendrotwin.cells import MECHANISMS, CellModel, Sections, allen, bbp, compile, l5pc, load_cell
 from dendrotwin.cells.build import SYNAPSE_FILES, NeuronCell
 from dendrotwin.errors import CellError
 from dendrotwin.inputs import Modulated, draw_events, trial_rng
@@ -152,7 +153,7 @@ def _step_response(sections: Sections) -> list[float]:
     from neuron import h
 
     h.celsius, h.dt, h.secondorder = 34.0, 0.025, 0
-    far = max(sections.apical, key=lambda section: h.distance(sections.soma[0](0.5), section(1.0)))
+    far = max(sections.apical or sections.basal, key=lambda section: h.distance(sections.soma[0](0.5), section(1.0)))
     clamp = h.IClamp(sections.soma[0](0.5))
     clamp.delay, clamp.dur, clamp.amp = 10.0, 100.0, 0.8
     h.finitialize(-75.0)
@@ -163,42 +164,79 @@ def _step_response(sections: Sections) -> list[float]:
     return found
 
 
-def _ours() -> list[float]:
-    return _step_response(NeuronCell(load_cell("bbp")).sections)
+def _ours(model: str) -> list[float]:
+    return _step_response(NeuronCell(load_cell("bbp", {"model": model})).sections)
 
 
-def _published(copy: Path) -> list[float]:
+def _published(model: str, copy: Path) -> list[float]:
     """With the wheel's own template; without its synapses, whose mechanisms do not compile in NEURON 9."""
     from neuron import h
 
-    folder = bbp._folder("L5_STPC")
+    folder = bbp._folder(model)
     assert folder is not None
     shutil.copytree(folder, copy)
     os.chdir(copy)  # its files name each other relative to it
     synapses = Path("synapses/synapses.hoc")
     (name,) = re.findall(r"^begintemplate (\w+)", synapses.read_text(), re.MULTILINE)
     synapses.write_text(f"begintemplate {name}\npublic load_synapses\nproc load_synapses() {{}}\nendtemplate {name}\n")
-    compile.load_mechanisms(load_cell("bbp").mechanisms() + SYNAPSE_FILES)
+    compile.load_mechanisms(load_cell("bbp", {"model": model}).mechanisms() + SYNAPSE_FILES)
     for file in ("stdrun.hoc", "import3d.hoc", "template.hoc"):
         h.load_file(file)
     (template,) = re.findall(r"^begintemplate (\w+)", Path("template.hoc").read_text(), re.MULTILINE)
     cell = getattr(h, template)(0)
-    return _step_response(Sections(list(cell.soma), list(cell.dend), list(cell.apic), list(cell.axon)))
+    return _step_response(Sections(list(cell.somatic), list(cell.basal), list(cell.apical), list(cell.axonal)))
 
 
-def test_a_cell_of_the_blue_brain_project_is_as_published(tmp_path: Path) -> None:
-    ours, published = in_new_process(_ours), in_new_process(_published, tmp_path / "copy")
+@pytest.mark.parametrize("model", ["L5_STPC", "L5_BTC"])
+def test_a_cell_of_the_blue_brain_project_is_as_published(model: str, tmp_path: Path) -> None:
+    ours, published = in_new_process(_ours, model), in_new_process(_published, model, tmp_path / "copy")
     assert max(ours) - min(ours) > 10.0  # mV: something happened
     assert ours == pytest.approx(published, abs=1e-9)
 
 
 def test_cells_of_the_blue_brain_project_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(CellError, match="no model 'L6'; choose L5_STPC"):
-        load_cell("bbp", {"model": "L6"})
     monkeypatch.setattr(bbp, "_folder", lambda model: None)
     assert "pip install 'dendrotwin" in str(load_cell("bbp").missing())
     monkeypatch.setattr(bbp, "_folder", lambda model: tmp_path)
     assert "lacks its biophysics" in str(load_cell("bbp").missing())
+
+
+@pytest.mark.parametrize(("name", "module"), [("allen", allen), ("bbp", bbp)])
+def test_every_model_of_a_wheel_is_there(name: str, module: ModuleType) -> None:
+    assert len(module.MODELS) == {"allen": 5, "bbp": 13}[name]
+    for model in module.MODELS:
+        described = load_cell(name, {"model": model})
+        assert described.missing() is None
+        assert len(described.mechanisms()) >= 11
+        assert all(path.is_file() for path in described.mechanisms())
+        # Synapses are random; no channel is.
+        assert not any("rand" in path.read_text() for path in described.mechanisms())
+    with pytest.raises(CellError, match=rf"the cell {name} has no model 'L6'; choose {next(iter(module.MODELS))}"):
+        load_cell(name, {"model": "L6"})
+
+
+def test_one_cell_by_two_names() -> None:
+    one, other = load_cell("allen_l4"), load_cell("allen")
+    assert (
+        dataclasses.replace(other, name="allen_l4", build=one.build, mechanisms=one.mechanisms, missing=one.missing)
+        == one
+    )
+    assert one.mechanisms() == other.mechanisms()
+
+
+def _interneuron(name: str, model: str) -> tuple[int, dict[str, int]]:
+    tree = NeuronCell(load_cell(name, {"model": model})).tree
+    return tree.n, {region: int(tree.in_region(region).sum()) for region in REGIONS}
+
+
+@pytest.mark.parametrize(("name", "model", "n"), [("allen", "Pvalb2", 91), ("bbp", "L5_BTC", 160)])
+def test_interneurons_have_basal_dendrites_alone(name: str, model: str, n: int) -> None:
+    found, regions = in_new_process(_interneuron, name, model)
+    assert found == n
+    assert load_cell(name, {"model": model}).compartments in (None, n)
+    assert regions["soma"] == 1
+    assert regions["axon"] == 2
+    assert regions["basal"] == n - 3
 
 
 @pytest.mark.parametrize("name", ["ball_and_stick", "allen_l4"])

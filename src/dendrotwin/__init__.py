@@ -32,6 +32,41 @@ def load(name: str | Path) -> Twin:
         known = ", ".join(sorted(ours)) or "none"
         raise TwinError(
             f"{name} is no twin: there is no such folder, and of those that come with dendrotwin ({known}) none has "
-            "this name; `dendrotwin train` makes one"
+            "this name; `dendrotwin twin` makes one"
         )
     return Twin.load(Path(name))
+
+
+def twin_of(
+    cell: str | Path,
+    options: dict[str, str] | None = None,
+    accuracy: str = "standard",
+    tolerance_mV: float | None = None,
+) -> Twin:
+    """A twin of a NEURON cell, read from the model in seconds: no training data, nothing learned.
+
+    Args:
+        cell: name of a cell (`dendrotwin cells`), or path of a Python file that defines one.
+        options: of the cell, such as {"parameters": "hay2011"}.
+        accuracy: fast, standard or exact.
+        tolerance_mV: in place of the setting's own; see `models.cable.CableConfig`.
+
+    Returns:
+        The twin; `twin.save(folder, card(twin))` with `dendrotwin.read_twin.card` writes its folder.
+
+    Raises:
+        CellError: the cell cannot be built, or holds what a twin cannot; or the reading fails its proof.
+        InputError: there is no such accuracy.
+    """
+    from pydantic import ValidationError
+
+    from dendrotwin.errors import InputError
+    from dendrotwin.models.cable import CableConfig
+    from dendrotwin.read_twin import make_twin
+
+    try:
+        config = CableConfig(accuracy=accuracy, tolerance_mV=tolerance_mV)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{first['loc'][0]} = {first['input']!r}: {first['msg']}; correct it") from error
+    return make_twin(str(cell), options, config)

@@ -233,6 +233,39 @@ def _executor(name: str, scheduler: str | None) -> Any:
 
 
 @app.command()
+def twin(
+    cell: Annotated[
+        str, typer.Argument(help="Name of a cell (`dendrotwin cells`), or a Python file that defines one.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the twin.")],
+    accuracy: Annotated[str, typer.Option(help="How exact its steps are: fast, standard or exact.")] = "standard",
+    tolerance: Annotated[
+        float | None, typer.Option(help="A tolerance of your own [mV], in place of the setting's.")
+    ] = None,
+    option: CellOptions = [],  # noqa: B006
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a twin of a NEURON cell: its tree, synapses and channels are read from the model, in seconds, and proved."""
+    from dendrotwin.files import refuse_existing
+    from dendrotwin.read_twin import card
+
+    refuse_existing(out, "config.json", overwrite=overwrite)
+    made = dendrotwin.twin_of(cell, _pairs(option), accuracy, tolerance)
+    made.save(out, card(made), overwrite=overwrite)
+    reading = made.training["reading"]
+    worst = max(reading["errors"], key=reading["errors"].get, default="")
+    print(
+        f"twin of {made.tree.n} compartments and {made.tree.n_inputs} inputs in {out}, read in {reading['seconds']:.1f} s"
+    )
+    if worst:
+        print(f"  {len(reading['errors'])} mechanisms, largest error {reading['errors'][worst]:.1e} ({worst})")
+    print(
+        f"  whole cell, 100 ms of input: {reading['whole_cell_mV']:.3g} mV from NEURON's Crank-Nicolson of 0.025 ms "
+        f"(NEURON's default: {reading['neuron_default_mV']:.3g} mV)"
+    )
+
+
+@app.command()
 def train(
     data: Annotated[Path, typer.Argument(help="Data set made by `simulate`.")],
     out: Annotated[Path, typer.Option(help="Folder of the twin.")],
@@ -383,6 +416,9 @@ def evaluate(
     training_data: Annotated[
         Path | None, typer.Option(help="Where the training trials are, for the baselines [DATA].")
     ] = None,
+    neuron: Annotated[
+        bool, typer.Option("--neuron", help="Also run NEURON's default on the trials, as a baseline.")
+    ] = False,
     speed: Annotated[bool, typer.Option("--speed", help="Time the twin beside NEURON, on one thread.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -390,6 +426,7 @@ def evaluate(
     from dendrotwin import report
     from dendrotwin.evaluate import baselines, evaluate_twin, trials_of_twin
     from dendrotwin.files import refuse_existing, whole_folder
+    from dendrotwin.neuron_rows import neuron_row
     from dendrotwin.speed import speed_beside_neuron
 
     refuse_existing(out, "report.json", overwrite=overwrite)
@@ -397,7 +434,9 @@ def evaluate(
     train, validation, test = trials_of_twin(loaded, data, training_data)
     seconds = speed_beside_neuron(loaded) if speed else {}
     own = evaluate_twin(loaded.architecture, loaded, test)
-    rows = own + list(baselines(loaded.tree, train, validation, test, loaded.scaling.mean_mV.numpy()))
+    if neuron:
+        own.append(neuron_row(loaded.tree, test))
+    rows = own + list(baselines(loaded.tree, train, validation, test))
     context = {"twin": str(twin), "data": str(data), "seconds_per_simulated_second": seconds}
     with whole_folder(out, "report.json", overwrite=overwrite) as folder:
         report.write_report(folder, loaded.tree, rows, test, context)

@@ -62,7 +62,7 @@ def _train() -> Finding:
 
 
 EXTRAS = {
-    "the cell allen_l4": ("allen", ("bmtk",)),
+    "cells of the Allen Institute": ("allen", ("bmtk",)),
     "cells of the Blue Brain Project": ("bbp", ("MEArec",)),
     "simulate on a cluster": ("hpc", ("distributed", "dask_jobqueue")),
     "extracellular signals": ("signals", ("lfpykit", "MEAutility")),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from dendrotwin.dataset import split_trials
+from dendrotwin.dataset import measure_scaling, split_trials
 from dendrotwin.electrodes import ElectrodeErrors, Electrodes, can_see
 from dendrotwin.errors import InputError
 from dendrotwin.measures import SETTLE_MS, SpikeErrors, VoltageErrors, best_threshold, spike_errors
@@ -28,6 +28,7 @@ Predictor = Callable[[Recording], tuple[Floats, Floats]]
 FED_BACK = ", fed back"
 FED_BACK_TRIALS = 3  # a closed loop goes millisecond by millisecond
 BASELINES = ("mean", "linear", "coarse cable", "persistence")
+LEARNED = ("mean", "linear")  # from training trials
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the linear baseline
 TYPICAL_US, TYPICAL_MV = 1e-4, -70.0  # so that its numbers are near 1
 
@@ -89,8 +90,6 @@ def trials_of_twin(
 ) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
     """The trials that a twin was trained on, those it was validated on, and those of `data` that it has not seen.
 
-    Of a twin that was read, not trained, they are those that the baselines are given: the split of the data set.
-
     Args:
         twin: the twin.
         data: a data set of its cell.
@@ -104,16 +103,14 @@ def trials_of_twin(
     trials = trials_of_cell(data, twin.tree, "the twin's")
     pool = trials if training_data is None else trials_of_cell(training_data, twin.tree, "the twin's")
     check_each_ms([*trials, *pool])
-    if "train_trials" in twin.training:
-        parts = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation", "test")}
-    else:
-        split = split_trials(training_data or data)[1]
-        parts = {name: {trial.trial_id for trial in part} for name, part in vars(split).items()}
-    seen = {name: parts[name] for name in ("train", "validation")}
+    seen = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation")}
+    if not seen["train"]:  # a twin that was read; the baselines learn from the data set's own training trials
+        return _trials_of_data(trials, data, training_data)
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
     # Where its own data set is given these are its test trials, also if it used a part of the training trials only.
-    test = [trial for trial in test if trial.trial_id in parts["test"]] or test
+    kept = set(twin.training["test_trials"])
+    test = [trial for trial in test if trial.trial_id in kept] or test
     if not test:
         raise InputError(f"the twin was trained on every trial in {data}; simulate others, such as with another --seed")
     if len(train) < len(seen["train"]) or len(validation) < len(seen["validation"]):
@@ -125,6 +122,17 @@ def trials_of_twin(
     if short:
         raise InputError(f"{short[0].path} lasts {short[0].steps} ms; the first {SETTLE_MS} ms of a trial do not count")
     return train, validation, test
+
+
+def _trials_of_data(
+    trials: list[TrialIndex], data: Path, training_data: Path | None
+) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
+    """The split of a data set for a twin that was trained on none; all trials are for the test where it is too small."""
+    try:
+        _, split = split_trials(training_data or data)
+    except InputError:
+        return [], [], trials
+    return split.train, split.validation, trials if training_data else split.test
 
 
 def evaluate(
@@ -282,15 +290,16 @@ def baselines(
     train: Sequence[TrialIndex],
     validation: Sequence[TrialIndex],
     test: Sequence[TrialIndex],
-    mean_mV: NDArray[np.floating],
     names: Sequence[str] = BASELINES,
 ) -> Iterable[Evaluation]:
     """The rows that stand beside every predictor: mean, linear, coarse cable, and persistence (one step ahead)."""
     predictors: dict[str, Callable[[], Predictor]] = {
-        "mean": lambda: mean_predictor(mean_mV),
+        "mean": lambda: mean_predictor(measure_scaling(list(train)).mean_mV.numpy()),
         "linear": lambda: linear_predictor(tree, train, validation),
         "coarse cable": cable_predictor,
         "persistence": persistence_predictor,
     }
     for name in names:
+        if name in LEARNED and not train:
+            continue
         yield evaluate(name, predictors[name](), tree, test, validation, one_step_ahead=name == "persistence")

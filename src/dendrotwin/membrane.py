@@ -235,13 +235,6 @@ class Membrane:
             raise FileError(f"the membrane lacks {error}; read the cell again with `dendrotwin twin`") from error
 
 
-def fixed_leak(term: Term, states: int) -> bool:
-    """Whether a term is an ohmic conductance that never changes, of a fixed reversal potential."""
-    return states == 0 and term.table is None and not term.moves
-
-
-def over_v(values: NDArray[np.floating], grid_mV: Floats) -> Floats:
-    """Values over another grid of V, on `V_GRID_MV`."""
-    return np.asarray(np.interp(V_GRID_MV, grid_mV, values), dtype=np.float64)
-
-
+def names_of(membrane: Membrane) -> list[str]:
+    """NEURON's names of all mechanisms and pools, each once."""
+    return list(dict.fromkeys([m.name for m in membrane.mechanisms] + [p.name for p in membrane.pools]))

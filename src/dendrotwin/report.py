@@ -332,7 +332,7 @@ def draw_report(folder: Path, twin: Twin, test: Sequence[TrialIndex], evaluation
     plot.save(plot.figure_morphology(tree, ours.ev, f"explained variance (EV), {names[ours]}"), folder / "ev.png")
     shown = [e for e in evaluations if e.name != "mean" and (e.name != "persistence" or twin.one_step_ahead)]
     plot.save(plot.figure_errors(tree, {names[e]: e.ev for e in shown}, twin=names[ours]), folder / "errors.png")
-    if "curve" in twin.training:  # a twin that was read has none
+    if "curve" in twin.training:
         plot.save(plot.figure_training(twin.training["curve"]), folder / "training.png")
     if all(e.electrodes for e in shown):
         _draw_electrodes(folder, tree, {names[e]: [e] for e in shown}, [names[e] for e in shown if e is not ours])

@@ -275,7 +275,7 @@ _lock = threading.Lock()
 _cells: dict[tuple[str, str], NeuronCell] = {}
 
 
-def _built(simulation: Simulation) -> NeuronCell:
+def built_cell(simulation: Simulation) -> NeuronCell:
     """The cell, built once in each process."""
     key = (simulation.cell, json.dumps([simulation.cell_options, simulation.engine], sort_keys=True))
     if key not in _cells:
@@ -303,7 +303,7 @@ def simulate_trial(
         The number of output spikes.
     """
     with _lock:
-        cell = _built(simulation)
+        cell = built_cell(simulation)
         steps = simulation.duration_ms
         if events is None:
             events = draw_events(cell.tree, simulation.inputs, steps, trial_rng(simulation.seed, trial))

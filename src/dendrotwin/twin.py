@@ -19,11 +19,13 @@ from safetensors.torch import load_file, save_file
 from dendrotwin.dataset import Scaling, event_counts
 from dendrotwin.errors import DendrotwinError, TwinError
 from dendrotwin.files import whole_folder
+from dendrotwin.membrane import Membrane
 from dendrotwin.models import Network, build_network
+from dendrotwin.models.cable import CABLE, Cable, CableConfig
 from dendrotwin.recording import read_tree, write_tree
 from dendrotwin.tree import Events, Tree
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CHUNK_MS = 1000
 POSSIBLE_MV = (-150.0, 80.0)  # what a membrane can be at; in a closed loop a step map with gain above 1 would explode
 FILES = ("config.json", "model.safetensors", "tree.h5", "README.md")
@@ -39,7 +41,6 @@ def run(
     z_true: torch.Tensor | None = None,
     z_range: tuple[torch.Tensor, torch.Tensor] | None = None,
     chunk_ms: int = CHUNK_MS,
-    injected_nA: NDArray[np.floating] | None = None,
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
     """Evaluate a network over whole trials from rest, as one batch, chunk by chunk.
 
@@ -56,7 +57,6 @@ def run(
         z_true: (trials, steps, n) true z-scored potentials, for one step ahead.
         z_range: lowest and highest (n,) z-scored potential that a network gets to see of its own predictions.
         chunk_ms: duration of a chunk [ms].
-        injected_nA: (trials, steps, n) current into each compartment, for a network that takes it [nA].
 
     Yields:
         The steps of a piece, its z-scored potentials (trials, time, n), and its spike logits (trials, time).
@@ -79,8 +79,7 @@ def run(
             if known is not None:
                 newer = known[:, :0] if z_true is None else z_true[:, start : time.stop - 1].to(device)
                 past = torch.cat([known, newer], 1)[:, -length:].transpose(1, 2)
-            extra = {} if injected_nA is None else {"injected": injected_nA[:, time]}
-            z, logit, state = network(chunk[..., last - length : last], past, state, **extra)
+            z, logit, state = network(chunk[..., last - length : last], past, state)
             if known is not None:
                 if z_true is None and z_range is not None:
                     z = z.clamp(*(limit.to(device) for limit in z_range))
@@ -94,11 +93,11 @@ class Twin:
     """What a user holds: input events in, millivolts and output spikes out (see `predict`).
 
     Attributes:
-        architecture: name in `models.ARCHITECTURES`.
+        architecture: name in `models.ARCHITECTURES`, or `models.cable.CABLE`.
         options: full configuration of the network.
         tree: the cell.
         scaling: of the training split.
-        network: maps event counts to z-scored potentials and spike logits.
+        network: maps event counts to z-scored potentials and spike logits; a `Cable` events to potentials.
         threshold: probability at which a step holds an output spike, chosen on the validation split.
         one_step_ahead: whether the network also sees past potentials, true ones or its own, up to 1 ms before.
         training: what it was trained on, how, and how it went.
@@ -126,6 +125,10 @@ class Twin:
         """
         with whole_folder(path, "config.json", overwrite=overwrite) as folder:
             tensors = {f"network.{name}": t.contiguous().cpu() for name, t in self.network.state_dict().items()}
+            membrane = None
+            if isinstance(self.network, Cable):
+                membrane, arrays = self.network.membrane.to_arrays()
+                tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
             tensors |= {"scaling.mean_mV": self.scaling.mean_mV, "scaling.sd_mV": self.scaling.sd_mV}
             save_file(tensors, folder / "model.safetensors")
             with h5py.File(folder / "tree.h5", "w") as file:
@@ -140,11 +143,12 @@ class Twin:
                 "tensors_sha256": _sha256(folder / "model.safetensors"),
                 "training": self.training,
             }
+            if membrane is not None:
+                config["membrane"] = membrane
             (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
             (folder / "README.md").write_text(readme)
 
     @classmethod
-    @torch.inference_mode(False)  # tensors made in it do not count their versions, which the cable twin asks for
     def load(cls, path: Path) -> Twin:
         """Open a twin's folder.
 
@@ -154,13 +158,13 @@ class Twin:
         path = Path(path)
         absent = [name for name in FILES if not (path / name).is_file()]
         if absent:
-            raise TwinError(f"{path} is no twin: {', '.join(absent)} is missing; `dendrotwin train` makes one")
+            raise TwinError(f"{path} is no twin: {', '.join(absent)} is missing; `dendrotwin twin` makes one of a cell, `dendrotwin train` of data")
         try:
             config = json.loads((path / "config.json").read_text())
             if config.get("format_version") != FORMAT_VERSION:
                 raise TwinError(
                     f"{path} has format version {config.get('format_version')}, this dendrotwin reads "
-                    f"{FORMAT_VERSION}; train it again"
+                    f"{FORMAT_VERSION}; make it again, with `dendrotwin twin` from the cell or `dendrotwin train` from data"
                 )
             with h5py.File(path / "tree.h5", "r") as file:
                 tree = read_tree(file)
@@ -169,9 +173,15 @@ class Twin:
                 raise TwinError(
                     f"{path}: tree.h5 is not the one that the twin was saved with; restore or train it again"
                 )
-            _, network = build_network(
-                config["architecture"], config["options"], tree, history=config["one_step_ahead"]
-            )
+            if config["architecture"] == CABLE:
+                arrays = {name: t.numpy() for name, t in tensors.items() if name.startswith("membrane")}
+                membrane = Membrane.from_arrays(config["membrane"], arrays)
+                network: torch.nn.Module = Cable(tree, membrane, CableConfig(**config["options"]))
+                tensors = {name: t for name, t in tensors.items() if name not in arrays}
+            else:
+                _, network = build_network(
+                    config["architecture"], config["options"], tree, history=config["one_step_ahead"]
+                )
             _check_tensors(path, network, tree.n, tensors)
             if _sha256(path / "model.safetensors") != config["tensors_sha256"]:
                 raise TwinError(f"{path}: model.safetensors was altered after it was saved; restore or train it again")

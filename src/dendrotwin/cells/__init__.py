@@ -82,7 +82,7 @@ class CellModel:
     rate_scale: float = 1.0
 
 
-NAMES = ("ball_and_stick", "allen_l4", "bbp", "l5pc")
+NAMES = ("ball_and_stick", "allen_l4", "allen", "bbp", "l5pc")
 
 
 def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
@@ -90,7 +90,7 @@ def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
 
     Args:
         name: one of NAMES, or the path of a Python file with a function `cell(**options) -> CellModel`.
-        options: passed to that function; for `l5pc`, `parameters` and `morphology`, for `bbp`, `model`.
+        options: passed to that function; for `l5pc`, `parameters` and `morphology`, for `allen` and `bbp`, `model`.
 
     Raises:
         CellError: there is no such cell, or it does not know an option.

@@ -1,4 +1,4 @@
-"""Pyramidal cells of layer 5 of the rat's somatosensory cortex, of the Blue Brain Project, as MEArec's wheel has them.
+"""Thirteen cells of layer 5 of the rat's somatosensory cortex, of the Blue Brain Project, as MEArec's wheel has them.
 
 Markram et al. 2015 (doi:10.1016/j.cell.2015.09.029). Read from the installed MEArec, without importing it:
 reconstruction, densities (`biophysics.hoc`) and the mechanisms of the channels; the synapses are ours. As in the
@@ -16,17 +16,37 @@ from dendrotwin.cells import CellModel, Sections
 from dendrotwin.cells.neurolucida import import_reconstruction, sections_of
 from dendrotwin.errors import CellError
 
-# Cell, and the factor on the input protocol's rates that makes it fire now and then.
-MODELS = {"L5_STPC": 0.6, "L5_TTPC1": 0.5, "L5_TTPC2": 0.5, "L5_UTPC": 0.5}
+# Cell, electrical type, and the factor on the input protocol's rates that makes it fire now and then. Pyramidal cells:
+# slender-tufted, thick-tufted with a late or an early bifurcation, untufted. Interneurons: bipolar, bitufted,
+# chandelier, double bouquet, large basket, Martinotti, nest basket, neurogliaform, small basket.
+MODELS = {
+    "L5_STPC": ("cADpyr232", 0.6),
+    "L5_TTPC1": ("cADpyr232", 0.5),
+    "L5_TTPC2": ("cADpyr232", 0.5),
+    "L5_UTPC": ("cADpyr232", 0.5),
+    "L5_BP": ("bAC217", 0.2),
+    "L5_BTC": ("bAC217", 0.2),
+    "L5_ChC": ("cACint209", 0.2),
+    "L5_DBC": ("bAC217", 0.4),
+    "L5_LBC": ("bAC217", 0.4),
+    "L5_MC": ("bAC217", 0.2),
+    "L5_NBC": ("bAC217", 0.4),
+    "L5_NGC": ("bNAC219", 0.2),
+    "L5_SBC": ("bNAC219", 0.2),
+}
 LONGEST_COMPARTMENT_UM, AXON_UM = 40.0, 60.0
 V_INIT_MV, CELSIUS = -75.0, 34.0
+
+
+def _full_name(model: str) -> str:
+    return f"{model}_{MODELS[model][0]}_1"
 
 
 def _folder(model: str) -> Path | None:
     spec = importlib.util.find_spec("MEArec")  # finds a top-level package without importing it
     if spec is None or spec.origin is None:
         return None
-    return Path(spec.origin).parent / "cell_models" / "bbp" / f"{model}_cADpyr232_1"
+    return Path(spec.origin).parent / "cell_models" / "bbp" / _full_name(model)
 
 
 def _missing(model: str) -> str | None:
@@ -72,7 +92,7 @@ def cell(model: str = "L5_STPC") -> CellModel:
     """The description of a cell.
 
     Args:
-        model: one of MODELS: slender-tufted, thick-tufted with a late or an early bifurcation, untufted.
+        model: one of MODELS.
 
     Raises:
         CellError: there is no such model.
@@ -81,12 +101,12 @@ def cell(model: str = "L5_STPC") -> CellModel:
         raise CellError(f"the cell bbp has no model {model!r}; choose {', '.join(MODELS)}")
     return CellModel(
         name="bbp",
-        source=f"Blue Brain Project, {model}_cADpyr232_1 (doi:10.1016/j.cell.2015.09.029), from MEArec's wheel",
+        source=f"Blue Brain Project, {_full_name(model)} (doi:10.1016/j.cell.2015.09.029), from MEArec's wheel",
         licence="CC BY-NC-SA 4.0; not shipped",
         build=lambda: _build(model),
         mechanisms=lambda: _mechanisms(model),
         v_init_mV=V_INIT_MV,
         celsius=CELSIUS,
         missing=lambda: _missing(model),
-        rate_scale=MODELS[model],
+        rate_scale=MODELS[model][1],
     )

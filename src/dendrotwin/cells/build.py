@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dendrotwin.cells import MECHANISMS, CellModel, Sections
 from dendrotwin.cells.compile import load_mechanisms
+from dendrotwin.cells.synapses import OwnInputs, name_of, pointers, read_synapses
 from dendrotwin.errors import CellError
 from dendrotwin.tree import APICAL, REGIONS, Synapse, Tree, apical_regions
 
 SYNAPSE_FILES = [MECHANISMS / "synapses" / name for name in ("AmpaNmda.mod", "GabaA.mod")]
+PARTS = ("soma", "basal", "apical", "axon")
+HARMLESS = ("APCount",)  # point processes that only look
 IH_MV = -45.0
 IH = "Ih"  # mechanisms of this name are Kole et al. 2006, with the density `gbar`
 
@@ -22,17 +29,20 @@ class NeuronCell:
     Attributes:
         model: its description.
         sections: its NEURON sections.
-        segments: NEURON's segment of each compartment.
+        segments: NEURON's segment of each compartment; in a section that is connected by its end 1, from there on.
         tree: its compartments and inputs.
         synapses: NEURON's point process of each input.
-        connections: a NetCon without a source for each input; `connections[i].event(t)` is an event at t.
+        connections: a NetCon without a source for each input, with its weight; `connections[i].event(t)` is an event
+            at t.
+        held: what else `build` made, which NEURON forgets when Python does.
     """
 
     def __init__(self, model: CellModel, core: bool = False) -> None:
         """Build `model`, for CoreNEURON too if `core`.
 
         Raises:
-            CellError: this machine lacks something, or the sections are no cell that can be handled.
+            CellError: this machine lacks something, the sections are no cell that can be handled, or there is something
+                in them that NEURON would simulate and a twin would not know.
         """
         missing = model.missing()
         if missing:
@@ -42,20 +52,62 @@ class NeuronCell:
 
         self.model = model
         try:
-            self.sections = Sections(*model.build())
+            sections, self.held = _hold(model.build)
+            self.sections = Sections(*sections)
         except CellError:
             raise
         except Exception as error:  # a user's own function
             raise CellError(f"`build` of {model.name} failed: {type(error).__name__}: {error}; correct it") from error
-        h.define_shape()
-        self.segments = [segment for part in self.sections[:4] for section in part for segment in section]
-        self.tree = _tree(model, self.sections, self.segments)
-        self.synapses = [
-            _point_process(model.synapses[kind], self.segments[compartment])
-            for compartment, kind in zip(self.tree.input_compartment, self.tree.input_synapse, strict=True)
-        ]
+        h.CVode().active(0)  # a trial has fixed steps, whatever a published file switches on
+        every = [section for part in self.sections[:4] for section in part]
+        self.held += [section.cell() for section in every]
+        _check(model, self.sections, every)
+        given = list(self.sections.synapses)
+        own = read_synapses(model.name, given, model.v_init_mV, model.celsius) if given else None
+        ends = _shape(every)
+        self.segments = [segment for section in every for segment in _outwards(section)]
+        self.tree = _tree(model, self.sections, self.segments, ends, own)
+        if own is None:
+            self.synapses = [
+                _point_process(model.synapses[kind], self.segments[compartment])
+                for compartment, kind in zip(self.tree.input_compartment, self.tree.input_synapse, strict=True)
+            ]
+        else:
+            self.synapses = own.points
         # Events are put in with `event`, which does not look at the delay; CoreNEURON wants one.
-        self.connections = [h.NetCon(None, synapse, 0.0, 1.0, 1.0) for synapse in self.synapses]
+        self.connections = [
+            h.NetCon(None, synapse, 0.0, 1.0, weight)
+            for synapse, weight in zip(self.synapses, self.tree.input_weight.tolist(), strict=True)
+        ]
+
+
+def _hold(build: Callable[[], Any]) -> tuple[Any, list[Any]]:
+    """Call a function; gives its result, and what the functions of its file had in their variables when they returned.
+
+    Sections of a hoc template go with its object, and a clamp without a name goes at once.
+    """
+    held: list[Any] = []
+    files: list[str] = []
+
+    def look(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and not files:
+            files.append(frame.f_code.co_filename)
+        elif event == "return" and frame.f_code.co_filename in files:
+            held.append(dict(frame.f_locals))
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        made = build()
+    finally:
+        sys.setprofile(before)
+    return made, held
+
+
+def _outwards(section: Any) -> list[Any]:
+    """The segments of a section, from the end that is connected on."""
+    segments = list(section)
+    return segments if section.orientation() == 0 else segments[::-1]
 
 
 def _point_process(synapse: Synapse, segment: Any) -> Any:
@@ -87,24 +139,25 @@ def _proximal_node(section: Any, nodes: dict[Any, int], joints: dict[Any, int], 
     parent_section = parent.sec
     if 0.0 < parent.x < 1.0:
         return nodes[(parent_section, int(parent.x * parent_section.nseg))]
-    if parent.x == 0.0 and parent_section.parentseg() is not None:
+    if parent.x == parent_section.orientation() and parent_section.parentseg() is not None:
         return _proximal_node(parent_section, nodes, joints, n)
     # The end of a section (or the free end of the root): NEURON has a node without area there.
     return joints.setdefault((parent_section, parent.x), n + len(joints))
 
 
-def _tree(model: CellModel, sections: Sections, segments: list[Any]) -> Tree:
+def _tree(
+    model: CellModel, sections: Sections, segments: list[Any], ends: dict[Any, NDArray[Any]], own: OwnInputs | None
+) -> Tree:
     from neuron import h
 
-    parts = [part for part, members in zip(("soma", "basal", "apical", "axon"), sections[:4], strict=True) for _ in members]
+    parts = [part for part, members in zip(PARTS, sections[:4], strict=True) for _ in members]
     every = [section for members in sections[:4] for section in members]
-    _check(model, sections, every)
     number = {section: i for i, section in enumerate(every)}
     n = len(segments)
     nodes, first = {}, 0
     for section in every:
         for i in range(section.nseg):
-            nodes[(section, i)] = first + i
+            nodes[(section, i if section.orientation() == 0 else section.nseg - 1 - i)] = first + i
         first += section.nseg
 
     apical = [number[section] for section in sections.apical]
@@ -119,9 +172,9 @@ def _tree(model: CellModel, sections: Sections, segments: list[Any]) -> Tree:
     parent = np.full(n, -1, dtype=np.int32)
     axial_parent = np.full(n, -1, dtype=np.int32)
     axial = np.zeros(n)
+    node = 0
     for section in every:
-        for i, segment in enumerate(section):
-            node = nodes[(section, i)]
+        for i, segment in enumerate(_outwards(section)):
             if i > 0:
                 parent[node] = axial_parent[node] = node - 1
             else:
@@ -131,18 +184,26 @@ def _tree(model: CellModel, sections: Sections, segments: list[Any]) -> Tree:
                     parent[node] = nodes[(at.sec, min(int(at.x * at.sec.nseg), at.sec.nseg - 1))]
             if axial_parent[node] >= 0:
                 axial[node] = 1.0 / segment.ri()
+            node += 1
     joint_parent, joint_axial = np.zeros(len(joints), dtype=np.int32), np.zeros(len(joints))
     for (section, x), joint in joints.items():
         joint_parent[joint - n] = nodes[(section, section.nseg - 1 if x == 1.0 else 0)]
         # NEURON keeps the resistance to a section's far end at its last node, to the root's near end at its first.
-        joint_axial[joint - n] = 1.0 / (section(1.0).ri() if x == 1.0 else section(0.5 / section.nseg).ri())
+        far = x != section.orientation()
+        joint_axial[joint - n] = 1.0 / (section(x).ri() if far else section(0.5 / section.nseg).ri())
 
     h.distance(0, sections.soma[0](0.5))
     area = np.array([segment.area() for segment in segments])
     ih = np.array([_ih_density(segment) for segment in segments])
     ih_mV = np.array([_ih_reversal(segment) for segment in segments])
-    dendrites = np.flatnonzero(np.isin([region_name[number[s.sec]] for s in segments], ("basal", *APICAL)))
-    kinds = len(model.synapses)
+    if own is None:
+        dendrites = np.flatnonzero(np.isin([region_name[number[s.sec]] for s in segments], ("basal", *APICAL)))
+        kinds = len(model.synapses)
+        at_compartment, of_kind = np.tile(dendrites, kinds), np.repeat(np.arange(kinds), len(dendrites))
+        weight = np.ones(len(of_kind))
+    else:
+        at_compartment = np.array([_compartment(model, point, nodes) for point in own.points])
+        of_kind, weight = own.kind, own.weight
     uS = area * 1e-8 * 1e6  # um2 -> cm2, S -> uS
     return Tree(
         parent=parent,
@@ -150,7 +211,7 @@ def _tree(model: CellModel, sections: Sections, segments: list[Any]) -> Tree:
         section=np.array([number[s.sec] for s in segments], dtype=np.int32),
         section_names=tuple(section.hname().split(".")[-1] for section in every),
         x=np.array([s.x for s in segments]),
-        ends_um=np.concatenate([_ends(section) for section in every]),
+        ends_um=np.concatenate([ends[section] for section in every]),
         length_um=np.array([s.sec.L / s.sec.nseg for s in segments]),
         diameter_um=np.array([s.diam for s in segments]),
         area_um2=area,
@@ -163,10 +224,27 @@ def _tree(model: CellModel, sections: Sections, segments: list[Any]) -> Tree:
         ih_uS=uS * ih,
         ih_mV=ih_mV,
         v_init_mV=float(model.v_init_mV),
-        synapses=model.synapses,
-        input_compartment=np.tile(dendrites, kinds).astype(np.int32),
-        input_synapse=np.repeat(np.arange(kinds), len(dendrites)).astype(np.int32),
+        synapses=model.synapses if own is None else own.kinds,
+        input_compartment=at_compartment.astype(np.int32),
+        input_synapse=of_kind.astype(np.int32),
+        input_weight=weight,
     )
+
+
+def _compartment(model: CellModel, point: Any, nodes: dict[Any, int]) -> int:
+    """The compartment in which a point process stands."""
+    segment = point.get_segment()
+    if (segment.sec, 0) not in nodes:
+        raise CellError(
+            f"the cell {model.name}: the synapse {point.hname()} stands in {segment}, which is none of the cell's "
+            "sections; place it in one"
+        )
+    if not 0.0 < segment.x < 1.0:
+        raise CellError(
+            f"the cell {model.name}: the synapse {point.hname()} stands at the end {segment}, which has no membrane; "
+            f"place it inside, such as at {segment.sec.name()}(0.5)"
+        )
+    return nodes[(segment.sec, int(segment.x * segment.sec.nseg))]
 
 
 def _ih_density(segment: Any) -> float:
@@ -191,21 +269,93 @@ def _ih_reversal(segment: Any) -> float:
 
 
 def _check(model: CellModel, sections: Sections, every: list[Any]) -> None:
+    """Raise CellError unless the sections are one cell, with nothing in it that NEURON alone would know."""
+    from neuron import h
+
     if not sections.soma or sections.soma[0].parentseg() is not None:
         raise CellError(f"the cell {model.name}: the first soma section must exist and be the root of the tree")
     known = set(every)
     for section in every:
-        at = section.parentseg()
-        if at is None and section != sections.soma[0]:
+        if len(known) < len(every) and every.count(section) > 1:
+            raise CellError(
+                f"the cell {model.name}: {section.name()} is listed twice; name each section in one list, once"
+            )
+        if section.parentseg() is None and section != sections.soma[0]:
             raise CellError(
                 f"the cell {model.name}: {section.name()} is not connected to the soma; connect or delete it"
             )
-        if at is not None and at.sec not in known:
-            raise CellError(f"the cell {model.name}: {at.sec.name()} is in none of the four lists of sections; add it")
-        if at is not None and section.orientation() != 0:
-            raise CellError(f"the cell {model.name}: {section.name()} is connected by its end 1; connect its end 0")
-    if not sections.basal and not sections.apical:
-        raise CellError(f"the cell {model.name} has no dendrite; a twin needs compartments that receive inputs")
+    whole = sections.soma[0].wholetree()
+    for section in whole:
+        if section not in known:
+            raise CellError(
+                f"the cell {model.name}: {section.name()}, connected to {section.parentseg()}, is in none of the four "
+                "lists of sections; add it, or disconnect it"
+            )
+    apart = [section for section in every if section not in set(whole)]
+    if apart:
+        raise CellError(f"the cell {model.name}: {apart[0].name()} is not connected to the soma; connect or delete it")
+    if not sections.basal and not sections.apical and not sections.synapses:
+        raise CellError(
+            f"the cell {model.name} has no dendrite, where inputs arrive if nothing is said; list synapses of its own "
+            "(`Sections.synapses`)"
+        )
+    given = {one[0] if isinstance(one, tuple) else one for one in sections.synapses}
+    for section in every:
+        if section.has_membrane("extracellular"):
+            raise CellError(
+                f"the cell {model.name}: {section.name()} has the mechanism extracellular, which a twin does not know; "
+                "leave it away"
+            )
+        for segment in section.allseg():
+            _check_segment(model, segment, given)
+    if h.List("LinearMechanism").count():
+        raise CellError(
+            f"the cell {model.name}: there is a LinearMechanism, whose currents a twin does not know; leave it away"
+        )
+
+
+def _check_segment(model: CellModel, segment: Any, given: set[Any]) -> None:
+    for point in segment.point_processes():
+        if point not in given and name_of(point) not in HARMLESS:
+            raise CellError(
+                f"the cell {model.name}: {point.hname()} stands in {segment}, which a twin would not know; leave it "
+                "away, give its current with --inject, or list it in `Sections.synapses` if events drive it"
+            )
+    if 0.0 < segment.x < 1.0:
+        for mechanism in segment:
+            if mechanism.is_ion():
+                continue
+            for pointer in pointers(mechanism.name()):
+                try:
+                    getattr(mechanism, pointer.removesuffix(f"_{mechanism.name()}"))
+                except AttributeError as error:
+                    raise CellError(
+                        f"the cell {model.name}: the POINTER {pointer} of {mechanism.name()} in {segment} points to "
+                        "nothing, of which NEURON dies; set it with h.setpointer"
+                    ) from error
+
+
+def _shape(every: list[Any]) -> dict[Any, NDArray[Any]]:
+    """3-D start and end (nseg, 2, 3) of each section's segments, from the connected end on [um].
+
+    `define_shape` gives 3-D points to sections without, and NEURON makes their membrane from these: where that
+    is another one than before, it is made what it was.
+    """
+    from neuron import h
+
+    def membrane(section: Any) -> NDArray[Any]:
+        return np.array([[segment.area(), segment.ri()] for segment in section])
+
+    before = {s: (membrane(s), s.L, [segment.diam for segment in s]) for s in every if s.n3d() == 0}
+    h.define_shape()
+    ends = {section: _ends(section) for section in every}
+    for section, (was, length, diameters) in before.items():
+        if not np.allclose(membrane(section), was, rtol=1e-6, atol=0.0):
+            section.pt3dclear()
+            section.L = length
+            for segment, diameter in zip(section, diameters, strict=True):
+                segment.diam = diameter
+    return ends
 
 
 def _ends(section: Any) -> np.ndarray:
@@ -214,4 +364,5 @@ def _ends(section: Any) -> np.ndarray:
     arc = np.array([section.arc3d(i) for i in range(section.n3d())])
     borders = np.linspace(0.0, arc[-1], section.nseg + 1)
     at = np.stack([np.interp(borders, arc, points[:, axis]) for axis in range(3)], axis=1)
-    return np.stack([at[:-1], at[1:]], axis=1)
+    ends = np.stack([at[:-1], at[1:]], axis=1)
+    return ends if section.orientation() == 0 else ends[::-1, ::-1]

@@ -43,7 +43,7 @@ def import_reconstruction(path: Path) -> Any:
     It has `replace_axon(x, first_um, second_um)`: two cylinders of these diameters, connected to the soma at x.
 
     Raises:
-        CellError: the reconstruction has no soma or no dendrites.
+        CellError: the reconstruction has no soma or no dendrites. (Interneurons have basal ones alone.)
     """
     from neuron import h
 
@@ -56,12 +56,14 @@ def import_reconstruction(path: Path) -> Any:
     reader.input(str(path))
     cell = h.DendrotwinReconstruction()
     h.Import3d_GUI(reader, False).instantiate(cell)
-    if not (len(list(cell.somatic)) and len(list(cell.basal)) and len(list(cell.apical))):
-        raise CellError(f"{path} is not a whole cell: it needs a soma, basal and apical dendrites")
+    if not (list(cell.somatic) and (list(cell.basal) or list(cell.apical))):
+        raise CellError(f"{path} is not a whole cell: it needs a soma and dendrites")
     _alive.append(cell)
     return cell
 
 
 def sections_of(cell: Any) -> Sections:
     """The sections of such an object."""
-    return Sections(soma=list(cell.soma), basal=list(cell.dend), apical=list(cell.apic), axon=list(cell.axon))
+    # Where the reconstruction has none of a kind, the template's one section of that name belongs to no list.
+    parts = ((cell.soma, cell.somatic), (cell.dend, cell.basal), (cell.apic, cell.apical), (cell.axon, cell.axonal))
+    return Sections(*(list(named) if list(listed) else [] for named, listed in parts))

@@ -21,11 +21,12 @@ from dendrotwin.membrane import Membrane
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.tree import Events, Injection, Tree
 
+CABLE = "cable"  # its name among architectures
 # How each setting was chosen: docs/cable.md.
 SETTINGS = {
-    "fast": Accuracy(least=1, most=16, tolerance_mV=1.0),
-    "standard": Accuracy(least=2, most=32, tolerance_mV=1.0),
-    "exact": Accuracy(least=4, most=64, tolerance_mV=0.05),
+    "fast": Accuracy(least=1, most=32, tolerance_mV=0.6),
+    "standard": Accuracy(least=1, most=64, tolerance_mV=0.2),
+    "exact": Accuracy(least=4, most=128, tolerance_mV=0.02),
 }
 SPIKE_MV, SPREAD_MV = -25.0, 5.0  # a peak of the soma's potential there is a spike with a probability of 1/2
 NO_PEAK = -20.0  # logit of a millisecond without a peak, where the potential is at SPIKE_MV

@@ -6,6 +6,7 @@ trace of potentials and concentrations, in which the tables must give the same c
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +19,9 @@ from dendrotwin.cells.build import NeuronCell
 from dendrotwin.errors import CellError
 from dendrotwin.membrane import Membrane
 from dendrotwin.reading.cell import read_all
+from dendrotwin.reading.whole import WholeCell, prove_whole
 from dendrotwin.tree import Tree
+from dendrotwin.workers import start_worker
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +33,13 @@ class Reading:
         seconds: that it took.
         errors: largest difference of each mechanism's current under the trace (of a pool: of its concentration), a
             share of the largest current.
+        whole: how far the whole cell is from NEURON; None where it was not asked for.
     """
 
     membrane: Membrane
     seconds: float
     errors: dict[str, float] = field(default_factory=dict)
+    whole: WholeCell | None = None
 
 
 def read_membrane(cell: NeuronCell) -> Reading:
@@ -46,20 +51,21 @@ def read_membrane(cell: NeuronCell) -> Reading:
         CellError: some mechanisms cannot be held: which, why, and what to do.
     """
     began = time.perf_counter()
-    membrane, errors = read_all(cell.segments, cell.model.name, cell.model.v_init_mV, cell.model.celsius)
+    model = cell.model
+    membrane, errors = read_all(cell.segments, model.name, model.v_init_mV, model.celsius, model.mechanisms())
     return Reading(membrane, time.perf_counter() - began, errors)
 
 
 def read_cell(name: str, options: dict[str, str] | None = None) -> tuple[Tree, Reading]:
-    """Build a cell in a process of its own, and read it there.
+    """Build a cell in a process of its own, read it there, and prove it as a whole.
 
     Args:
         name, options: as `load_cell` takes them.
 
     Raises:
-        CellError: see `read_membrane`; or its mechanisms make NEURON crash.
+        CellError: see `read_membrane` and `whole.prove_whole`; or its mechanisms make NEURON crash.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker) as pool:
         try:
             return pool.submit(_read, name, options or {}).result()
         except BrokenProcessPool as error:
@@ -72,4 +78,5 @@ def read_cell(name: str, options: dict[str, str] | None = None) -> tuple[Tree, R
 def _read(name: str, options: dict[str, str]) -> tuple[Tree, Reading]:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     cell = NeuronCell(load_cell(name, options))
-    return cell.tree, read_membrane(cell)
+    reading = read_membrane(cell)
+    return cell.tree, dataclasses.replace(reading, whole=prove_whole(cell, reading.membrane))

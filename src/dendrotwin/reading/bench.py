@@ -90,9 +90,7 @@ def variables(mechanism: str, kind: int) -> list[tuple[str, int]]:
 
 def elements(mechanism: str, kind: int) -> list[str]:
     """As `variables`, each element of an array for itself, as `name[k]`."""
-    return [
-        name if size == 1 else f"{name}[{k}]" for name, size in variables(mechanism, kind) for k in range(size)
-    ]
+    return [name if size == 1 else f"{name}[{k}]" for name, size in variables(mechanism, kind) for k in range(size)]
 
 
 def short(name: str, mechanism: str) -> str:
@@ -145,7 +143,7 @@ def ion_style(ion: str, section: Any) -> dict[str, int]:
     from neuron import h
 
     bits = int(h.ion_style(f"{ion}_ion", sec=section))
-    return {"c": bits & 3, "cinit": bits >> 2 & 1, "e": bits >> 3 & 3, "einit": bits >> 5 & 1, "eadvance": bits >> 6 & 1}
+    return {"c": bits & 3, "eadvance": bits >> 6 & 1}
 
 
 class Bench:
@@ -226,6 +224,13 @@ class Bench:
         where.gather(values)
         return np.array(values)
 
+    def _put_ion(self, ion: str, key: str, values: Floats) -> None:
+        if np.ptp(values) == 0:  # pointers to each segment take longer to make
+            for section in self.sections:
+                setattr(section, self._ions[ion][key], float(values[0]))
+        else:
+            self._put(self._ion(ion, key), values)
+
     def ion(self, ion: str, key: str) -> Floats:
         """(n,) of an ion: its "i" or "o" [mM], "e" [mV] or "current" [mA/cm2]."""
         return self._get(self._ion(ion, key))
@@ -257,12 +262,12 @@ class Bench:
         for ion in self.ions:
             there = self.places.ions[ion]
             inside = np.broadcast_to(np.asarray(conc.get(ion, there["i"]), dtype=float), self.n)
-            self._put(self._ion(ion, "i"), inside)
-            self._put(self._ion(ion, "o"), there["o"])
+            self._put_ion(ion, "i", inside)
+            self._put_ion(ion, "o", there["o"])
             reversal: ArrayLike = e.get(ion, there["e"])
             if ion in self.moving:
                 reversal = nernst_mV(ion) * np.log(there["o"] / inside)
-            self._put(self._ion(ion, "e"), reversal)
+            self._put_ion(ion, "e", np.broadcast_to(np.asarray(reversal, dtype=float), self.n))
 
     def restore_shared(self) -> None:
         """Put GLOBALs back, as after each `finitialize`."""
@@ -382,4 +387,4 @@ def nernst_mV(ion: str) -> float:
 
 def columns(*sizes: int) -> tuple[Ints, ...]:
     """Indices of a mesh of these sizes, each flat, the last running fastest."""
-    return tuple(x.ravel() for x in np.meshgrid(*(np.arange(n) for n in sizes), indexing="ij"))
+    return tuple(x.ravel() for x in np.meshgrid(*(np.arange(n, dtype=np.int32) for n in sizes), indexing="ij"))

@@ -60,7 +60,7 @@ def find_classes(found: Found, inventory: Inventory) -> list[Class]:
     _, first, member = np.unique(np.nan_to_num(keys, nan=1e300), axis=0, return_index=True, return_inverse=True)
     classes = []
     for k in range(len(first)):
-        members = np.flatnonzero(member.ravel() == k)
+        members = np.flatnonzero(member.ravel() == k).astype(np.int32)
         reference = _with(largest, {name: quantities(places)[name][members[0]] for name in [*shapes, *_fixed(places)]})
         shaping = {short(name, found.name): float(quantities(places)[name][members[0]]) for name in shapes}
         alive = tuple(ion for ion in sorted(live) if live[ion][members[0]])
@@ -158,7 +158,7 @@ def _plain(base: Floats, other: Floats, ion: str, of: str | None, shift: float) 
     if of is None:
         weight = np.abs(base) > 1e-3 * np.abs(base).max()
         ratio = other[weight] / base[weight]
-        if len(ratio) and np.ptp(ratio) < tolerance * np.abs(ratio).max() or not np.any(other):
+        if not np.any(other) or (len(ratio) and np.ptp(ratio) < tolerance * np.abs(ratio).max()):
             size = float(ratio.mean()) if len(ratio) else 0.0
             return bool(np.abs(other - size * base).max() <= tolerance * scale)
     if of is not None and of != ion:

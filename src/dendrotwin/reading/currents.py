@@ -18,7 +18,6 @@ from dendrotwin.tree import Floats
 LOW, HIGH = 0.31, 0.62  # states between which powers are looked for
 MISS, MISS_OF_V = 1e-6, 1e-5  # a current of an ion is read itself, one of none from steps of V
 HIGHEST = {1: 8, 2: 6, 3: 5, 4: 4, 5: 4, 6: 3, 7: 3, 8: 2, 9: 2, 10: 2}  # degree of polynomials in so many states
-MOST_MONOMIALS = 260
 
 # Currents at (kept, n) states: what is read at a bench's columns.
 Read = Callable[[Floats, bool], dict[str, Floats]]
@@ -42,9 +41,10 @@ class Form:
 
     def coefficients(self, read: Read, n: int) -> Floats:
         """(terms, n) [mA/cm2] at the columns that `read` is of."""
-        return self.inverse @ np.array(
+        seen = np.array(
             [read(np.broadcast_to(point[:, None], (len(point), n)), self.ion == "")[self.ion] for point in self.points]
         )
+        return np.asarray(self.inverse @ seen)
 
 
 def reader(bench: Bench, v: Floats, structure: Structure, constants: Floats, kinds: dict[str, Any]) -> Read:
@@ -113,9 +113,10 @@ def forms(read: Read, kept: int, n: int) -> list[Form]:
 def _polynomial(read: Read, ion: str, kept: int, matters: list[int], n: int, tolerance: float) -> Form:
     rng = np.random.default_rng(1)
     count, degree = len(matters), HIGHEST.get(len(matters), 1)
-    exponents = [e for e in itertools.product(range(degree + 1), repeat=count) if sum(e) <= degree] if count <= 10 else (
-        [(0,) * count, *(tuple(int(i == j) for i in range(count)) for j in range(count))]
-    )  # fmt: skip
+    if degree > 1:
+        exponents = [e for e in itertools.product(range(degree + 1), repeat=count) if sum(e) <= degree]
+    else:
+        exponents = [(0,) * count, *(tuple(int(i == j) for i in range(count)) for j in range(count))]
     powers = np.zeros((len(exponents), kept))
     powers[:, matters] = exponents
     points = rng.uniform(0.05, 1.0, (2 * len(exponents) + 5, kept))
@@ -125,7 +126,8 @@ def _polynomial(read: Read, ion: str, kept: int, matters: list[int], n: int, tol
     scale = float(np.nanmax(np.abs(values)))
     miss = float(np.nanmax(np.abs(monomials @ coefficients - values))) / scale
     if not miss < tolerance:
-        raise CellError(f"its current of {ion or 'no ion'} is neither a product of powers of its states nor a polynomial (misses {miss:.1e})")  # fmt: skip
+        carrier = f"current i{ion}" if ion else "current of no ion"
+        raise CellError(f"its {carrier} is neither a product of powers of its states nor a polynomial of them")
     kept_terms = np.abs(coefficients).max(axis=1) > 10 * tolerance * scale
     powers, monomials = powers[kept_terms], monomials[:, kept_terms]
     _, _, order = qr(monomials.T, pivoting=True, mode="economic")

@@ -80,7 +80,7 @@ def take_inventory(segments: list[Any], v_init_mV: float, celsius: float) -> Inv
     mechanisms = []
     live = {ion: np.zeros(n, dtype=bool) for ion in ion_at}
     for name, compartments in at.items():
-        members = np.array(compartments, dtype=np.int64)
+        members = np.array(compartments, dtype=np.int32)
         here = [segments[k] for k in compartments]
         used = sorted(m.name().removesuffix("_ion") for m in here[0] if m.is_ion())
         diam = np.array([s.diam for s in here])

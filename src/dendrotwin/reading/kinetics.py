@@ -88,7 +88,7 @@ def affine(bench: Bench, v_mV: Floats, dt_ms: float, groups: list[list[int]], **
     return matrix, base - np.einsum("ijn,jn->in", matrix, start)
 
 
-def _rate(keep: Floats, dt_ms: float, rule: str) -> Floats:
+def rate_of(keep: Floats, dt_ms: float, rule: str) -> Floats:
     with np.errstate(all="ignore"):
         if rule == "implicit":
             return (1.0 / keep - 1.0) / dt_ms
@@ -97,7 +97,13 @@ def _rate(keep: Floats, dt_ms: float, rule: str) -> Floats:
         return -np.log(np.maximum(keep, 0.0)) / dt_ms
 
 
-def _rule(keep: Floats, other: Floats) -> str:
+def distance_of_half(keep: Floats) -> Floats:
+    """How far what a step leaves is from one half, at which it tells a rate best."""
+    left = np.abs(np.log(np.clip(1.0 - keep, 1e-300, 1e300)) - np.log(0.5))
+    return np.asarray(left + np.where(keep < 0.01, 50.0, 0.0))
+
+
+def rule_of(keep: Floats, other: Floats) -> str:
     """The rule by which steps of two lengths agree on a rate."""
     told = (keep > 0.02) & (keep < 1 - 1e-6) & (other > 0.02) & (other < 1 - 1e-5)
     explicit = (np.abs(keep) < 3) & (np.abs(other) < 30) & (np.abs(1 - keep) > 1e-6)
@@ -105,7 +111,7 @@ def _rule(keep: Floats, other: Floats) -> str:
     for rule, where in (("exact", told), ("implicit", told), ("explicit", explicit)):
         if where.sum() < 1:
             continue
-        first, second = _rate(keep[where], DT_MS, rule), _rate(other[where], OTHER_DT_MS, rule)
+        first, second = rate_of(keep[where], DT_MS, rule), rate_of(other[where], OTHER_DT_MS, rule)
         miss = float(np.nanmedian(np.abs(first / second - 1)))
         if miss < best:
             found, best = rule, max(miss, 1e-7)
@@ -144,17 +150,18 @@ def look(bench: Bench, v: Floats, shape: tuple[int, int, int], kinds: dict[str, 
             found.rules.update(dict.fromkeys(inside, rule))
             if over == "vc":
                 names = ", ".join(bench.states[j] for j in inside)
-                raise CellError(f"its states {names} depend on each other, on V and on a concentration; a scheme may depend on one of the two")  # fmt: skip
+                reason = "on V and on a concentration; a scheme may depend on one of the two"
+                raise CellError(f"its states {names} depend on each other, {reason}")
             continue
         (j,) = inside
         keep = matrix[j, j]
         if np.abs(keep).max() < 1e-9 and np.abs(other[j, j]).max() < 1e-9:
             found.instant.append(j)
-        elif np.abs(keep - 1).max() < 1e-12 and np.abs(offset[j]).max() < 1e-12 and np.abs(other_offset[j]).max() < 1e-12:
+        elif max(np.abs(keep - 1).max(), np.abs(offset[j]).max(), np.abs(other_offset[j]).max()) < 1e-12:
             found.fixed.append(j)
         else:
             found.gates.append(j)
-            found.rules[j] = _rule(keep, other[j, j])
+            found.rules[j] = rule_of(keep, other[j, j])
     return found
 
 
@@ -217,13 +224,20 @@ def _live(matrix: Floats) -> list[int]:
 
 
 def gate_tables(
-    bench: Bench, v: Floats, shape: tuple[int, int], gates: list[int], over: str, rules: dict[int, str], kinds: dict[str, Any]
+    bench: Bench,
+    v: Floats,
+    shape: tuple[int, ...],
+    gates: list[int],
+    over: str,
+    rules: dict[int, str],
+    kinds: dict[str, Any],
 ) -> list[Gates]:
     """Tables of gates that depend on `over`; the bench's columns are (classes, points of that), flat."""
     if not gates:
         return []
     n = bench.n
-    steady, tau, best = np.full((len(gates), n), np.nan), np.full((len(gates), n), np.nan), np.full((len(gates), n), np.inf)
+    size = (len(gates), n)
+    steady, tau, best = np.full(size, np.nan), np.full(size, np.nan), np.full(size, np.inf)
     still = np.ones((len(gates), n), dtype=bool)
     exactly = all(rules[j] != "unknown" for j in gates)
     for dt in STEPS_MS if exactly else STEPS_MS[:1]:
@@ -232,10 +246,10 @@ def gate_tables(
             matrix = matrix.reshape(1, 1, n)
         for i, j in enumerate(gates):
             keep = matrix[j, j]
-            rate = _rate(keep, dt, rules[j])
+            rate = rate_of(keep, dt, rules[j])
             with np.errstate(all="ignore"):
                 x = offset[j] / (1.0 - keep)
-                worth = np.abs(np.log(np.clip(1.0 - keep, 1e-300, 1e300)) - np.log(0.5)) + np.where(keep < 0.01, 50.0, 0.0)
+                worth = distance_of_half(keep)
             still[i] &= np.abs(keep - 1) < 1e-13
             worth = np.where(np.isfinite(rate) & (rate > 0) & np.isfinite(x) & (1 - keep > 1e-14), worth, np.inf)
             take = worth < best[i]
@@ -265,7 +279,13 @@ def _filled(table: Floats) -> Floats:
 
 
 def scheme_tables(
-    bench: Bench, v: Floats, classes: int, structure: Structure, which: list[tuple[int, ...]], over: str, kinds: dict[str, Any]
+    bench: Bench,
+    v: Floats,
+    classes: int,
+    structure: Structure,
+    which: list[tuple[int, ...]],
+    over: str,
+    kinds: dict[str, Any],
 ) -> list[Schemes]:
     """Rates of schemes; the bench's columns are (classes, points), flat."""
     if not which:
@@ -309,9 +329,10 @@ def _generator(matrix: Floats, offset: Floats, dt: float, rule: str) -> tuple[Fl
     rates[np.ix_(range(n), live, live)], inflow[:, live] = inner, drive
     if dead:
         # x of a dead one = share x of the live ones + constant, the same everywhere: that is what CONSERVE does.
-        share = np.linalg.solve(part.transpose(0, 2, 1), matrix[:, dead][:, :, live].transpose(0, 2, 1)).transpose(0, 2, 1)
+        followed = matrix[:, dead][:, :, live].transpose(0, 2, 1)
+        share = np.linalg.solve(part.transpose(0, 2, 1), followed).transpose(0, 2, 1)
         if np.ptp(share, axis=0).max() > 1e-6:
-            raise CellError("a state that follows others at once does so in a way that changes with V or a concentration")
+            raise CellError("a state follows others at once, in a way that changes with V or a concentration")
         rates[np.ix_(range(n), dead, live)] = share @ inner
         inflow[:, dead] = np.einsum("nij,nj->ni", share, drive)
     return rates, inflow

@@ -20,7 +20,7 @@ from dendrotwin.membrane import (
     Scheme,
     Term,
 )
-from dendrotwin.reading.bench import Bench, Places, columns, elements, nernst_mV, short
+from dendrotwin.reading.bench import Bench, Places, columns, elements, load_sources, nernst_mV, short
 from dendrotwin.reading.classes import FEW_V_MV, Class, find_classes, quantities
 from dendrotwin.reading.currents import Form, Read, drive, forms, reader
 from dendrotwin.reading.found import Found, Inventory
@@ -67,17 +67,29 @@ def read_mechanism(found: Found, inventory: Inventory) -> list[MechanismRead]:
     for one in find_classes(found, inventory):
         groups.setdefault((one.live, one.moving), []).append(one)
     for classes in groups.values():
-        most = max(MOST_COLUMNS // len(V_GRID_MV), 1)
-        for first in range(0, len(classes), most):
-            read += _Reader(found, inventory, classes[first : first + most]).read()
+        try:
+            read += _in_parts(found, inventory, classes, MOST_COLUMNS // len(V_GRID_MV), False)
+        except _PlaneWanted:
+            read += _in_parts(found, inventory, classes, MOST_COLUMNS // (len(PLANE_V_MV) * len(PLANE_C_MM)), True)
+    return read
+
+
+class _PlaneWanted(Exception):  # noqa: N818
+    """Tables over V and c are needed, which take so many columns that fewer classes go on a bench."""
+
+
+def _in_parts(found: Found, inventory: Inventory, classes: list[Class], most: int, planes: bool) -> list[MechanismRead]:
+    read: list[MechanismRead] = []
+    for first in range(0, len(classes), most):
+        read += _Reader(found, inventory, classes[first : first + most], planes or len(classes) == 1).read()
     return read
 
 
 class _Reader:
     """Classes that depend on the same concentrations, read together: a bench's columns are (classes, c, V)."""
 
-    def __init__(self, found: Found, inventory: Inventory, classes: list[Class]) -> None:
-        self.found, self.inventory, self.classes = found, inventory, classes
+    def __init__(self, found: Found, inventory: Inventory, classes: list[Class], planes: bool) -> None:
+        self.found, self.inventory, self.classes, self.planes = found, inventory, classes, planes
         every = [one.reference for one in classes]
         first = every[0]
         stack = lambda pick: np.concatenate([pick(p) for p in every])  # noqa: E731
@@ -109,9 +121,11 @@ class _Reader:
         count = 1 if c is None else c.shape[-1]
         which, i, j = columns(len(self.classes), count, len(v))
         key = (count, len(v))
+        if not self.planes and key == (len(PLANE_C_MM), len(PLANE_V_MV)):
+            raise _PlaneWanted
         if key not in self._benches:
-            moving = self.classes[0].moving
-            self._benches[key] = Bench(self.found.name, self.references.take(which), self.inventory.shared, moving=moving)
+            moving, shared = self.classes[0].moving, self.inventory.shared
+            self._benches[key] = Bench(self.found.name, self.references.take(which), shared, moving=moving)
         kinds: dict[str, Any] = {}
         if c is not None:
             c = np.broadcast_to(c, (len(self.classes), count))
@@ -141,6 +155,7 @@ class _Reader:
                     if not same:
                         found.append(ion)
                         break
+            quiet = [ion for ion in bench.ions if not np.any(base[1][ion])]
             later = bench.currents(v, states, t_ms=137.3)
             for carrier, x in later.items():
                 if not np.allclose(x, base[1][carrier], rtol=1e-6, atol=1e-12, equal_nan=True):
@@ -150,7 +165,21 @@ class _Reader:
             for ion in bench.ions:
                 if not np.allclose(bench.ion(ion, "e"), self._expected_e(bench, ion), rtol=1e-9, atol=1e-9):
                     raise CellError(f"it writes the reversal potential e{ion}")
+        for ion in quiet:
+            self._deaf(ion, v, states)
         return found
+
+    def _deaf(self, ion: str, v: Floats, states: Floats) -> None:
+        """See that the current of an ion that it carries nothing of does not matter to it."""
+        load_sources([ion])
+        which = np.repeat(np.arange(len(self.classes)), len(FEW_V_MV))
+        with Bench(self.found.name, self.references.take(which), self.inventory.shared, source=ion) as bench:
+            still, driven = (bench.step(v, states, 0.05, amp=amp) for amp in (0.0, -0.01))
+            if not np.allclose(still, driven, rtol=1e-9, atol=1e-13, equal_nan=True):
+                raise CellError(f"its states depend on the current i{ion} of other mechanisms")
+            still, driven = (bench.currents(v, states, amp=amp)[""] for amp in (0.0, -0.01))
+            if not np.allclose(still, driven, rtol=1e-6, atol=1e-9, equal_nan=True):
+                raise CellError(f"its current depends on the current i{ion} of other mechanisms")
 
     def _expected_e(self, bench: Bench, ion: str) -> Floats:
         there = bench.places.ions[ion]
@@ -185,13 +214,14 @@ class _Reader:
                 bench, v, kinds, _ = self._bench(C_GRID_MM[None], np.array([V_OF_C_MV]))
             else:
                 bench, v, kinds, _ = self._bench(PLANE_C_MM[None], PLANE_V_MV)
-            points = bench.n // count
-            shape = (count, len(PLANE_C_MM), len(PLANE_V_MV)) if over == "vc" else (count, points)
+            plane = (len(PLANE_C_MM), len(PLANE_V_MV))
+            shape: tuple[int, ...] = (count, *plane) if over == "vc" else (count, bench.n // count)
             gates += gate_tables(bench, v, shape, here, over, s.rules, kinds)
             stride = SCHEME_V_STRIDE if over == "v" else PLANE_C_STRIDE
             for one in scheme_tables(bench, v, count, s, grouped, over, kinds):
                 schemes.append(Schemes(one.states, over, one.rule, one.rates[:, ::stride], one.inflow[:, ::stride]))
-        return sorted(gates, key=lambda g: s.gates.index(g.state)), sorted(schemes, key=lambda x: s.schemes.index(x.states))
+        gates.sort(key=lambda gate: s.gates.index(gate.state))
+        return gates, sorted(schemes, key=lambda scheme: s.schemes.index(scheme.states))
 
     def _reader(self, bench: Bench, v: Floats, kinds: dict[str, Any]) -> Read:
         per_class = np.repeat(self.constants, bench.n // len(self.classes), axis=1)
@@ -205,14 +235,13 @@ class _Reader:
         result = []
         for form in self.forms:
             table = form.coefficients(read, bench.n).reshape(-1, *shape)
-            drives, tables = [], []
+            drives: list[str] = []
             for term in table:
                 c = self._start(self.ion) * np.array(FEW_C) if self.ion else np.zeros((len(self.classes), 1))
                 seen = {drive(x, FEW_V_MV, c[k], form.ion) for k, x in enumerate(term) if np.any(x)}
                 kind = seen.pop() if len(seen) == 1 else next((k for k in ("vc", "ghk") if k in seen), "v")
                 drives.append(kind)
-            for kind in drives:
-                tables.append(None)
+            tables: list[Floats | None] = [None] * len(drives)
             for kind in {*drives} - {"ohmic"}:
                 whole = self._table(form, kind)
                 for k, own in enumerate(drives):
@@ -226,12 +255,12 @@ class _Reader:
         if kind == "vc":
             bench, v, kinds, shape = self._bench(PLANE_C_MM[None], PLANE_V_MV)
         else:
-            start = self._start(self.ion) if self.ion else None
-            bench, v, kinds, shape = self._bench(start, V_GRID_MV)
+            bench, v, kinds, shape = self._bench(self._start(self.ion) if self.ion else None, V_GRID_MV)
         x = form.coefficients(self._reader(bench, v, kinds), bench.n).reshape(-1, *shape)
         if kind == "v":
             x = x[:, :, 0]
         elif kind == "ghk":
+            start = self._start(self.ion)
             bench, v, kinds, shape = self._bench(start * 10.0, V_GRID_MV)
             y = form.coefficients(self._reader(bench, v, kinds), bench.n).reshape(-1, *shape)[:, :, 0]
             slope = (y - x[:, :, 0]) / (9.0 * start)
@@ -265,8 +294,8 @@ class _Reader:
         rows = np.column_stack([owner, *quantities(both).values(), *fixed[self.structure.fixed]])
         _, first, again = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         again = again.ravel()
-        which, j = columns(len(first), few)
-        which = first[which]
+        row, j = columns(len(first), few)
+        which = first[row]
         constants = fixed[:, which]
         kinds: dict[str, Any] = {}
         if self.ion:  # the same in all members of a class
@@ -300,15 +329,15 @@ class _Reader:
             members = one.members[anywhere]
             order = np.argsort(self.found.at[members], kind="stable")
             members = members[order]
-            pick = np.flatnonzero(anywhere)[order]
+            pick = np.flatnonzero(anywhere)[order].astype(np.int32)
             made = [Term(t.ion, t.powers, t.density[pick], t.e_mV[pick], t.moves, t.table, t.c_ion) for t in made]
             mechanism = Mechanism(
                 self.found.name,
                 one.shaping,
                 self.found.at[members],
-                tuple(Gate(names[g.state], g.steady[k], g.tau_ms[k], self.ion if "c" in g.over else "") for g in gates),
+                tuple(Gate(names[g.state], g.steady[k], g.tau_ms[k], self._ion_of(g.over)) for g in gates),
                 tuple(
-                    Scheme(tuple(names[j] for j in x.states), x.rates[k], x.inflow[k], self.ion if x.over == "c" else "")
+                    Scheme(tuple(names[j] for j in x.states), x.rates[k], x.inflow[k], self._ion_of(x.over))
                     for x in schemes
                 ),
                 tuple(made),
@@ -317,6 +346,9 @@ class _Reader:
             rules = (*(g.rule for g in gates), *(x.rule for x in schemes))
             read.append(MechanismRead(mechanism, self.found, rules, tuple(self.structure.kept), one.moving, members))
         return read
+
+    def _ion_of(self, over: str) -> str:
+        return self.ion if "c" in over else ""
 
     def _names(self) -> list[str]:
         return [short(name, self.found.name) for name in elements(self.found.name, 3)]

@@ -9,7 +9,7 @@ import numpy as np
 from dendrotwin.errors import CellError
 from dendrotwin.membrane import Pool
 from dendrotwin.reading.bench import Bench, Globals, Places, columns
-from dendrotwin.reading.kinetics import DT_MS, OTHER_DT_MS, STEPS_MS, _rate, _rule
+from dendrotwin.reading.kinetics import DT_MS, OTHER_DT_MS, STEPS_MS, distance_of_half, rate_of, rule_of
 from dendrotwin.tree import Floats, Ints
 
 CURRENTS = (-1e-2, -1e-3, 0.0, 1e-3)  # [mA/cm2]
@@ -44,7 +44,6 @@ def read_pool(name: str, ion: str, at: Ints, places: Places, rest_mM: Floats, sh
     shape = (len(at), len(factors), len(CURRENTS))
     c, amp = rest_mM[which] * factors[f], np.array(CURRENTS)[j]
     with Bench(name, places.take(which), shared, source=ion) as bench:
-        outside = {other: bench.ion(other, "o") for other in bench.ions}
         mirror = _mirror(bench, ion, c)
 
         def step(dt: float, v: float = -65.0, t: float = 0.0) -> Floats:
@@ -62,19 +61,17 @@ def read_pool(name: str, ion: str, at: Ints, places: Places, rest_mM: Floats, sh
             raise CellError(f"it changes {ion}i with the potential")
         if not np.allclose(after, step(DT_MS, t=137.3), rtol=1e-10, atol=0):
             raise CellError(f"it changes {ion}i with the time t")
-        for x in bench.ions:
-            if x in outside and x not in bench.writes and not np.allclose(bench.ion(x, "o"), places.ions[x]["o"][which]):
-                raise CellError(f"it writes the outside concentration {x}o")
         if not np.allclose(bench.ion(ion, "o"), places.ions[ion]["o"][which], rtol=1e-9):
             raise CellError(f"it writes the outside concentration {ion}o")
         current = bench.currents(-65.0, bench.states_now(), whole=False, conc={ion: c})[ion]
-        if np.abs(current).max() > 0 and not np.allclose(current, 0, atol=1e-15):
+        if np.abs(current).max() > 1e-15:
             raise CellError(f"it writes the concentration {ion}i and the current i{ion} too, as a pump does")
         after = after.reshape(shape)
         _check_linear(after, c.reshape(shape), ion)
         keep = _keep(after, c.reshape(shape))
-        rule = _rule(keep, _keep(other.reshape(shape), c.reshape(shape)))
-        return _numbers(name, ion, at, places, rest_mM, rule, c.reshape(shape), [(dt, step(dt).reshape(shape)) for dt in STEPS_MS])
+        rule = rule_of(keep, _keep(other.reshape(shape), c.reshape(shape)))
+        steps = [(dt, step(dt).reshape(shape)) for dt in STEPS_MS]
+    return PoolRead(_numbers(name, ion, at, rest_mM, rule, c.reshape(shape), steps), rule, places)
 
 
 def _mirror(bench: Bench, ion: str, c: Floats) -> bool:
@@ -89,7 +86,8 @@ def _mirror(bench: Bench, ion: str, c: Floats) -> bool:
     bench.set_states(np.broadcast_to(c, (len(bench.states), bench.n)))
     bench.advance(1e-6)
     if len(bench.states) > 1 or not np.allclose(bench.states_now()[0], bench.ion(ion, "i"), rtol=1e-9):
-        raise CellError(f"its concentration {ion}i depends on states of its own ({', '.join(bench.states)}), such as buffers or shells")  # fmt: skip
+        own = ", ".join(bench.states)
+        raise CellError(f"its concentration {ion}i depends on states of its own ({own}), such as buffers or shells")
     return True
 
 
@@ -112,12 +110,12 @@ def _check_linear(after: Floats, c: Floats, ion: str) -> None:
     inward = float((np.abs(driven - expected)[:, :, : none + 1] / size).max())
     outward = float((np.abs(driven - driven[:, :1])[:, :, none + 1 :] / size).max())
     if max(miss, inward, outward) > NONLINEAR:
-        raise CellError(f"{ion}i does not change in a line with itself and with i{ion} (misses {max(miss, inward, outward):.1e}), as with pumps, buffers or saturation")  # fmt: skip
+        raise CellError(f"{ion}i is not linear in itself and in i{ion}, as with pumps, buffers or saturation")
 
 
 def _numbers(
-    name: str, ion: str, at: Ints, places: Places, rest_mM: Floats, rule: str, c: Floats, steps: list[tuple[float, Floats]]
-) -> PoolRead:
+    name: str, ion: str, at: Ints, rest_mM: Floats, rule: str, c: Floats, steps: list[tuple[float, Floats]]
+) -> Pool:
     """Rate, rest and gains from steps of several lengths, each compartment's from the one that tells it best."""
     none, most, out = CURRENTS.index(0.0), 0, len(CURRENTS) - 1
     m = len(at)
@@ -125,9 +123,9 @@ def _numbers(
     gain_in, gain_out, best = np.zeros(m), np.zeros(m), np.full(m, np.inf)
     for dt, after in steps:
         keep = _keep(after, c)
-        r = np.where(np.abs(keep - 1) < 1e-11, 0.0, _rate(keep, dt, rule))
+        r = np.where(np.abs(keep - 1) < 1e-11, 0.0, rate_of(keep, dt, rule))
         with np.errstate(all="ignore"):
-            worth = np.abs(np.log(np.clip(1.0 - keep, 1e-300, 1e300)) - np.log(0.5)) + np.where(keep < 0.01, 50.0, 0.0)
+            worth = distance_of_half(keep)
             # A current's share of a step: it is held over it.
             held = {"implicit": dt * keep, "explicit": np.full(m, dt)}.get(rule, np.where(r > 0, (1 - keep) / r, dt))
             steady = np.where(r > 0, (after[:, 1, none] - keep * c[:, 1, none]) / (1 - keep), rest_mM)
@@ -142,4 +140,4 @@ def _numbers(
     # Small currents beside a large concentration lose digits: what is the same but for these is the same.
     alike = np.abs(gain_out - gain_in) < 1e-5 * np.abs(gain_in)
     gain_out[alike] = gain_in[alike]
-    return PoolRead(Pool(name, ion, at, rate, rest, gain_in, gain_out), rule, places)
+    return Pool(name, ion, at, rate, rest, gain_in, gain_out)

@@ -49,8 +49,8 @@ class Net(NamedTuple):
         scheme_start, scheme_stop, scheme_at, scheme_size, scheme_over, scheme_table, scheme_ion: (schemes,).
         term_start, term_stop, term_at, term_states, term_kind, term_table, term_ion, term_c: (terms,) `term_ion` is
             the row of the ion that it carries, if that has a pool, else -1; `term_c` that of its table.
-        term_x, term_power, term_lead: (terms, most states): where the state begins, its power, and the table of a gate
-            whose lead counts, else -1.
+        term_x, term_power, term_lead: (terms, most states): where the state begins, its power, and the lead of a gate
+            that leads, else -1.
         size: all densities times area [uS], or [nA] for a table in mA/cm2 (that is um2 / 100).
         e_mV: reversal potentials, as `size`.
         drive: (tables, V_BINS, 2) a and b of a + b c.
@@ -59,7 +59,7 @@ class Net(NamedTuple):
         nernst_mV, log_outside: (ions,), (ions, n).
         rise_ms, decay_ms, e_syn_mV, block_table, syn_start, syn_stop: (classes,) of synaptic conductances; no rise is
             0 ms, no block is table -1.
-        block: (tables, V_BINS).
+        block: (tables, V_BINS, 2) with what it gains to the next place.
     """
 
     parent: Ints
@@ -118,9 +118,11 @@ class Kinetics(NamedTuple):
     """Tables of the steps of gates and schemes, for every pair of lengths of two steps that follow on each other.
 
     Attributes:
-        over_v: (pairs, tables, V_BINS, 3) steady state, what a step keeps of the distance from it, and the lead: what
-            a gate gains for 1 mV by which the potential moves in the very step [1/mV].
-        over_c: (pairs, tables, C_BINS, 2).
+        over_v: (pairs, tables, V_BINS, 4) steady state, what a step keeps of the distance from it, and what each of
+            them gains to the next place of the grid.
+        leads: (pairs, leads, V_BINS, 2) what a gate gains for 1 mV by which the potential moves in the very step
+            [1/mV], likewise.
+        over_c: (pairs, tables, C_BINS, 4) as over V.
         over_both: (pairs, tables, len(PLANE_C_MM), len(PLANE_V_MV), 2).
         schemes: (pairs, all entries): for each scheme table, points x K x (K + 1), one after the other.
         scheme_first: (tables + 1,) where each begins, and where the last one ends.
@@ -129,6 +131,7 @@ class Kinetics(NamedTuple):
     """
 
     over_v: Single
+    leads: Single
     over_c: Single
     over_both: Single
     schemes: Single
@@ -153,6 +156,7 @@ class Layout:
         sorted: (n,) compartment at each place.
         back: (n,) place of each compartment.
         gates_v, gates_c, gates_both: the gates that tables are made of.
+        leading: which of `gates_v` lead.
         schemes: likewise.
         start: at the start of a trial.
         of_input: (inputs + 1,) first conductance of each input, and where those of the last end.
@@ -166,6 +170,7 @@ class Layout:
     gates_v: tuple[Gate, ...]
     gates_c: tuple[Gate, ...]
     gates_both: tuple[Gate, ...]
+    leading: tuple[int, ...]
     schemes: tuple[Scheme, ...]
     start: Start
     of_input: NDArray[np.int64]
@@ -189,9 +194,10 @@ class Layout:
         A gate goes from the middle of the one step to the middle of the other at the potential between them.
         """
         pairs = [(before / 2, after / 2) for before in lengths_ms for after in lengths_ms]
-        v = [np.stack([_gate_over_v(gate, *pair) for gate in self.gates_v]) for pair in pairs if self.gates_v]
-        c = [np.stack([_gate(gate, sum(pair)) for gate in self.gates_c]) for pair in pairs if self.gates_c]
-        both = [np.stack([_gate(gate, sum(pair)) for gate in self.gates_both]) for pair in pairs if self.gates_both]
+        v = [[_gate(gate, sum(pair)) for gate in self.gates_v] for pair in pairs]
+        leads = [[_lead(self.gates_v[k], *pair)[:, None] for k in self.leading] for pair in pairs]
+        c = [[_gate(gate, sum(pair)) for gate in self.gates_c] for pair in pairs]
+        both = [[_gate(gate, sum(pair)) for gate in self.gates_both] for pair in pairs]
         made: dict[float, Floats] = {}
         for pair in pairs:
             if sum(pair) not in made:
@@ -203,9 +209,10 @@ class Layout:
         with np.errstate(invalid="ignore"):
             filled = np.array([np.where(rate > 0, part / rate, h) for part, h in zip(less, lengths_ms, strict=True)])
         return Kinetics(
-            np.array(v, np.float32).reshape(count, -1, len(V_GRID_MV), 3),
-            np.array(c, np.float32).reshape(count, -1, len(C_GRID_MM), 2),
-            np.array(both, np.float32).reshape(count, -1, len(PLANE_C_MM), len(PLANE_V_MV), 2),
+            _with_gain(np.array(v).reshape(count, len(self.gates_v), len(V_GRID_MV), 2)),
+            _with_gain(np.array(leads).reshape(count, len(self.leading), len(V_GRID_MV), 1)),
+            _with_gain(np.array(c).reshape(count, len(self.gates_c), len(C_GRID_MM), 2)),
+            np.array(both, np.float32).reshape(count, len(self.gates_both), len(PLANE_C_MM), len(PLANE_V_MV), 2),
             np.array([made[sum(pair)] for pair in pairs], np.float32).reshape(count, -1),
             first,
             less * self.net.pool,
@@ -217,8 +224,14 @@ def _gate(gate: Gate, length_ms: float) -> Floats:
     return np.stack([gate.steady, np.exp(-length_ms / gate.tau_ms)], -1)
 
 
-def _gate_over_v(gate: Gate, before_ms: float, after_ms: float) -> Floats:
-    """(V_BINS, 3) steady, kept, lead.
+def _with_gain(table: Floats) -> Single:
+    """(..., points, columns) with what each column gains to the next point beside it."""
+    gain = np.diff(table, axis=-2, append=table[..., -1:, :])
+    return np.concatenate([table, gain], -1).astype(np.float32)
+
+
+def _lead(gate: Gate, before_ms: float, after_ms: float) -> Floats:
+    """(V_BINS,) what a gate gains for 1 mV by which V moves in the step after.
 
     While V moves evenly, by D over the step and as fast before it, the gate in the middle of the step is by
     steady' D / (2 after) (after - tau + (before + tau) keep) further on than it would be at the V between.
@@ -226,8 +239,7 @@ def _gate_over_v(gate: Gate, before_ms: float, after_ms: float) -> Floats:
     keep = np.exp(-(before_ms + after_ms) / gate.tau_ms)
     with np.errstate(invalid="ignore"):
         further = (after_ms - gate.tau_ms + (before_ms + gate.tau_ms) * keep) / (2 * after_ms)
-    slope = np.gradient(gate.steady, V_BIN_MV)
-    return np.stack([gate.steady, keep, np.where(np.isfinite(further), slope * further, 0.0)], -1)
+    return np.where(np.isfinite(further), np.gradient(gate.steady, V_BIN_MV) * further, 0.0)
 
 
 def _scheme(scheme: Scheme, length_ms: float) -> Floats:
@@ -277,6 +289,7 @@ class _Rows:
         self.size: list[Floats] = []
         self.e: list[Floats] = []
         self.x_at = self.size_at = 0
+        self.leading: list[int] = []  # gates over V
         self.of_gates: dict[str, list[Gate]] = {"v": [], "c": [], "vc": []}
         self.of_schemes: list[Scheme] = []
         self.drives: list[Floats] = []
@@ -297,6 +310,11 @@ class _Rows:
             inside = (places >= start) & (places < stop)
             member, at = where[inside], places[inside] - start
             self._states(mechanism, tables, first_scheme, start, stop, member, at, term_tables)
+
+    def _leading(self, gate: int) -> int:
+        if gate not in self.leading:
+            self.leading.append(gate)
+        return self.leading.index(gate)
 
     def _table(self, term: Term) -> tuple[int, int]:
         """Kind and table of a term."""
@@ -338,7 +356,9 @@ class _Rows:
             if not size.any():
                 continue
             used = [k for k in range(len(mechanism.states)) if term.powers[k] != 0]
-            lead = [tables[k] if k < len(tables) and leads(mechanism.gates[k], term) else -1 for k in used]
+            lead = [
+                self._leading(tables[k]) if k < len(tables) and leads(mechanism.gates[k], term) else -1 for k in used
+            ]
             ion, c_ion = self.ions.get(term.ion, -1), self.ions.get(term.c_ion, -1)
             self.terms.append((start, stop, self.size_at, len(used), kind, table, ion, c_ion))
             self.states.append(([offsets[k] for k in used], [float(term.powers[k]) for k in used], lead))
@@ -408,7 +428,7 @@ def lay_out(tree: Tree, membrane: Membrane) -> Layout:
     )  # type: ignore[arg-type]  # fmt: skip
     start = Start(flat[2].astype(np.float32), ions[-1])
     gates = (tuple(rows.of_gates[over]) for over in ("v", "c", "vc"))
-    return Layout(net, order, back, *gates, tuple(rows.of_schemes), start, *of)
+    return Layout(net, order, back, *gates, tuple(rows.leading), tuple(rows.of_schemes), start, *of)
 
 
 def _ions(tree: Tree, membrane: Membrane, order: NDArray[np.int64], back: NDArray[np.int64]) -> list[NDArray[Any]]:
@@ -447,8 +467,8 @@ def _synapses(tree: Tree, back: NDArray[np.int64]) -> tuple[list[NDArray[Any]], 
     start = np.array([m.min() if len(m) else 0 for m in members], np.int64)
     stop = np.array([m.max() + 1 if len(m) else 0 for m in members], np.int64)
     blocked = np.array([bool(g.block) or g.mg_mM > 0 for g in classes], np.bool_)
-    block = np.array([g.open_share(V_GRID_MV) for g, b in zip(classes, blocked, strict=True) if b], np.float32)
+    block = np.array([g.open_share(V_GRID_MV) for g, b in zip(classes, blocked, strict=True) if b])
     table = np.where(blocked, np.cumsum(blocked) - 1, -1).astype(np.int64)
     rise, decay, e = (np.array([getattr(g, f) for g in classes], np.float64) for f in ("rise_ms", "decay_ms", "e_mV"))
     of_input = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return [rise, decay, e, table, start, stop, block.reshape(-1, len(V_GRID_MV))], [of_input, of_class, place, np.array(opens)]
+    return [rise, decay, e, table, start, stop, _with_gain(block.reshape(-1, len(V_GRID_MV), 1))], [of_input, of_class, place, np.array(opens)]

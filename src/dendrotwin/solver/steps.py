@@ -112,7 +112,7 @@ class _Work(NamedTuple):
     """Room for a step; of the loops that fill it each touches few arrays, so that the compiler makes vectors of them."""
 
     total: Single
-    current: Single
+    inward: Single
     bend: Single
     open: Single
     spare: Single
@@ -242,10 +242,8 @@ def _plane(table: Single, cb: int, cf: float, vb: int, vf: float) -> float:
 @numba.njit(**JIT)
 def _gate_row(table: Single, b: NDArray[np.uint32], f: Single, y: Single) -> None:
     for i in range(len(y)):
-        low = b[i]
-        high = low + np.uint32(1)
-        steady = table[low, 0] + f[i] * (table[high, 0] - table[low, 0])
-        keep = table[low, 1] + f[i] * (table[high, 1] - table[low, 1])
+        at = b[i]
+        steady, keep = table[at, 0] + f[i] * table[at, 2], table[at, 1] + f[i] * table[at, 3]
         y[i] = steady + (y[i] - steady) * keep
 
 
@@ -310,63 +308,42 @@ def _schemes(net: Net, kin: Kinetics, pair: int, x: Single, w: _Work) -> None:
 
 
 @numba.njit(**JIT)
-def _times_power(y: Single, power: float, out: Single) -> None:
+def _times_power(y: Single, power: float, size: Single, out: Single) -> None:
+    """out = size y^power; `out` may be `size`."""
     if power == 1.0:
         for i in range(len(out)):
-            out[i] *= y[i]
+            out[i] = size[i] * y[i]
     elif power == 2.0:
         for i in range(len(out)):
-            out[i] *= y[i] * y[i]
+            out[i] = size[i] * (y[i] * y[i])
     elif power == 3.0:
         for i in range(len(out)):
-            out[i] *= y[i] * y[i] * y[i]
+            out[i] = size[i] * (y[i] * y[i] * y[i])
     elif power == 4.0:
         for i in range(len(out)):
             square = y[i] * y[i]
-            out[i] *= square * square
+            out[i] = size[i] * (square * square)
     else:
         for i in range(len(out)):
-            out[i] *= max(y[i], ZERO) ** power
+            out[i] = size[i] * max(y[i], ZERO) ** power
 
 
 @numba.njit(**JIT)
-def _lead(
-    table: Single, gain: float, y: Single, g: Single, drive: Single, b: NDArray[np.uint32], f: Single, v: Single,
-    spare: Single, total: Single, current: Single,
-) -> None:  # fmt: skip
-    """Adds the conductance, mostly negative, that a term's gate gains while the potential moves in this step.
-
-    Args:
-        gain: power of the gate, over the least theta.
-        drive: (m,) E - V of an ohmic term, minus the table's value of another.
-    """
-    for i in range(len(y)):
-        low = b[i]
-        spare[i] = table[low, 2] + f[i] * (table[low + np.uint32(1), 2] - table[low, 2])
-    for i in range(len(y)):
-        spare[i] *= gain / max(y[i], GATE_LEAST) * g[i] * drive[i]
-    for i in range(len(y)):
-        total[i] -= spare[i]
-    for i in range(len(y)):
-        current[i] -= spare[i] * v[i]
-
-
-@numba.njit(**JIT)
-def _ohmic(g: Single, e: Single, v: Single, away: Single, total: Single, current: Single) -> None:
-    for i in range(len(g)):
+def _minus(e: Single, v: Single, away: Single) -> None:
+    for i in range(len(v)):
         away[i] = e[i] - v[i]
+
+
+@numba.njit(**JIT)
+def _add(g: Single, total: Single) -> None:
     for i in range(len(g)):
         total[i] += g[i]
-    for i in range(len(g)):
-        current[i] += g[i] * e[i]
 
 
 @numba.njit(**JIT)
-def _carried(g: Single, e: Single, ion_g: Single, ion_j: Single) -> None:
+def _add_product(g: Single, away: Single, total: Single) -> None:
     for i in range(len(g)):
-        ion_g[i] += g[i]
-    for i in range(len(g)):
-        ion_j[i] += g[i] * e[i]
+        total[i] += g[i] * away[i]
 
 
 @numba.njit(**JIT)
@@ -378,11 +355,18 @@ def _bend(g: Single, before: Single, away: Single, bend: Single) -> None:
 
 
 @numba.njit(**JIT)
-def _of_table(g: Single, v: Single, away: Single, slope: Single, total: Single, current: Single) -> None:
-    for i in range(len(g)):
-        total[i] += g[i] * slope[i]
-    for i in range(len(g)):
-        current[i] += g[i] * (slope[i] * v[i] + away[i])
+def _lead(
+    table: Single, gain: float, y: Single, g: Single, away: Single, b: NDArray[np.uint32], f: Single, spare: Single,
+    total: Single,
+) -> None:  # fmt: skip
+    """Adds the conductance, mostly negative, that a term's gate gains while the potential moves in this step."""
+    for i in range(len(y)):
+        at = b[i]
+        spare[i] = gain * (table[at, 0] + f[i] * table[at, 1])
+    for i in range(len(y)):
+        spare[i] *= g[i] / max(y[i], GATE_LEAST)
+    for i in range(len(y)):
+        total[i] -= spare[i] * away[i]
 
 
 @numba.njit(**JIT)
@@ -411,27 +395,31 @@ def _plane_drive(
 
 @numba.njit(**JIT)
 def _terms(net: Net, kin: Kinetics, pair: int, x: Single, g: Single, w: _Work) -> None:
-    """Sums over all terms: conductance and current (I = total V - current), how they bend, and those of each ion."""
+    """Sums over all terms: slope conductance, current into the cell at V, how they bend; and those of each ion."""
     w.total[:] = net.leak_uS
-    w.current[:] = net.leak_nA
+    w.inward[:] = net.leak_nA
+    _take(net.leak_uS, w.v, w.inward)
     w.bend[:] = 0.0
     w.ion_g[:] = 0.0
     w.ion_j[:] = 0.0
-    over_v = kin.over_v[pair]
+    leads = kin.leads[pair]
     for t in range(len(net.term_start)):
         a, z, o = net.term_start[t], net.term_stop[t], net.term_at[t]
         n, kind, r = z - a, net.term_kind[t], net.term_ion[t]
-        opened, before, v, away = w.open[a:z], g[o : o + n], w.v[a:z], w.away[a:z]
-        opened[:] = net.size[o : o + n]
+        opened, before, away, slope = w.open[a:z], g[o : o + n], w.away[a:z], w.spare[a:z]
+        source = net.size[o : o + n]
         for k in range(net.term_states[t]):
-            _times_power(x[net.term_x[t, k] : net.term_x[t, k] + n], net.term_power[t, k], opened)
+            _times_power(x[net.term_x[t, k] : net.term_x[t, k] + n], net.term_power[t, k], source, opened)
+            source = opened
+        if net.term_states[t] == 0:
+            opened[:] = source
         if kind == FIXED or kind == NERNST:
-            e = net.e_mV[o : o + n] if kind == FIXED else w.e[r, a:z]
-            _ohmic(opened, e, v, away, w.total[a:z], w.current[a:z])
+            _minus(net.e_mV[o : o + n] if kind == FIXED else w.e[r, a:z], w.v[a:z], away)
+            _add(opened, w.total[a:z])
             if r >= 0:
-                _carried(opened, e, w.ion_g[r, a:z], w.ion_j[r, a:z])
+                _add(opened, w.ion_g[r, a:z])
         else:
-            slope, c = w.spare[a:z], max(net.term_c[t], 0)
+            c = max(net.term_c[t], 0)
             if kind == PLANE:
                 _plane_drive(
                     net.plane[net.term_table[t]], w.bin[a:z], w.fraction[a:z], w.c_bin[c, a:z], w.c_fraction[c, a:z],
@@ -440,17 +428,26 @@ def _terms(net: Net, kin: Kinetics, pair: int, x: Single, g: Single, w: _Work) -
             else:
                 inside = w.c[c, a:z] if kind == DRIVE_C else w.none[a:z]
                 _drive(net.drive[net.term_table[t]], w.bin[a:z], w.fraction[a:z], inside, away, slope)
-            _of_table(opened, v, away, slope, w.total[a:z], w.current[a:z])
+            _add_product(opened, slope, w.total[a:z])
             if r >= 0:
-                _of_table(opened, v, away, slope, w.ion_g[r, a:z], w.ion_j[r, a:z])
+                _add_product(opened, slope, w.ion_g[r, a:z])
+        _add_product(opened, away, w.inward[a:z])
+        if r >= 0:
+            _add_product(opened, away, w.ion_j[r, a:z])
         _bend(opened, before, away, w.bend[a:z])
         for k in range(net.term_states[t]):
             if net.term_lead[t, k] >= 0:
                 _lead(
-                    over_v[net.term_lead[t, k]], net.term_power[t, k] * np.float32(2.0),
-                    x[net.term_x[t, k] : net.term_x[t, k] + n], opened, away, w.bin[a:z], w.fraction[a:z], v,
-                    w.spare[a:z], w.total[a:z], w.current[a:z],
+                    leads[net.term_lead[t, k]], net.term_power[t, k] * np.float32(2.0),
+                    x[net.term_x[t, k] : net.term_x[t, k] + n], opened, away, w.bin[a:z], w.fraction[a:z],
+                    w.spare[a:z], w.total[a:z],
                 )  # fmt: skip
+
+
+@numba.njit(**JIT)
+def _take(g: Single, v: Single, inward: Single) -> None:
+    for i in range(len(g)):
+        inward[i] -= g[i] * v[i]
 
 
 @numba.njit(**JIT)
@@ -483,34 +480,29 @@ def _arrive(tau_ms: float, uS: float, rest_ms: float, h: float) -> tuple[float, 
 
 
 @numba.njit(**JIT)
-def _plain_synapse(g: Single, e: float, total: Single, current: Single) -> None:
+def _plain_synapse(g: Single, e: float, v: Single, total: Single, inward: Single) -> None:
     for i in range(len(g)):
         total[i] += g[i]
     for i in range(len(g)):
-        current[i] += g[i] * e
+        inward[i] += g[i] * (e - v[i])
 
 
 @numba.njit(**JIT)
 def _blocked_synapse(
     table: Single, g: Single, e: float, v: Single, b: NDArray[np.uint32], f: Single, block: Single, steep: Single,
-    total: Single, current: Single,
+    total: Single, inward: Single,
 ) -> None:  # fmt: skip
     """Linearised about V."""
     for i in range(len(g)):
-        low = b[i]
-        high = low + np.uint32(1)
-        block[i] = table[low] + f[i] * (table[high] - table[low])
-        steep[i] = (table[high] - table[low]) * np.float32(1.0 / V_BIN_MV)
+        at = b[i]
+        block[i] = table[at, 0] + f[i] * table[at, 1]
+        steep[i] = table[at, 1] * np.float32(1.0 / V_BIN_MV)
     for i in range(len(g)):
         block[i] *= g[i]
     for i in range(len(g)):
-        steep[i] = block[i] + g[i] * steep[i] * (v[i] - e)
+        total[i] += block[i] - g[i] * steep[i] * (e - v[i])
     for i in range(len(g)):
-        total[i] += steep[i]
-    for i in range(len(g)):
-        steep[i] = steep[i] * v[i] - block[i] * (v[i] - e)
-    for i in range(len(g)):
-        current[i] += steep[i]
+        inward[i] += block[i] * (e - v[i])
 
 
 @numba.njit(**JIT)
@@ -519,17 +511,17 @@ def _add_synapses(net: Net, w: _Work) -> None:
     for m in range(len(net.rise_ms)):
         a, z, e = net.syn_start[m], net.syn_stop[m], np.float32(net.e_syn_mV[m])
         if net.block_table[m] < 0:
-            _plain_synapse(w.mean[m, a:z], e, w.total[a:z], w.current[a:z])
+            _plain_synapse(w.mean[m, a:z], e, w.v[a:z], w.total[a:z], w.inward[a:z])
         else:
             _blocked_synapse(
                 net.block[net.block_table[m]], w.mean[m, a:z], e, w.v[a:z], w.bin[a:z], w.fraction[a:z], w.open[a:z],
-                w.spare[a:z], w.total[a:z], w.current[a:z],
+                w.spare[a:z], w.total[a:z], w.inward[a:z],
             )  # fmt: skip
 
 
 @numba.njit(**JIT)
-def _implicit(h: float, capacitance: Single, v: Single, total: Single, current: Single, by_step: Single, own: Single) -> None:
-    """C / (gamma h), the diagonal without the tree (`own`), and the right side (in `current`)."""
+def _implicit(h: float, capacitance: Single, v: Single, total: Single, right: Single, by_step: Single, own: Single) -> None:
+    """C / (gamma h), the diagonal without the tree (`own`), and the right side, from the current at V (in `right`)."""
     per_step = np.float32(1.0 / (GAMMA * h))
     for i in range(len(total)):
         by_step[i] = capacitance[i] * per_step
@@ -537,17 +529,17 @@ def _implicit(h: float, capacitance: Single, v: Single, total: Single, current: 
         # However fast a current runs away, it at most doubles what the capacitance alone would let V move.
         own[i] = max(total[i] + by_step[i], HALF * by_step[i])
     for i in range(len(total)):
-        current[i] += (own[i] - total[i]) * v[i]
+        right[i] += own[i] * v[i]
 
 
 @numba.njit(**JIT)
 def _fill(
-    less: Floats, filled: Floats, gain_in: Floats, gain_out: Floats, rest: Floats, g: Single, j: Single, v: Floats,
+    less: Floats, filled: Floats, gain_in: Floats, gain_out: Floats, rest: Floats, g: Single, j: Single, half: Floats,
     c: Floats,
 ) -> None:  # fmt: skip
-    """Concentrations after a step in which the potential was `v` on average."""
+    """Concentrations after a step in whose middle the potential had moved by `half`."""
     for i in range(len(c)):
-        nA = g[i] * v[i] - j[i]
+        nA = g[i] * half[i] - j[i]
         gain = gain_in[i] if nA < 0.0 else gain_out[i]
         c[i] = max(c[i] + (rest[i] - c[i]) * less[i] + gain * nA * filled[i], LEAST_MM)
 
@@ -575,10 +567,10 @@ def _once_more(node: NDArray[np.uint32], by_step: Single, moved: Floats, right: 
 @numba.njit(**JIT)
 def _move(net: Net, kin: Kinetics, level: int, h: float, v: Floats, c: Floats, w: _Work) -> None:
     """The solves, the new potentials, and the pools, which the current in the middle of the step fills."""
-    _implicit(h, net.capacitance_nF, w.v, w.total, w.current, w.by_step, w.own)
+    _implicit(h, net.capacitance_nF, w.v, w.total, w.inward, w.by_step, w.own)
     w.diagonal[:] = net.joined_uS
     w.right[:] = 0.0
-    _at_nodes(net.node, w.own, w.current, w.diagonal, w.right)
+    _at_nodes(net.node, w.own, w.inward, w.diagonal, w.right)
     _eliminate(net.parent, net.axial_uS, w.diagonal, w.right)
     moved, sum_ = w.log, w.moved
     _of_nodes(net.node, w.right, moved)
@@ -595,7 +587,7 @@ def _move(net: Net, kin: Kinetics, level: int, h: float, v: Floats, c: Floats, w
     for i in range(len(v)):
         v[i] += sum_[i]
     for i in range(len(v)):
-        moved[i] = v[i] - 0.5 * sum_[i]
+        moved[i] = 0.5 * sum_[i]
     for r in range(len(c)):
         _fill(
             kin.pool_less[level, r], kin.pool_filled[level, r], net.gain_in[r], net.gain_out[r], net.rest_mM[r],
@@ -690,7 +682,7 @@ def run(
                     event += 1
                 _add_synapses(net, w)
                 for i in range(n):
-                    w.current[i] += now[i]
+                    w.inward[i] += now[i]
                 _move(net, kin, level, h, v, c, w)
                 soma = v[net.soma]
                 if soma < before and rising:

@@ -1,0 +1,110 @@
+"""A twin of a NEURON cell, read from the model: its folder says what was read, and how that was proved."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dendrotwin.cells import load_cell
+from dendrotwin.dataset import Scaling
+from dendrotwin.inputs import Modulated
+from dendrotwin.membrane import names_of
+from dendrotwin.models.cable import CABLE, Cable, CableConfig
+from dendrotwin.reading import Reading, read_cell
+from dendrotwin.recording import provenance
+from dendrotwin.simulate import Simulation
+from dendrotwin.tree import Tree
+from dendrotwin.twin import Twin
+
+DURATION_MS = 6000  # of the trials that the twin's speed is measured on
+
+
+def make_twin(cell: str, options: dict[str, str] | None = None, config: CableConfig | None = None) -> Twin:
+    """Build a cell in NEURON, read it, prove the reading, and make a twin of it.
+
+    Args:
+        cell: name of a cell, or path of a Python file that defines one.
+        options: of the cell.
+        config: how exact its steps are.
+
+    Raises:
+        CellError: the cell cannot be built, or holds what a twin cannot; or the reading fails its proof.
+    """
+    options, config = options or {}, config or CableConfig()
+    if cell.endswith(".py"):
+        cell = str(Path(cell).resolve())
+    tree, reading = read_cell(cell, options)
+    model = load_cell(cell, options)
+    simulation = Simulation(
+        cell=cell, cell_options=options, duration_ms=DURATION_MS, inputs=Modulated(rate_scale=model.rate_scale)
+    )
+    scaling = Scaling(torch.full((tree.n,), tree.v_init_mV), torch.ones(tree.n))
+    training = {
+        "simulation": simulation.model_dump(mode="json"),
+        "train_trials": [],
+        "validation_trials": [],
+        "test_trials": [],
+        "reading": _proofs(reading),
+        "minutes": reading.seconds / 60.0,
+        "date": datetime.now(UTC).date().isoformat(),
+        **provenance(),
+    }
+    network = Cable(tree, reading.membrane, config)
+    return Twin(CABLE, config.model_dump(mode="json"), tree, scaling, network, 0.5, False, training)
+
+
+def _proofs(reading: Reading) -> dict[str, object]:
+    """What the twin's folder keeps of the reading."""
+    assert reading.whole is not None
+    return {
+        "seconds": reading.seconds,
+        "errors": reading.errors,
+        "whole_cell_mV": reading.whole.twin_mV,
+        "neuron_default_mV": reading.whole.default_mV,
+        "moved_mV": reading.whole.moved_mV,
+    }
+
+
+def card(twin: Twin) -> str:
+    """README.md of a read twin's folder."""
+    reading, simulation = twin.training["reading"], twin.training["simulation"]
+    options = "".join(f" --option {key}={value}" for key, value in simulation["cell_options"].items())
+    accuracy = "".join(f" --{name} {value}" for name, value in (("accuracy", twin.options["accuracy"]),))
+    network = twin.network
+    assert isinstance(network, Cable)
+    rows = [
+        f"| {name} | {_sizes(twin.tree, network, name)} | {reading['errors'].get(name, float('nan')):.1e} |"
+        for name in names_of(network.membrane)
+    ]
+    table = "\n".join(["| mechanism | compartments | largest error of its current |", "| --- | ---: | ---: |", *rows])
+    return f"""# A twin of {simulation["cell"]}
+
+Read from the NEURON model, nothing learned:
+
+```
+dendrotwin twin {simulation["cell"]}{options}{accuracy} --out TWIN
+```
+
+Compartments: {twin.tree.n}. Inputs: {twin.tree.n_inputs}. Temperature: {network.membrane.celsius:g} degC.
+Reading took {reading["seconds"]:.1f} s. Steps: {json.dumps(twin.options)}.
+
+Each mechanism was driven in NEURON by a rough trace of potential and concentrations (of a pool: of current), and its
+current compared with the tables', as a share of the largest current:
+
+{table}
+
+The whole cell, 100 ms of input, in steps of 1/64 ms: {reading["whole_cell_mV"]:.3g} mV (root mean square over all
+compartments) from NEURON's Crank-Nicolson of 0.025 ms. NEURON's own default, backward Euler of 0.025 ms, is
+{reading["neuron_default_mV"]:.3g} mV from it; the cell moved by {reading["moved_mV"]:.3g} mV.
+
+Made on {twin.training["date"]} with {twin.training["versions"]}.
+"""
+
+
+def _sizes(tree: Tree, network: Cable, name: str) -> int:
+    parts = [*network.membrane.mechanisms, *network.membrane.pools]
+    return len(np.unique(np.concatenate([part.at for part in parts if part.name == name])))

@@ -1,0 +1,60 @@
+: INITIAL puts a state at a PARAMETER. Kinetics: made up.
+
+NEURON {
+    SUFFIX z_initial_parameter
+    USEION k READ ek WRITE ik
+    RANGE gbar, n0
+}
+
+UNITS {
+    (mA) = (milliamp)
+    (mV) = (millivolt)
+    (S) = (siemens)
+    (mM) = (milli/liter)
+    (um) = (micron)
+}
+
+PARAMETER {
+    gbar = 0.001 (S/cm2)
+    n0 = 0.2
+}
+
+ASSIGNED {
+    v (mV)
+    ek (mV)
+    ik (mA/cm2)
+    ninf (1)
+    ntau (ms)
+}
+
+STATE { n }
+
+INITIAL {
+    n = n0
+}
+
+BREAKPOINT {
+    SOLVE states METHOD cnexp
+    ik = gbar*n^4*(v - ek)
+}
+
+DERIVATIVE states {
+    rates(v)
+    n' = (ninf - n)/ntau
+}
+
+PROCEDURE rates(v (mV)) {
+    LOCAL a, b
+    a = 0.01*linoid(v + 55, 10)
+    b = 0.125*exp(-(v + 65)/80)
+    ninf = a/(a + b)
+    ntau = 1/(a + b)
+}
+
+FUNCTION linoid(x (mV), y (mV)) (mV) {
+    if (fabs(x/y) < 1e-6) {
+        linoid = y + x/2
+    } else {
+        linoid = x/(1 - exp(-x/y))
+    }
+}

@@ -1,0 +1,65 @@
+: Temperature factor that only INITIAL sets (and one of the conductance). Kinetics: Hodgkin and Huxley 1952, doi:10.1113/jphysiol.1952.sp004764.
+
+NEURON {
+    SUFFIX z_q10_initial
+    USEION k READ ek WRITE ik
+    RANGE gbar
+}
+
+UNITS {
+    (mA) = (milliamp)
+    (mV) = (millivolt)
+    (S) = (siemens)
+    (mM) = (milli/liter)
+    (um) = (micron)
+}
+
+PARAMETER {
+    gbar = 0.001 (S/cm2)
+}
+
+ASSIGNED {
+    v (mV)
+    celsius (degC)
+    ek (mV)
+    ik (mA/cm2)
+    ninf (1)
+    ntau (ms)
+    q (1)
+    gq (1)
+}
+
+STATE { n }
+
+INITIAL {
+    q = 3^((celsius - 6.3)/10)
+    gq = 1.5^((celsius - 6.3)/10)
+    rates(v)
+    n = ninf
+}
+
+BREAKPOINT {
+    SOLVE states METHOD cnexp
+    ik = gbar*gq*n^4*(v - ek)
+}
+
+DERIVATIVE states {
+    rates(v)
+    n' = (ninf - n)/ntau
+}
+
+PROCEDURE rates(v (mV)) {
+    LOCAL a, b
+    a = 0.01*linoid(v + 55, 10)
+    b = 0.125*exp(-(v + 65)/80)
+    ninf = a/(a + b)
+    ntau = 1/(q*(a + b))
+}
+
+FUNCTION linoid(x (mV), y (mV)) (mV) {
+    if (fabs(x/y) < 1e-6) {
+        linoid = y + x/2
+    } else {
+        linoid = x/(1 - exp(-x/y))
+    }
+}

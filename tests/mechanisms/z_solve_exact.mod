@@ -1,0 +1,61 @@
+: A state that SOLVE PROCEDURE steps by its own exponential of dt. Kinetics: Hodgkin and Huxley 1952, doi:10.1113/jphysiol.1952.sp004764.
+
+NEURON {
+    SUFFIX z_solve_exact
+    USEION k READ ek WRITE ik
+    RANGE gbar
+}
+
+UNITS {
+    (mA) = (milliamp)
+    (mV) = (millivolt)
+    (S) = (siemens)
+    (mM) = (milli/liter)
+    (um) = (micron)
+}
+
+PARAMETER {
+    gbar = 0.001 (S/cm2)
+}
+
+ASSIGNED {
+    v (mV)
+    dt (1)
+    ek (mV)
+    ik (mA/cm2)
+    ninf (1)
+    ntau (ms)
+}
+
+STATE { n }
+
+INITIAL {
+    rates(v)
+    n = ninf
+}
+
+BREAKPOINT {
+    SOLVE states
+    ik = gbar*n^4*(v - ek)
+}
+
+PROCEDURE states() {
+    rates(v)
+    n = n + (1 - exp(-dt/ntau))*(ninf - n)
+}
+
+PROCEDURE rates(v (mV)) {
+    LOCAL a, b
+    a = 0.01*linoid(v + 55, 10)
+    b = 0.125*exp(-(v + 65)/80)
+    ninf = a/(a + b)
+    ntau = 1/(a + b)
+}
+
+FUNCTION linoid(x (mV), y (mV)) (mV) {
+    if (fabs(x/y) < 1e-6) {
+        linoid = y + x/2
+    } else {
+        linoid = x/(1 - exp(-x/y))
+    }
+}
