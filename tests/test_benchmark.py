@@ -285,7 +285,7 @@ def test_a_cable_twin_is_read_once(data: Path, tmp_path: Path, monkeypatch: pyte
     entries = _entries(f"hard-sharing:accuracy=fast,{label}", history=False, train_trials=None)
     out = tmp_path / "out"
     for _ in range(2):
-        benchmark(data, out, entries, budget_minutes=0.01, seeds=2, speed=False)
+        benchmark(data, out, entries, budget_minutes=BUDGET, seeds=2, speed=False)
     assert asked == [(("ball_and_stick", {}), {"accuracy": "fast"})]
     rows = {row["name"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
     read = rows["hard-sharing:accuracy=fast"]

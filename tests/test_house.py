@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "cells": {"tree", "cells"},
     "simulate": {"cells", "inputs", "recording", "tree", "workers"},
     "reading": {"tree", "cells", "membrane", "solver", "simulate", "inputs", "workers"},
-    "read_twin": {"tree", "cells", "membrane", "reading", "simulate", "inputs", "recording", "dataset", "models", "twin"},
+    "read_twin": {"tree", "cells", "membrane", "reading", "simulate", "inputs", "recording", "dataset", "models",
+                  "twin"},
     "dataset": {"tree", "recording", "measures"},
     "models": {"tree", "solve", "membrane", "solver"},
     "twin": {"tree", "recording", "membrane", "models", "dataset"},
@@ -50,8 +51,8 @@ MAY_IMPORT = {
     "paper_figures": {"tree", "recording", "measures", "twin", "predict", "report", "benchmark", "signals", "plot"},
     "doctor": {"cells"},
     "cli": {"tree", "cells", "inputs", "simulate", "dataset", "recording", "measures", "models", "twin", "train",
-            "predict", "read_twin", "evaluate", "neuron_rows", "plot", "signals", "signal_report", "speed", "doctor", "report",
-            "benchmark", "paper_figures"},
+            "predict", "read_twin", "evaluate", "neuron_rows", "plot", "signals", "signal_report", "speed", "doctor",
+            "report", "benchmark", "paper_figures"},
 }  # fmt: skip
 
 
