@@ -20,6 +20,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dendrotwin.cells import load_cell
 from dendrotwin.cells.build import NeuronCell
@@ -34,15 +35,19 @@ from dendrotwin.reading.whole import prove_whole
 from dendrotwin.recording import spike_train
 from dendrotwin.simulate import run_trial
 from dendrotwin.solver.stepper import Stepper
+from dendrotwin.tree import Events
 from dendrotwin.workers import start_worker
 
 HERE = Path(__file__).parent
 SEED = 990001  # of no training or tuning trial
+BBP = ("BP", "BTC", "ChC", "DBC", "LBC", "MC", "NBC", "NGC", "SBC", "STPC", "TTPC1", "TTPC2", "UTPC")
 CELLS = (
     "l5pc",
     "l5pc:parameters=hay2011",
     "ball_and_stick",
     "allen_l4",
+    *(f"allen:model={name}" for name in ("Rorb", "Nr5a1", "Pvalb1", "Pvalb2")),
+    *(f"bbp:model=L5_{name}" for name in BBP),
     *sorted(str(path) for path in (HERE / "cells").glob("*.py")),
 )
 ROWS = ("NEURON's default", *SETTINGS)
@@ -55,8 +60,22 @@ def split(spec: str) -> tuple[str, dict[str, str]]:
     return name, dict(pair.split("=", 1) for pair in options.split(",") if pair)
 
 
-def measure(spec: str, trials: int, steps: int) -> dict[str, Any]:
-    """Everything about one cell, in a process of its own."""
+def _neuron(
+    cell: NeuronCell, events: Events, steps: int, method: str, kept: Path
+) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
+    """V, spikes, and seconds of one trial in NEURON, kept in a file."""
+    if not kept.exists():
+        began = time.process_time()
+        v, spikes = run_trial(cell, events, steps, 0.025, method)
+        seconds = time.process_time() - began
+        with whole_file(kept) as temporary, open(temporary, "wb") as file:
+            np.savez(file, v=v.astype(np.float32), spikes=spikes, seconds=seconds)
+    with np.load(kept) as arrays:
+        return arrays["v"], arrays["spikes"], float(arrays["seconds"])
+
+
+def measure(spec: str, trials: int, steps: int, kept: Path) -> dict[str, Any]:
+    """Everything about one cell, in a process of its own; what NEURON gave stays in the folder `kept`."""
     name, options = split(spec)
     model = load_cell(name, options)
     try:
@@ -67,23 +86,23 @@ def measure(spec: str, trials: int, steps: int) -> dict[str, Any]:
         return {"cell": spec, "refused": str(error)}
     tree, protocol = cell.tree, Modulated(rate_scale=model.rate_scale)
     inputs = [draw_events(tree, protocol, steps, trial_rng(SEED, k)) for k in range(trials)]
-    truth = [run_trial(cell, events, steps, 0.025, "crank-nicolson") for events in inputs]
-    true_spikes = [spikes for _, spikes in truth]
+    truth = [_neuron(cell, events, steps, "crank-nicolson", kept / f"{k}-cn.npz") for k, events in enumerate(inputs)]
+    default = [_neuron(cell, events, steps, "backward-euler", kept / f"{k}-be.npz") for k, events in enumerate(inputs)]
+    true_spikes = [spikes for _, spikes, _ in truth]
     steppers = {setting: Stepper(tree, reading.membrane, steps_) for setting, steps_ in SETTINGS.items()}
     for stepper in steppers.values():
         stepper.advance(stepper.start(), inputs[0], 20)  # compiles
     rows = {}
     for row in ROWS:
         errors, scores, took = VoltageErrors(tree.n), [], 0.0
-        for events, (v_true, _) in zip(inputs, truth, strict=True):
-            began = time.process_time()
+        for events, (v_true, _, _), (v, spikes, seconds) in zip(inputs, truth, default, strict=True):
             if row in steppers:
+                began = time.process_time()
                 v, peak, _ = steppers[row].advance(steppers[row].start(), events, steps)
                 took += time.process_time() - began
                 scores.append(spike_logits(v[:, tree.soma], peak))
             else:
-                v, spikes = run_trial(cell, events, steps, 0.025, "backward-euler")
-                took += time.process_time() - began
+                took += seconds
                 scores.append(spike_train(spikes, steps).astype(np.float32) - 0.5)
             errors.add(v_true, v)
         ev, clipped = errors.explained_variance(), errors.explained_variance(clipped=True)
@@ -169,13 +188,14 @@ def main() -> None:
     parser.add_argument("--duration", type=float, default=3.0)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    found = []
+    found, steps = [], round(arguments.duration * 1000)
     with progress(f"measuring into {arguments.out}", len(arguments.cells), "cells") as advance:
         for spec in arguments.cells:
             path = arguments.out / (_short(spec).replace(":", "_").replace("=", "-") + ".json")
             if not path.exists():
+                path.with_suffix("").mkdir(exist_ok=True)
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker) as pool:
-                    one = pool.submit(measure, spec, arguments.trials, round(arguments.duration * 1000)).result()
+                    one = pool.submit(measure, spec, arguments.trials, steps, path.with_suffix("")).result()
                 with whole_file(path) as temporary:
                     temporary.write_text(json.dumps(one, indent=1))
             found.append(json.loads(path.read_text()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import os
 import re
@@ -290,6 +291,11 @@ def build():
         section.insert("pas")
     return Sections(soma=[soma], basal=[dend], apical=[], axon=[])
 
+def linear(soma):
+    from neuron import h
+    c, g, y, b = h.Matrix(1, 1), h.Matrix(1, 1), h.Vector(1), h.Vector(1)
+    return h.LinearMechanism(c, g, y, b, h.SectionList([soma]), h.Vector([0.5])), c, g, y, b
+
 def cell():
     return CellModel("own", "me", "MIT", build, lambda: [], v_init_mV=-70, celsius=34)
 """
@@ -320,11 +326,98 @@ def _build_own(text: str, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("pass", "is not connected to the soma"), ("dend.connect(soma(1), 1)", "is connected by its end 1")],
-)
-def test_own_cell_with_a_wrong_tree(tmp_path: Path, text: str, message: str) -> None:
+    [
+        ("pass", "dend is not connected to the soma"),
+        ("dend.connect(soma(1)); more = h.Section(name='more'); more.connect(dend(1))",
+         r"more, connected to dend\(1\), is in none of the four lists"),
+        ("dend.connect(soma(1)); soma = dend", "dend is listed twice"),
+        ("dend.connect(soma(1)); stim = h.IClamp(soma(0.5))", r"IClamp\[0\] stands in soma\(0.5\).*leave it away"),
+        ("dend.connect(soma(1)); end = h.ExpSyn(dend(1))", r"ExpSyn\[0\] stands in dend\(1\)"),
+        ("dend.connect(soma(1)); dend.insert('extracellular')", "dend has the mechanism extracellular"),
+        ("dend.connect(soma(1)); both = linear(soma)", "there is a LinearMechanism"),
+    ],
+)  # fmt: skip
+def test_own_cell_that_a_twin_would_not_know(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(CellError, match=message):
         in_new_process(_build_own, text, tmp_path)
+
+
+def _trial_of_own(text: str, folder: Path, replaced: str = "dend.connect(soma(1))") -> np.ndarray:
+    """After collecting garbage, as a long simulation does."""
+    cell = NeuronCell(load_cell(str(_own_file(folder, OWN_CELL.replace(replaced, text)))))
+    gc.collect()
+    return run_trial(cell, Events.sort(np.array([0, 2]), np.array([1.0, 1.3])), 20)[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "h.CVode().active(1)",
+        "count = h.APCount(soma(0.5))",
+        "other = h.Section(name='other'); c = h.IClamp(other(0.5))",
+    ],
+)
+def test_what_does_not_matter_is_left_alone(tmp_path: Path, text: str) -> None:
+    plain = in_new_process(_trial_of_own, "dend.connect(soma(1))", tmp_path)
+    assert np.ptp(plain) > 0.1
+    assert np.array_equal(in_new_process(_trial_of_own, f"dend.connect(soma(1)); {text}", tmp_path), plain)
+
+
+TEMPLATE = """
+    h('''begintemplate Own
+    public soma, dend
+    create soma, dend
+    proc init() {
+        soma { L = 15 diam = 15 insert pas }
+        dend { L = 100 diam = 1 nseg = 3 insert pas }
+        connect dend(0), soma(1)
+    }
+    endtemplate Own''')
+    c = h.Own()
+    soma, dend = c.soma, c.dend
+    return Sections(soma=[soma], basal=[dend], apical=[], axon=[])
+"""
+
+
+def test_a_hoc_template_lives_as_long_as_its_cell(tmp_path: Path) -> None:
+    plain = in_new_process(_trial_of_own, "dend.connect(soma(1))", tmp_path)
+    body = OWN_CELL[OWN_CELL.index("soma, dend =") : OWN_CELL.index("\n\ndef linear")]
+    template = in_new_process(_trial_of_own, TEMPLATE.strip(), tmp_path, body)
+    assert np.abs(template - plain).max() < 1e-9
+
+
+def _areas(text: str, folder: Path) -> list[list[float]]:
+    cell = NeuronCell(load_cell(str(_own_file(folder, OWN_CELL.replace("dend.connect(soma(1))", text)))))
+    was = next(frame["was"] for frame in cell.held if isinstance(frame, dict) and "was" in frame)
+    return [[s.area() for s in cell.segments], [s.ri() for s in cell.segments], cell.tree.area_um2.tolist(), was]
+
+
+def test_the_shape_does_not_change_the_membrane(tmp_path: Path) -> None:
+    text = (
+        "dend.connect(soma(1)); dend(0.5).diam = 3; dend(0.9).diam = 0.5; "
+        "all = [*soma, *dend]; was = [s.area() for s in all] + [s.ri() for s in all]"
+    )
+    area, ri, of_tree, was = in_new_process(_areas, text, tmp_path)
+    assert area + ri == pytest.approx(was, rel=1e-9)
+    assert of_tree == area
+
+
+def _kirchhoff_by_end_1(folder: Path) -> dict[str, float]:
+    """Two sections by their end 1, one on the other's middle, one on its far end."""
+    text = (
+        "dend.connect(soma(1), 1); dend(0.1).diam = 0.5; soma.insert('hh'); more = [h.Section(name=n) for n in 'ab']; "
+        "more[0].connect(dend(0), 1); more[1].connect(dend(0), 0)\n"
+        "    for s in more: s.insert('pas'); s.nseg, s.L = 3, 90"
+    )
+    own = OWN_CELL.replace("dend.connect(soma(1))", text).replace("basal=[dend]", "basal=[dend, *more]")
+    return _kirchhoff(str(_own_file(folder, own)), {}, "crank-nicolson")
+
+
+def test_sections_connected_by_their_end_1(tmp_path: Path) -> None:
+    found = in_new_process(_kirchhoff_by_end_1, tmp_path)
+    assert found["swing"] > 10.0
+    assert found["difference"] < 1e-6
+    assert found["sum"] < 1e-6
 
 
 def test_missing_and_wrong_reconstruction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

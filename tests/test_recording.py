@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dendrotwin import TWINS
+from dendrotwin.dataset import event_counts
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.files import refuse_existing, remove_dead_partials, whole_file, whole_folder
 from dendrotwin.inputs import Modulated, Poisson, draw_events, read_events, read_injection, trial_rng
@@ -23,6 +24,7 @@ from dendrotwin.recording import (
     read_trial,
     spike_train,
     to_int16,
+    trial_identity,
     write_recordings,
 )
 from dendrotwin.tree import APICAL, Conductance, Events, Injection, Synapse, Tree
@@ -358,14 +360,78 @@ def test_events_are_checked() -> None:
     events.check(4, 5)
     with pytest.raises(InputError, match="names input 3, the cell has inputs 0 to 2"):
         events.check(3, 5)
-    with pytest.raises(InputError, match="at 4.9 ms, after the end at 4 ms"):
+    with pytest.raises(InputError, match=r"at 4\.9 ms, after the end at 4 ms"):
         events.check(4, 4)
-    with pytest.raises(InputError, match="at -0.5 ms, before the trial starts"):
+    with pytest.raises(InputError, match=r"at -0\.5 ms, before the trial starts"):
         Events.sort(np.array([0]), np.array([-0.5])).check(4, 5)
     with pytest.raises(InputError, match="not sorted by time"):
         Events(np.array([0, 1], dtype=np.int32), np.array([3, 1], dtype=np.int32)).check(4, 5)
     with pytest.raises(InputError, match="beyond 2147483647"):
         Events.sort(np.array([2**32 + 3]), np.array([0]))
+
+
+def test_events_have_times_of_their_own(tmp_path: Path) -> None:
+    tree = tree_with_inputs()
+    rng = np.random.default_rng(3)
+    inputs, times = rng.integers(0, tree.n_inputs, 300), rng.uniform(0.0, 49.9, 300).round(1)
+    events = Events.sort(inputs, times)
+    assert events.time_ms.dtype == np.float64
+    assert list(zip(events.time_ms, events.input, strict=True)) == sorted(zip(times, inputs, strict=True))
+    assert np.array_equal(event_counts(events, tree.n_inputs, -5, 40)[:, 5:], np.histogram2d(
+        inputs, times, [np.arange(tree.n_inputs + 1), np.arange(51)])[0][:, :40])  # fmt: skip
+    made = dataclasses.replace(recording(tree), events=events)
+    write_recordings(tmp_path / "r.h5", [made], {})
+    with RecordingFile(tmp_path / "r.h5") as file:
+        read = file.events(0)
+    assert np.array_equal(read.time_ms, events.time_ms)
+    assert np.array_equal(read.input, events.input)
+    with h5py.File(tmp_path / "r.h5", "r+") as file:
+        del file["trials/000000/events/time_ms"]  # as in files from before
+    with RecordingFile(tmp_path / "r.h5") as file:
+        assert np.array_equal(file.events(0).time_ms, events.bins())
+    # Whole milliseconds are the trial that they always were.
+    whole = Events(np.array([1, 3], dtype=np.int32), np.array([2.0, 7.0]))
+    assert trial_identity(whole, None, 10) == trial_identity(Events(whole.input, whole.bins()), None, 10)
+    assert trial_identity(whole, None, 10) == "6eb4b294645ba98e"
+    assert trial_identity(Events(whole.input, whole.time_ms + 0.1), None, 10) != trial_identity(whole, None, 10)
+
+
+@pytest.mark.parametrize(
+    ("time", "message"), [(np.nan, "no finite"), (np.inf, "no finite"), (-0.0, "at -0 ms, before")]
+)
+def test_times_that_are_none(time: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Events(np.array([0], dtype=np.int32), np.array([time])).check(1, 5)
+    if not np.isfinite(time):
+        with pytest.raises(InputError, match="not a number"):
+            Events.sort(np.array([0]), np.array([time]))
+
+
+def test_weights_and_blocks_of_a_tree() -> None:
+    """Stored with it and part of its fingerprint, which without them is what it was before there were any."""
+    tree = tree_with_inputs()
+    assert tree.input_weight.tolist() == [1.0] * tree.n_inputs
+    assert "input_weight" not in tree.to_dict()
+    assert "block" not in tree.to_dict()["synapses"]
+    assert tree.fingerprint() == "f1570b507fe06252"
+    weighed = dataclasses.replace(tree, input_weight=np.arange(1.0, tree.n_inputs + 1.0))
+    any_block = Synapse("x", True, (Conductance(0.0, 3.0, 1.0, 0.0, block=tuple(np.linspace(0, 1, 251))),))
+    for other in (weighed, dataclasses.replace(tree, synapses=(any_block, tree.synapses[1]))):
+        again = Tree.from_dict(other.to_dict())
+        assert other.fingerprint() == again.fingerprint() != tree.fingerprint()
+        assert again.synapses == other.synapses
+        assert np.array_equal(again.input_weight, other.input_weight)
+    with pytest.raises(InputError, match="inputs and 2 weights; give one for each"):
+        dataclasses.replace(tree, input_weight=np.array([1.0, 2.0]))
+
+
+def test_inputs_of_soma_and_axon_count_to_the_basal_tree() -> None:
+    tree = tree_with_inputs()
+    everywhere = np.arange(tree.n, dtype=np.int32)
+    tree = dataclasses.replace(tree, input_compartment=everywhere, input_synapse=np.zeros(tree.n, dtype=np.int32))
+    counts = sum(np.bincount(draw_events(tree, Modulated(rate_scale=0.05), 3000, trial_rng(0, k)).input,
+                             minlength=tree.n) for k in range(20))  # fmt: skip
+    assert counts.min() > 10
 
 
 def test_injection_is_checked() -> None:

@@ -15,13 +15,14 @@ from dendrotwin.inputs import Poisson, draw_events, trial_rng
 from dendrotwin.solve import (
     Elimination,
     axial_matrix,
+    blocks,
     coarse_cable,
     components,
     hines,
     mean_time_course,
     synaptic_conductances,
 )
-from dendrotwin.tree import Events, Injection, Tree
+from dendrotwin.tree import BLOCK_MV, Conductance, Events, Injection, Synapse, Tree
 from test_recording import tree_with_inputs
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
@@ -90,6 +91,44 @@ def test_conductances_are_sums_of_time_courses() -> None:
                 expected[time:, k] += mean_time_course(conductances[k], steps - time)
         assert found[:, :, c] == pytest.approx(expected, rel=1e-4, abs=1e-9)
     assert values.shape == (len(inputs), 6)
+
+
+def test_weights_are_factors_on_conductances() -> None:
+    tree = tree_with_inputs()
+    heavy = dataclasses.replace(tree, input_weight=np.where(np.arange(tree.n_inputs) % 2, 3.0, 1.0))
+    events = Events.sort(np.arange(tree.n_inputs), np.arange(tree.n_inputs) % 20)
+    odd = np.arange(tree.n_inputs) % 2 == 1
+    thrice = Events.sort(np.concatenate([events.input, *[np.flatnonzero(odd)] * 2]),
+                         np.concatenate([events.time_ms, *[np.flatnonzero(odd) % 20] * 2]))  # fmt: skip
+    assert np.allclose(coarse_cable(heavy, [events], 60), coarse_cable(tree, [thrice], 60), atol=1e-4)
+    assert not np.allclose(coarse_cable(heavy, [events], 60), coarse_cable(tree, [events], 60), atol=0.01)
+
+
+def test_a_single_exponential() -> None:
+    g = Conductance(0.0, 5.0, 2e-4, 0.0)
+    means = mean_time_course(g, 30)
+    assert means == pytest.approx([2e-4 * quad(lambda t: np.exp(-t / 5.0), k, k + 1)[0] for k in range(30)], rel=1e-9)
+    tree = tree_with_inputs()
+    tree = dataclasses.replace(tree, synapses=(Synapse("x", True, (g,)), tree.synapses[1]))
+    (found,) = synaptic_conductances(tree, [Events.sort(np.array([0]), np.array([4.9]))], 30)
+    assert found[4:, 0, 0] == pytest.approx(means[:26], rel=1e-5)
+    assert not found[:4].any()
+
+
+def test_a_block_by_its_values_is_the_block() -> None:
+    tree, steps = tree_with_inputs(), 100
+    quick, nmda = tree.synapses[0].conductances
+    by_values = dataclasses.replace(nmda, mg_mM=0.0, block=tuple(nmda.open_share(BLOCK_MV)))
+    other = dataclasses.replace(
+        tree, synapses=(dataclasses.replace(tree.synapses[0], conductances=(quick, by_values)), tree.synapses[1])
+    )
+    which, values = blocks(other)
+    assert values.shape == (1, len(BLOCK_MV))
+    assert which.tolist() == [0 if k % 2 and k < tree.n_inputs else -1 for k in range(len(which))]
+    events = draw_events(tree, Poisson(excitatory_hz=60, inhibitory_hz=20), steps, trial_rng(0, 0))
+    a, b = coarse_cable(tree, [events], steps), coarse_cable(other, [events], steps)
+    assert np.ptp(a) > 10.0
+    assert np.abs(a - b).max() < 0.02
 
 
 def passive(tree: Tree) -> Tree:

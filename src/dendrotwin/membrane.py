@@ -17,7 +17,6 @@ border, and a drive goes on in a straight line.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +34,11 @@ C_LOW_MM, C_HIGH_MM, C_BINS = 1e-6, 1e3, 1201  # evenly on a logarithmic scale: 
 C_GRID_MM: Floats = np.geomspace(C_LOW_MM, C_HIGH_MM, C_BINS)
 # Coarser grids for tables over both, and for the matrices of a scheme.
 PLANE_V_STRIDE, PLANE_C_STRIDE, SCHEME_V_STRIDE = 4, 10, 2
-PLANE_V_MV, PLANE_C_MM, SCHEME_V_MV = V_GRID_MV[::PLANE_V_STRIDE], C_GRID_MM[::PLANE_C_STRIDE], V_GRID_MV[::SCHEME_V_STRIDE]
+PLANE_V_MV, PLANE_C_MM, SCHEME_V_MV = (
+    V_GRID_MV[::PLANE_V_STRIDE],
+    C_GRID_MM[::PLANE_C_STRIDE],
+    V_GRID_MV[::SCHEME_V_STRIDE],
+)
 
 
 @dataclass(frozen=True, eq=False)

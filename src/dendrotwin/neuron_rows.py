@@ -43,7 +43,9 @@ def neuron_row(tree: Tree, test: Sequence[TrialIndex]) -> Evaluation:
     """
     simulations = [made_by(trial) for trial in test]
     if not all(simulations):
-        raise InputError("the trials were not made by `simulate`, so that NEURON cannot run them again; leave --neuron away")
+        raise InputError(
+            "the trials were not made by `simulate`, so that NEURON cannot run them again; leave --neuron away"
+        )
     exact = all((s["dt_ms"], s["method"]) != (DEFAULT_DT_MS, DEFAULT_METHOD) for s in simulations)
     if not exact:
         raise InputError("the trials are NEURON's default themselves; simulate with --dt 0.025 --method crank-nicolson")

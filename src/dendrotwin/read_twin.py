@@ -17,7 +17,6 @@ from dendrotwin.models.cable import CABLE, Cable, CableConfig
 from dendrotwin.reading import Reading, read_cell
 from dendrotwin.recording import provenance
 from dendrotwin.simulate import Simulation
-from dendrotwin.tree import Tree
 from dendrotwin.twin import Twin
 
 DURATION_MS = 6000  # of the trials that the twin's speed is measured on
@@ -77,7 +76,7 @@ def card(twin: Twin) -> str:
     network = twin.network
     assert isinstance(network, Cable)
     rows = [
-        f"| {name} | {_sizes(twin.tree, network, name)} | {reading['errors'].get(name, float('nan')):.1e} |"
+        f"| {name} | {_sizes(network, name)} | {reading['errors'].get(name, float('nan')):.1e} |"
         for name in names_of(network.membrane)
     ]
     table = "\n".join(["| mechanism | compartments | largest error of its current |", "| --- | ---: | ---: |", *rows])
@@ -105,6 +104,7 @@ Made on {twin.training["date"]} with {twin.training["versions"]}.
 """
 
 
-def _sizes(tree: Tree, network: Cable, name: str) -> int:
-    parts = [*network.membrane.mechanisms, *network.membrane.pools]
-    return len(np.unique(np.concatenate([part.at for part in parts if part.name == name])))
+def _sizes(network: Cable, name: str) -> int:
+    membrane = network.membrane
+    places = [m.at for m in membrane.mechanisms if m.name == name] + [p.at for p in membrane.pools if p.name == name]
+    return len(np.unique(np.concatenate(places)))

@@ -134,9 +134,10 @@ class Events:
             raise InputError(
                 f"an event is at {self.time_ms[0]:g} ms, before the trial starts; shift the events to t >= 0"
             )
-        if self.time_ms.max() >= steps:
+        last = float(self.time_ms.max())
+        if last >= steps:
             raise InputError(
-                f"an event is at {self.time_ms.max():.12g} ms, after the end at {steps} ms; drop it or lengthen the trial"
+                f"an event is at {last:.12g} ms, after the end at {steps} ms; drop it or lengthen the trial"
             )
 
 

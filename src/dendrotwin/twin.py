@@ -12,7 +12,6 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -158,7 +157,9 @@ class Twin:
         path = Path(path)
         absent = [name for name in FILES if not (path / name).is_file()]
         if absent:
-            raise TwinError(f"{path} is no twin: {', '.join(absent)} is missing; `dendrotwin twin` makes one of a cell, `dendrotwin train` of data")
+            raise TwinError(
+                f"{path} is no twin: {', '.join(absent)} is missing; `dendrotwin twin` makes one of a cell, `dendrotwin train` of data"
+            )
         try:
             config = json.loads((path / "config.json").read_text())
             if config.get("format_version") != FORMAT_VERSION:

@@ -33,9 +33,9 @@ class Sections(NamedTuple):
 
     Attributes:
         soma, basal, apical, axon: the sections.
-        synapses: the cell's own synapses, if it has some: point processes with NET_RECEIVE on any of its sections, each
-            alone, for events of weight 1, or as (point process, weight). They are then the cell's inputs, in this order,
-            and the synapses of the `CellModel` are not placed.
+        synapses: the cell's own synapses, if it has some: point processes with NET_RECEIVE on any of its sections,
+            each alone, for events of weight 1, or as (point process, weight). They are then the cell's inputs, in this
+            order, and the synapses of the `CellModel` are not placed.
     """
 
     soma: list[Any]

@@ -199,7 +199,8 @@ def _tree(
     if own is None:
         dendrites = np.flatnonzero(np.isin([region_name[number[s.sec]] for s in segments], ("basal", *APICAL)))
         kinds = len(model.synapses)
-        at_compartment, of_kind = np.tile(dendrites, kinds), np.repeat(np.arange(kinds), len(dendrites))
+        at_compartment = np.tile(dendrites, kinds)
+        of_kind = np.repeat(np.arange(kinds, dtype=np.int32), len(dendrites))
         weight = np.ones(len(of_kind))
     else:
         at_compartment = np.array([_compartment(model, point, nodes) for point in own.points])
@@ -226,7 +227,7 @@ def _tree(
         v_init_mV=float(model.v_init_mV),
         synapses=model.synapses if own is None else own.kinds,
         input_compartment=at_compartment.astype(np.int32),
-        input_synapse=of_kind.astype(np.int32),
+        input_synapse=of_kind,
         input_weight=weight,
     )
 

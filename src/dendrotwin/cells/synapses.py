@@ -50,7 +50,11 @@ def variables(mechanism: str, sort: int) -> dict[str, int]:
     from neuron import h
 
     standard, name = h.MechanismStandard(mechanism, sort), h.ref("")
-    return {name[0]: int(size) for k in range(int(standard.count())) for size in [standard.name(name, k)]}
+    found = {}
+    for k in range(int(standard.count())):
+        size = int(standard.name(name, k))  # which also sets the name
+        found[str(name[0])] = size
+    return found
 
 
 def pointers(mechanism: str) -> list[str]:
@@ -117,7 +121,7 @@ def read_synapses(cell: str, given: Sequence[Any], v_init_mV: float, celsius: fl
 
 
 def _check_target(point: Any) -> None:
-    """Raise CellError, without a subject, unless it is a point process that receives events of a twin's inputs alone."""
+    """Raise CellError, without a subject, unless it is a point process to which events of inputs alone come."""
     from neuron import h
 
     if not hasattr(point, "hname"):
@@ -220,7 +224,7 @@ class _Bench:
         self.potentials.scatter(self.held)
         self.h.fadvance()
         self.potentials.gather(self.sample)
-        return (BLOCK_MV - self.sample.as_numpy()) * self.capacitance_nF / STEP_MS
+        return np.asarray((BLOCK_MV - self.sample.as_numpy()) * self.capacitance_nF / STEP_MS)
 
     def look(self) -> Floats:
         """(states, copies) the states."""
@@ -287,12 +291,12 @@ def _probe(bench: _Bench, least: float, weight: float) -> tuple[Floats, Floats]:
         raise CellError("has states that jump or decay by the potential, or at random")
     keep = np.where(moved, second[:, 0] / np.where(moved, first[:, 0], 1.0), 0.5)
     if not ((keep > 0.0) & (keep < 1.0)).all():
-        raise CellError("has states that do not decay as exponentials")
+        raise CellError("has states that depend on each other, or do not decay as exponentials")
     for other in (least, 0.5 * weight):
         if not _near(after_event(other)[0], first * (other / weight), EXACT):
             raise CellError("has states whose jumps are not in proportion to the weight of an event")
     jump = first[:, 0] / keep
-    events = np.flatnonzero(moved)
+    events = [int(s) for s in np.flatnonzero(moved)]
 
     def currents(factors: dict[int, float]) -> Floats:
         """The current of these states, each at its jump times a factor."""
@@ -346,7 +350,7 @@ def _conductances(taus_ms: Floats, curves: Floats) -> tuple[Conductance, ...]:
 
 
 def _pairs(taus_ms: Floats, amounts_uS: dict[int, float]) -> list[tuple[float, float, float]]:
-    """Exponentials of both signs as (rise, decay, peak): each falling one is the rise of a slower one, or of several."""
+    """Exponentials of both signs as (rise, decay, peak): a negative one is the rise of a slower one, or of several."""
     largest = max(abs(amount) for amount in amounts_uS.values())
     decays = {s: amount for s, amount in amounts_uS.items() if amount > 0.0}
     found = []
@@ -370,10 +374,10 @@ def _form(curve: Floats) -> tuple[float, dict[str, Any]]:
     """How a current (BLOCK_MV) depends on V: conductance where the block is 1 [uS], and the fields of `Conductance`."""
     line = np.polynomial.Polynomial.fit(BLOCK_MV, curve, 1)
     if _near(line(BLOCK_MV), curve, ALIKE):
-        offset, slope = line.convert().coef
+        offset, slope = (float(c) for c in line.convert().coef)
         if abs(slope) * 1e4 < abs(offset):
             raise CellError("has a current that does not reverse")
-        return float(slope), {"e_mV": round(float(-offset / slope), 4) + 0.0}
+        return slope, {"e_mV": round(-offset / slope, 4) + 0.0}
     crossing = np.flatnonzero(np.sign(curve[:-1]) * np.sign(curve[1:]) <= 0.0)
     if len(crossing) == 0:
         raise CellError(f"has a current that does not reverse between {BLOCK_MV[0]:g} and {BLOCK_MV[-1]:g} mV")

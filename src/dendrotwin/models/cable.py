@@ -24,9 +24,9 @@ from dendrotwin.tree import Events, Injection, Tree
 CABLE = "cable"  # its name among architectures
 # How each setting was chosen: docs/cable.md.
 SETTINGS = {
-    "fast": Accuracy(least=1, most=32, tolerance_mV=0.6),
-    "standard": Accuracy(least=1, most=64, tolerance_mV=0.2),
-    "exact": Accuracy(least=4, most=128, tolerance_mV=0.02),
+    "fast": Accuracy(least=1, most=16, tolerance_mV=0.5),
+    "standard": Accuracy(least=2, most=32, tolerance_mV=0.25),
+    "exact": Accuracy(least=4, most=64, tolerance_mV=0.03),
 }
 SPIKE_MV, SPREAD_MV = -25.0, 5.0  # a peak of the soma's potential there is a spike with a probability of 1/2
 NO_PEAK = -20.0  # logit of a millisecond without a peak, where the potential is at SPIKE_MV
@@ -60,7 +60,7 @@ def spike_logits(v_soma_mV: NDArray[np.floating], peak_mV: NDArray[np.floating])
     """
     peak = (peak_mV - SPIKE_MV) / SPREAD_MV
     without = (v_soma_mV - SPIKE_MV) / SPREAD_MV + NO_PEAK
-    return np.maximum(peak, without).astype(np.float32)
+    return np.asarray(np.maximum(peak, without), dtype=np.float32)
 
 
 class Cable(nn.Module):

@@ -471,4 +471,9 @@ def _synapses(tree: Tree, back: NDArray[np.int64]) -> tuple[list[NDArray[Any]], 
     table = np.where(blocked, np.cumsum(blocked) - 1, -1).astype(np.int64)
     rise, decay, e = (np.array([getattr(g, f) for g in classes], np.float64) for f in ("rise_ms", "decay_ms", "e_mV"))
     of_input = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return [rise, decay, e, table, start, stop, _with_gain(block.reshape(-1, len(V_GRID_MV), 1))], [of_input, of_class, place, np.array(opens)]
+    return [rise, decay, e, table, start, stop, _with_gain(block.reshape(-1, len(V_GRID_MV), 1))], [
+        of_input,
+        of_class,
+        place,
+        np.array(opens),
+    ]

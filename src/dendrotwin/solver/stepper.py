@@ -13,6 +13,8 @@ from dendrotwin.solver.layout import Kinetics, Layout, lay_out
 from dendrotwin.solver.steps import Arrivals, State, run
 from dendrotwin.tree import Events, Floats, Injection, Tree
 
+FOLD = 4
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -29,8 +31,11 @@ class Accuracy:
 
     @property
     def levels(self) -> list[int]:
-        """Numbers of steps of a millisecond that there are."""
-        return [2**k for k in range(self.least.bit_length() - 1, self.most.bit_length())]
+        """Numbers of steps of a millisecond that there are, each `FOLD` times the one before."""
+        found = [self.least]
+        while found[-1] * FOLD <= self.most:
+            found.append(found[-1] * FOLD)
+        return found
 
 
 class Stepper:
@@ -50,9 +55,14 @@ class Stepper:
         return lay_out(self.tree, self.membrane)
 
     @cached_property
+    def levels(self) -> NDArray[np.int64]:
+        """Numbers of steps of a millisecond."""
+        return np.array(self.accuracy.levels, np.int64)
+
+    @cached_property
     def kinetics(self) -> Kinetics:
         """Tables for steps of these lengths."""
-        return self.layout.kinetics([1.0 / many for many in self.accuracy.levels])
+        return self.layout.kinetics([1.0 / many for many in self.levels])
 
     def start(self) -> State:
         """The state at the start of a trial."""
@@ -97,10 +107,11 @@ class Stepper:
         injected = np.zeros((1, n))
         if injection is not None:
             injected = np.zeros((steps, n))
-            np.add.at(injected, (slice(None), back[injection.compartment]), injection.current_nA)
+            for compartment, current in zip(injection.compartment, injection.current_nA.T, strict=True):
+                injected[:, back[compartment]] += current
         out, peak, counts = np.empty((steps, n), np.float32), np.empty(steps), np.zeros(2, np.int64)
         run(
-            self.layout.net, self.kinetics, np.array(self.accuracy.levels, np.int64), self.accuracy.tolerance_mV, state,
+            self.layout.net, self.kinetics, self.levels, self.accuracy.tolerance_mV, state,
             self.arrivals(events, steps), injected, out, peak, counts,
         )  # fmt: skip
         return out[:, back], peak, counts

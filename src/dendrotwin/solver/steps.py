@@ -26,7 +26,7 @@ at any step, is done again in as many steps as that asks for.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -49,7 +49,7 @@ from dendrotwin.membrane import (
 from dendrotwin.solver.layout import DRIVE_C, FIXED, NERNST, OVER_C, OVER_V, PLANE, Kinetics, Net
 from dendrotwin.tree import Floats
 
-JIT = {"cache": True, "fastmath": True, "nogil": True, "error_model": "numpy"}
+JIT: dict[str, Any] = {"cache": True, "fastmath": True, "nogil": True, "error_model": "numpy"}
 LOG_C_LOW = float(np.log(C_LOW_MM))
 C_BIN = float(np.log(C_GRID_MM[1] / C_GRID_MM[0]))
 LOG_2, ROOT_2 = float(np.log(2.0)), float(np.sqrt(2.0))
@@ -413,7 +413,7 @@ def _terms(net: Net, kin: Kinetics, pair: int, x: Single, g: Single, w: _Work) -
             source = opened
         if net.term_states[t] == 0:
             opened[:] = source
-        if kind == FIXED or kind == NERNST:
+        if kind <= NERNST:
             _minus(net.e_mV[o : o + n] if kind == FIXED else w.e[r, a:z], w.v[a:z], away)
             _add(opened, w.total[a:z])
             if r >= 0:
@@ -520,7 +520,9 @@ def _add_synapses(net: Net, w: _Work) -> None:
 
 
 @numba.njit(**JIT)
-def _implicit(h: float, capacitance: Single, v: Single, total: Single, right: Single, by_step: Single, own: Single) -> None:
+def _implicit(
+    h: float, capacitance: Single, v: Single, total: Single, right: Single, by_step: Single, own: Single
+) -> None:
     """C / (gamma h), the diagonal without the tree (`own`), and the right side, from the current at V (in `right`)."""
     per_step = np.float32(1.0 / (GAMMA * h))
     for i in range(len(total)):
