@@ -90,8 +90,6 @@ def trials_of_twin(
 ) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
     """The trials that a twin was trained on, those it was validated on, and those of `data` that it has not seen.
 
-    Of a twin that was read, not trained, they are those that the baselines are given: the split of the data set.
-
     Args:
         twin: the twin.
         data: a data set of its cell.
