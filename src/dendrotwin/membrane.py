@@ -210,7 +210,10 @@ class Membrane:
         """
         version = values.get("format_version")
         if version != FORMAT_VERSION:
-            raise FileError(f"the membrane has format version {version}, this dendrotwin reads {FORMAT_VERSION}; read the cell again with `dendrotwin twin`")  # fmt: skip
+            raise FileError(
+                f"the membrane has format version {version}, this dendrotwin reads {FORMAT_VERSION}; read the cell again "
+                "with `dendrotwin twin`"
+            )
 
         def array(value: Any) -> Any:
             return None if value is None else arrays[value["array"]]

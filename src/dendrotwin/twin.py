@@ -1,4 +1,4 @@
-"""A twin: a trained network with its scaling, its cell and its configuration, in one folder that is safe to open."""
+"""A twin: a network, trained or read, with its scaling, its cell and its configuration, in one folder that is safe to open."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class Twin:
             if config.get("format_version") != FORMAT_VERSION:
                 raise TwinError(
                     f"{path} has format version {config.get('format_version')}, this dendrotwin reads "
-                    f"{FORMAT_VERSION}; make it again, with `dendrotwin twin` from the cell or `dendrotwin train` from data"
+                    f"{FORMAT_VERSION}; make it again: `dendrotwin twin` from the cell, `dendrotwin train` from data"
                 )
             with h5py.File(path / "tree.h5", "r") as file:
                 tree = read_tree(file)

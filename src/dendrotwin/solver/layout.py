@@ -41,7 +41,7 @@ class Net(NamedTuple):
     begin at `at`.
 
     Attributes:
-        parent, axial_uS, joined_uS: (nodes,) of the tree; the last is the sum of the axial conductances at a node.
+        parent, axial_uS, joined_uS: (nodes,) of the tree; the last sums up the axial conductances at a node.
         node: (n,) node of each compartment.
         soma: the compartment that makes output spikes.
         capacitance_nF, leak_uS, leak_nA: (n,) the last is leak times its reversal potential.

@@ -4,24 +4,24 @@ For every compartment i, with C the capacitance, and j its neighbours in the tre
 
     C dV/dt = sum_k g_k x_k^p (E_k - V) + sum_s g_s(t) B_s(V) (E_s - V) + sum_j g_ij (V_j - V) + I
 
-Gates and potentials take turns (staggered, Hines 1984, doi:10.1016/0020-7101(84)90008-4): gates go from the middle of
-one step to the middle of the next, exponentially, at the potential between them; then one linearly implicit solve of the
-whole tree gives W, the potential at a share theta of the step, from which V goes on in a straight line to its end:
+Gates and potentials take turns (staggered, Hines 1984, doi:10.1016/0020-7101(84)90008-4). Gates go from the middle of
+one step to the middle of the next, exponentially, at the potential between them. Then the whole tree takes a step of h
+with these conductances, A its matrix and F the current at V, by two solves of one factorisation (SDIRK2, of second
+order and L-stable: Alexander 1977, doi:10.1137/0714068):
 
-    (C / h theta + sum g) W - sum_j g_ij W_j = C / h theta V + sum g E + I,   V' = V + (W - V) / theta
+    (C / (gamma h) + A) r1 = F,    (C / (gamma h) + A) r2 = C / (gamma h) r1,
+    V' = V + r1 + (1 / gamma - 1) r2,    gamma = 1 - 1 / sqrt(2)
 
-theta is that with which a compartment alone would relax as it should, exponentially (see `_beyond`): about a half, of
-second order, where conductance is small, and near 1, backward Euler, where it is large. Gates that may run away lead:
-what they gain while the potential moves in the very step is in the solve, linearly. Synaptic conductances are exact
-means over each step, from each event on.
+Gates that may run away lead: what they gain while the potential moves in the very step is in A, linearly. Synaptic
+conductances are exact means over each step, from each event on.
 
-A millisecond takes 1, 2, 4, ... steps. What is at stake for a channel is how fast its changing conductance bends the
-course of the potential,
+A millisecond takes a few steps, or more. Conductances that change bend the course of a potential,
 
-    a_i = sum_k |dg_k / dt| |E_k - V_i| / C_i   [mV/ms2],
+    b_i = sum_k dg_k / dt (E_k - V_i) / C_i   [mV/ms2],
 
-and a step h of a compartment is short enough where h^2 a_i <= tolerance [mV]. A millisecond in which it is not, anywhere
-at any step, is done again in as many steps as that asks for.
+and what is at stake in a step of h is how much b has changed since the step before: it is short enough where
+h^2 |b_i - b_i before| <= tolerance [mV] everywhere. A millisecond in which it is not is done again, in as many steps as
+that asks for.
 """
 
 from __future__ import annotations
