@@ -29,7 +29,7 @@ from dendrotwin.tree import Floats, Ints
 FORMAT_VERSION = 1
 # Off round numbers, where rates such as x / (exp(x) - 1) are 0/0 in many published mechanisms.
 V_LOW_MV, V_BIN_MV, V_BINS = -149.9863, 0.25, 1001
-V_GRID_MV: Floats = V_LOW_MV + V_BIN_MV * np.arange(V_BINS)
+V_GRID_MV: Floats = V_LOW_MV + V_BIN_MV * np.arange(V_BINS, dtype=np.float64)
 C_LOW_MM, C_HIGH_MM, C_BINS = 1e-6, 1e3, 1201  # evenly on a logarithmic scale: sodium and potassium lie there too
 C_GRID_MM: Floats = np.geomspace(C_LOW_MM, C_HIGH_MM, C_BINS)
 # Coarser grids for tables over both, and for the matrices of a scheme.
@@ -211,8 +211,8 @@ class Membrane:
         version = values.get("format_version")
         if version != FORMAT_VERSION:
             raise FileError(
-                f"the membrane has format version {version}, this dendrotwin reads {FORMAT_VERSION}; read the cell again "
-                "with `dendrotwin twin`"
+                f"the membrane has format version {version}, this dendrotwin reads {FORMAT_VERSION}; read the cell "
+                "again with `dendrotwin twin`"
             )
 
         def array(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A twin: a network, trained or read, with its scaling, its cell and its configuration, in one folder that is safe to open."""
+"""A twin: a network, trained or read, its scaling, cell and configuration, in one folder that is safe to open."""
 
 from __future__ import annotations
 
@@ -158,7 +158,8 @@ class Twin:
         absent = [name for name in FILES if not (path / name).is_file()]
         if absent:
             raise TwinError(
-                f"{path} is no twin: {', '.join(absent)} is missing; `dendrotwin twin` makes one of a cell, `dendrotwin train` of data"
+                f"{path} is no twin: {', '.join(absent)} is missing; `dendrotwin twin` makes one of a "
+                "cell, `dendrotwin train` of data"
             )
         try:
             config = json.loads((path / "config.json").read_text())

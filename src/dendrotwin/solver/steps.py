@@ -88,7 +88,8 @@ class State(NamedTuple):
 
     def copy(self) -> State:
         """One that does not share memory."""
-        return State(*(array.copy() for array in self))
+        parts: list[Any] = [array.copy() for array in self]
+        return State(*parts)
 
 
 class Arrivals(NamedTuple):
@@ -109,7 +110,7 @@ class Arrivals(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """Room for a step; of the loops that fill it each touches few arrays, so that the compiler makes vectors of them."""
+    """Room for a step. Loops that fill it touch few arrays each, so that the compiler makes vectors of them."""
 
     total: Single
     inward: Single
@@ -145,8 +146,8 @@ def _room(n: int, nodes: int, ions: int, classes: int, most_states: int) -> _Wor
     return _Work(
         rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], np.empty(n, np.uint32), rows[7], rows[8],
         np.zeros((ions, n), np.uint32), by_ion[0], by_ion[1], rows[10], rows[11], by_ion[2], by_ion[3], by_ion[4],
-        np.zeros((classes, n), np.float32), np.empty(n), np.empty(n), np.empty(n, np.int64), np.empty(nodes), np.empty(nodes),
-        np.empty(most_states, np.float32),
+        np.zeros((classes, n), np.float32), np.empty(n), np.empty(n), np.empty(n, np.int64), np.empty(nodes),
+        np.empty(nodes), np.empty(most_states, np.float32),
     )  # fmt: skip
 
 
@@ -224,7 +225,7 @@ def _look_up_ions(net: Net, c: Floats, w: _Work) -> None:
 
 
 @numba.njit(**JIT)
-def _plane_place(b: int, f: float, stride: int, last: int) -> tuple[int, float]:
+def _plane_place(b: Any, f: Any, stride: int, last: int) -> tuple[Any, Any]:
     """A place of a fine grid on a coarse one."""
     k = min(b // stride, last)
     return k, (b - k * stride + f) / np.float32(stride)
@@ -474,7 +475,7 @@ def _synapses(net: Net, h: float, rise: Single, decay: Single, w: _Work) -> None
 
 @numba.njit(**JIT)
 def _arrive(tau_ms: float, uS: float, rest_ms: float, h: float) -> tuple[float, float]:
-    """What an event that comes `rest_ms` before the end of a step adds to an exponential at its end, and to its mean."""
+    """What an event `rest_ms` before the end of a step adds to an exponential at its end, and to its mean."""
     less = np.exp(-rest_ms / tau_ms)
     return uS * less, uS * tau_ms / h * (1.0 - less)
 
