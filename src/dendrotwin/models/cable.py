@@ -24,9 +24,9 @@ from dendrotwin.tree import Events, Injection, Tree
 CABLE = "cable"  # its name among architectures
 # How each setting was chosen: docs/cable.md.
 SETTINGS = {
-    "fast": Accuracy(least=1, most=16, tolerance_mV=0.5),
-    "standard": Accuracy(least=2, most=32, tolerance_mV=0.25),
-    "exact": Accuracy(least=4, most=64, tolerance_mV=0.03),
+    "fast": Accuracy(least=1, most=16, tolerance_mV=0.05),
+    "standard": Accuracy(least=2, most=32, tolerance_mV=0.02),
+    "exact": Accuracy(least=4, most=64, tolerance_mV=0.003),
 }
 SPIKE_MV, SPREAD_MV = -25.0, 5.0  # a peak of the soma's potential there is a spike with a probability of 1/2
 NO_PEAK = -20.0  # logit of a millisecond without a peak, where the potential is at SPIKE_MV
@@ -37,8 +37,8 @@ class CableConfig(BaseModel):
 
     Attributes:
         accuracy: fast, standard or exact.
-        tolerance_mV: in place of the setting's own: how far the changing conductance of any channel may bend the course
-            of its compartment's potential within a step [mV]; see `solver.steps`.
+        tolerance_mV: in place of the setting's own: how far changing conductances may bend the course of the potentials
+            within a step, root of the mean square over compartments [mV]; see `solver.steps`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

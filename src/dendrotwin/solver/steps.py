@@ -19,9 +19,9 @@ A millisecond takes a few steps, or more. Conductances that change bend the cour
 
     b_i = sum_k dg_k / dt (E_k - V_i) / C_i   [mV/ms2],
 
-and what is at stake in a step of h is how much b has changed since the step before: it is short enough where
-h^2 |b_i - b_i before| <= tolerance [mV] everywhere. A millisecond in which it is not is done again, in as many steps as
-that asks for.
+and what is at stake in a step of h is how much b has changed since the step before: it is short enough where the root of
+the mean of (h^2 (b_i - b_i before))^2 over the compartments is at most the tolerance [mV]. A millisecond in which it is
+not is done again, in as many steps as that asks for.
 """
 
 from __future__ import annotations
@@ -599,18 +599,17 @@ def _move(net: Net, kin: Kinetics, level: int, h: float, v: Floats, c: Floats, w
 
 
 @numba.njit(**JIT)
-def _worst(bend: Single, per_ms: float, before: Single, capacitance: Single, spare: Single) -> float:
-    """Largest change of how conductances that change bend the course of V [mV / ms2]."""
+def _worst(bend: Single, per_ms: float, before: Single, capacitance: Single) -> float:
+    """How much less or more than before conductances that change bend the course of V: root mean square [mV / ms2]."""
     for i in range(len(bend)):
         bend[i] *= per_ms / capacitance[i]
+    squares = ZERO
     for i in range(len(bend)):
-        spare[i] = abs(bend[i] - before[i])
+        change = bend[i] - before[i]
+        squares += change * change
     for i in range(len(bend)):
         before[i] = bend[i]
-    worst = ZERO
-    for i in range(len(bend)):
-        worst = max(worst, spare[i])
-    return float(worst)
+    return float(np.sqrt(squares / np.float32(len(bend))))
 
 
 @numba.njit(**JIT)
@@ -664,7 +663,7 @@ def run(
                 _gates(net, kin, pair, x, w)
                 _schemes(net, kin, pair, x, w)
                 _terms(net, kin, pair, x, g, w)
-                a = _worst(w.bend, np.float32(2.0 / (h + 1.0 / many[previous])), bend, net.capacitance_nF, w.spare)
+                a = _worst(w.bend, np.float32(2.0 / (h + 1.0 / many[previous])), bend, net.capacitance_nF)
                 worst = max(worst, a)
                 counts[1] += 1
                 if level < levels - 1 and a > tolerance * many[level] * many[level]:
