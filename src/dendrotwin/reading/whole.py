@@ -65,6 +65,6 @@ def prove_whole(cell: NeuronCell, membrane: Membrane) -> WholeCell:
         raise CellError(
             f"the cell {cell.model.name}, as it was read, differs from NEURON by {found.twin_mV:.3g} mV (root "
             f"mean square over {PROOF_MS} ms; at most {found.bound_mV:.3g}), though its mechanisms agree; "
-            "something else moves its potential, such as a current that is no density mechanism: take that out of `build`"
+            "something else moves its potential, such as a current of no density mechanism: take that out of `build`"
         )
     return found
