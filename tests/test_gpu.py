@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,20 @@ from hypothesis import strategies as st
 pytest.importorskip("triton", reason="there is none for this system")
 
 from dendrotwin.errors import InputError
-from dendrotwin.membrane import C_GRID_MM, PLANE_C_MM, PLANE_V_MV, SCHEME_V_MV, V_GRID_MV
-from dendrotwin.membrane import Gate, Ion, Mechanism, Membrane, Pool, Scheme, Term
+from dendrotwin.membrane import (
+    C_GRID_MM,
+    PLANE_C_MM,
+    PLANE_V_MV,
+    SCHEME_V_MV,
+    V_GRID_MV,
+    Gate,
+    Ion,
+    Mechanism,
+    Membrane,
+    Pool,
+    Scheme,
+    Term,
+)
 from dendrotwin.models.cable import Cable, CableConfig, simulate_on, stepper_on
 from dendrotwin.solve import Rounds, hines
 from dendrotwin.solver import gpu
@@ -51,8 +64,8 @@ def a_tree(n: int = N) -> Tree:
     at = np.arange(1, n, dtype=np.int32)
     return Tree(
         parent=parent, region=np.where(np.arange(n) > 0, 1, 0).astype(np.int32), section=np.arange(n, dtype=np.int32),
-        section_names=tuple(f"s{i}" for i in range(n)), x=0.5 * ones, ends_um=np.zeros((n, 2, 3)), length_um=20.0 * ones,
-        diameter_um=ones, area_um2=area, distance_um=20.0 * np.arange(n), axial_parent=joined,
+        section_names=tuple(f"s{i}" for i in range(n)), x=0.5 * ones, ends_um=np.zeros((n, 2, 3)),
+        length_um=20.0 * ones, diameter_um=ones, area_um2=area, distance_um=20.0 * np.arange(n), axial_parent=joined,
         axial_uS=np.append(np.append(0.0, np.geomspace(0.01, 0.04, n - 1)), 0.05), capacitance_nF=1e-5 * area,
         leak_uS=0.0 * ones, leak_mV=0.0 * ones, ih_uS=0.0 * ones, ih_mV=0.0 * ones, v_init_mV=-65.0,
         synapses=(excitatory, inhibitory), input_compartment=np.tile(at, 2),
@@ -79,7 +92,8 @@ def term(density: float, e: float, *powers: float, m: int, **more: object) -> Te
 
 def a_membrane(n: int = N) -> Membrane:
     """Every kind of gate, scheme, term and pool."""
-    everywhere, some, soma = np.arange(n, dtype=np.int32), np.arange(n - 1, -1, -2, dtype=np.int32)[::-1].copy(), np.array([0], np.int32)
+    everywhere, soma = np.arange(n, dtype=np.int32), np.zeros(1, np.int32)
+    some = everywhere[(n - 1) % 2 :: 2].copy()
     k, log_plane = len(some), np.log(PLANE_C_MM)[:, None]
     v_shape, c_shape = sigmoid(PLANE_V_MV, -35.0, 8.0)[None], sigmoid(log_plane, np.log(3e-4), 1.0)
     both = Gate("b", v_shape * c_shape, 1.0 + 9.0 * (1.0 - c_shape) * np.ones_like(v_shape), "ca")
@@ -96,35 +110,44 @@ def a_membrane(n: int = N) -> Membrane:
     ghk = np.stack([-0.02 * sigmoid(-V_GRID_MV, -20.0, 30.0), 0.5 * sigmoid(V_GRID_MV, 20.0, 30.0)])
     pump = 2e-6 * sigmoid(log_plane, np.log(2e-4), 0.7) * (1.0 + 0.004 * PLANE_V_MV[None])
     n_gate = gate("n", -45.0, 9.0, (0.8, 4.0))
+    m_gate, h_gate = gate("m", -38.0, 6.0, (0.03, 0.25)), gate("h", -60.0, -6.0, (0.5, 6.0))
+    n_gate, w_gate = gate("n", -45.0, 9.0, (0.8, 4.0)), gate("w", -40.0, 5.0, (1.0, 3.0))
+    q_gate, r_gate = gate("q", -30.0, 6.0, (0.5, 2.0)), gate("r", -50.0, -9.0, (5.0, 20.0))
+    schemes = (markov((SCHEME_V_MV + 40.0) / 7.0), markov(np.log(PLANE_C_MM / 3e-4), "ca"))
+    rectifier = 1e-3 * sigmoid(V_GRID_MV, -20.0, 9.0)
+    sodium = term(0.06, 50.0, 3.0, 1.0, m=n)
+    potassium = term(0.02, 0.0, 4.0, m=n, ion="k", moves=True), term(0.001, -85.0, 1.5, m=n, ion="k")
+    calcium = (
+        term(4e-4, 0.0, 2.0, 1.0, m=k, ion="ca", moves=True),
+        term(1.0, 0.0, 2.0, 0.0, m=k, ion="ca", table=ghk, c_ion="ca"),
+    )
+    of_calcium = term(2e-3, -85.0, 1.0, 0.0, m=k), term(1e-3, -85.0, 0.0, 2.5, m=k)
+    of_schemes = (
+        term(1e-3, -85.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, m=n),
+        term(5e-4, -80.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, m=n),
+    )
+
+    def mechanism(
+        name: str, at: np.ndarray, gates: tuple[Gate, ...], terms: tuple[Term, ...], *start: float, **more: Any
+    ) -> Mechanism:
+        begin = np.array(start).reshape(-1, 1) * np.ones(len(at))
+        return Mechanism(name, {}, at, gates, more.get("schemes", ()), terms, begin)
+
     mechanisms = (
-        Mechanism("leak", {}, everywhere, (), (), (term(1e-4, -67.0, m=n),), np.zeros((0, n))),
-        Mechanism(
-            "na", {}, everywhere, (gate("m", -38.0, 6.0, (0.03, 0.25)), gate("h", -60.0, -6.0, (0.5, 6.0))), (),
-            (term(0.06, 50.0, 3.0, 1.0, m=n),), np.repeat([[0.01], [0.6]], n, 1),
-        ),
-        Mechanism(
-            "k", {}, everywhere, (n_gate,), (),
-            (term(0.02, 0.0, 4.0, m=n, ion="k", moves=True), term(0.001, -85.0, 1.5, m=n, ion="k")),
-            np.full((1, n), 0.1),
-        ),
-        Mechanism(
-            "ca", {}, some, (gate("q", -30.0, 6.0, (0.5, 2.0)), gate("r", -50.0, -9.0, (5.0, 20.0))), (),
-            (term(4e-4, 0.0, 2.0, 1.0, m=k, ion="ca", moves=True), term(1.0, 0.0, 2.0, 0.0, m=k, ion="ca", table=ghk, c_ion="ca")),
-            np.repeat([[0.01], [0.8]], k, 1),
-        ),
-        Mechanism("sk", {}, some, (over_c, both), (), (term(2e-3, -85.0, 1.0, 0.0, m=k), term(1e-3, -85.0, 0.0, 2.5, m=k)), np.zeros((2, k))),
-        Mechanism(
-            "markov", {}, everywhere, (gate("w", -40.0, 5.0, (1.0, 3.0)),), (markov((SCHEME_V_MV + 40.0) / 7.0), markov(np.log(PLANE_C_MM / 3e-4), "ca")),
-            (term(1e-3, -85.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, m=n), term(5e-4, -80.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, m=n)),
-            np.repeat([[0.0], [0.8], [0.1], [0.1], [0.9], [0.1], [0.0]], n, 1),
-        ),
-        Mechanism("rectifier", {}, soma, (), (), (term(1.0, 0.0, m=1, table=1e-3 * sigmoid(V_GRID_MV, -20.0, 9.0)),), np.zeros((0, 1))),
-        Mechanism("pump", {}, some, (), (), (term(1.0, 0.0, m=k, ion="ca", table=pump, c_ion="ca"),), np.zeros((0, k))),
-    )  # fmt: skip
+        mechanism("leak", everywhere, (), (term(1e-4, -67.0, m=n),)),
+        mechanism("na", everywhere, (m_gate, h_gate), (sodium,), 0.01, 0.6),
+        mechanism("k", everywhere, (n_gate,), potassium, 0.1),
+        mechanism("ca", some, (q_gate, r_gate), calcium, 0.01, 0.8),
+        mechanism("sk", some, (over_c, both), of_calcium, 0.0, 0.0),
+        mechanism("markov", everywhere, (w_gate,), of_schemes, 0, 0.8, 0.1, 0.1, 0.9, 0.1, 0, schemes=schemes),
+        mechanism("rectifier", soma, (), (term(1.0, 0.0, m=1, table=rectifier),)),
+        mechanism("pump", some, (), (term(1.0, 0.0, m=k, ion="ca", table=pump, c_ion="ca"),)),
+    )
+    slow = np.append(0.0, np.full(n - 1, 0.01))
     pools = (
         Pool("cad", "ca", some, np.full(k, 0.02), np.full(k, 1e-4), np.full(k, -4.0), np.zeros(k)),
-        Pool("kp", "k", everywhere, np.append(0.0, np.full(n - 1, 0.01)), np.full(n, 54.4), np.full(n, -30.0), np.full(n, -20.0)),
-    )  # fmt: skip
+        Pool("kp", "k", everywhere, slow, np.full(n, 54.4), np.full(n, -30.0), np.full(n, -20.0)),
+    )
     ions = (
         Ion("ca", np.full(n, 1e-4), np.full(n, 2.0), 13.3),
         Ion("k", np.full(n, 54.4), np.full(n, 2.5), 26.7),
@@ -233,7 +256,7 @@ def test_a_spike_takes_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_trials_in_pieces() -> None:
-    """As `Cable.simulate` takes them on a card: the same as there, whatever is held at once; and alone as beside others."""
+    """As `Cable.simulate` takes them on a card: the same whatever is held at once, and alone as beside others."""
     tree, steps = a_tree(3), 5
     network = Cable(tree, firing(3), CableConfig(accuracy="fast", tolerance_mV=5.0))
     rng = np.random.default_rng(1)
@@ -356,7 +379,7 @@ def test_the_kernel_compiles_for_a_card() -> None:
 def test_on_a_card() -> None:
     code = f"""
 import sys
-sys.path.insert(0, {os.path.dirname(__file__)!r})
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np, torch
 import test_gpu as t
 from dendrotwin.inputs import Poisson, draw_events, trial_rng

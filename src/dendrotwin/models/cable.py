@@ -65,7 +65,7 @@ def spike_logits(v_soma_mV: NDArray[np.floating], peak_mV: NDArray[np.floating])
     """
     peak = (peak_mV - SPIKE_MV) / SPREAD_MV
     without = (v_soma_mV - SPIKE_MV) / SPREAD_MV + NO_PEAK
-    return np.maximum(peak, without).astype(np.float32)
+    return np.asarray(np.maximum(peak, without), np.float32)
 
 
 def stepper_on(device: torch.device, tree: Tree, membrane: Membrane, accuracy: Accuracy) -> GPUStepper:

@@ -18,13 +18,14 @@ from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.tree import Events, Injection, Tree
 
 # Of each part of `Known`: whole numbers, double, and single precision for the rest.
-WHOLE = frozenset(
-    "sizes many gate scheme term state gate_first gate_of scheme_first scheme_of term_first term_of class_row node "
-    "round_first parent child compartment".split()
-)
-DOUBLE = frozenset(
-    "pool_less pool_filled gain_in gain_out rest_mM log_outside nernst_mV class_ms joined_uS axial_uS".split()
-)
+WHOLE = {
+    "sizes", "many", "gate", "scheme", "term", "state", "gate_first", "gate_of", "scheme_first", "scheme_of",
+    "term_first", "term_of", "class_row", "node", "round_first", "parent", "child", "compartment",
+}  # fmt: skip
+DOUBLE = {
+    "pool_less", "pool_filled", "gain_in", "gain_out", "rest_mM", "log_outside", "nernst_mV", "class_ms", "joined_uS",
+    "axial_uS",
+}  # fmt: skip
 Array = NDArray[Any]
 
 
@@ -169,22 +170,28 @@ class GPUStepper:
             V (cells, steps, n) at the end of each millisecond [mV], and (cells, steps) the highest local maximum of the
             soma's potential that ended in it, or `steps.NO_PEAK_MV`; on the device.
         """
-        cells = len(events)
+        return self.run(state, self.given(events, steps, injections), steps)
+
+    def run(self, state: Batch, given: Given, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same, of input that is on the device."""
+        cells = len(state.half)
         v = torch.empty(cells, steps, self.sizes.n, device=self.device)
         peak = torch.empty(cells, steps, device=self.device)
-        given = self._given(events, steps, injections or [None] * cells)
         with torch.cuda.device_of(v):
             milliseconds[(cells,)](
                 self.known, given, state, v, peak, steps, self.tolerance_mV, TILE=TILE, num_warps=WARPS, num_stages=1
             )
         return v, peak
 
-    def _given(self, events: Sequence[Events], steps: int, injections: Sequence[Injection | None]) -> Given:
-        """Arrivals and electrodes of all cells."""
+    def given(
+        self, events: Sequence[Events], steps: int, injections: Sequence[Injection | None] | None = None
+    ) -> Given:
+        """Arrivals and electrodes of all cells, on the device; see `advance`."""
         arrivals = [self.cpu.arrivals(trial, steps) for trial in events]
         counts = np.concatenate([np.diff(one.first) for one in arrivals])
         kind, at, after, uS = (
-            np.concatenate([getattr(one, name)[: one.first[-1]] for one in arrivals]) for name in ("kind", "at", "after_ms", "uS")
+            np.concatenate([getattr(one, name)[: one.first[-1]] for one in arrivals])
+            for name in ("kind", "at", "after_ms", "uS")
         )
         bins = np.repeat(np.arange(len(counts)), counts)
         # How many came to the same place before in the same millisecond.
@@ -197,7 +204,7 @@ class GPUStepper:
         most = np.zeros(len(counts), np.int64)
         np.maximum.at(most, bins, turn + 1)
         electrode_at, current, electrodes = [], [np.zeros((0, steps))], [0]
-        for injection in injections:
+        for injection in injections or [None] * len(events):
             if injection is not None:
                 places, which = np.unique(self.cpu.layout.back[injection.compartment], return_inverse=True)
                 merged = np.zeros((len(places), steps))

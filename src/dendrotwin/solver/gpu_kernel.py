@@ -1,12 +1,12 @@
 """The steps of `solver.steps` on a GPU: a Triton kernel, with one program for each cell.
 
-A program goes through the milliseconds of its cell alone, so that each cell takes the steps that it needs and none waits
-for another. Inside it the compartments of a tile run side by side, through the rows of gates, schemes and terms that
-reach into the tile; and the nodes of a round of `solve.Rounds`. The rows are data that the program loops over: what is
-compiled serves every cell.
+A program goes through the milliseconds of its cell alone, so that each cell takes the steps that it needs and none
+waits for another. Inside it the compartments of a tile run side by side, through the rows of gates, schemes and terms
+that reach into the tile; and the nodes of a round of `solve.Rounds`. The rows are data that the program loops over:
+what is compiled serves every cell.
 
-The state is there twice. The first step of a millisecond goes from the one half to the other, further steps stay there, and
-where a millisecond has to be done again in more steps, the first half still has what it started from.
+The state is there twice. The first step of a millisecond goes from the one half to the other, further steps stay
+there, and where a millisecond has to be done again in more steps, the first half still has what it started from.
 
 Arithmetic is as precise as on the CPU: double for potentials, the tree and concentrations, single for the rest.
 
@@ -20,7 +20,18 @@ import triton.language as tl
 
 from dendrotwin.solver import steps
 from dendrotwin.solver.gpu_membrane import (
-    CLASS_BLOCK, CLASS_WIDE, LEAST_MM, START, STOP, Sizes, BINS, PER_MV, currents, half_of, level_for, place, room_of,
+    BINS,
+    CLASS_BLOCK,
+    CLASS_WIDE,
+    LEAST_MM,
+    PER_MV,
+    START,
+    STOP,
+    Sizes,
+    currents,
+    half_of,
+    place,
+    room_of,
 )
 
 PER_GAMMA, SHARE = tl.constexpr(1.0 / steps.GAMMA), tl.constexpr(float(steps.SHARES[0]))
@@ -257,6 +268,17 @@ def _move(known, sizes, level, was, now, room, TILE: tl.constexpr):
 
 
 @triton.jit
+def _level_for(known, sizes, worst, tolerance):
+    """The coarsest level whose step h has h^2 worst <= tolerance."""
+    level = 0
+    many = tl.load(known.many)
+    while (level < sizes.levels - 1) & (worst > tolerance * many * many):
+        level += 1
+        many = tl.load(known.many + level)
+    return level
+
+
+@triton.jit
 def _step(known, sizes, given, cell, t, steps, level, many, s, was, now, room, TILE: tl.constexpr):
     """A step after its gates and terms: synapses, injected current, the solves, potentials and pools."""
     _decay(known, sizes, level, was, now, room, TILE)
@@ -310,7 +332,7 @@ def milliseconds(known, given, batch, v_out, peak_out, steps, tolerance, TILE: t
             worst = tl.maximum(worst, a)
             solves += 1
             if (level < sizes.levels - 1) & (a > tolerance * many * many):
-                level = tl.maximum(level_for(known, sizes, a, tolerance), level + 1)
+                level = tl.maximum(_level_for(known, sizes, a, tolerance), level + 1)
                 many = tl.load(known.many + level)
                 s = 0
                 worst = tl.full((), 0.0, tl.float32)
@@ -322,7 +344,7 @@ def milliseconds(known, given, batch, v_out, peak_out, steps, tolerance, TILE: t
                 soma, rises = v, (v > soma).to(tl.int32)
                 s += 1
         last, half = level, 1 - half
-        asked = tl.maximum(level_for(known, sizes, worst, tolerance), level - DOWN)
+        asked = tl.maximum(_level_for(known, sizes, worst, tolerance), level - DOWN)
         before, rising = soma, rises
         tl.store(peak_out + cell * steps + t, highest.to(tl.float32))
         for begin in range(0, sizes.n, TILE):

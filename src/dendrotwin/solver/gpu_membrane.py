@@ -387,7 +387,7 @@ def _away(known, sizes, row, i, on, own, at, f, v, c):
 
 @triton.jit
 def _terms(known, sizes, pair, tile, i, at, f, v, was, now, room, TILE: tl.constexpr):
-    """Sums over all terms of a tile: slope conductance, current into the cell at V, how they bend; those of each ion."""
+    """Sums over all terms of a tile: slope conductance, current into the cell at V, how they bend; of each ion."""
     inside = i < sizes.n
     total = tl.load(known.leak_uS + i, mask=inside, other=0.0)
     inward = tl.load(known.leak_nA + i, mask=inside, other=0.0) - total * v
@@ -445,14 +445,3 @@ def currents(known, sizes, pair, per_ms, was, now, room, TILE: tl.constexpr):
         tl.store(room.total + i, total, mask=inside)
         tl.store(room.inward + i, inward, mask=inside)
     return worst
-
-
-@triton.jit
-def level_for(known, sizes, worst, tolerance):
-    """The coarsest level whose step h has h^2 worst <= tolerance."""
-    level = 0
-    many = tl.load(known.many)
-    while (level < sizes.levels - 1) & (worst > tolerance * many * many):
-        level += 1
-        many = tl.load(known.many + level)
-    return level
