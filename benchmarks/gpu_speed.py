@@ -124,7 +124,8 @@ def main() -> int:
         rows[cells] = row = time_batch(network, events, cells)
         print(
             f"  {cells:>6} cells  {row['kernel']:8.1f} simulated s/s, "
-            f"{row['kernel'] * cpu:7.1f} x one thread of the CPU; whole {row['whole']:8.1f} s/s; {row['solves per ms']:.2f} solves per ms",
+            f"{row['kernel'] * cpu:7.1f} x one thread of the CPU; "
+            f"whole {row['whole']:8.1f} s/s; {row['solves per ms']:.2f} solves per ms",
             flush=True,
         )
     found = {
