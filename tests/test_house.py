@@ -104,7 +104,8 @@ def test_imports_follow_the_plan(path: Path) -> None:
         "cells",
         "simulate",
     ):
-        assert "torch" not in packages
+        on_gpu = room == "solver" and path.stem.startswith("gpu")
+        assert on_gpu or not packages & {"torch", "triton"}
 
 
 def test_the_plan_names_every_room() -> None:
