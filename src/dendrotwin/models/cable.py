@@ -29,8 +29,8 @@ CABLE = "cable"  # its name among architectures
 # How each setting was chosen: docs/cable.md.
 SETTINGS = {
     "fast": Accuracy(least=1, most=16, tolerance_mV=0.05),
-    "standard": Accuracy(least=2, most=32, tolerance_mV=0.02),
-    "exact": Accuracy(least=4, most=64, tolerance_mV=0.003),
+    "standard": Accuracy(least=2, most=128, tolerance_mV=0.02),
+    "exact": Accuracy(least=4, most=256, tolerance_mV=0.003),
 }
 SPIKE_MV, SPREAD_MV = -25.0, 5.0  # a peak of the soma's potential there is a spike with a probability of 1/2
 NO_PEAK = -20.0  # logit of a millisecond without a peak, where the potential is at SPIKE_MV
