@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 CABLE = "cable"  # its name among architectures
 # How each setting was chosen: docs/cable.md.
 SETTINGS = {
-    "fast": Accuracy(least=1, most=16, tolerance_mV=0.05),
-    "standard": Accuracy(least=2, most=128, tolerance_mV=0.02),
-    "exact": Accuracy(least=4, most=256, tolerance_mV=0.003),
+    "fast": Accuracy(least=1, most=16, tolerance_mV=0.1),
+    "standard": Accuracy(least=2, most=128, tolerance_mV=0.04),
+    "exact": Accuracy(least=4, most=256, tolerance_mV=0.006),
 }
 SPIKE_MV, SPREAD_MV = -25.0, 5.0  # a peak of the soma's potential there is a spike with a probability of 1/2
 NO_PEAK = -20.0  # logit of a millisecond without a peak, where the potential is at SPIKE_MV
@@ -43,7 +43,7 @@ class CableConfig(BaseModel):
     Attributes:
         accuracy: fast, standard or exact.
         tolerance_mV: in place of the setting's own: how far changing conductances may bend the course of the potentials
-            within a step, root of the mean square over compartments [mV]; see `solver.steps`.
+            within a step, root mean square over the membrane [mV]; see `solver.steps`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -426,7 +426,7 @@ def _terms(known, sizes, pair, tile, i, at, f, v, was, now, room, TILE: tl.const
 @triton.jit
 def currents(known, sizes, pair, per_ms, was, now, room, TILE: tl.constexpr):
     """Gates and terms of the whole cell; root mean square change of how they bend the course of V [mV / ms2]."""
-    squares = tl.full((), 0.0, tl.float32)
+    squares, whole = tl.full((), 0.0, tl.float32), tl.full((), 0.0, tl.float32)
     for begin in range(0, sizes.n, TILE):
         i = begin + tl.arange(0, TILE)
         inside = i < sizes.n
@@ -438,10 +438,12 @@ def currents(known, sizes, pair, per_ms, was, now, room, TILE: tl.constexpr):
         tl.debug_barrier()
         single_v = v.to(tl.float32)
         total, inward, bend = _terms(known, sizes, pair, tile, i, at, f, single_v, was, now, room, TILE)
-        bend *= per_ms / tl.load(known.capacitance_nF + i, mask=inside, other=1.0)
+        capacitance = tl.load(known.capacitance_nF + i, mask=inside, other=0.0)
+        bend *= per_ms / tl.where(inside, capacitance, 1.0)
         changed = tl.where(inside, bend - tl.load(was.bend + i, mask=inside, other=0.0), 0.0)
-        squares += tl.sum(changed * changed, 0)
+        squares += tl.sum(capacitance * changed * changed, 0)
+        whole += tl.sum(capacitance, 0)
         tl.store(now.bend + i, bend, mask=inside)
         tl.store(room.total + i, total, mask=inside)
         tl.store(room.inward + i, inward, mask=inside)
-    return tl.sqrt(squares / sizes.n)
+    return tl.sqrt(squares / whole)

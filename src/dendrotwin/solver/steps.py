@@ -20,7 +20,7 @@ A millisecond takes a few steps, or more. Conductances that change bend the cour
     b_i = sum_k dg_k / dt (E_k - V_i) / C_i   [mV/ms2],
 
 and what is at stake in a step of h is how much b has changed since the step before. It is short enough where the root
-mean square of h^2 (b_i - b_i before) over the compartments is at most the tolerance [mV]. A millisecond in which it is
+mean square of h^2 (b_i - b_i before), weighed by C, is at most the tolerance [mV]. A millisecond in which it is
 not is done again, in as many steps as that asks for.
 """
 
@@ -600,16 +600,17 @@ def _move(net: Net, kin: Kinetics, level: int, h: float, v: Floats, c: Floats, w
 
 @numba.njit(**JIT)
 def _worst(bend: Single, per_ms: float, before: Single, capacitance: Single) -> float:
-    """How much what bends the course of V has changed: root mean square over compartments [mV / ms2]."""
+    """How much what bends the course of V has changed: root mean square over the membrane [mV / ms2]."""
     for i in range(len(bend)):
         bend[i] *= per_ms / capacitance[i]
-    squares = ZERO
+    squares, whole = ZERO, ZERO
     for i in range(len(bend)):
         change = bend[i] - before[i]
-        squares += change * change
+        squares += capacitance[i] * change * change
+        whole += capacitance[i]
     for i in range(len(bend)):
         before[i] = bend[i]
-    return float(np.sqrt(squares / np.float32(len(bend))))
+    return float(np.sqrt(squares / whole))
 
 
 @numba.njit(**JIT)
