@@ -240,9 +240,10 @@ def test_every_kind_is_what_the_cpu_computes() -> None:
 def test_a_spike_takes_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one cell, while the other rests; in several tiles, and milliseconds that are done again."""
     monkeypatch.setattr(gpu, "TILE", 4)
-    tree, steps, accuracy = a_tree(), 6, Accuracy(least=1, most=16, tolerance_mV=1.0)
+    tree, steps, accuracy = a_tree(), 7, Accuracy(least=1, most=16, tolerance_mV=1.0)
     cpu = Stepper(tree, firing(), accuracy)
     currents = [None, injection(tree, steps, 0.5)]
+    currents[1].current_nA[3:] = 0.0
     expected = [of_cpu(cpu, NO_EVENTS, steps, current) for current in currents]
     stepper = gpu.GPUStepper(tree, firing(), accuracy, "cpu")
     state = stepper.start(2)
@@ -251,6 +252,8 @@ def test_a_spike_takes_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         assert np.abs(v[k].numpy() - v_mV).max() < 2e-3
         assert np.allclose(peak[k], peak_mV, atol=2e-3)
         assert state.counts[k].tolist() == counts.tolist()
+    assert_same_state(stepper, state, [one[-1] for one in expected])
+    assert expected[1][-1].course[0] < len(accuracy.levels) - 1  # fewer again
     assert peak[1].max() > 0.0 > -900.0 > peak[0].max()
     assert state.counts[1, 1] > 2 * state.counts[0, 1]
 
