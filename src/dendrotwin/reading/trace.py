@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dendrotwin.membrane import C_GRID_MM, PLANE_C_MM, PLANE_V_MV, SCHEME_V_MV, V_GRID_MV, Term
-from dendrotwin.reading.bench import Bench, nernst_mV, pointers, reference
+from dendrotwin.reading.bench import Bench, nernst_mV
 from dendrotwin.reading.found import Inventory
 from dendrotwin.reading.kinetics import stepped
 from dendrotwin.reading.mechanism import MechanismRead
@@ -122,7 +123,7 @@ def _run(drives: list[_Drive]) -> list[tuple[Floats, dict[str, Floats]]]:
     starts = [drive.bench.states_now()[:, 0] for drive in drives]
     put: list[tuple[object, Floats]] = []
     for drive in drives:
-        segment = drive.bench.segments[0]
+        segment = drive.bench.sections[0](0.5)
         put.append((segment._ref_v, drive.v))
         for section in drive.bench.sections:
             section.cm = CAPACITY * DT_MS * 1e3
@@ -131,12 +132,13 @@ def _run(drives: list[_Drive]) -> list[tuple[Floats, dict[str, Floats]]]:
             inside = drive.c.get(ion, np.full(POINTS, there["i"]))
             moving = ion in drive.moves
             e = nernst_mV(ion) * np.log(there["o"] / inside) if moving else np.full(POINTS, there["e"])
-            put += [(reference(segment, "", f"{ion}i"), inside), (reference(segment, "", f"e{ion}"), e)]
-    where, values = pointers([ref for ref, _ in put]), np.array([x for _, x in put])
+            put += [(getattr(segment, f"_ref_{ion}i"), inside), (getattr(segment, f"_ref_e{ion}"), e)]
+    where, values = _pointers([ref for ref, _ in put]), np.array([x for _, x in put])
     read = [(k, ion) for k, drive in enumerate(drives) for ion in drive.bench.ions]
-    taken = pointers([reference(drives[k].bench.segments[0], "", f"i{ion}") for k, ion in read]) if read else None
+    own = [getattr(drives[k].bench.sections[0](0.5), f"_ref_i{ion}") for k, ion in read]
+    taken = _pointers(own) if read else None
     currents, moved = np.zeros((len(read), POINTS)), np.zeros((len(drives), POINTS))
-    potentials_at = pointers([drive.bench.segments[0]._ref_v for drive in drives])
+    potentials_at = _pointers([drive.bench.sections[0](0.5)._ref_v for drive in drives])
     out, held = h.Vector(len(drives)), h.Vector(max(len(read), 1))
     h.dt = DT_MS
     for point in range(POINTS):
@@ -151,10 +153,19 @@ def _run(drives: list[_Drive]) -> list[tuple[Floats, dict[str, Floats]]]:
             currents[:, point] = held
     found = []
     for k in range(len(drives)):
-        own = {ion: currents[i] for i, (j, ion) in enumerate(read) if j == k}
-        own[""] = -CAPACITY * moved[k] - sum(own.values())
-        found.append((starts[k], own))
+        carried = {ion: currents[i] for i, (j, ion) in enumerate(read) if j == k}
+        carried[""] = -CAPACITY * moved[k] - sum(carried.values())
+        found.append((starts[k], carried))
     return found
+
+
+def _pointers(references: list[object]) -> Any:
+    from neuron import h
+
+    vector = h.PtrVector(len(references))
+    for k, one in enumerate(references):
+        vector.pset(k, one)
+    return vector
 
 
 def interpret(
