@@ -33,12 +33,9 @@ V_GRID_MV: Floats = V_LOW_MV + V_BIN_MV * np.arange(V_BINS)
 C_LOW_MM, C_HIGH_MM, C_BINS = 1e-6, 1e3, 1201  # evenly on a logarithmic scale: sodium and potassium lie there too
 C_GRID_MM: Floats = np.geomspace(C_LOW_MM, C_HIGH_MM, C_BINS)
 # Coarser grids for tables over both, and for the matrices of a scheme.
-PLANE_V_STRIDE, PLANE_C_STRIDE, SCHEME_V_STRIDE = 4, 10, 2
-PLANE_V_MV, PLANE_C_MM, SCHEME_V_MV = (
-    V_GRID_MV[::PLANE_V_STRIDE],
-    C_GRID_MM[::PLANE_C_STRIDE],
-    V_GRID_MV[::SCHEME_V_STRIDE],
-)
+PLANE_V_STRIDE, PLANE_C_STRIDE, SCHEME_V_STRIDE, SCHEME_C_STRIDE = 4, 4, 2, 3
+PLANE_V_MV, PLANE_C_MM = V_GRID_MV[::PLANE_V_STRIDE], C_GRID_MM[::PLANE_C_STRIDE]
+SCHEME_V_MV, SCHEME_C_MM = V_GRID_MV[::SCHEME_V_STRIDE], C_GRID_MM[::SCHEME_C_STRIDE]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +66,7 @@ class Scheme:
 
     Attributes:
         names: of the K states.
-        rates: (points, K, K) [1/ms] over SCHEME_V_MV, or over PLANE_C_MM where there is an ion.
+        rates: (points, K, K) [1/ms] over SCHEME_V_MV, or over SCHEME_C_MM where there is an ion.
         inflow: (points, K) [1/ms].
         ion: whose inside concentration it depends on; "" where it depends on V.
     """
@@ -210,7 +207,10 @@ class Membrane:
         """
         version = values.get("format_version")
         if version != FORMAT_VERSION:
-            raise FileError(f"the membrane has format version {version}, this dendrotwin reads {FORMAT_VERSION}; read the cell again with `dendrotwin twin`")  # fmt: skip
+            raise FileError(
+                f"the membrane has format version {version}, this dendrotwin reads {FORMAT_VERSION}; read the cell "
+                "again with `dendrotwin twin`"
+            )
 
         def array(value: Any) -> Any:
             return None if value is None else arrays[value["array"]]

@@ -5,6 +5,7 @@ One step of NEURON is x -> map x + offset where the states are linear; from it a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ STEPS_MS = (1e-4, 3e-3, 0.1, 3.0)
 START, AWAY = 0.3, 0.37  # states from which steps are made
 NONLINEAR, CROSS = 1e-6, 1e-8  # beyond Newton's errors
 FASTEST_MS = 1e-6
+SCHEME_STEPS_MS, FORGETS = (DT_MS, 1e-3, 1e-5, 1e-7), 1e6  # how close to singular the map of a step may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,9 +212,9 @@ def _scheme_rule(matrix: Floats, other: Floats) -> str:
                 else:
                     guess = np.linalg.matrix_power(a, round(OTHER_DT_MS / DT_MS))
             except np.linalg.LinAlgError:
-                return "unknown"
+                continue
             misses.append(np.abs(guess - b).max())
-        if np.median(misses) < 1e-6:
+        if misses and np.median(misses) < 1e-6:
             return rule
     return "unknown"
 
@@ -292,29 +294,47 @@ def scheme_tables(
         return []
     groups = [[j] for scheme in which for j in scheme]
     found = []
-    sizes: dict[float, tuple[Floats, Floats]] = {}
-    for dt in (DT_MS, 2e-5, 1e-5):
-        if dt < DT_MS and all(structure.rules[s[0]] in ("implicit", "exact", "explicit") for s in which):
-            continue
-        sizes[dt] = affine(bench, v, dt, groups, **kinds)
+    maps: dict[float, tuple[Floats, Floats]] = {}
     for scheme in which:
-        part = np.ix_(scheme, scheme)
+
+        def step(dt: float, scheme: tuple[int, ...] = scheme) -> tuple[Floats, Floats]:
+            if dt not in maps:
+                maps[dt] = affine(bench, v, dt, groups, **kinds)
+            matrix, offset = maps[dt]
+            return matrix[np.ix_(scheme, scheme)].transpose(2, 0, 1), offset[list(scheme)].T
+
         rule = structure.rules[scheme[0]]
-        maps = {dt: (m[part].transpose(2, 0, 1), o[list(scheme)].T) for dt, (m, o) in sizes.items()}
         if rule == "unknown":
-            (r1, i1), (r2, i2) = (_generator(*maps[dt], dt, "explicit") for dt in (2e-5, 1e-5))
+            live = _live(step(1e-5)[0].transpose(1, 2, 0))
+            (r1, i1), (r2, i2) = (_generator(*step(dt), dt, "explicit", live) for dt in (2e-5, 1e-5))
             rates, inflow = 2 * r2 - r1, 2 * i2 - i1
         else:
-            rates, inflow = _generator(*maps[DT_MS], DT_MS, rule)
+            rates, inflow = _rates(step, rule)
         k = len(scheme)
         found.append(Schemes(scheme, over, rule, rates.reshape(classes, -1, k, k), inflow.reshape(classes, -1, k)))
     return found
 
 
-def _generator(matrix: Floats, offset: Floats, dt: float, rule: str) -> tuple[Floats, Floats]:
+def _rates(step: Callable[[float], tuple[Floats, Floats]], rule: str) -> tuple[Floats, Floats]:
+    """Rates (n, K, K) and inflow (n, K), at each point from the longest step that tells what it began with."""
+    matrix, offset = step(SCHEME_STEPS_MS[0])
+    live = _live(matrix.transpose(1, 2, 0))
+    rates, inflow, left = np.zeros(matrix.shape), np.zeros(offset.shape), np.arange(len(offset))
+    for dt in SCHEME_STEPS_MS:
+        matrix, offset = step(dt)
+        told = np.linalg.cond(matrix[left][:, live][:, :, live]) < FORGETS
+        told |= dt == SCHEME_STEPS_MS[-1]
+        some, left = left[told], left[~told]
+        if len(some):
+            rates[some], inflow[some] = _generator(matrix[some], offset[some], dt, rule, live)
+        if not len(left):
+            break
+    return rates, inflow
+
+
+def _generator(matrix: Floats, offset: Floats, dt: float, rule: str, live: list[int]) -> tuple[Floats, Floats]:
     """Rates (n, K, K) and inflow (n, K) of x' = rates x + inflow, from a step's map (n, K, K) and offset (n, K)."""
     n, k = offset.shape
-    live = _live(matrix.transpose(1, 2, 0))
     dead = [j for j in range(k) if j not in live]
     part = matrix[:, live][:, :, live]
     eye = np.eye(len(live))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dendrotwin.membrane import C_GRID_MM, PLANE_C_MM, PLANE_V_MV, SCHEME_V_MV, V_GRID_MV, Term
+from dendrotwin.membrane import C_GRID_MM, PLANE_C_MM, PLANE_V_MV, SCHEME_C_MM, SCHEME_V_MV, V_GRID_MV, Term
 from dendrotwin.reading.bench import Bench, nernst_mV
 from dendrotwin.reading.found import Inventory
 from dendrotwin.reading.kinetics import stepped
@@ -189,7 +189,7 @@ def interpret(
         keep = {"implicit": 1 / (1 + DT_MS / tau), "explicit": 1 - DT_MS / tau}.get(rule, np.exp(-DT_MS / tau))
         steps.append(lambda point, y, s=steady, k=keep: s[point] + (y - s[point]) * k[point])  # type: ignore[misc]
     for scheme, rule in zip(mechanism.schemes, read.rules[len(mechanism.gates) :], strict=True):
-        grid, along = (np.log(PLANE_C_MM), np.log(c[scheme.ion])) if scheme.ion else (SCHEME_V_MV, v)
+        grid, along = (np.log(SCHEME_C_MM), np.log(c[scheme.ion])) if scheme.ion else (SCHEME_V_MV, v)
         rates, inflow = _between(scheme.rates, grid, along), _between(scheme.inflow, grid, along)
         steps.append(lambda point, y, q=rates, b=inflow, r=rule: stepped(q[point], b[point], y, DT_MS, r))  # type: ignore[misc]
     widths = [1] * len(mechanism.gates) + [len(scheme.names) for scheme in mechanism.schemes]

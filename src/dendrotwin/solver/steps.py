@@ -40,6 +40,8 @@ from dendrotwin.membrane import (
     PLANE_C_STRIDE,
     PLANE_V_MV,
     PLANE_V_STRIDE,
+    SCHEME_C_MM,
+    SCHEME_C_STRIDE,
     SCHEME_V_MV,
     SCHEME_V_STRIDE,
     V_BIN_MV,
@@ -59,7 +61,8 @@ NO_PEAK_MV = -1e3
 HALF, ZERO = np.float32(0.5), np.float32(0.0)
 GAMMA, SHARES = 1.0 - 0.5**0.5, np.array([0.5**0.5 / (1.0 - 0.5**0.5)])
 LAST_V, LAST_C = np.uint32(V_BINS - 2), np.uint32(C_BINS - 2)
-LAST_PLANE_V, LAST_PLANE_C, LAST_SCHEME = len(PLANE_V_MV) - 2, len(PLANE_C_MM) - 2, len(SCHEME_V_MV) - 2
+LAST_PLANE_V, LAST_PLANE_C = len(PLANE_V_MV) - 2, len(PLANE_C_MM) - 2
+LAST_SCHEME_V, LAST_SCHEME_C = len(SCHEME_V_MV) - 2, len(SCHEME_C_MM) - 2
 DOWN = 2  # levels by which a millisecond may be coarser than the one before
 Single = NDArray[np.float32]
 
@@ -302,9 +305,9 @@ def _schemes(net: Net, kin: Kinetics, pair: int, x: Single, w: _Work) -> None:
         table = tables[kin.scheme_first[net.scheme_table[k]] : kin.scheme_first[net.scheme_table[k] + 1]]
         y = x[net.scheme_at[k] : net.scheme_at[k] + size * (z - a)]
         if net.scheme_over[k] == OVER_C:
-            _scheme_row(table, size, w.c_bin[r, a:z], w.c_fraction[r, a:z], PLANE_C_STRIDE, LAST_PLANE_C, y, w.states)
+            _scheme_row(table, size, w.c_bin[r, a:z], w.c_fraction[r, a:z], SCHEME_C_STRIDE, LAST_SCHEME_C, y, w.states)
         else:
-            _scheme_row(table, size, w.bin[a:z], w.fraction[a:z], SCHEME_V_STRIDE, LAST_SCHEME, y, w.states)
+            _scheme_row(table, size, w.bin[a:z], w.fraction[a:z], SCHEME_V_STRIDE, LAST_SCHEME_V, y, w.states)
 
 
 @numba.njit(**JIT)
