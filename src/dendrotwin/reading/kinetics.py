@@ -222,7 +222,7 @@ def _scheme_rule(matrix: Floats, other: Floats) -> str:
 def _live(matrix: Floats) -> list[int]:
     """States that a step looks at; of one that it takes from the others (CONSERVE) the column is empty."""
     size = np.abs(matrix).reshape(len(matrix), len(matrix), -1).max(axis=(0, 2))
-    return [j for j in range(len(matrix)) if size[j] > 1e-12]
+    return [j for j in range(len(matrix)) if size[j] > 1e-7]
 
 
 def gate_tables(
