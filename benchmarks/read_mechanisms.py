@@ -3,8 +3,8 @@
     python benchmarks/read_mechanisms.py OUT [FOLDER or FILE ...]
 
 All are compiled together once; an ion whose inside concentration a mechanism reads gets a pool (the first, where it
-reads several). Each is read in a child process that may crash. Writes OUT/mechanisms.md and OUT/mechanisms.csv, and says where tests/mechanisms/README.md
-expects something else.
+reads several). Each is read in a child process that may crash. Writes OUT/mechanisms.md and OUT/mechanisms.csv, and says
+where tests/mechanisms/README.md expects something else.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def describe(one: Job) -> dict[str, str]:
     parts, terms = [], []
     for m in (m for m in membrane.mechanisms if m.name == name):
         parts += [f"{gate.name} over {' and '.join(gate.over).replace('c', gate.ion + 'i')}" for gate in m.gates]
-        parts += [f"scheme of {len(s.names)} over {s.ion + 'i' if s.ion else 'v'}" for s in m.schemes]
+        parts += [f"scheme of {len(s.names)} over {' and '.join(s.over).replace('c', s.ion + 'i')}" for s in m.schemes]
         for t in m.terms:
             powers = " ".join(f"{s}^{p:.4g}" for s, p in zip(m.states, t.powers, strict=True) if p) or "1"
             shape = "" if t.table is None else "x".join(map(str, t.table.shape))

@@ -39,7 +39,7 @@ class Gates:
 
 @dataclass(frozen=True, eq=False)
 class Schemes:
-    """A scheme in all classes: rates (classes, points, K, K), inflow (classes, points, K) over "v" or "c"."""
+    """A scheme in all classes: rates (classes, points, K, K), inflow (classes, points, K); over "vc" points are c, V."""
 
     states: tuple[int, ...]
     over: str
@@ -150,10 +150,6 @@ def look(bench: Bench, v: Floats, shape: tuple[int, int, int], kinds: dict[str, 
             found.schemes.append(inside)
             rule = _scheme_rule(matrix[np.ix_(inside, inside)], other[np.ix_(inside, inside)])
             found.rules.update(dict.fromkeys(inside, rule))
-            if over == "vc":
-                names = ", ".join(bench.states[j] for j in inside)
-                reason = "on V and on a concentration; a scheme may depend on one of the two"
-                raise CellError(f"its states {names} depend on each other, {reason}")
             continue
         (j,) = inside
         keep = matrix[j, j]

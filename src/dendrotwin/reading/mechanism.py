@@ -10,6 +10,8 @@ import numpy as np
 
 from dendrotwin.errors import CellError
 from dendrotwin.membrane import (
+    BOTH_C_MM,
+    BOTH_V_MV,
     C_GRID_MM,
     PLANE_C_MM,
     PLANE_V_MV,
@@ -33,6 +35,10 @@ FEW_C = (0.01, 0.3, 1.0, 5.0, 100.0)  # times the concentration at the start
 V_OF_C_MV = -64.7863  # where what depends on a concentration alone is read
 SIZES_V_MV = np.array([-103.7863, -71.2863, -44.0363, -21.5363, 3.2137, 34.4637])
 SIZE_C = 10.0  # times the concentration at the start
+
+
+# Tables from a bench, its potentials, what `prepare` is given, and the shape of its columns.
+Make = Callable[[Bench, Floats, dict[str, Any], tuple[int, int, int]], list[Floats]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +125,13 @@ class _Reader:
             kinds = {"conc": {self.ion: c[which, i]}}
         return self._benches[key], v[j], kinds, (len(self.classes), count, len(v))
 
-    def _over_plane(self, make: Callable[[Bench, Floats, dict[str, Any], tuple[int, int, int]], list[Floats]]) -> Any:
-        """Tables (classes, c, V) over the plane, made some concentrations at a time on one bench."""
-        some = max(1, PLANE_COLUMNS // (len(self.classes) * len(PLANE_V_MV)))
+    def _over_plane(self, make: Make, axis: int, c: Floats = PLANE_C_MM, v: Floats = PLANE_V_MV) -> list[Floats]:
+        """Tables over concentrations (along `axis`) and potentials, made some concentrations at a time on one bench."""
+        some = max(1, PLANE_COLUMNS // (len(self.classes) * len(v)))
         made = []
-        for first in range(0, len(PLANE_C_MM), some):
-            c = PLANE_C_MM[np.minimum(np.arange(first, first + some), len(PLANE_C_MM) - 1)]
-            made.append(make(*self._bench(c[None], PLANE_V_MV)))
-        return [np.concatenate(parts, axis=-2)[..., : len(PLANE_C_MM), :] for parts in zip(*made, strict=True)]
+        for first in range(0, len(c), some):
+            made.append(make(*self._bench(c[None, np.minimum(np.arange(first, first + some), len(c) - 1)], v)))
+        return [np.take(np.concatenate(x, axis=axis), range(len(c)), axis=axis) for x in zip(*made, strict=True)]
 
     def _start(self, ion: str) -> Floats:
         """(classes, 1) concentration at the start."""
@@ -205,7 +210,8 @@ class _Reader:
             if not here and not grouped:
                 continue
             if over == "vc":
-                gates += self._plane_gates(here)
+                gates += self._gates_of_both(here)
+                schemes += self._schemes_of_both(grouped)
                 continue
             if over == "v":
                 bench, v, kinds, _ = self._bench(self._start(self.ion) if self.ion else None, V_GRID_MV)
@@ -218,14 +224,23 @@ class _Reader:
         gates.sort(key=lambda gate: s.gates.index(gate.state))
         return gates, sorted(schemes, key=lambda scheme: s.schemes.index(scheme.states))
 
-    def _plane_gates(self, which: list[int]) -> list[Gates]:
+    def _gates_of_both(self, which: list[int]) -> list[Gates]:
         def make(bench: Bench, v: Floats, kinds: dict[str, Any], shape: tuple[int, int, int]) -> list[Floats]:
             tables = gate_tables(bench, v, shape, which, "vc", self.structure.rules, kinds)
             return [x for gate in tables for x in (gate.steady, gate.tau_ms)]
 
-        made = self._over_plane(make)
+        made = self._over_plane(make, 1) if which else []
         rules = self.structure.rules
         return [Gates(j, "vc", rules[j], made[2 * k], made[2 * k + 1]) for k, j in enumerate(which)]
+
+    def _schemes_of_both(self, which: list[tuple[int, ...]]) -> list[Schemes]:
+        def make(bench: Bench, v: Floats, kinds: dict[str, Any], shape: tuple[int, int, int]) -> list[Floats]:
+            tables = scheme_tables(bench, v, len(self.classes), self.structure, which, "vc", kinds)
+            return [x.reshape(*shape, *x.shape[2:]) for one in tables for x in (one.rates, one.inflow)]
+
+        made = self._over_plane(make, 1, BOTH_C_MM, BOTH_V_MV) if which else []
+        rules = self.structure.rules
+        return [Schemes(x, "vc", rules[x[0]], made[2 * k], made[2 * k + 1]) for k, x in enumerate(which)]
 
     def _reader(self, bench: Bench, v: Floats, kinds: dict[str, Any]) -> Read:
         per_class = np.repeat(self.constants, bench.n // len(self.classes), axis=1)
@@ -262,7 +277,7 @@ class _Reader:
 
         start = self._start(self.ion) if self.ion else None
         if kind == "vc":
-            (x,) = self._over_plane(make)
+            (x,) = self._over_plane(make, 2)
         else:
             (x,) = make(*self._bench(start, V_GRID_MV))
         if kind == "v":
@@ -280,7 +295,7 @@ class _Reader:
             if hole.any() and not hole.all():
                 at = np.arange(len(row))
                 row[hole] = np.interp(at[hole], at[~hole], row[~hole])
-        return x
+        return np.asarray(x)
 
     def _sizes(self) -> dict[str, Floats]:
         """(terms, columns, V) coefficients of each current at all members, class by class, then at the references."""

@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from dendrotwin.membrane import C_GRID_MM, PLANE_C_MM, PLANE_V_MV, SCHEME_C_MM, SCHEME_V_MV, V_GRID_MV, Term
+from dendrotwin.membrane import (
+    BOTH_C_MM,
+    BOTH_V_MV,
+    C_GRID_MM,
+    PLANE_C_MM,
+    PLANE_V_MV,
+    SCHEME_C_MM,
+    SCHEME_V_MV,
+    V_GRID_MV,
+    Term,
+)
 from dendrotwin.reading.bench import Bench, nernst_mV
 from dendrotwin.reading.found import Inventory
 from dendrotwin.reading.kinetics import stepped
@@ -189,8 +199,12 @@ def interpret(
         keep = {"implicit": 1 / (1 + DT_MS / tau), "explicit": 1 - DT_MS / tau}.get(rule, np.exp(-DT_MS / tau))
         steps.append(lambda point, y, s=steady, k=keep: s[point] + (y - s[point]) * k[point])  # type: ignore[misc]
     for scheme, rule in zip(mechanism.schemes, read.rules[len(mechanism.gates) :], strict=True):
-        grid, along = (np.log(SCHEME_C_MM), np.log(c[scheme.ion])) if scheme.ion else (SCHEME_V_MV, v)
-        rates, inflow = _between(scheme.rates, grid, along), _between(scheme.inflow, grid, along)
+        if scheme.over == "vc":
+            level = c[scheme.ion]
+            rates, inflow = (_over_both(x, BOTH_C_MM, BOTH_V_MV, level, v) for x in (scheme.rates, scheme.inflow))
+        else:
+            grid, along = (np.log(SCHEME_C_MM), np.log(c[scheme.ion])) if scheme.ion else (SCHEME_V_MV, v)
+            rates, inflow = _between(scheme.rates, grid, along), _between(scheme.inflow, grid, along)
         steps.append(lambda point, y, q=rates, b=inflow, r=rule: stepped(q[point], b[point], y, DT_MS, r))  # type: ignore[misc]
     widths = [1] * len(mechanism.gates) + [len(scheme.names) for scheme in mechanism.schemes]
     borders = np.concatenate([[0], np.cumsum(widths)]).astype(int)
@@ -228,16 +242,30 @@ def _look_up(table: Floats, over: str, v: Floats, c: Floats | None) -> Floats:
     assert c is not None
     if over == "c":
         return np.interp(np.log(c), np.log(C_GRID_MM), table)
-    rows = _between(table, np.log(PLANE_C_MM), np.log(c))
-    return np.array([np.interp(x, PLANE_V_MV, row) for x, row in zip(v, rows, strict=True)])
+    return _over_both(table, PLANE_C_MM, PLANE_V_MV, c, v)
+
+
+def _over_both(values: Floats, c_mM: Floats, v_mV: Floats, c: Floats, v: Floats) -> Floats:
+    """Arrays over concentrations and potentials (the first two axes) at some of both."""
+    q, up = _place(np.log(c_mM), np.log(c))
+    p, on = (x.reshape(-1, *[1] * (values.ndim - 2)) for x in _place(v_mV, v))
+    up, p = up.reshape(on.shape), p.ravel()
+    low, high = (values[k, p] * (1 - on) + values[k, p + 1] * on for k in (q, q + 1))
+    return np.asarray(low * (1 - up) + high * up)
 
 
 def _between(values: Floats, grid: Floats, at: Floats) -> Floats:
     """Arrays along the first axis, linear between points of the grid."""
+    low, share = _place(grid, at)
+    share = share.reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray(values[low] * (1 - share) + values[low + 1] * share)
+
+
+def _place(grid: Floats, at: Floats) -> tuple[np.ndarray, Floats]:
+    """The point of the grid below, and how far it is to the next."""
     at = np.clip(at, grid[0], grid[-1])
     low = np.clip(np.searchsorted(grid, at) - 1, 0, len(grid) - 2)
-    share = ((at - grid[low]) / (grid[low + 1] - grid[low])).reshape(-1, *[1] * (values.ndim - 1))
-    return np.asarray(values[low] * (1 - share) + values[low + 1] * share)
+    return low, (at - grid[low]) / (grid[low + 1] - grid[low])
 
 
 def _error(expected: Floats, current: Floats) -> float:
