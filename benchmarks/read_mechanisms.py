@@ -3,8 +3,8 @@
     python benchmarks/read_mechanisms.py OUT [FOLDER or FILE ...]
 
 All are compiled together once; an ion whose inside concentration a mechanism reads gets a pool (the first, where it
-reads several). Each is read in a child process that may crash. Writes OUT/mechanisms.md and OUT/mechanisms.csv, and says
-where tests/mechanisms/README.md expects something else.
+reads several). Each is read in a child process that may crash. Writes OUT/mechanisms.md and OUT/mechanisms.csv, and
+says where tests/mechanisms/README.md expects something else.
 """
 
 from __future__ import annotations

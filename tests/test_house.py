@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "solver": {"tree", "solve", "membrane"},
     "cells": {"tree", "cells"},
     "simulate": {"cells", "inputs", "recording", "tree", "workers"},
-    "reading": {"tree", "cells", "membrane", "solver", "simulate", "inputs"},
+    "reading": {"tree", "cells", "membrane", "solver", "simulate", "inputs", "workers"},
     "dataset": {"tree", "recording", "measures"},
     "models": {"tree", "solve", "membrane", "solver"},
     "twin": {"tree", "recording", "models", "dataset"},

@@ -55,7 +55,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
         ["z_exchanger", "z_pool_inward", "z_pool_na"],
         "z_exchanger: .*concentrations of ca and na at",
     ),
-    "two writers": (["z_pool_inward", "z_pool_pump"], "z_pool_pump: another mechanism writes cai in the same"),
+    "two writers": (["z_pool_inward", "z_pool_pump"], "z_pool_inward: another mechanism writes cai in the same"),
     "kink": (["kink"], "kink: .*neither a product of powers of its states nor a polynomial"),
 }
 Found = dict[str, tuple[Membrane, dict[str, float]] | str]
@@ -167,7 +167,7 @@ def test_rates_of_a_scheme(cases: Found) -> None:
 def test_rates_of_a_scheme_of_calcium(cases: Found) -> None:
     (scheme,) = of(membrane_of(cases, "scheme of calcium"), "z_markov_ca").schemes
     assert (scheme.over, scheme.ion, len(scheme.rates)) == ("c", "ca", len(SCHEME_C_MM))
-    x = np.array([{"c3": 0.5, "c4": 0.3}.get(name, 0.04) for name in scheme.names])
+    x = np.array([{"c3": 0.5, "c4": 0.3}.get(name, 0.05) for name in scheme.names])
     o2 = scheme.names.index("o2")
     change = scheme.rates @ x + scheme.inflow
     np.testing.assert_allclose(change[:, o2], 1.2 * 0.3 - 0.1 * x[o2], rtol=1e-6)

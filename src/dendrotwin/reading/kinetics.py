@@ -39,7 +39,7 @@ class Gates:
 
 @dataclass(frozen=True, eq=False)
 class Schemes:
-    """A scheme in all classes: rates (classes, points, K, K), inflow (classes, points, K); over "vc" points are c, V."""
+    """A scheme in all classes: rates (classes, points, K, K), inflow (classes, points, K); "vc": points are c, V."""
 
     states: tuple[int, ...]
     over: str

@@ -63,7 +63,8 @@ def prove_whole(cell: NeuronCell, membrane: Membrane) -> WholeCell:
     if not found.twin_mV <= found.bound_mV:
         raise CellError(
             f"the cell {cell.model.name}, as it was read, differs from NEURON by {found.twin_mV:.3g} mV (root mean "
-            f"square over {PROOF_MS} ms; at most {found.bound_mV:.3g}), though each of its mechanisms agrees; something "
-            "else moves its potential, such as a current that is no density mechanism: take that out of `build`"
+            f"square over {PROOF_MS} ms; at most {found.bound_mV:.3g}), though each of its mechanisms agrees; "
+            "something else moves its potential, such as a current that is no density mechanism: take that out of "
+            "`build`"
         )
     return found
