@@ -20,9 +20,12 @@ pytest.importorskip("triton", reason="there is none for this system")
 
 from dendrotwin.errors import InputError
 from dendrotwin.membrane import (
+    BOTH_C_MM,
+    BOTH_V_MV,
     C_GRID_MM,
     PLANE_C_MM,
     PLANE_V_MV,
+    SCHEME_C_MM,
     SCHEME_V_MV,
     V_GRID_MV,
     Gate,
@@ -102,9 +105,9 @@ def a_membrane(n: int = N) -> Membrane:
     def markov(x: np.ndarray, ion: str = "") -> Scheme:
         """closed, open and shut, with a third of what is missing flowing in; open where x is above 0."""
         up, down = 0.6 * sigmoid(x, 0.0, 1.0), 0.4 * sigmoid(-x, 0.0, 1.0)
-        rates, inflow = np.zeros((len(x), 3, 3)), np.zeros((len(x), 3))
-        rates[:, 0, 0], rates[:, 0, 1], rates[:, 1, 0], rates[:, 1, 1] = -up, down, up, -down - 0.1
-        rates[:, 2, 1], rates[:, 2, 2], inflow[:, 0] = 0.1, -0.05, 0.02
+        rates, inflow = np.zeros((*x.shape, 3, 3)), np.zeros((*x.shape, 3))
+        rates[..., 0, 0], rates[..., 0, 1], rates[..., 1, 0], rates[..., 1, 1] = -up, down, up, -down - 0.1
+        rates[..., 2, 1], rates[..., 2, 2], inflow[..., 0] = 0.1, -0.05, 0.02
         return Scheme((f"c{ion}", f"o{ion}", f"i{ion}"), rates, inflow, ion)
 
     ghk = np.stack([-0.02 * sigmoid(-V_GRID_MV, -20.0, 30.0), 0.5 * sigmoid(V_GRID_MV, 20.0, 30.0)])
@@ -113,7 +116,8 @@ def a_membrane(n: int = N) -> Membrane:
     m_gate, h_gate = gate("m", -38.0, 6.0, (0.03, 0.25)), gate("h", -60.0, -6.0, (0.5, 6.0))
     n_gate, w_gate = gate("n", -45.0, 9.0, (0.8, 4.0)), gate("w", -40.0, 5.0, (1.0, 3.0))
     q_gate, r_gate = gate("q", -30.0, 6.0, (0.5, 2.0)), gate("r", -50.0, -9.0, (5.0, 20.0))
-    schemes = (markov((SCHEME_V_MV + 40.0) / 7.0), markov(np.log(PLANE_C_MM / 3e-4), "ca"))
+    of_both = markov((BOTH_V_MV + 50.0) / 7.0 + np.log(BOTH_C_MM / 3e-4)[:, None], "ca")
+    schemes = (markov((SCHEME_V_MV + 40.0) / 7.0), markov(np.log(SCHEME_C_MM / 3e-4), "ca"), of_both)
     rectifier = 1e-3 * sigmoid(V_GRID_MV, -20.0, 9.0)
     sodium = term(0.06, 50.0, 3.0, 1.0, m=n)
     potassium = term(0.02, 0.0, 4.0, m=n, ion="k", moves=True), term(0.001, -85.0, 1.5, m=n, ion="k")
@@ -123,8 +127,9 @@ def a_membrane(n: int = N) -> Membrane:
     )
     of_calcium = term(2e-3, -85.0, 1.0, 0.0, m=k), term(1e-3, -85.0, 0.0, 2.5, m=k)
     of_schemes = (
-        term(1e-3, -85.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, m=n),
-        term(5e-4, -80.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, m=n),
+        term(1e-3, -85.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, m=n),
+        term(5e-4, -80.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, m=n),
+        term(5e-4, -75.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, m=n),
     )
 
     def mechanism(
@@ -133,13 +138,14 @@ def a_membrane(n: int = N) -> Membrane:
         begin = np.array(start).reshape(-1, 1) * np.ones(len(at))
         return Mechanism(name, {}, at, gates, more.get("schemes", ()), terms, begin)
 
+    begin = 0, *(0.8, 0.1, 0.1), *(0.9, 0.1, 0), *(0.9, 0.1, 0)
     mechanisms = (
         mechanism("leak", everywhere, (), (term(1e-4, -67.0, m=n),)),
         mechanism("na", everywhere, (m_gate, h_gate), (sodium,), 0.01, 0.6),
         mechanism("k", everywhere, (n_gate,), potassium, 0.1),
         mechanism("ca", some, (q_gate, r_gate), calcium, 0.01, 0.8),
         mechanism("sk", some, (over_c, both), of_calcium, 0.0, 0.0),
-        mechanism("markov", everywhere, (w_gate,), of_schemes, 0, 0.8, 0.1, 0.1, 0.9, 0.1, 0, schemes=schemes),
+        mechanism("markov", everywhere, (w_gate,), of_schemes, *begin, schemes=schemes),
         mechanism("rectifier", soma, (), (term(1.0, 0.0, m=1, table=rectifier),)),
         mechanism("pump", some, (), (term(1.0, 0.0, m=k, ion="ca", table=pump, c_ion="ca"),)),
     )
@@ -212,7 +218,7 @@ def test_every_kind_is_what_the_cpu_computes() -> None:
     cpu = Stepper(tree, a_membrane(), accuracy)
     net, steps = cpu.layout.net, 4
     assert {OVER_V, OVER_C, OVER_BOTH} == set(net.gate_over)
-    assert {OVER_V, OVER_C} == set(net.scheme_over)
+    assert {OVER_V, OVER_C, OVER_BOTH} == set(net.scheme_over)
     assert {FIXED, NERNST, DRIVE, DRIVE_C, PLANE} == set(net.term_kind)
     assert {1.0, 1.5, 2.0, 2.5, 3.0, 4.0} <= set(net.term_power.ravel())
     assert (net.term_lead >= 0).any()

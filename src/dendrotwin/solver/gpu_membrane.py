@@ -18,13 +18,15 @@ WARPS = 2  # as many lanes as a tile has: no two of them do the same place
 
 LOW, PER_MV, BINS = (tl.constexpr(x) for x in (membrane.V_LOW_MV, 1.0 / membrane.V_BIN_MV, membrane.V_BINS))
 LOG_C_LOW, PER_LOG_C, C_BINS = (tl.constexpr(x) for x in (steps.LOG_C_LOW, 1.0 / steps.C_BIN, membrane.C_BINS))
-PLANE_V, PLANE_C = tl.constexpr(len(membrane.PLANE_V_MV)), tl.constexpr(len(membrane.PLANE_C_MM))
-V_STRIDE, C_STRIDE = tl.constexpr(membrane.PLANE_V_STRIDE), tl.constexpr(membrane.PLANE_C_STRIDE)
-SCHEME_V, SCHEME_STRIDE = tl.constexpr(len(membrane.SCHEME_V_MV)), tl.constexpr(membrane.SCHEME_V_STRIDE)
-OVER_V, OVER_C = tl.constexpr(layout.OVER_V), tl.constexpr(layout.OVER_C)
-FIXED, NERNST, DRIVE_C, PLANE = (
-    tl.constexpr(kind) for kind in (layout.FIXED, layout.NERNST, layout.DRIVE_C, layout.PLANE)
+PLANE_V, PLANE_C, SCHEME_V, SCHEME_C, BOTH_V, BOTH_C = (
+    tl.constexpr(len(getattr(membrane, grid)))
+    for grid in ("PLANE_V_MV", "PLANE_C_MM", "SCHEME_V_MV", "SCHEME_C_MM", "BOTH_V_MV", "BOTH_C_MM")
 )
+V_STRIDE, C_STRIDE, SCHEME_V_STRIDE, SCHEME_C_STRIDE, BOTH_V_STRIDE, BOTH_C_STRIDE = (
+    tl.constexpr(getattr(membrane, f"{name}_{over}_STRIDE")) for name in ("PLANE", "SCHEME", "BOTH") for over in "VC"
+)
+OVER_V, OVER_C, OVER_BOTH = (tl.constexpr(over) for over in (layout.OVER_V, layout.OVER_C, layout.OVER_BOTH))
+FIXED, NERNST, DRIVE_C, PLANE = (tl.constexpr(x) for x in (layout.FIXED, layout.NERNST, layout.DRIVE_C, layout.PLANE))
 GATE_LEAST, LEAST_MM = tl.constexpr(float(steps.GATE_LEAST)), tl.constexpr(steps.LEAST_MM)
 # Columns of the rows below; the first three are those of every row.
 START, STOP, AT = (tl.constexpr(k) for k in range(3))
@@ -272,11 +274,10 @@ def _between(entry, f, apart):
 
 
 @triton.jit
-def _plane(table, q, fq, p, fp, wide: tl.constexpr):
-    """Between the four corners of a plane (points of c, points of V, wide)."""
-    corner = table + (q * PLANE_V + p) * wide
-    low, high = _between(corner, fp, wide), _between(corner + PLANE_V * wide, fp, wide)
-    return low + fq * (high - low)
+def _corners(entry, f, apart, up, above):
+    """Between four entries, of which two stand `above` the others."""
+    low = _between(entry, f, apart)
+    return low + up * (_between(entry + above, f, apart) - low)
 
 
 @triton.jit
@@ -307,7 +308,9 @@ def _gates(known, sizes, pair, tile, i, at, f, was, now):
                 p, fp = _coarse(at, f, V_STRIDE, PLANE_V)
                 q, fq = _coarse(cb, cf, C_STRIDE, PLANE_C)
                 plane = known.over_both + (pair * sizes.over_both + table) * (PLANE_C * PLANE_V * 2)
-                steady, keep = _plane(plane, q, fq, p, fp, 2), _plane(plane + 1, q, fq, p, fp, 2)
+                entry = plane + (q * PLANE_V + p) * 2
+                steady = _corners(entry, fp, 2, fq, PLANE_V * 2)
+                keep = _corners(entry + 1, fp, 2, fq, PLANE_V * 2)
         y = tl.load(was.x + own, mask=on, other=0.0)
         tl.store(now.x + own, steady + (y - steady) * keep, mask=on)
 
@@ -320,18 +323,23 @@ def _schemes(known, sizes, pair, tile, i, at, f, was, now, room, TILE: tl.conste
         row = known.scheme + tl.load(known.scheme_of + e) * SCHEME_WIDE
         on, own = _row(row, i)
         size, ion, length = tl.load(row + SCHEME_SIZE), tl.load(row + SCHEME_ION), tl.load(row + STOP) - tl.load(row)
-        if tl.load(row + SCHEME_OVER) == OVER_C:
-            _, cb, cf = _place_c(sizes, was.c, ion, i, on)
-            k, share = _coarse(cb, cf, C_STRIDE, PLANE_C)
+        over, entries, up = tl.load(row + SCHEME_OVER), size * (size + 1), f * 0.0
+        above = (over == OVER_BOTH).to(tl.int64) * BOTH_V * entries  # to the matrix of the next concentration
+        if over == OVER_V:
+            k, share = _coarse(at, f, SCHEME_V_STRIDE, SCHEME_V)
         else:
-            k, share = _coarse(at, f, SCHEME_STRIDE, SCHEME_V)
-        entries = size * (size + 1)
+            _, cb, cf = _place_c(sizes, was.c, ion, i, on)
+            k, share = _coarse(cb, cf, SCHEME_C_STRIDE, SCHEME_C)
+            if over == OVER_BOTH:
+                k, share = _coarse(at, f, BOTH_V_STRIDE, BOTH_V)
+                row_c, up = _coarse(cb, cf, BOTH_C_STRIDE, BOTH_C)
+                k += row_c * BOTH_V
         matrix = known.schemes + pair * sizes.schemes + tl.load(row + SCHEME_TABLE) + k * entries
         for p in range(0, size):
-            found = _between(matrix + p * (size + 1) + size, share, entries)
+            found = _corners(matrix + p * (size + 1) + size, share, entries, up, above)
             for q in range(0, size):
                 y = tl.load(was.x + own + q * length, mask=on, other=0.0)
-                found += _between(matrix + p * (size + 1) + q, share, entries) * y
+                found += _corners(matrix + p * (size + 1) + q, share, entries, up, above) * y
             tl.store(spare + p * TILE, found)
         tl.debug_barrier()
         for p in range(0, size):

@@ -203,7 +203,7 @@ class Layout:
         for pair in pairs:
             if sum(pair) not in made:
                 made[sum(pair)] = np.concatenate([np.zeros(0), *(_scheme(s, sum(pair)).ravel() for s in self.schemes)])
-        sizes = [len(s.rates) * len(s.names) * (len(s.names) + 1) for s in self.schemes]
+        sizes = [s.inflow.size * (len(s.names) + 1) for s in self.schemes]
         first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         count, rate = len(pairs), self.net.rate
         less = np.array([-np.expm1(-h * rate) for h in lengths_ms])
@@ -246,8 +246,8 @@ def _lead(gate: Gate, before_ms: float, after_ms: float) -> Floats:
 def _scheme(scheme: Scheme, length_ms: float) -> Floats:
     """(points, K, K + 1) a step of the states: a matrix, and what flows in."""
     k = len(scheme.names)
-    whole = np.zeros((len(scheme.rates), k + 1, k + 1))
-    whole[:, :k, :k], whole[:, :k, k] = scheme.rates, scheme.inflow
+    whole = np.zeros((scheme.inflow.size // k, k + 1, k + 1))
+    whole[:, :k, :k], whole[:, :k, k] = scheme.rates.reshape(-1, k, k), scheme.inflow.reshape(-1, k)
     return np.asarray(expm(length_ms * whole)[:, :k, :], dtype=np.float64)
 
 
@@ -347,7 +347,7 @@ class _Rows:
         for k, scheme in enumerate(mechanism.schemes):
             ion = self.ions.get(scheme.ion, -1)
             self.schemes.append(
-                (start, stop, offsets[j], len(scheme.names), OVER_C if scheme.ion else OVER_V, first_scheme + k, ion)
+                (start, stop, offsets[j], len(scheme.names), over[scheme.over], first_scheme + k, ion)
             )
             j += len(scheme.names)
         for term, (kind, table) in zip(mechanism.terms, term_tables, strict=True):

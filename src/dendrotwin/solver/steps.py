@@ -33,6 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.membrane import (
+    BOTH_C_MM,
+    BOTH_C_STRIDE,
+    BOTH_V_MV,
+    BOTH_V_STRIDE,
     C_BINS,
     C_GRID_MM,
     C_LOW_MM,
@@ -40,13 +44,15 @@ from dendrotwin.membrane import (
     PLANE_C_STRIDE,
     PLANE_V_MV,
     PLANE_V_STRIDE,
+    SCHEME_C_MM,
+    SCHEME_C_STRIDE,
     SCHEME_V_MV,
     SCHEME_V_STRIDE,
     V_BIN_MV,
     V_BINS,
     V_LOW_MV,
 )
-from dendrotwin.solver.layout import DRIVE_C, FIXED, NERNST, OVER_C, OVER_V, PLANE, Kinetics, Net
+from dendrotwin.solver.layout import DRIVE_C, FIXED, NERNST, OVER_BOTH, OVER_C, OVER_V, PLANE, Kinetics, Net
 from dendrotwin.tree import Floats
 
 JIT: dict[str, Any] = {"cache": True, "fastmath": True, "nogil": True, "error_model": "numpy"}
@@ -59,7 +65,9 @@ NO_PEAK_MV = -1e3
 HALF, ZERO = np.float32(0.5), np.float32(0.0)
 GAMMA, SHARES = 1.0 - 0.5**0.5, np.array([0.5**0.5 / (1.0 - 0.5**0.5)])
 LAST_V, LAST_C = np.uint32(V_BINS - 2), np.uint32(C_BINS - 2)
-LAST_PLANE_V, LAST_PLANE_C, LAST_SCHEME = len(PLANE_V_MV) - 2, len(PLANE_C_MM) - 2, len(SCHEME_V_MV) - 2
+LAST_PLANE_V, LAST_PLANE_C = len(PLANE_V_MV) - 2, len(PLANE_C_MM) - 2
+LAST_SCHEME_V, LAST_SCHEME_C = len(SCHEME_V_MV) - 2, len(SCHEME_C_MM) - 2
+LAST_BOTH_V, LAST_BOTH_C = len(BOTH_V_MV) - 2, len(BOTH_C_MM) - 2
 DOWN = 2  # levels by which a millisecond may be coarser than the one before
 Single = NDArray[np.float32]
 
@@ -295,6 +303,33 @@ def _scheme_row(
 
 
 @numba.njit(**JIT)
+def _scheme_both(
+    table: Single, size: int, vb: NDArray[np.uint32], vf: Single, cb: NDArray[np.uint32], cf: Single, x: Single,
+    states: Single,
+) -> None:  # fmt: skip
+    """The same of a table over c and V."""
+    entries, length = size * (size + 1), len(vb)
+    for i in range(length):
+        p, fp = _plane_place(vb[i], vf[i], BOTH_V_STRIDE, LAST_BOTH_V)
+        q, fq = _plane_place(cb[i], cf[i], BOTH_C_STRIDE, LAST_BOTH_C)
+        first = (q * (LAST_BOTH_V + 2) + p) * entries
+        second = first + (LAST_BOTH_V + 2) * entries
+        low, low_next = table[first : first + entries], table[first + entries : first + 2 * entries]
+        high, high_next = table[second : second + entries], table[second + entries : second + 2 * entries]
+        one = np.float32(1.0)
+        a, b, c, d = (one - fq) * (one - fp), (one - fq) * fp, fq * (one - fp), fq * fp
+        for row in range(size):
+            at = row * (size + 1) + size
+            found = a * low[at] + b * low_next[at] + c * high[at] + d * high_next[at]
+            for k in range(size):
+                at = row * (size + 1) + k
+                found += (a * low[at] + b * low_next[at] + c * high[at] + d * high_next[at]) * x[k * length + i]
+            states[row] = found
+        for row in range(size):
+            x[row * length + i] = states[row]
+
+
+@numba.njit(**JIT)
 def _schemes(net: Net, kin: Kinetics, pair: int, x: Single, w: _Work) -> None:
     """All schemes likewise."""
     tables = kin.schemes[pair]
@@ -303,9 +338,13 @@ def _schemes(net: Net, kin: Kinetics, pair: int, x: Single, w: _Work) -> None:
         table = tables[kin.scheme_first[net.scheme_table[k]] : kin.scheme_first[net.scheme_table[k] + 1]]
         y = x[net.scheme_at[k] : net.scheme_at[k] + size * (z - a)]
         if net.scheme_over[k] == OVER_C:
-            _scheme_row(table, size, w.c_bin[r, a:z], w.c_fraction[r, a:z], PLANE_C_STRIDE, LAST_PLANE_C, y, w.states)
+            _scheme_row(table, size, w.c_bin[r, a:z], w.c_fraction[r, a:z], SCHEME_C_STRIDE, LAST_SCHEME_C, y, w.states)
+        elif net.scheme_over[k] == OVER_BOTH:
+            _scheme_both(
+                table, size, w.bin[a:z], w.fraction[a:z], w.c_bin[r, a:z], w.c_fraction[r, a:z], y, w.states
+            )
         else:
-            _scheme_row(table, size, w.bin[a:z], w.fraction[a:z], SCHEME_V_STRIDE, LAST_SCHEME, y, w.states)
+            _scheme_row(table, size, w.bin[a:z], w.fraction[a:z], SCHEME_V_STRIDE, LAST_SCHEME_V, y, w.states)
 
 
 @numba.njit(**JIT)
