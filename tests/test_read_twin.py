@@ -1,0 +1,396 @@
+"""Twins that are read from NEURON, from the command line to their errors on trials; and what a user can do wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import io
+import json
+import pickle
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import dendrotwin
+from conftest import in_new_process
+from dendrotwin import cli, reading
+from dendrotwin.cells import load_cell
+from dendrotwin.cells.build import NeuronCell
+from dendrotwin.errors import CellError, InputError, TwinError
+from dendrotwin.evaluate import evaluate_twin
+from dendrotwin.inputs import Modulated, draw_events, trial_rng
+from dendrotwin.models.cable import Cable, CableConfig
+from dendrotwin.predict import predict
+from dendrotwin.read_twin import card, make_twin
+from dendrotwin.reading import Reading, read_membrane
+from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.simulate import Simulation, run_trial, simulate
+from dendrotwin.tree import Events, Injection, Tree
+from dendrotwin.twin import FILES, Twin
+from test_reading import GHK, POOL, mechanism, small
+
+DURATION_MS = 1200
+
+
+class Said(NamedTuple):
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    errors: str
+
+
+def command(*arguments: object) -> Said:
+    """The command line, in this process; NEURON runs in others all the same."""
+    out, errors, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["dendrotwin", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as ended:
+            cli.main()
+    finally:
+        sys.argv = before
+    return Said(int(ended.value.code or 0), out.getvalue(), errors.getvalue())
+
+
+def refused(said: Said, *words: str) -> None:
+    """One line that names the cause, and exit status 2."""
+    lines = [line for line in said.errors.splitlines() if line.strip()]
+    assert said.status == 2, said
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("dendrotwin: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A twin of the small cell, made by the command. Read only."""
+    out = tmp_path_factory.mktemp("read") / "twin"
+    said = command("twin", "ball_and_stick", "--out", out)
+    assert said.status == 0, said.errors
+    assert f"twin of 37 compartments and 70 inputs in {out}, read in " in said.out
+    assert "3 mechanisms, largest error " in said.out
+    assert "mV from NEURON's Crank-Nicolson of 0.025 ms (NEURON's default: " in said.out
+    return out
+
+
+@pytest.fixture(scope="module")
+def fine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three trials of it in steps of 0.025 ms. Read only."""
+    out = tmp_path_factory.mktemp("fine") / "data"
+    simulation = Simulation(
+        cell="ball_and_stick", duration_ms=DURATION_MS, seed=11, inputs=Modulated(rate_scale=0.15), dt_ms=0.025
+    )
+    simulate(simulation, 3, out, workers=1)
+    return out
+
+
+@pytest.fixture(scope="module")
+def twin(folder: Path) -> Twin:
+    return dendrotwin.load(folder)
+
+
+@pytest.fixture(scope="module")
+def small_cell(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A cell of a user's own: four compartments, squids' channels, a current of Goldman, and a pool."""
+    place = tmp_path_factory.mktemp("small")
+    files = [place / "goldman.mod", place / "pool.mod"]
+    for file, text in zip(files, (GHK, POOL), strict=True):
+        file.write_text(text)
+    return small(
+        place, files, ["hh", "goldman", "pool"], "for s in dend:\n    s.goldman.p = 2e-5\nsoma(0.5).goldman.p = 0"
+    )
+
+
+def input_of(tree: Tree, steps: int, rate_scale: float = 0.15) -> Events:
+    return draw_events(tree, Modulated(rate_scale=rate_scale), steps, trial_rng(5, 0))
+
+
+def at_accuracy(twin: Twin, **how: object) -> Cable:
+    assert isinstance(twin.network, Cable)
+    return Cable(twin.tree, twin.network.membrane, CableConfig.model_validate(how))
+
+
+def test_the_folder_says_what_was_read(folder: Path, twin: Twin) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert [path.name for path in folder.parent.iterdir()] == ["twin"]  # nothing half-written beside it
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["format_version"], config["architecture"]) == (3, "cable")
+    found = config["training"]["reading"]
+    assert set(found["errors"]) == {"hh", "pas", "Ih"}
+    assert max(found["errors"].values()) < 1e-4
+    assert 0.0 < found["whole_cell_mV"] < found["neuron_default_mV"] < found["moved_mV"]
+    readme = (folder / "README.md").read_text()
+    assert readme == card(twin)
+    assert "dendrotwin twin ball_and_stick --accuracy standard --out TWIN" in readme
+    for name, compartments in (("hh", 4), ("pas", 37), ("Ih", 37)):
+        assert f"| {name} | {compartments} | {found['errors'][name]:.1e} |" in readme
+    assert f"{found['whole_cell_mV']:.3g} mV (root mean square" in readme
+
+
+def test_a_saved_twin_predicts_the_same_to_the_last_bit(tmp_path: Path) -> None:
+    made = make_twin("ball_and_stick")
+    made.save(tmp_path / "twin", card(made))
+    loaded = dendrotwin.load(tmp_path / "twin")
+    assert loaded.tree.fingerprint() == made.tree.fingerprint()
+    steps = 300
+    events = [input_of(made.tree, steps), Events.sort(np.array([3, 60]), np.array([10.3, 20.71]))]
+    injections = [None, Injection(np.array([0], np.int32), np.full((steps, 1), 0.05))]
+    before, after = (predict(one, events, steps, injections=injections) for one in (made, loaded))
+    assert np.ptp(before[0]) > 20.0
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_copies_of_a_network(twin: Twin) -> None:
+    events, steps = [input_of(twin.tree, 200)], 200
+    expected = twin.network.simulate(events, steps)  # type: ignore[operator]
+    for network in (copy.deepcopy(twin.network), copy.copy(twin.network), pickle.loads(pickle.dumps(twin.network))):
+        assert isinstance(network, Cable)
+        for a, b in zip(expected, network.simulate(events, steps), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert "stepper" not in copy.deepcopy(twin.network).__dict__
+
+
+def test_trials_at_once_are_trials_alone(twin: Twin) -> None:
+    steps = 150
+    events = [input_of(twin.tree, steps, scale) for scale in (0.05, 0.15, 0.3)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        together = predict(twin, events, steps)
+    finally:
+        torch.set_num_threads(threads)
+    for k, trial in enumerate(events):
+        for a, b in zip(together, predict(twin, [trial], steps), strict=True):
+            np.testing.assert_array_equal(a[k], b[0])
+
+
+def test_it_is_close_to_neuron(twin: Twin, fine: Path) -> None:
+    """Steps of a quarter of a millisecond and more, yet nearly all of the variance and of the spikes."""
+    tree, trials = index_trials(fine)
+    (found,) = evaluate_twin("cable", twin, trials)
+    assert found.spikes.n_true >= 5
+    assert found.spikes.f1 > 0.95
+    assert np.median(found.ev) > 0.99
+    assert found.ev[tree.soma] > 0.95
+    exact = dataclasses.replace(twin, network=at_accuracy(twin, accuracy="exact"))
+    (closer,) = evaluate_twin("cable", exact, trials)
+    assert np.median(closer.rmse_mV) < np.median(found.rmse_mV)
+    assert closer.spikes.f1 >= found.spikes.f1
+
+
+def test_settings_differ_in_cost_and_in_error(twin: Twin) -> None:
+    steps, solves, errors = 400, [], []
+    events = input_of(twin.tree, steps)
+    fine = at_accuracy(twin, accuracy="exact", tolerance_mV=1e-3)
+    true, _ = fine.simulate([events], steps)
+    for accuracy in ("fast", "standard", "exact"):
+        network = at_accuracy(twin, accuracy=accuracy)
+        v, _, counts = network.stepper.advance(network.stepper.start(), events, steps)
+        assert counts[0] == steps
+        solves.append(int(counts[1]))
+        errors.append(float(np.sqrt(np.mean((v - true[0]) ** 2))))
+    assert solves[0] < solves[1] < solves[2]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_predict_from_a_table_and_from_recordings(folder: Path, twin: Twin, fine: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "events.csv"
+    rows.write_text("input,time\n3,10.25\n60,20\n3,31.7\n")
+    said = command("predict", folder, rows, "--duration", 0.2, "--out", tmp_path / "table.h5")
+    assert said.status == 0, said.errors
+    tree, (trial,) = index_trials(tmp_path / "table.h5")
+    read = read_trial(trial, tree)
+    assert read.v_mV.shape == (200, 37)
+    v, probability = predict(twin, [Events.sort(np.array([3, 60, 3]), np.array([10.25, 20.0, 31.7]))], 200)
+    assert np.abs(read.v_mV - v[0]).max() < 0.003  # of the file's whole numbers
+    assert np.ptp(v) > 0.5
+    assert read.spike_probability == pytest.approx(probability[0])
+    said = command("predict", folder, fine, "--out", tmp_path / "recordings.h5")
+    assert said.status == 0, said.errors
+    tree, found = index_trials(tmp_path / "recordings.h5")
+    _, true = index_trials(fine)
+    assert [one.trial_id for one in found] == [one.trial_id for one in true]
+    a, b = (read_trial(trials[0], tree).v_mV for trials in (found, true))
+    assert np.corrcoef(a[:, tree.soma], b[:, tree.soma])[0, 1] > 0.97
+
+
+def _neuron(steps: int, current: np.ndarray) -> np.ndarray:
+    cell = NeuronCell(load_cell("ball_and_stick"))
+    none = Events.sort(np.zeros(0), np.zeros(0))
+    v, _ = run_trial(cell, none, steps, 0.025, "crank-nicolson", Injection(np.array([30, 0], np.int32), current))
+    return v
+
+
+def test_injected_current_is_neurons(twin: Twin) -> None:
+    steps = 120
+    current = np.zeros((steps, 2))
+    current[20:60, 0], current[70:100, 1] = 0.03, -0.05
+    true = in_new_process(_neuron, steps, current)
+    none = Events.sort(np.zeros(0), np.zeros(0))
+    v, _ = predict(twin, [none], steps, injections=[Injection(np.array([30, 0], np.int32), current)])
+    assert np.ptp(true[:, 30]) > 10.0
+    assert np.sqrt(np.mean((v[0] - true) ** 2)) < 0.3
+
+
+def test_evaluate_beside_neuron(folder: Path, fine: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "twin"
+    shutil.copytree(folder, mine)  # the command writes the measured error into it
+    report = tmp_path / "report"
+    said = command("evaluate", mine, fine, "--neuron", "--out", report)
+    assert said.status == 0, said.errors
+    rows = {row["name"]: row for row in json.loads((report / "report.json").read_text())["rows"]}
+    assert list(rows)[:2] == ["cable", "NEURON's default"]
+    assert "coarse cable" in rows
+    for name in ("cable", "NEURON's default"):
+        assert rows[name]["EV soma"] > rows["coarse cable"]["EV soma"] + 0.1
+        assert rows[name]["F1"] > 0.9 > (rows["coarse cable"]["F1"] or 0.0)
+    assert "NEURON's default" in said.out
+    dendrotwin.load(mine)
+
+
+def test_neuron_has_nothing_to_say_of_its_own_trials(folder: Path, fine: Path, tmp_path: Path) -> None:
+    default = tmp_path / "default"
+    simulation = Simulation(
+        cell="ball_and_stick", duration_ms=600, seed=1, inputs=Modulated(rate_scale=0.15), dt_ms=0.025,
+        method="backward-euler",
+    )  # fmt: skip
+    simulate(simulation, 1, default, workers=1)
+    out = tmp_path / "report"
+    refused(
+        command("evaluate", folder, default, "--neuron", "--out", out), "are NEURON's default themselves", "--method"
+    )
+    foreign = tmp_path / "foreign"
+    shutil.copytree(fine, foreign)
+    for path in foreign.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            del file.attrs["simulation"]
+    refused(command("evaluate", folder, foreign, "--neuron", "--out", out), "not made by `simulate`", "leave --neuron")
+    assert not out.exists()
+
+
+def test_a_cell_of_ones_own(small_cell: str, tmp_path: Path) -> None:
+    out = tmp_path / "twin"
+    said = command("twin", small_cell, "--accuracy", "exact", "--out", out)
+    assert said.status == 0, said.errors
+    made = dendrotwin.load(out)
+    assert made.tree.n == 4
+    assert made.options == {"accuracy": "exact", "tolerance_mV": None}
+    assert set(made.training["reading"]["errors"]) == {"pas", "hh", "goldman", "pool"}
+    assert made.training["reading"]["whole_cell_mV"] < 0.5
+    said = command("twin", small_cell, "--tolerance", 0.125, "--out", out, "--overwrite")
+    assert said.status == 0, said.errors
+    assert dendrotwin.load(out).options == {"accuracy": "standard", "tolerance_mV": 0.125}
+
+
+# ------------------------------------------------------------------------------------------------- mistakes
+
+
+def test_mistakes_before_anything_is_built(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "twin"
+    refused(command("twin", "ball_and_stick", "--accuracy", "perfect", "--out", out), "accuracy = 'perfect'", "fast")
+    for tolerance in (0, -0.5):
+        refused(
+            command("twin", "ball_and_stick", "--tolerance", tolerance, "--out", out), "tolerance_mV", "greater than 0"
+        )
+    refused(command("twin", "purkinje", "--out", out), "no cell 'purkinje'", "choose")
+    refused(command("twin", tmp_path / "nowhere.py", "--out", out), "nowhere.py")
+    refused(command("twin", "ball_and_stick", "--option", "x", "--out", out), "must have the form key=value")
+    refused(command("twin", "ball_and_stick", "--out", folder), "exists", "--overwrite")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="accuracy = 'perfect'"):
+        dendrotwin.twin_of("ball_and_stick", accuracy="perfect")
+
+
+def test_mechanisms_that_are_not_there_or_cannot_be_held(tmp_path: Path) -> None:
+    out = tmp_path / "twin"
+    absent = small(tmp_path, [], ["no_such_channel"])
+    refused(command("twin", absent, "--out", out), "no_such_channel")
+    clock = mechanism(tmp_path, "clock", "DERIVATIVE change { m' = sin(t) - m }")
+    timed = small(tmp_path, [clock], ["clock"])
+    refused(command("twin", timed, "--out", out), "clock: ", "time t", "leave them out")
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("__")) == [
+        "clock.mod",
+        "small_cell.py",
+    ]
+
+
+ORIGINAL = reading._read
+
+
+def _scaled(cell: NeuronCell) -> Reading:
+    """What is read, with one density wrong."""
+    found = read_membrane(cell)
+    mechanisms = list(found.membrane.mechanisms)
+    k = [m.name for m in mechanisms].index("pas")
+    (only,) = mechanisms[k].terms
+    mechanisms[k] = dataclasses.replace(mechanisms[k], terms=(dataclasses.replace(only, density=1.2 * only.density),))
+    return dataclasses.replace(found, membrane=dataclasses.replace(found.membrane, mechanisms=tuple(mechanisms)))
+
+
+def _read_wrong(name: str, options: dict[str, str]) -> tuple[Tree, Reading]:
+    reading.read_membrane = _scaled  # in a process of its own, which ends after it
+    return ORIGINAL(name, options)
+
+
+def test_a_cell_that_fails_its_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_read", _read_wrong)
+    refused(
+        command("twin", "ball_and_stick", "--out", tmp_path / "twin"),
+        "the cell ball_and_stick, as it was read, differs from NEURON by", "at most", "take that out of `build`",
+    )  # fmt: skip
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(CellError, match="differs from NEURON by"):
+        dendrotwin.twin_of("ball_and_stick")
+
+
+def test_a_twin_of_another_version(folder: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    config = json.loads((old / "config.json").read_text())
+    config["format_version"] = 2
+    (old / "config.json").write_text(json.dumps(config))
+    match = "has format version 2, this dendrotwin reads 3; make it again, with `dendrotwin twin`"
+    with pytest.raises(TwinError, match=match):
+        dendrotwin.load(old)
+    rows = tmp_path / "events.csv"
+    rows.write_text("input,time\n0,1\n")
+    refused(command("predict", old, rows, "--out", tmp_path / "p.h5"), match)
+    assert not (tmp_path / "p.h5").exists()
+
+
+@pytest.mark.parametrize("how", ["version", "part", "array", "more", "altered", "options", "none"])
+def test_a_damaged_membrane_is_no_twin(folder: Path, tmp_path: Path, how: str) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    config = json.loads((broken / "config.json").read_text())
+    tensors = load_file(broken / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("density"))
+    if how == "version":
+        config["membrane"]["format_version"] = 7
+    elif how == "part":
+        del config["membrane"]["mechanisms"][0]["gates"]
+    elif how == "array":
+        del tensors[name]
+    elif how == "more":
+        tensors["extra"] = torch.zeros(3)
+    elif how == "altered":
+        tensors[name] = 1.01 * tensors[name]
+    elif how == "options":
+        config["options"]["accuracy"] = "perfect"
+    else:
+        del config["membrane"]
+    (broken / "config.json").write_text(json.dumps(config))
+    save_file(tensors, broken / "model.safetensors")
+    with pytest.raises(TwinError, match="broken") as error:
+        dendrotwin.load(broken)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,778 @@
+"""The steps of a cell whose membrane is data: against the same equations written out, and against laws."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
+
+from dendrotwin.errors import FileError
+from dendrotwin.membrane import (
+    C_GRID_MM,
+    PLANE_C_MM,
+    PLANE_V_MV,
+    SCHEME_V_MV,
+    V_GRID_MV,
+    Gate,
+    Ion,
+    Mechanism,
+    Membrane,
+    Pool,
+    Scheme,
+    Term,
+    names_of,
+)
+from dendrotwin.models.cable import SPIKE_MV, spike_logits
+from dendrotwin.solver import layout as layout_module
+from dendrotwin.solver.stepper import Accuracy, Stepper
+from dendrotwin.solver.steps import LEAST_MM, NO_PEAK_MV, State
+from dendrotwin.tree import BLOCK_MV, REGIONS, Conductance, Events, Injection, Synapse, Tree
+
+NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
+REST_MV = -65.0
+NERNST_MV = 13.0
+CA_IN, CA_OUT = 1e-4, 2.0
+# Digits of potentials, gates and tables in single precision; steps themselves are held to a bound of their own.
+DIGITS_MV = 2e-3
+
+
+def made_tree() -> Tree:
+    """Six compartments: a soma, an axon, and a dendrite of two that forks at a joint."""
+    n = 6
+    area = np.array([900.0, 300.0, 250.0, 200.0, 180.0, 60.0])
+    # AMPA and NMDA at once, a single exponential, one with a block of its own, and an inhibitory one.
+    odd = tuple(0.2 + 0.8 / (1.0 + np.exp(-(BLOCK_MV + 40.0) / 9.0)))
+    synapses = (
+        Synapse("exc", True, (Conductance(0.3, 3.0, 4e-4, 0.0), Conductance(2.0, 40.0, 6e-4, 0.0, mg_mM=1.0))),
+        Synapse("single", True, (Conductance(0.0, 5.0, 3e-4, 0.0),)),
+        Synapse("odd", True, (Conductance(0.5, 7.0, 5e-4, 10.0, block=odd),)),
+        Synapse("inh", False, (Conductance(0.2, 8.0, 1e-3, -80.0),)),
+    )
+    return Tree(
+        parent=np.array([-1, 0, 1, 2, 2, 0], np.int32),
+        region=np.array([REGIONS.index(r) for r in ("soma", *["basal"] * 4, "axon")], np.int32),
+        section=np.arange(n, dtype=np.int32),
+        section_names=tuple(f"part{k}" for k in range(n)),
+        x=np.full(n, 0.5),
+        ends_um=np.zeros((n, 2, 3)),
+        length_um=np.full(n, 20.0),
+        diameter_um=np.full(n, 5.0),
+        area_um2=area,
+        distance_um=np.arange(n) * 20.0,
+        axial_parent=np.array([-1, 0, 1, n, n, 0, 2], np.int32),
+        axial_uS=np.array([0.0, 0.006, 0.004, 0.002, 0.0015, 0.003, 0.005]),
+        capacitance_nF=area * 1e-5,
+        leak_uS=np.zeros(n),
+        leak_mV=np.zeros(n),
+        ih_uS=np.zeros(n),
+        ih_mV=np.zeros(n),
+        v_init_mV=REST_MV,
+        synapses=synapses,
+        input_compartment=np.array([1, 3, 4, 2, 3, 1, 0], np.int32),
+        input_synapse=np.array([0, 0, 1, 1, 2, 3, 3], np.int32),
+        input_weight=np.array([1.0, 2.5, 1.0, 0.5, 3.0, 1.0, 2.0]),
+    )
+
+
+TREE = made_tree()
+ALL = np.arange(TREE.n, dtype=np.int32)
+SOME_EVENTS = Events.sort(
+    np.array([0, 1, 2, 3, 4, 5, 6, 1, 2, 4]),
+    np.array([0.0, 1.7, 2.25, 3.9, 4.125, 5.5, 6.99, 7.3, 11.0, 11.6]),
+)
+
+
+def sigmoid(x: Any) -> Any:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def at(*places: int) -> NDArray[np.int32]:
+    return np.array(places, np.int32)
+
+
+def look_up(table: NDArray[np.float64], grid: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(len(x), ...) straight between points, level beyond."""
+    flat = table.reshape(len(grid), -1)
+    return np.stack([np.interp(x, grid, column) for column in flat.T], -1).reshape(len(x), *table.shape[1:])
+
+
+def look_up_plane(table: NDArray[np.float64], c: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(m,) straight in V, and in the logarithm of c."""
+    by_v = look_up(table.T, PLANE_V_MV, v)  # (m, points of c)
+    return np.array(
+        [
+            np.interp(np.log(one), np.log(PLANE_C_MM), row)
+            for one, row in zip(np.broadcast_to(c, v.shape), by_v, strict=True)
+        ]
+    )
+
+
+def look_up_gate(gate: Gate, v: NDArray[np.float64], c: NDArray[np.float64]) -> tuple[Any, Any]:
+    """Steady state, and rate [1/ms]."""
+    rate = 1.0 / gate.tau_ms
+    if gate.over == "v":
+        return np.interp(v, V_GRID_MV, gate.steady), np.interp(v, V_GRID_MV, rate)
+    if gate.over == "c":
+        grid = np.log(C_GRID_MM)
+        return np.interp(np.log(c), grid, gate.steady), np.interp(np.log(c), grid, rate)
+    return look_up_plane(gate.steady, c, v), look_up_plane(rate, c, v)
+
+
+def look_up_scheme(scheme: Scheme, v: NDArray[np.float64], c: NDArray[np.float64]) -> tuple[Any, Any]:
+    """(m, K, K) and (m, K)."""
+    grid, x = (np.log(PLANE_C_MM), np.log(c)) if scheme.ion else (SCHEME_V_MV, v)
+    return look_up(scheme.rates, grid, x), look_up(scheme.inflow, grid, x)
+
+
+def term(places: NDArray[np.int32], density: float, e_mV: float = 0.0, powers: Any = (), **more: Any) -> Term:
+    """A term whose density differs a little from compartment to compartment."""
+    m = len(places)
+    return Term(
+        more.pop("ion", ""), np.array(powers, float), density * (1.0 + 0.1 * np.arange(m)), np.full(m, e_mV), **more
+    )
+
+
+def mechanism(name: str, places: NDArray[np.int32], terms: Any, gates: Any = (), schemes: Any = ()) -> Mechanism:
+    """At rest: gates and schemes are steady at REST_MV and CA_IN."""
+    start = [float(look_up_gate(gate, np.array([REST_MV]), np.array([CA_IN]))[0][0]) for gate in gates]
+    for scheme in schemes:
+        rates, inflow = look_up_scheme(scheme, np.array([REST_MV]), np.array([CA_IN]))
+        k = len(scheme.names)
+        conserved = not np.any(scheme.inflow)  # then the states add up to 1
+        matrix = np.vstack([rates[0], np.ones(k)]) if conserved else rates[0]
+        right = np.append(np.zeros(k), 1.0) if conserved else -inflow[0]
+        start += list(np.linalg.lstsq(matrix, right, rcond=None)[0])
+    states = np.repeat(np.array(start, float)[:, None], len(places), 1).reshape(-1, len(places))
+    return Mechanism(name, {}, places, tuple(gates), tuple(schemes), tuple(terms), states)
+
+
+def leak(g: float = 5e-5, e_mV: float = REST_MV) -> Mechanism:
+    return mechanism("pas", ALL, [term(ALL, g, e_mV)])
+
+
+def gate_v(name: str, half: float, slope: float, tau: Any) -> Gate:
+    return Gate(name, sigmoid((V_GRID_MV - half) / slope), np.broadcast_to(np.asarray(tau), V_GRID_MV.shape).copy())
+
+
+def hh(places: NDArray[np.int32]) -> Mechanism:
+    """Like that of Hodgkin and Huxley."""
+    v = V_GRID_MV
+    m = gate_v("m", -38.0, 8.0, 0.05 + 0.4 / np.cosh((v + 40.0) / 25.0))
+    h = gate_v("h", -60.0, -7.0, 0.6 + 6.0 / np.cosh((v + 62.0) / 20.0))
+    n = gate_v("n", -50.0, 12.0, 0.8 + 4.0 / np.cosh((v + 55.0) / 25.0))
+    terms = [term(places, 0.12, 50.0, (3, 1, 0), ion="na"), term(places, 0.036, -77.0, (0, 0, 4), ion="k")]
+    return mechanism("hh", places, terms, (m, h, n))
+
+
+def pool(places: NDArray[np.int32], gain_in: float = -2e-2, gain_out: float = -2e-2) -> Pool:
+    m = len(places)
+    rate = 0.05 * (1.0 + np.arange(m))
+    return Pool("cad", "ca", places, rate, np.full(m, CA_IN), np.full(m, gain_in), np.full(m, gain_out))
+
+
+def membrane(*mechanisms: Mechanism, pools: tuple[Pool, ...] = ()) -> Membrane:
+    ion = Ion("ca", np.full(TREE.n, CA_IN), np.full(TREE.n, CA_OUT), NERNST_MV)
+    return Membrane(34.0, mechanisms, pools, (ion,) if pools else ())
+
+
+def log_c(c: Any) -> Any:
+    return sigmoid(2.0 * np.log(c / 6e-4))
+
+
+M_CA = gate_v("m", -42.0, 6.0, 1.5)
+M_K = Gate("z", log_c(C_GRID_MM), 2.0 + 1.0 / (1.0 + C_GRID_MM / 1e-3), ion="ca")
+CALCIUM = at(0, 3, 4)
+CA_CURRENT = mechanism("cal", CALCIUM, [term(CALCIUM, 4e-4, powers=(2,), ion="ca", moves=True)], (M_CA,))
+SK = mechanism("sk", at(0, 4), [term(at(0, 4), 2e-3, -90.0, (1,), ion="k")], (M_K,))
+C2, V2 = np.meshgrid(PLANE_C_MM, PLANE_V_MV, indexing="ij")
+BOTH = Gate("b", sigmoid((V2 + 40.0) / 10.0 + np.log(C2 / 5e-4)), 1.0 + 2.0 * sigmoid(-(V2 + 40.0) / 20.0), ion="ca")
+BK = mechanism("bk", at(3, 4), [term(at(3, 4), 3e-3, -90.0, (1,))], (BOTH,))
+
+
+def markov(points: NDArray[np.float64], up: NDArray[np.float64], names: str, ion: str = "") -> Scheme:
+    """a <-> b <-> c, all three of them, which add up to 1."""
+    rates = np.zeros((len(points), 3, 3))
+    for k, l, r in ((0, 1, up), (1, 0, 0.5), (1, 2, 0.4), (2, 1, 0.3)):  # noqa: E741
+        rates[:, l, k] += r
+        rates[:, k, k] -= r
+    return Scheme(tuple(names), rates, np.zeros((len(points), 3)), ion)
+
+
+def reduced(scheme: Scheme) -> Scheme:
+    """The same without its first state, which is what the others leave of 1."""
+    rates, first = scheme.rates[:, 1:, 1:], scheme.rates[:, 1:, 0]
+    return Scheme(scheme.names[1:], rates - first[:, :, None], first.copy(), scheme.ion)
+
+
+OVER_V = markov(SCHEME_V_MV, np.exp((SCHEME_V_MV + 60.0) / 15.0).clip(0, 50.0), "abc")
+OVER_C = markov(PLANE_C_MM, 3.0 * log_c(PLANE_C_MM), "pqr", "ca")
+GHK = V_GRID_MV / (1.0 - np.exp(-0.08 * V_GRID_MV))  # (V - E) as it goes on, of a concentration
+
+MEMBRANES: dict[str, Membrane] = {
+    "gates over V": membrane(leak(), hh(at(0, 5, 2))),
+    "a gate over calcium": membrane(leak(), CA_CURRENT, SK, pools=(pool(CALCIUM),)),
+    "a gate over both": membrane(leak(), CA_CURRENT, BK, pools=(pool(CALCIUM),)),
+    "a scheme over V": membrane(
+        leak(), mechanism("mv", at(1, 4), [term(at(1, 4), 2e-3, -85.0, (0, 0, 2))], schemes=(OVER_V,))
+    ),
+    "a scheme with inflow, behind a gate": membrane(
+        leak(),
+        mechanism(
+            "mv",
+            at(1, 4),
+            [term(at(1, 4), 2e-3, -85.0, (1, 0, 1))],
+            (gate_v("g", -60.0, 9.0, 2.0),),
+            (reduced(OVER_V),),
+        ),
+    ),
+    "a scheme over calcium": membrane(
+        leak(),
+        CA_CURRENT,
+        mechanism("mc", at(0, 3), [term(at(0, 3), 5e-3, -85.0, (0, 0, 1))], schemes=(OVER_C,)),
+        pools=(pool(CALCIUM),),
+    ),
+    "a table over V": membrane(
+        leak(), mechanism("tab", at(0, 2, 5), [term(at(0, 2, 5), 1.0, table=2e-4 * np.sinh((V_GRID_MV + 62.0) / 40.0))])
+    ),
+    "a table a + b c": membrane(
+        leak(),
+        mechanism(
+            "ghk",
+            CALCIUM,
+            [
+                term(
+                    CALCIUM,
+                    1e-4,
+                    powers=(1,),
+                    ion="ca",
+                    c_ion="ca",
+                    table=np.stack([-CA_OUT * GHK * np.exp(-0.08 * V_GRID_MV), 50.0 * GHK]),
+                ),
+            ],
+            (M_CA,),
+        ),
+        pools=(pool(CALCIUM),),
+    ),
+    "a table over both": membrane(
+        leak(),
+        CA_CURRENT,
+        mechanism("pl", at(3, 4), [term(at(3, 4), 0.5, table=1e-3 * log_c(C2) * (V2 + 80.0) / 10.0, c_ion="ca")]),
+        pools=(pool(CALCIUM),),
+    ),
+    "a pool of inward current alone": membrane(
+        leak(),
+        mechanism("cal", CALCIUM, [term(CALCIUM, 3e-4, -62.0, (1,), ion="ca")], (M_CA,)),
+        SK,
+        pools=(pool(CALCIUM, -4e-2, 0.0),),
+    ),
+    "pools that count the two ways differently": membrane(
+        leak(),
+        mechanism("cal", CALCIUM, [term(CALCIUM, 3e-4, -62.0, (), ion="ca")]),
+        SK,
+        pools=(pool(at(0, 3), -4e-2, -1e-3), pool(at(4), -1e-2, -2e-2)),
+    ),
+}
+
+
+# ---------------------------------------------------------------------------------- the equations, written out
+
+
+def drive(one: Term, v: NDArray[np.float64], c: Any, e_mV: NDArray[np.float64]) -> NDArray[np.float64]:
+    if one.table is None:
+        return v - e_mV
+    if one.table.ndim == 1:
+        return np.asarray(np.interp(v, V_GRID_MV, one.table))
+    if len(one.table) == 2:
+        return np.asarray(np.interp(v, V_GRID_MV, one.table[0]) + c * np.interp(v, V_GRID_MV, one.table[1]))
+    return look_up_plane(one.table, c, v)
+
+
+class Equations:
+    """dy/dt of a cell; y holds potentials, concentrations, and the states of each mechanism."""
+
+    def __init__(self, tree: Tree, cell: Membrane, events: Events, injection: NDArray[np.float64]) -> None:
+        self.tree, self.cell, self.events, self.injection = tree, cell, events, injection
+        nodes = len(tree.axial_parent)
+        matrix = np.zeros((nodes, nodes))
+        for i, (p, g) in enumerate(zip(tree.axial_parent, tree.axial_uS, strict=True)):
+            if p >= 0:
+                matrix[[i, p], [i, p]] += g
+                matrix[[i, p], [p, i]] -= g
+        n = tree.n
+        self.axial = matrix[:n, :n] - matrix[:n, n:] @ np.linalg.solve(matrix[n:, n:], matrix[n:, :n])
+
+    def start(self) -> NDArray[np.float64]:
+        inside = [ion.inside_mM for ion in self.cell.ions]
+        states = [m.start.ravel() for m in self.cell.mechanisms]
+        return np.concatenate([np.full(self.tree.n, self.tree.v_init_mV), *inside, *states])
+
+    def synapses(self, t: float, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) current into the cell [nA]."""
+        found = np.zeros(self.tree.n)
+        for k, time in zip(self.events.input, self.events.time_ms, strict=True):
+            if time > t:
+                continue
+            i = self.tree.input_compartment[k]
+            for g in self.tree.synapses[self.tree.input_synapse[k]].conductances:
+                course = float(g.time_course(np.array(t - time))) * self.tree.input_weight[k]
+                found[i] += course * float(g.open_share(v[i : i + 1])[0]) * (g.e_mV - v[i])
+        return found
+
+    def ionic(self, v: Any, c: dict[str, Any], states: list[Any]) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        """(n,) outward current of the membrane [nA], and that of each ion [mA/cm2]."""
+        tree, cell = self.tree, self.cell
+        total, of_ion = np.zeros(tree.n), {ion: np.zeros(tree.n) for ion in c}
+        nernst = {ion.name: ion.nernst_mV * np.log(ion.outside_mM / c[ion.name]) for ion in cell.ions}
+        for m, x in zip(cell.mechanisms, states, strict=True):
+            for one in m.terms:
+                e = nernst[one.ion][m.at] if one.moves else one.e_mV
+                concentration = c[one.c_ion][m.at] if one.c_ion else 0.0
+                opened = one.density * np.prod(x ** one.powers[:, None], axis=0)
+                current = opened * drive(one, v[m.at], concentration, e)
+                total[m.at] += current * tree.area_um2[m.at] * 1e-2
+                if one.ion in of_ion:
+                    of_ion[one.ion][m.at] += current
+        return total, of_ion
+
+    def parts(self, y: NDArray[np.float64]) -> tuple[Any, dict[str, Any], list[Any]]:
+        n = self.tree.n
+        v, k = y[:n], n
+        c, states = {}, []
+        for ion in self.cell.ions:
+            c[ion.name], k = y[k : k + n], k + n
+        for m in self.cell.mechanisms:
+            states.append(y[k : k + m.start.size].reshape(m.start.shape))
+            k += m.start.size
+        return v, c, states
+
+    def change(self, t: float, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        tree = self.tree
+        v, c, states = self.parts(y)
+        out, of_ion = self.ionic(v, c, states)
+        now = self.injection[min(int(t), len(self.injection) - 1)]
+        dv = (-out - self.axial @ v + self.synapses(t, v) + now) / tree.capacitance_nF
+        dc = {ion: np.zeros(tree.n) for ion in c}
+        for p in self.cell.pools:
+            current = of_ion[p.ion][p.at]
+            gain = np.where(current < 0, p.gain_in, p.gain_out)
+            dc[p.ion][p.at] = (p.rest_mM - c[p.ion][p.at]) * p.rate_per_ms + gain * current
+        ds = []
+        for m, x in zip(self.cell.mechanisms, states, strict=True):
+            dx = np.zeros_like(x)
+            for k, gate in enumerate(m.gates):
+                inside = c[gate.ion][m.at] if gate.ion else np.ones(len(m.at))
+                steady, rate = look_up_gate(gate, v[m.at], inside)
+                dx[k] = (steady - x[k]) * rate
+            k = len(m.gates)
+            for scheme in m.schemes:
+                inside = c[scheme.ion][m.at] if scheme.ion else np.ones(len(m.at))
+                rates, inflow = look_up_scheme(scheme, v[m.at], inside)
+                those = slice(k, k + len(scheme.names))
+                dx[those] = np.einsum("mij,jm->im", rates, x[those]) + inflow.T
+                k += len(scheme.names)
+            ds.append(dx.ravel())
+        return np.concatenate([dv, *dc.values(), *ds])
+
+    def solve(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(times, n) potentials; every jump of the input begins a new piece."""
+        steps = len(self.injection)
+        jumps = np.flatnonzero(np.diff(self.injection, axis=0).any(1)) + 1.0
+        cuts = sorted({0.0, float(steps), *jumps, *self.events.time_ms.tolist()})
+        y, found = self.start(), np.empty((len(times), self.tree.n))
+        for a, b in pairwise(cuts):
+            here = (times > a) & (times <= b)
+            # A shade inside of the piece, where what begins or ends with it is as it is in the piece.
+            done: Any = solve_ivp(  # type: ignore[call-overload]
+                lambda t, y, a=a, b=b: self.change(min(max(t, a), np.nextafter(b, a)), y),
+                (a, b), y, method="LSODA", rtol=1e-7, atol=1e-9, t_eval=np.union1d(times[here], [b]),
+            )  # fmt: skip
+            assert done.success
+            found[here] = done.y[: self.tree.n, np.isin(done.t, times[here])].T
+            y = done.y[:, -1]
+        return found
+
+
+def injected(steps: int, **compartments: tuple[int, int, float]) -> NDArray[np.float64]:
+    """(steps, n) [nA]: from, to, how much, by compartment, such as c0=(5, 10, 0.1)."""
+    found = np.zeros((steps, TREE.n))
+    for name, (a, b, nA) in compartments.items():
+        found[a:b, int(name[1:])] += nA
+    return found
+
+
+def as_injection(current: NDArray[np.float64]) -> Injection:
+    """In an order that is not that of the compartments."""
+    order = np.arange(current.shape[1])[::-1].astype(np.int32)
+    return Injection(order, current[:, order].copy())
+
+
+def fixed(tree: Tree, cell: Membrane, many: int) -> Stepper:
+    return Stepper(tree, cell, Accuracy(many, many, 1.0))
+
+
+def stepped(
+    cell: Membrane, many: int, events: Events, current: NDArray[np.float64], tree: Tree = TREE
+) -> NDArray[np.float64]:
+    stepper = fixed(tree, cell, many)
+    v, _, _ = stepper.advance(stepper.start(), events, len(current), as_injection(current))
+    return np.asarray(v, np.float64)
+
+
+# ----------------------------------------------------------------------------------------------- the checks
+
+
+@pytest.mark.parametrize("name", MEMBRANES)
+def test_fine_steps_follow_the_equations(name: str) -> None:
+    """Steps of second order: those of 1/64 ms are off by a fifteenth of what 1/16 and 1/64 ms differ by; twice that."""
+    cell, steps = MEMBRANES[name], 16
+    current = injected(steps, c0=(3, 6, 0.02), c4=(8, 12, -0.01))
+    true = Equations(TREE, cell, SOME_EVENTS, current).solve(np.arange(1.0, steps + 1))
+    coarse, fine = (stepped(cell, many, SOME_EVENTS, current) for many in (16, 64))
+    assert np.ptp(true) > 15.0  # something happens
+    without = dataclasses.replace(cell, mechanisms=cell.mechanisms[:1])
+    assert np.abs(true - stepped(without, 64, SOME_EVENTS, current)).max() > 0.3  # also by the channels
+    bound = 2.0 / 15.0 * np.abs(coarse - fine).max() + DIGITS_MV
+    assert bound < 0.05
+    assert np.abs(fine - true).max() < bound
+
+
+def test_second_order() -> None:
+    """Half the step, a quarter of the error, on a course without events or spikes."""
+    tree = dataclasses.replace(TREE, v_init_mV=REST_MV)
+    slow = mechanism(
+        "slow", at(0, 2, 4), [term(at(0, 2, 4), 6e-4, 40.0, (2,)), term(at(0, 2, 4), 1e-3, -90.0, (1,))],
+        (gate_v("s", -50.0, 12.0, 4.0),),
+    )  # fmt: skip
+    cell = membrane(leak(), slow)
+    current = injected(30, c0=(0, 30, 0.02), c3=(0, 30, 0.004))
+    true = stepped(cell, 256, NO_EVENTS, current, tree)
+    errors = [np.sqrt(np.mean((stepped(cell, many, NO_EVENTS, current, tree) - true) ** 2)) for many in (1, 2, 4, 8)]
+    assert errors[-1] > 2e-4  # above the digits
+    for a, b in pairwise(errors):
+        assert 3.2 < a / b < 5.2
+
+
+def test_an_event_between_milliseconds_comes_later_and_is_the_same() -> None:
+    cell, steps = membrane(leak()), 12
+    quiet = np.zeros((steps, TREE.n))
+    for k in range(TREE.n_inputs):
+        early = Events.sort(np.array([k]), np.array([0.0]))
+        late = Events.sort(np.array([k]), np.array([0.7]))
+        times = np.arange(1.0, steps + 1) - 0.7
+        true = Equations(TREE, cell, early, quiet).solve(times)
+        found = stepped(cell, 64, late, quiet)
+        assert np.ptp(true) > 0.05
+        assert np.abs(found - true).max() < 2e-3 * np.ptp(true) + 1e-4
+
+
+def current_source(weight: float = 1.0) -> Tree:
+    """Synapses from so far away that they are currents."""
+    far = (Synapse("far", True, (Conductance(0.4, 3.0, 1e-7, 1e6), Conductance(0.0, 2.0, 3e-8, 1e6))),)
+    return dataclasses.replace(
+        TREE, synapses=far, input_synapse=np.zeros(TREE.n_inputs, np.int32),
+        input_weight=np.full(TREE.n_inputs, weight),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("many", [1, 4])
+def test_the_charge_of_an_event_is_exact_in_coarse_steps(many: int) -> None:
+    """Without a leak all of it stays on the capacitance, wherever in a step the event is."""
+    nothing = membrane(mechanism("none", ALL, [term(ALL, 0.0)]))
+    for weight, times in ((1.0, [0.0]), (1.0, [0.9]), (2.0, [0.3, 0.3, 5.55])):
+        tree = current_source(weight)
+        events = Events.sort(np.arange(len(times)), np.array(times))
+        v = stepped(nothing, many, events, np.zeros((60, tree.n)), tree)
+        charge = (v[-1] - REST_MV) @ tree.capacitance_nF  # nF mV = pC
+        dual, single = tree.synapses[0].conductances
+        one = dual.g_max_uS * dual.normalisation() * (3.0 - 0.4) + single.g_max_uS * 2.0
+        assert charge == pytest.approx(len(times) * weight * one * (1e6 - REST_MV), rel=2e-4)
+
+
+def test_injected_charge_stays_on_an_isolated_cell() -> None:
+    nothing = membrane(mechanism("none", ALL, [term(ALL, 0.0)]))
+    current = injected(40, c0=(3, 7, 0.05), c4=(10, 11, -0.02), c5=(20, 40, 0.001))
+    for many in (1, 16):
+        v = stepped(nothing, many, NO_EVENTS, current)
+        charge = (v - REST_MV) @ TREE.capacitance_nF
+        np.testing.assert_allclose(charge, np.cumsum(current.sum(1)), atol=2e-5)
+
+
+def test_a_single_compartment_takes_its_current_over_the_whole_millisecond() -> None:
+    """The exact course of a passive compartment whose current changes every millisecond; electrodes add up."""
+    tree = dataclasses.replace(
+        TREE, **{f.name: getattr(TREE, f.name)[:1] for f in dataclasses.fields(TREE)
+                 if isinstance(getattr(TREE, f.name), np.ndarray) and len(getattr(TREE, f.name)) in (6, 7)},
+    )  # fmt: skip
+    tree = dataclasses.replace(
+        tree, input_compartment=np.zeros(0, np.int32), input_synapse=np.zeros(0, np.int32), input_weight=np.zeros(0)
+    )
+    assert tree.n == 1
+    one = at(0)
+    cell = Membrane(34.0, (mechanism("pas", one, [term(one, 1e-4, REST_MV)]),), (), ())
+    g, c = 1e-4 * tree.area_um2[0] * 1e-2, tree.capacitance_nF[0]
+    current = np.random.default_rng(0).normal(scale=0.01, size=(20, 2))
+    expected, x = [], 0.0
+    for now in current.sum(1):
+        x = now / g + (x - now / g) * np.exp(-g / c)
+        expected.append(REST_MV + x)
+    stepper = fixed(tree, cell, 16)
+    v, _, _ = stepper.advance(stepper.start(), NO_EVENTS, 20, Injection(np.array([0, 0], np.int32), current))
+    assert np.ptp(expected) > 2.0
+    np.testing.assert_allclose(v[:, 0], expected, atol=1e-3)
+
+
+def test_currents_cancel_when_nothing_changes_any_more() -> None:
+    """Injected current leaves through the membrane: the sum over all compartments, by the membrane's own equations."""
+    cell = MEMBRANES["a gate over calcium"]
+    current = injected(3000, c0=(0, 3000, 0.004), c3=(0, 3000, 0.002))
+    stepper = fixed(TREE, cell, 2)
+    state = stepper.start()
+    v, _, _ = stepper.advance(state, NO_EVENTS, 3000, as_injection(current))
+    assert np.ptp(v[-100:], axis=0).max() < 1e-3
+    assert np.abs(v[-1] - REST_MV).max() > 3.0
+    back = stepper.layout.back
+    equations = Equations(TREE, cell, NO_EVENTS, current)
+    rows = []
+    for m in cell.mechanisms:
+        c = state.c_mM[0, back][m.at]
+        rows.append(
+            np.array([look_up_gate(gate, v[-1, m.at].astype(float), c)[0] for gate in m.gates]).reshape(-1, len(m.at))
+        )
+    out, _ = equations.ionic(v[-1].astype(float), {"ca": state.c_mM[0, back]}, rows)
+    assert out.sum() == pytest.approx(0.006, rel=2e-3)
+
+
+def test_at_rest_nothing_moves() -> None:
+    """Where the currents of all compartments cancel, and the pools rest."""
+    none = mechanism("tab", at(0, 2), [term(at(0, 2), 1.0, table=1e-4 * (V_GRID_MV - REST_MV))])
+    dead = mechanism("mv", at(1, 4), [term(at(1, 4), 2e-3, REST_MV, (0, 0, 2))], schemes=(OVER_V,))
+    m = mechanism("ca", CALCIUM, [term(CALCIUM, 1e-4, REST_MV, (1,), ion="ca")], (M_CA,))
+    cell = membrane(leak(), none, dead, m, pools=(pool(CALCIUM),))
+    stepper = Stepper(TREE, cell, Accuracy(1, 16, 0.5))
+    state = stepper.start()
+    before = state.copy()
+    v, peak, counts = stepper.advance(state, NO_EVENTS, 500)
+    assert np.abs(v - REST_MV).max() < 1e-3
+    assert np.abs(state.x - before.x).max() < 1e-5
+    np.testing.assert_allclose(state.c_mM, before.c_mM, rtol=1e-6)
+    assert counts.tolist() == [500, 500]
+    assert peak.max() < REST_MV + 1e-3
+
+
+def test_a_conserved_scheme_stays_conserved() -> None:
+    stepper = Stepper(TREE, MEMBRANES["a scheme over V"], Accuracy(1, 16, 0.5))
+    state = stepper.start()
+    current = injected(300, c1=(10, 60, 0.02), c4=(100, 200, -0.01))
+    stepper.advance(state, SOME_EVENTS, 300, as_injection(current))
+    net = stepper.layout.net
+    x = state.x[net.scheme_at[0] :].reshape(3, -1)
+    places = stepper.layout.back[at(1, 4)] - net.scheme_start[0]
+    assert not np.allclose(x[:, places], stepper.start().x[net.scheme_at[0] :].reshape(3, -1)[:, places], atol=1e-3)
+    np.testing.assert_allclose(x[:, places].sum(0), 1.0, atol=1e-4)
+
+
+SPIKING = MEMBRANES["gates over V"]
+ADAPTIVE = Accuracy(1, 16, 0.5)
+
+
+def spiking_current(steps: int) -> NDArray[np.float64]:
+    return injected(steps, c0=(10, 14, 0.15))
+
+
+def test_where_time_is_cut_does_not_matter() -> None:
+    events = Events.sort(SOME_EVENTS.input, np.round(SOME_EVENTS.time_ms * 3 * 1024) / 1024)  # exact in any piece
+    cell = MEMBRANES["a gate over calcium"]
+    both = dataclasses.replace(cell, mechanisms=(*cell.mechanisms, hh(at(0, 5))))
+    stepper, current = Stepper(TREE, both, ADAPTIVE), spiking_current(50)
+    found = []
+    for piece in (50, 7, 1):
+        state, v, peak, counts = stepper.start(), [], [], np.zeros(2, np.int64)
+        for begin in range(0, 50, piece):
+            end = min(begin + piece, 50)
+            here = (events.time_ms >= begin) & (events.time_ms < end)
+            part = Events(events.input[here], events.time_ms[here] - begin)
+            a, b, c = stepper.advance(state, part, end - begin, as_injection(current[begin:end]))
+            v.append(a)
+            peak.append(b)
+            counts += c
+        found.append((np.concatenate(v), np.concatenate(peak), counts, state))
+    whole = found[0]
+    assert whole[0].max() > 0.0
+    for other in found[1:]:
+        for a, b in zip(whole[:3], other[:3], strict=True):
+            np.testing.assert_array_equal(a, b)
+        for a, b in zip(whole[3], other[3], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def each_ms(stepper: Stepper, current: NDArray[np.float64], state: State | None = None) -> tuple[Any, Any, Any]:
+    """V, solves and peaks of each millisecond."""
+    state = stepper.start() if state is None else state
+    v, counts, peaks = [], [], []
+    for row in current:
+        a, peak, count = stepper.advance(state, NO_EVENTS, 1, as_injection(row[None]))
+        v.append(a[0])
+        counts.append(count[1])
+        peaks.append(peak[0])
+    return np.array(v), np.array(counts), np.array(peaks)
+
+
+def test_a_spike_takes_more_steps_than_rest() -> None:
+    stepper = Stepper(TREE, SPIKING, ADAPTIVE)
+    v, solves, peaks = each_ms(stepper, spiking_current(60))
+    spike = int(np.argmax(peaks))
+    assert peaks[spike] > 0.0
+    assert solves[max(spike - 1, 0) : spike + 1].max() >= 16
+    assert (solves[:8] == 1).all()
+    assert (solves[-10:] <= 4).all()
+    fine = stepped(SPIKING, 256, NO_EVENTS, spiking_current(60))
+    assert np.sqrt(np.mean((v - fine) ** 2)) < 1.0  # a spike of 100 mV is in its place
+
+
+def test_a_millisecond_that_is_done_again_leaves_no_trace() -> None:
+    stepper, current = Stepper(TREE, SPIKING, ADAPTIVE), spiking_current(60)
+    state, again = stepper.start(), 0
+    for row in current:
+        before, level = state.copy(), int(state.course[1])
+        v, peak, counts = stepper.advance(state, SOME_EVENTS, 1, as_injection(row[None]))
+        taken = int(state.course[0])
+        if taken == level:
+            continue
+        again += 1
+        before.course[1] = taken
+        v_once, peak_once, counts_once = stepper.advance(before, SOME_EVENTS, 1, as_injection(row[None]))
+        assert counts_once[1] == stepper.levels[taken] < counts[1]
+        np.testing.assert_array_equal(v, v_once)
+        np.testing.assert_array_equal(peak, peak_once)
+        for a, b in zip(state, before, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert again >= 1
+
+
+def test_a_small_tolerance_is_fixed_fine_steps() -> None:
+    current = spiking_current(30)
+    fine = stepped(SPIKING, 64, NO_EVENTS, current)
+    errors = []
+    for tolerance in (2.0, 0.1, 1e-9):
+        stepper = Stepper(TREE, SPIKING, Accuracy(1, 64, tolerance))
+        v, _, _ = stepper.advance(stepper.start(), NO_EVENTS, 30, as_injection(current))
+        errors.append(np.abs(v - fine).max())
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.05 < errors[0]
+
+
+def test_each_maximum_of_the_soma_is_told_once_where_it_ends() -> None:
+    """Of a compartment that charges and discharges, the maximum is where the current stops."""
+    cell, current = membrane(leak()), injected(40, c0=(3, 6, 0.05), c4=(15, 16, 0.05))
+    current[25:28, 0] = 0.02
+    for piece in (40, 1):
+        stepper, state, v, peak = fixed(TREE, cell, 8), None, [], []
+        state = stepper.start()
+        for begin in range(0, 40, piece):
+            a, b, _ = stepper.advance(state, NO_EVENTS, piece, as_injection(current[begin : begin + piece]))
+            v.append(a)
+            peak.append(b)
+        soma, told = np.concatenate(v)[:, TREE.soma], np.concatenate(peak)
+        where = np.flatnonzero(told > NO_PEAK_MV)
+        assert len(where) == 3
+        assert where[[0, 2]].tolist() == [6, 28]
+        assert where[1] in (16, 17)  # comes from a dendrite, a little later
+        np.testing.assert_allclose(told[[6, 28]], soma[[5, 27]], rtol=1e-6)
+        assert (told[where] >= soma[where] - 1e-4).all()
+
+
+def test_peaks_are_the_spikes_of_the_equations() -> None:
+    current = injected(60, c0=(5, 50, 0.12))
+    times = np.arange(0.02, 60.0, 0.02)
+    soma = Equations(TREE, SPIKING, NO_EVENTS, current).solve(times)[:, 0]
+    inner = (soma[1:-1] > soma[:-2]) & (soma[1:-1] >= soma[2:]) & (soma[1:-1] > SPIKE_MV)
+    peaks, heights = times[1:-1][inner], soma[1:-1][inner]
+    assert len(peaks) >= 2
+    stepper = fixed(TREE, SPIKING, 64)
+    v, told, _ = stepper.advance(stepper.start(), NO_EVENTS, 60, as_injection(current))
+    above = np.flatnonzero(told > SPIKE_MV)
+    assert len(above) == len(peaks)
+    assert np.abs(above - np.floor(peaks + 1.0 / 64.0)).max() <= 1
+    assert np.abs(told[above] - heights).max() < 1.0
+    assert np.array_equal(np.flatnonzero(spike_logits(v[:, 0], told) > 0), above)
+
+
+@pytest.mark.parametrize("name", MEMBRANES)
+@pytest.mark.parametrize("accuracy", [Accuracy(1, 16, 0.5), Accuracy(1, 1, 0.5)])
+def test_beyond_the_tables_numbers_stay_finite(name: str, accuracy: Accuracy) -> None:
+    stepper = Stepper(TREE, MEMBRANES[name], accuracy)
+    for nA in (-2.0, 2.0):
+        state, current = stepper.start(), injected(120, c0=(10, 40, nA), c3=(10, 40, nA))
+        v, peak, _ = stepper.advance(state, SOME_EVENTS, 120, as_injection(current))
+        assert (v.min() < -300.0) if nA < 0 else (v.max() > 300.0)
+        for array in (v, *state, peak):
+            assert np.isfinite(array).all()
+        assert (state.c_mM >= LEAST_MM).all()
+        assert np.abs(v[-1] - REST_MV).max() < 60.0  # and it comes back
+
+
+def test_runs_with_gaps_are_the_same_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs_of = layout_module.runs_of
+    assert runs_of(np.array([0, 1, 2, 50, 51, 200]), 40) == [(0, 3), (50, 52), (200, 201)]
+    assert runs_of(np.array([3, 7, 8]), 40) == [(3, 9)]
+    assert runs_of(np.zeros(0, np.int64)) == []
+    current = spiking_current(16)
+    for cell in MEMBRANES.values():
+        whole = stepped(cell, 8, SOME_EVENTS, current)
+        with monkeypatch.context() as patch:
+            patch.setattr(layout_module, "runs_of", lambda places: runs_of(places, 1))
+            np.testing.assert_allclose(stepped(cell, 8, SOME_EVENTS, current), whole, atol=1e-3)
+
+
+# ------------------------------------------------------------------------------------------ the membrane as data
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two membranes, or parts of them, are equal, types of arrays included."""
+    if dataclasses.is_dataclass(a):
+        return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    if isinstance(a, tuple):
+        return isinstance(b, tuple) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
+    return bool(a == b)
+
+
+@pytest.mark.parametrize("name", MEMBRANES)
+def test_a_membrane_is_its_arrays(name: str) -> None:
+    import json
+
+    cell = MEMBRANES[name]
+    values, arrays = cell.to_arrays()
+    made = Membrane.from_arrays(json.loads(json.dumps(values)), arrays)
+    assert same(made, cell)
+    assert names_of(made) == names_of(cell)
+
+
+def _without(key: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def remove(values: dict[str, Any], arrays: dict[str, Any]) -> None:
+        del (values if key in values else arrays)[key]
+
+    return remove
+
+
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (_without("pools"), "lacks 'pools'; read the cell again"),
+        (_without("membrane.mechanisms.1.gates.0.tau_ms"), "lacks 'membrane.mechanisms.1.gates.0.tau_ms'"),
+        (lambda values, _: values.update(format_version=0), "format version 0, this dendrotwin reads 1"),
+        (lambda values, _: values["mechanisms"][1]["terms"][0].pop("e_mV"), "lacks 'e_mV'"),
+    ],
+)
+def test_a_damaged_membrane(damage: Callable[[dict[str, Any], dict[str, Any]], None], match: str) -> None:
+    values, arrays = MEMBRANES["gates over V"].to_arrays()
+    damage(values, arrays)
+    with pytest.raises(FileError, match=match):
+        Membrane.from_arrays(values, arrays)
