@@ -45,7 +45,7 @@ def test_thresholds_come_from_the_validation_trials(tree_and_split: tuple[Tree, 
         "coarse cable": cable_predictor(),
         "persistence": persistence_predictor(),
     }
-    rows = {e.name: e for e in baselines(tree, split.train, split.validation, split.test, np.zeros(tree.n))}
+    rows = {e.name: e for e in baselines(tree, split.train, split.validation, split.test)}
     assert tuple(rows) == BASELINES
     for name, predictor in predictors.items():
         best = {}

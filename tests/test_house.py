@@ -37,8 +37,10 @@ MAY_IMPORT = {
     "train": {"tree", "recording", "measures", "solve", "dataset", "models", "twin", "losses", "start"},
     "predict": {"tree", "recording", "measures", "dataset", "models", "twin"},
     "signals": {"tree", "recording", "solve"},
+    "read_twin": {"cells", "inputs", "membrane", "simulate", "reading", "recording", "dataset", "models", "twin"},
     "electrodes": {"tree", "recording", "measures", "signals"},
     "evaluate": {"tree", "recording", "measures", "solve", "dataset", "twin", "predict", "electrodes"},
+    "neuron_rows": {"tree", "recording", "simulate", "evaluate", "workers"},
     "plot": {"tree", "recording"},
     "signal_report": {"tree", "recording", "signals", "plot"},
     "speed": {"tree", "cells", "inputs", "simulate", "solve", "twin", "predict"},
@@ -49,7 +51,7 @@ MAY_IMPORT = {
     "doctor": {"cells"},
     "cli": {"tree", "cells", "inputs", "simulate", "dataset", "recording", "measures", "models", "twin", "train",
             "predict", "evaluate", "plot", "signals", "signal_report", "speed", "doctor", "report",
-            "benchmark", "paper_figures"},
+            "benchmark", "paper_figures", "read_twin", "neuron_rows"},
 }  # fmt: skip
 
 

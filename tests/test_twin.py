@@ -178,7 +178,7 @@ def test_training_learns_and_keeps_the_best(data: Path, twin_folder: Path) -> No
         return v[0], probability[0]
 
     ours = evaluate("twin", predictor, tree, split.test, threshold=twin.threshold)
-    rows = {e.name: e for e in baselines(tree, split.train, split.validation, split.test, twin.scaling.mean_mV.numpy())}
+    rows = {e.name: e for e in baselines(tree, split.train, split.validation, split.test)}
     assert set(rows) == {"mean", "linear", "coarse cable", "persistence"}
     assert np.median(ours.ev) > np.median(rows["mean"].ev) + 0.1
     assert np.median(rows["linear"].ev) > np.median(rows["mean"].ev)

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 import dendrotwin
-from dendrotwin.dataset import Split, measure_scaling, split_trials
+from dendrotwin.dataset import Split, split_trials
 from dendrotwin.electrodes import ElectrodeErrors
 from dendrotwin.errors import DendrotwinError, FileError, InputError, TwinError
 from dendrotwin.evaluate import BASELINES, FED_BACK, FED_BACK_TRIALS, Evaluation, baselines, evaluate_twin
@@ -426,9 +426,8 @@ def _cost(twin: Twin) -> dict[str, float]:
 def _rows_of_baselines(out: Path, tree: Tree, split: Split, names: Sequence[str]) -> list[Row]:
     missing = [name for name in names if not _row_path(out, name).exists()]
     if missing:
-        mean_mV = measure_scaling(split.train).mean_mV.numpy()
         with progress("measuring the baselines", len(missing), "baselines") as advance:
-            for evaluation in baselines(tree, split.train, split.validation, split.test, mean_mV, missing):
+            for evaluation in baselines(tree, split.train, split.validation, split.test, missing):
                 _keep(out, evaluation.name, [evaluation])
                 advance(1, evaluation.name)
     return [Row(name, _kept(out, name)) for name in names]
