@@ -346,9 +346,7 @@ class _Rows:
         j = len(mechanism.gates)
         for k, scheme in enumerate(mechanism.schemes):
             ion = self.ions.get(scheme.ion, -1)
-            self.schemes.append(
-                (start, stop, offsets[j], len(scheme.names), over[scheme.over], first_scheme + k, ion)
-            )
+            self.schemes.append((start, stop, offsets[j], len(scheme.names), over[scheme.over], first_scheme + k, ion))
             j += len(scheme.names)
         for term, (kind, table) in zip(mechanism.terms, term_tables, strict=True):
             size, e = np.zeros(length), np.zeros(length)

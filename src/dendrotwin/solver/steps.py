@@ -340,9 +340,7 @@ def _schemes(net: Net, kin: Kinetics, pair: int, x: Single, w: _Work) -> None:
         if net.scheme_over[k] == OVER_C:
             _scheme_row(table, size, w.c_bin[r, a:z], w.c_fraction[r, a:z], SCHEME_C_STRIDE, LAST_SCHEME_C, y, w.states)
         elif net.scheme_over[k] == OVER_BOTH:
-            _scheme_both(
-                table, size, w.bin[a:z], w.fraction[a:z], w.c_bin[r, a:z], w.c_fraction[r, a:z], y, w.states
-            )
+            _scheme_both(table, size, w.bin[a:z], w.fraction[a:z], w.c_bin[r, a:z], w.c_fraction[r, a:z], y, w.states)
         else:
             _scheme_row(table, size, w.bin[a:z], w.fraction[a:z], SCHEME_V_STRIDE, LAST_SCHEME_V, y, w.states)
 
