@@ -99,19 +99,16 @@ def at(*places: int) -> NDArray[np.int32]:
 
 def look_up(table: NDArray[np.float64], grid: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
     """(len(x), ...) straight between points, level beyond."""
-    flat = table.reshape(len(grid), -1)
-    return np.stack([np.interp(x, grid, column) for column in flat.T], -1).reshape(len(x), *table.shape[1:])
+    place = np.interp(x, grid, np.arange(len(grid)))
+    k = np.minimum(place.astype(int), len(grid) - 2)
+    share = (place - k).reshape(-1, *[1] * (table.ndim - 1))
+    return np.asarray(table[k] + share * (table[k + 1] - table[k]))
 
 
 def look_up_plane(table: NDArray[np.float64], c: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(m,) straight in V, and in the logarithm of c."""
-    by_v = look_up(table.T, PLANE_V_MV, v)  # (m, points of c)
-    return np.array(
-        [
-            np.interp(np.log(one), np.log(PLANE_C_MM), row)
-            for one, row in zip(np.broadcast_to(c, v.shape), by_v, strict=True)
-        ]
-    )
+    """(m,) straight in the logarithm of c, and in V."""
+    by_v = look_up(table, np.log(PLANE_C_MM), np.log(np.broadcast_to(c, v.shape)))  # (m, points of V)
+    return np.array([np.interp(one, PLANE_V_MV, row) for one, row in zip(v, by_v, strict=True)])
 
 
 def look_up_gate(gate: Gate, v: NDArray[np.float64], c: NDArray[np.float64]) -> tuple[Any, Any]:
@@ -239,7 +236,7 @@ MEMBRANES: dict[str, Membrane] = {
         pools=(pool(CALCIUM),),
     ),
     "a table over V": membrane(
-        leak(), mechanism("tab", at(0, 2, 5), [term(at(0, 2, 5), 1.0, table=2e-4 * np.sinh((V_GRID_MV + 62.0) / 40.0))])
+        leak(), mechanism("tab", at(0, 2, 5), [term(at(0, 2, 5), 1.0, table=2e-3 * np.sinh((V_GRID_MV + 62.0) / 40.0))])
     ),
     "a table a + b c": membrane(
         leak(),
@@ -276,7 +273,7 @@ MEMBRANES: dict[str, Membrane] = {
         leak(),
         mechanism("cal", CALCIUM, [term(CALCIUM, 3e-4, -62.0, (), ion="ca")]),
         SK,
-        pools=(pool(at(0, 3), -4e-2, -1e-3), pool(at(4), -1e-2, -2e-2)),
+        pools=(pool(at(0, 3), -4e-2, 5e-3), pool(at(4), -1e-2, 1e-3)),
     ),
 }
 
@@ -430,7 +427,10 @@ def stepped(
 
 @pytest.mark.parametrize("name", MEMBRANES)
 def test_fine_steps_follow_the_equations(name: str) -> None:
-    """Steps of second order: those of 1/64 ms are off by a fifteenth of what 1/16 and 1/64 ms differ by; twice that."""
+    """Steps of second order: those of 1/64 ms are off by a fifteenth of what 1/16 and 1/64 ms differ by; twice that.
+
+    A current that depends on a concentration itself sees that of the start of a step: first order, a third of it.
+    """
     cell, steps = MEMBRANES[name], 16
     current = injected(steps, c0=(3, 6, 0.02), c4=(8, 12, -0.01))
     true = Equations(TREE, cell, SOME_EVENTS, current).solve(np.arange(1.0, steps + 1))
@@ -438,25 +438,24 @@ def test_fine_steps_follow_the_equations(name: str) -> None:
     assert np.ptp(true) > 15.0  # something happens
     without = dataclasses.replace(cell, mechanisms=cell.mechanisms[:1])
     assert np.abs(true - stepped(without, 64, SOME_EVENTS, current)).max() > 0.3  # also by the channels
-    bound = 2.0 / 15.0 * np.abs(coarse - fine).max() + DIGITS_MV
-    assert bound < 0.05
+    direct = any(term.moves or term.c_ion for mechanism in cell.mechanisms for term in mechanism.terms)
+    bound = 2.0 * np.abs(coarse - fine).max() / (3.0 if direct else 15.0) + DIGITS_MV
+    assert bound < 2e-3 * np.ptp(true) + 0.02
     assert np.abs(fine - true).max() < bound
 
 
 def test_second_order() -> None:
     """Half the step, a quarter of the error, on a course without events or spikes."""
-    tree = dataclasses.replace(TREE, v_init_mV=REST_MV)
-    slow = mechanism(
-        "slow", at(0, 2, 4), [term(at(0, 2, 4), 6e-4, 40.0, (2,)), term(at(0, 2, 4), 1e-3, -90.0, (1,))],
-        (gate_v("s", -50.0, 12.0, 4.0),),
-    )  # fmt: skip
-    cell = membrane(leak(), slow)
-    current = injected(30, c0=(0, 30, 0.02), c3=(0, 30, 0.004))
-    true = stepped(cell, 256, NO_EVENTS, current, tree)
-    errors = [np.sqrt(np.mean((stepped(cell, many, NO_EVENTS, current, tree) - true) ** 2)) for many in (1, 2, 4, 8)]
-    assert errors[-1] > 2e-4  # above the digits
+    places = at(0, 2, 4)
+    gates = (gate_v("s", -55.0, 6.0, 1.5), gate_v("r", -60.0, -7.0, 3.0))
+    slow = mechanism("slow", places, [term(places, 2e-3, 40.0, (2, 1)), term(places, 4e-3, -90.0, (1, 0))], gates)
+    cell, steps = membrane(leak(), slow), 12
+    current = injected(steps, c0=(0, steps, 0.08), c3=(0, steps, 0.01))
+    true = Equations(TREE, cell, NO_EVENTS, current).solve(np.arange(1.0, steps + 1))
+    errors = [np.sqrt(np.mean((stepped(cell, many, NO_EVENTS, current) - true) ** 2)) for many in (4, 8, 16)]
+    assert errors[-1] > 5e-4  # above the digits
     for a, b in pairwise(errors):
-        assert 3.2 < a / b < 5.2
+        assert 3.3 < a / b < 4.8, errors
 
 
 def test_an_event_between_milliseconds_comes_later_and_is_the_same() -> None:
@@ -560,7 +559,8 @@ def test_at_rest_nothing_moves() -> None:
     before = state.copy()
     v, peak, counts = stepper.advance(state, NO_EVENTS, 500)
     assert np.abs(v - REST_MV).max() < 1e-3
-    assert np.abs(state.x - before.x).max() < 1e-5
+    opened = stepper.layout.opened
+    np.testing.assert_allclose(opened(state.x), opened(before.x), rtol=1e-4)
     np.testing.assert_allclose(state.c_mM, before.c_mM, rtol=1e-6)
     assert counts.tolist() == [500, 500]
     assert peak.max() < REST_MV + 1e-3
@@ -660,12 +660,12 @@ def test_a_small_tolerance_is_fixed_fine_steps() -> None:
     current = spiking_current(30)
     fine = stepped(SPIKING, 64, NO_EVENTS, current)
     errors = []
-    for tolerance in (2.0, 0.1, 1e-9):
-        stepper = Stepper(TREE, SPIKING, Accuracy(1, 64, tolerance))
+    for tolerance in (2.0, 0.5, 1e-9):
+        stepper = Stepper(TREE, SPIKING, Accuracy(4, 64, tolerance))
         v, _, _ = stepper.advance(stepper.start(), NO_EVENTS, 30, as_injection(current))
-        errors.append(np.abs(v - fine).max())
-    assert errors[0] > errors[1] > errors[2]
-    assert errors[2] < 0.05 < errors[0]
+        errors.append(np.sqrt(np.mean((v - fine) ** 2)))
+    assert errors[0] > 3.0 * errors[1] > 9.0 * errors[2]
+    assert errors[2] < 2e-3
 
 
 def test_each_maximum_of_the_soma_is_told_once_where_it_ends() -> None:
@@ -680,23 +680,25 @@ def test_each_maximum_of_the_soma_is_told_once_where_it_ends() -> None:
             v.append(a)
             peak.append(b)
         soma, told = np.concatenate(v)[:, TREE.soma], np.concatenate(peak)
-        where = np.flatnonzero(told > NO_PEAK_MV)
+        where = np.flatnonzero(told > REST_MV + 0.1)  # not the noise of rest
         assert len(where) == 3
         assert where[[0, 2]].tolist() == [6, 28]
-        assert where[1] in (16, 17)  # comes from a dendrite, a little later
+        highest = 15 + int(np.argmax(soma[15:25]))  # comes from a dendrite, a little later
+        assert where[1] in (highest, highest + 1)
         np.testing.assert_allclose(told[[6, 28]], soma[[5, 27]], rtol=1e-6)
-        assert (told[where] >= soma[where] - 1e-4).all()
+        assert soma[highest] - 1e-3 < told[where[1]] < soma[highest] + 0.2
+        assert (told[6:][told[6:] < REST_MV + 0.1] < NO_PEAK_MV + 1.0).all()
 
 
 def test_peaks_are_the_spikes_of_the_equations() -> None:
-    current = injected(60, c0=(5, 50, 0.12))
-    times = np.arange(0.02, 60.0, 0.02)
+    current = injected(35, c0=(5, 35, 0.12))
+    times = np.arange(0.02, 35.0, 0.02)
     soma = Equations(TREE, SPIKING, NO_EVENTS, current).solve(times)[:, 0]
     inner = (soma[1:-1] > soma[:-2]) & (soma[1:-1] >= soma[2:]) & (soma[1:-1] > SPIKE_MV)
     peaks, heights = times[1:-1][inner], soma[1:-1][inner]
     assert len(peaks) >= 2
     stepper = fixed(TREE, SPIKING, 64)
-    v, told, _ = stepper.advance(stepper.start(), NO_EVENTS, 60, as_injection(current))
+    v, told, _ = stepper.advance(stepper.start(), NO_EVENTS, 35, as_injection(current))
     above = np.flatnonzero(told > SPIKE_MV)
     assert len(above) == len(peaks)
     assert np.abs(above - np.floor(peaks + 1.0 / 64.0)).max() <= 1
@@ -715,7 +717,7 @@ def test_beyond_the_tables_numbers_stay_finite(name: str, accuracy: Accuracy) ->
         for array in (v, *state, peak):
             assert np.isfinite(array).all()
         assert (state.c_mM >= LEAST_MM).all()
-        assert np.abs(v[-1] - REST_MV).max() < 60.0  # and it comes back
+        assert -120.0 < v[-1].min() < v[-1].max() < 80.0  # and it comes back, if to a plateau
 
 
 def test_runs_with_gaps_are_the_same_cell(monkeypatch: pytest.MonkeyPatch) -> None:
