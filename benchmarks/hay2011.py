@@ -1,0 +1,89 @@
+"""Step, BAP and BAC of Hay et al. 2011 (doi:10.1371/journal.pcbi.1002107): NEURON, its default, and the read twin.
+
+    python benchmarks/hay2011.py [ACCURACY ...]
+
+Step: 0.793 nA into the soma from 700 ms; BAP: 1.9 nA from 295 to 300 ms; BAC: also a current as of a synaptic
+potential, 0.5 nA, 620 um up the apical tree. All is compared with NEURON's Crank-Nicolson of 0.025 ms. Current is held
+over each millisecond and potentials are those at the end of each, so that times are compared as milliseconds: 0 is the
+same one. The cell's reconstruction must be at hand (README).
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+import dendrotwin
+from dendrotwin.cells import load_cell
+from dendrotwin.cells.build import NeuronCell
+from dendrotwin.models.cable import SETTINGS, SPIKE_MV
+from dendrotwin.simulate import run_trial
+from dendrotwin.solver.stepper import Stepper
+from dendrotwin.tree import Events, Injection, Tree
+
+DT_MS, PEAK = 0.025, 1.435055
+SECTION, SITE_X = "apic[36]", 0.9723
+CALCIUM_MV = -40.0  # a calcium spike lasts while the site is above
+
+
+def pulse(steps: int, start: int, stop: int, nA: float) -> NDArray[np.float64]:
+    """(steps,) a current that is on from `start` to `stop` [nA]."""
+    current = np.zeros(steps)
+    current[start:stop] = nA
+    return current
+
+
+def synaptic(steps: int, onset_ms: int) -> NDArray[np.float64]:
+    """(steps,) mean over each millisecond of a current as of a synaptic potential, 0.5 nA at its peak [nA]."""
+    t = np.arange(0.0, steps - onset_ms, DT_MS)
+    course = 0.5 * PEAK * (np.exp(-t / 5.0) - np.exp(-t / 0.5))
+    return np.concatenate([np.zeros(onset_ms), course.reshape(-1, round(1 / DT_MS)).mean(1)])
+
+
+def protocols(tree: Tree, site: int) -> dict[str, Injection]:
+    """The three of them: currents into the soma, and into the apical site."""
+    both = np.array([tree.soma, site], np.int32)
+    bap, epsp = pulse(600, 295, 300, 1.9), synaptic(600, 300)
+    return {
+        "step": Injection(both, np.stack([pulse(1500, 700, 1500, 0.793), np.zeros(1500)], 1)),
+        "BAP": Injection(both, np.stack([bap, np.zeros(600)], 1)),
+        "BAC": Injection(both, np.stack([bap, epsp], 1)),
+    }
+
+
+def describe(spikes: NDArray[np.integer], true: NDArray[np.integer], site_mV: NDArray[np.floating]) -> str:
+    """Spikes beside the true ones [ms], and what the apical site does."""
+    apart = (spikes - true).tolist() if len(spikes) == len(true) else "not to be paired"
+    last = int((site_mV > CALCIUM_MV).sum())
+    return f"{len(spikes):2d} spikes, apart {apart} ms; site {site_mV.max():6.1f} mV, {last} ms above {CALCIUM_MV:g}"
+
+
+def main() -> None:
+    """Print what NEURON and the twin do, protocol by protocol."""
+    twin = dendrotwin.load("l5pc-hay2011")
+    tree, membrane = twin.tree, twin.network.membrane  # type: ignore[union-attr]
+    there = np.flatnonzero(np.array([tree.section_names[k] == SECTION for k in tree.section]))
+    site = int(there[np.argmin(np.abs(tree.x[there] - SITE_X))])
+    silence = Events.sort(np.zeros(0), np.zeros(0))
+    cell = NeuronCell(load_cell("l5pc", {"parameters": "hay2011"}))
+    for name, injection in protocols(tree, site).items():
+        steps = len(injection.current_nA)
+        true = np.zeros(0, np.int64)
+        for method in ("crank-nicolson", "backward-euler"):
+            v, times = run_trial(cell, silence, steps, DT_MS, method, injection)
+            spikes = np.floor(times).astype(np.int64)
+            true = spikes if method == "crank-nicolson" else true
+            print(f"{name:5s}NEURON, {method:15s}{describe(spikes, true, v[:, site])}", flush=True)
+        for accuracy in sys.argv[1:] or SETTINGS:
+            stepper = Stepper(tree, membrane, SETTINGS[accuracy])
+            found, peak, _ = stepper.advance(stepper.start(), silence, steps, injection)
+            print(
+                f"{name:5s}twin, {accuracy:17s}{describe(np.flatnonzero(peak > SPIKE_MV), true, found[:, site])}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
