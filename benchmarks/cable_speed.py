@@ -1,10 +1,10 @@
-"""Cost of cable twins: against the batch, against the number of compartments, step by step, beside NEURON.
+"""Cost of twins against the number of compartments, whole trials and step by step, beside NEURON.
 
-    python benchmarks/cable_speed.py OUT TWIN [TWIN ...] [--largest 1024]
+    python benchmarks/cable_speed.py OUT TWIN [TWIN ...] [--largest 8]
 
-One thread. NEURON runs a second of the input of each twin's training protocol with its default (dt 0.025 ms) and its
-tuned setting; the twin the same input, in batches, and one cell in calls of 1 ms. Writes cable_speed.json and
-cable_speed.png into OUT.
+TWIN is a twin's folder, or a cell, of which a twin is read. One thread. NEURON runs a second of the usual input with
+its default (dt 0.025 ms) and its tuned setting; the twin the same input, in batches, and a cable twin also in calls of
+1 ms. Writes cable_speed.json and cable_speed.png into OUT.
 """
 
 from __future__ import annotations
@@ -12,101 +12,78 @@ from __future__ import annotations
 import argparse
 import json
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
 import matplotlib.figure
+import numpy as np
 import torch
 
-import dendrotwin
-from dendrotwin.dataset import event_counts
+from dendrotwin.models.cable import Cable
 from dendrotwin.plot import save
+from dendrotwin.predict import predict
 from dendrotwin.simulate import Simulation
 from dendrotwin.speed import median_seconds, time_neuron
-from dendrotwin.twin import Twin
+from dendrotwin.tree import Events
+from generalise import twin_at
 
-STEPS, CHUNK_MS = 1000, 100
-REPEATS = 3
-
-
-@torch.inference_mode()
-def time_twin(twin: Twin, counts: torch.Tensor, batch: int) -> float:
-    """Seconds for a simulated second of one cell of a batch."""
-
-    # Each cell of a batch has the same input, begun at another time: small substeps are not taken by all at once.
-    many = torch.stack([counts[0].roll(-37 * k, 1) for k in range(batch)])
-
-    def run() -> None:
-        state = None
-        for start in range(0, STEPS, CHUNK_MS):
-            _, _, state = twin.network(many[..., start : start + CHUNK_MS], state=state)
-
-    run()
-    return median_seconds(run, REPEATS) / batch / (STEPS / 1000)
+STEPS, REPEATS = 1000, 3
 
 
-@torch.inference_mode()
-def time_stepping(twin: Twin, counts: torch.Tensor) -> float:
+def time_stepping(cable: Cable, events: Events) -> float:
     """Seconds for a simulated second of one cell in calls of 1 ms."""
+    first = np.searchsorted(events.time_ms, np.arange(STEPS + 1))
+    each = [Events(events.input[a:b], events.time_ms[a:b] - t) for t, (a, b) in enumerate(pairwise(first))]
 
     def run() -> None:
-        state = None
-        for t in range(STEPS):
-            _, _, state = twin.network(counts[..., t : t + 1], state=state)
+        state = cable.stepper.start()
+        for one in each:
+            cable.stepper.advance(state, one, 1)
 
     run()
     return median_seconds(run, REPEATS) / (STEPS / 1000)
 
 
 def measure(path: str, largest: int) -> dict:
-    """All timings of one twin [s per simulated second]."""
-    twin = dendrotwin.load(path)
+    """All timings of one twin [s per simulated second of one cell]."""
+    twin = twin_at(path)
     simulation = Simulation(**twin.training["simulation"])
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         events, neuron = pool.submit(time_neuron, simulation, STEPS, REPEATS).result()
-    counts = torch.from_numpy(event_counts(events, twin.tree.n_inputs, 0, STEPS))[None]
-    twin.network.eval()
-    batches = [2**k for k in range(11) if 2**k <= largest]
-    found = {
-        "cell": simulation.cell, "compartments": twin.tree.n, "NEURON": neuron,
-        "step by step": time_stepping(twin, counts),
-        "batch": {batch: time_twin(twin, counts, batch) for batch in batches},
-    }  # fmt: skip
-    default = neuron["NEURON default"]
-    print(f"{simulation.cell}, {twin.tree.n} compartments: NEURON {neuron}")
-    print(f"  step by step   {found['step by step']:.4f} s   {default / found['step by step']:6.1f} x NEURON default")
-    for batch, seconds in found["batch"].items():
-        print(f"  batch {batch:<8} {seconds:.4f} s   {default / seconds:6.1f} x NEURON default", flush=True)
+    found = {"cell": simulation.cell, "compartments": twin.tree.n, **neuron}
+    for batch in [2**k for k in range(11) if 2**k <= largest]:
+        many = [events] * batch
+        predict(twin, many, STEPS)  # compiles
+        seconds = median_seconds(lambda many=many: predict(twin, many, STEPS), REPEATS)
+        found[f"batch {batch}"] = seconds / batch / (STEPS / 1000)
+    if isinstance(twin.network, Cable):
+        found["step by step"] = time_stepping(twin.network, events)
+    print(f"{simulation.cell}, {twin.tree.n} compartments")
+    for name in list(found)[2:]:
+        ratio = found["NEURON default"] / found[name]
+        print(f"  {name:<16} {found[name]:.4f} s   {ratio:6.1f} x NEURON default", flush=True)
     return found
 
 
 def draw(rows: list[dict]) -> matplotlib.figure.Figure:
-    figure = matplotlib.figure.Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for row, colour in zip(rows, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=False):
-        default = row["NEURON"]["NEURON default"]
-        left.plot(list(row["batch"]), [default / s for s in row["batch"].values()], "o-", color=colour,
-                  label=f"{row['cell']}, {row['compartments']} compartments")  # fmt: skip
-        left.plot([1], [default / row["step by step"]], "x", color=colour)
-        right.plot(row["compartments"], default, "s", color="black", label="NEURON default" if row is rows[0] else None)
-        right.plot(row["compartments"], row["batch"][min(row["batch"])], "o", color=colour)
-        right.plot(row["compartments"], row["step by step"], "x", color=colour)
-    left.set_xscale("log", base=2)
-    left.set_xlabel("cells at once (x: one, in calls of 1 ms)")
-    left.set_ylabel("times faster than NEURON's default")
-    left.legend(frameon=False, fontsize=8)
-    right.set_yscale("log")
-    right.set_xlabel("compartments")
-    right.set_ylabel("s per simulated second")
-    right.legend(frameon=False, fontsize=8)
+    figure = matplotlib.figure.Figure(figsize=(5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name, mark in (("NEURON default", "s"), ("batch 1", "o"), ("step by step", "x")):
+        of = [row for row in rows if name in row]
+        axes.plot([row["compartments"] for row in of], [row[name] for row in of], mark, label=name)
+    axes.set_yscale("log")
+    axes.set_xlabel("compartments")
+    axes.set_ylabel("s per simulated second")
+    axes.legend(frameon=False, fontsize=8)
     return figure
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("twins", nargs="+")
-    parser.add_argument("--largest", type=int, default=1024)
+    parser.add_argument("twins", nargs="+", help="folders, or cells")
+    parser.add_argument("--largest", type=int, default=8)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = [measure(path, arguments.largest) for path in arguments.twins]

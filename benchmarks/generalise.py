@@ -1,13 +1,14 @@
-"""What a cable twin of l5pc does with input that it was never trained on, beside NEURON.
+"""What a twin of l5pc does with input of all kinds, beside NEURON.
 
     python benchmarks/generalise.py TWIN OUT [--seconds 60] [--trials 4] [--minutes 10]
 
 Steps of current into the soma; a short pulse there, alone (BAP) and with a current as of a synaptic potential 620 um
 up the apical tree (BAC; Hay et al. 2011); a synchronous volley on one branch of the tuft; input rates of 0.5 to 2 times
-those of training; a constant input for a minute (rate and CV of intervals). Current is held over each millisecond.
+the usual ones; a constant input for a minute (rate and CV of intervals). Current is held over each millisecond.
 Then minutes at five times the rates, by the twin alone: are all potentials finite, and does it come back to rest?
 Writes generalise.json and generalise.png into OUT, and what NEURON gave into OUT/neuron, where another run with the
-same cell finds it. The cell's reconstruction must be at hand (README).
+same cell finds it. TWIN is a twin's folder, or a cell, of which a twin is read. The cell's reconstruction must be at
+hand (README).
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from numpy.typing import NDArray
 import dendrotwin
 from dendrotwin.cells import load_cell
 from dendrotwin.cells.build import NeuronCell
-from dendrotwin.dataset import event_counts
 from dendrotwin.files import whole_file
 from dendrotwin.inputs import Modulated, Poisson, draw_events, trial_rng
 from dendrotwin.measures import SETTLE_MS, VoltageErrors, matched, predicted_spikes, spike_errors
@@ -38,12 +38,16 @@ from dendrotwin.tree import Events, Injection, Tree
 from dendrotwin.twin import Twin
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
-CHUNK_MS = 1000
 RATES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 APICAL_UM = 620.0
 PEAK = 1.435055  # makes the peak of the difference of exponentials 1
 
 Trial = tuple[Events, int, Injection | None]
+
+
+def twin_at(path: str) -> Twin:
+    """The twin in a folder, or one that is read from the cell of this name."""
+    return dendrotwin.load(path) if (Path(path) / "config.json").is_file() else dendrotwin.twin_of(path)
 
 
 def current_pulses(compartments: list[int], steps: int, *pulses: tuple[int, int, float]) -> Injection:
@@ -153,21 +157,17 @@ def compare(tree: Tree, twin: Twin, trials: dict[str, Trial], truth: dict, folde
     return found
 
 
-@torch.inference_mode()
 def stability(twin: Twin, minutes: int) -> dict[str, float]:
     """Extreme potentials at five times the rates, and the distance from rest two seconds after the input stops."""
-    state, lowest, highest, inputs = None, np.inf, -np.inf, twin.tree.n_inputs
-    for minute in range(minutes):  # drawn one by one: all the events of ten minutes would fill the memory
+    rest = predict(twin, [NO_EVENTS], 2000)[0][0, -1]
+    lowest, highest, away = np.inf, -np.inf, 0.0
+    for minute in range(minutes):  # one by one: ten minutes would fill the memory
         events = draw_events(twin.tree, Modulated(rate_scale=5.0), 60_000, trial_rng(79, minute))
-        for start in range(0, 60_000, CHUNK_MS):
-            counts = torch.from_numpy(event_counts(events, inputs, start, start + CHUNK_MS))[None]
-            z, _, state = twin.network(counts, state=state)
-            v = twin.scaling.restore(z[0]).numpy()
-            assert np.isfinite(v).all(), "a potential is not finite"
-            lowest, highest = min(lowest, float(v.min())), max(highest, float(v.max()))
-    silence = torch.zeros(1, inputs, 2000)
-    last, rest = (twin.scaling.restore(twin.network(silence, state=s)[0][0, -1]).numpy() for s in (state, None))
-    return {"lowest_mV": lowest, "highest_mV": highest, "from_rest_mV": float(np.abs(last - rest).max())}
+        (v,), _ = predict(twin, [events], 62_000)
+        assert np.isfinite(v).all(), "a potential is not finite"
+        lowest, highest = min(lowest, float(v.min())), max(highest, float(v.max()))
+        away = max(away, float(np.abs(v[-1] - rest).max()))
+    return {"lowest_mV": lowest, "highest_mV": highest, "from_rest_mV": away}
 
 
 def _draw(tree: Tree, trials: dict[str, Trial], truth: dict, potentials: dict) -> matplotlib.figure.Figure:
@@ -197,13 +197,13 @@ def _draw(tree: Tree, trials: dict[str, Trial], truth: dict, potentials: dict) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("twin", help="name or folder")
+    parser.add_argument("twin", help="folder, or cell")
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--trials", type=int, default=4)
     parser.add_argument("--minutes", type=int, default=10)
     arguments = parser.parse_args()
-    twin = dendrotwin.load(arguments.twin)
+    twin = twin_at(arguments.twin)
     trials = protocols(twin.tree, arguments.trials, arguments.seconds)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

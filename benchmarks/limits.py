@@ -44,7 +44,7 @@ def _points(base: Training, trials: int) -> dict[str, Training]:
         return base.model_copy(update={"options": {**base.options, **options}})
 
     sizes = {}
-    if channels is not None:  # the cable twin has no width and no history
+    if channels is not None:  # elm has none, and no history
         sizes = {
             "width 2": with_options(channels=tuple(2 * c for c in channels)),
             "width 1/2": with_options(channels=tuple(c // 2 for c in channels)),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# For tests/test_gpu.py, whose workers have imported Triton, which reads it then, for other tests already.
+os.environ["TRITON_INTERPRET"] = "1"
+
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context

@@ -276,15 +276,16 @@ def test_a_cable_twin_is_read_once(data: Path, tmp_path: Path, monkeypatch: pyte
 
     def twin_of(*given: Any, **options: Any) -> Twin:
         asked.append((given, options))
-        return dataclasses.replace(other, training={})
+        return dataclasses.replace(other, training={"minutes": 0.25})
 
-    monkeypatch.setattr(dendrotwin, "twin_of", twin_of, raising=False)
+    monkeypatch.setattr(dendrotwin, "twin_of", twin_of)
+    monkeypatch.setattr(module, "card", lambda twin: "# A twin\n")
     monkeypatch.setattr(module, "CABLE", "hard-sharing")  # what the stand-in is
     label = f"mmoe:experts=2:{SIZES}"
     entries = _entries(f"hard-sharing:accuracy=fast,{label}", history=False, train_trials=None)
     out = tmp_path / "out"
     for _ in range(2):
-        benchmark(data, out, entries, budget_minutes=0.01, seeds=2, speed=False)
+        benchmark(data, out, entries, budget_minutes=BUDGET, seeds=2, speed=False)
     assert asked == [(("ball_and_stick", {}), {"accuracy": "fast"})]
     rows = {row["name"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
     read = rows["hard-sharing:accuracy=fast"]
@@ -292,7 +293,7 @@ def test_a_cable_twin_is_read_once(data: Path, tmp_path: Path, monkeypatch: pyte
     tree, split = split_trials(data)
     (direct,) = evaluate_twin("x", other, split.test)
     assert read["mean"]["EV soma"] == pytest.approx(direct.summary(tree)["EV soma"])
-    assert 0 <= read["mean"]["training_minutes"] < 0.1
+    assert read["mean"]["training_minutes"] == 0.25
     assert not {"parameters", "steps", "windows"} & read["mean"].keys()
     assert [len(row.trainings) for row in finished_rows(out)[1]][:2] == [0, 2]
     assert (out / "curves.png").exists()

@@ -55,7 +55,8 @@ BAD = {
     "Chance": ({"neuron": "RANDOM dice"}, "POINTER or RANDOM dice"),
     "Wired": ({"neuron": "POINTER far", "assigned": "far"}, "POINTER or RANDOM far"),
     "Late": ({"jump": "if (flag == 0) { net_send(1, 1) } else { a = a + 1  b = b + 1 }"}, "do not change at an event"),
-    "Salty": ({"neuron": "USEION ca WRITE ica", "assigned": "ica", "current": "0  ica = gain * b * v"}, "uses the ions ca"),
+    "Salty": ({"neuron": "USEION ca WRITE ica", "assigned": "ica", "current": "0  ica = gain * b * v"},
+              "uses the ions ca"),
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from dendrotwin.membrane import (
     C_GRID_MM,
     PLANE_C_MM,
     PLANE_V_MV,
+    SCHEME_C_MM,
     SCHEME_V_MV,
     V_GRID_MV,
     Gate,
@@ -123,7 +124,7 @@ def look_up_gate(gate: Gate, v: NDArray[np.float64], c: NDArray[np.float64]) -> 
 
 def look_up_scheme(scheme: Scheme, v: NDArray[np.float64], c: NDArray[np.float64]) -> tuple[Any, Any]:
     """(m, K, K) and (m, K)."""
-    grid, x = (np.log(PLANE_C_MM), np.log(c)) if scheme.ion else (SCHEME_V_MV, v)
+    grid, x = (np.log(SCHEME_C_MM), np.log(c)) if scheme.ion else (SCHEME_V_MV, v)
     return look_up(scheme.rates, grid, x), look_up(scheme.inflow, grid, x)
 
 
@@ -208,7 +209,7 @@ def reduced(scheme: Scheme) -> Scheme:
 
 
 OVER_V = markov(SCHEME_V_MV, np.exp((SCHEME_V_MV + 60.0) / 15.0).clip(0, 50.0), "abc")
-OVER_C = markov(PLANE_C_MM, 3.0 * log_c(PLANE_C_MM), "pqr", "ca")
+OVER_C = markov(SCHEME_C_MM, 3.0 * log_c(SCHEME_C_MM), "pqr", "ca")
 GHK = V_GRID_MV / (1.0 - np.exp(-0.08 * V_GRID_MV))  # (V - E) as it goes on, of a concentration
 
 MEMBRANES: dict[str, Membrane] = {

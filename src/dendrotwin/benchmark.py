@@ -12,12 +12,11 @@ import hashlib
 import json
 import math
 import platform
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -34,7 +33,9 @@ from dendrotwin.evaluate import BASELINES, FED_BACK, FED_BACK_TRIALS, Evaluation
 from dendrotwin.files import remove_dead_partials, whole_file
 from dendrotwin.measures import SETTLE_MS, SpikeErrors
 from dendrotwin.models import build_network
+from dendrotwin.models.cable import CABLE
 from dendrotwin.progress import progress
+from dendrotwin.read_twin import card
 from dendrotwin.recording import RecordingFile, TrialIndex, made_by, provenance
 from dendrotwin.report import (
     Row,
@@ -52,7 +53,6 @@ from dendrotwin.twin import Twin
 from dendrotwin.workers import cores, start_worker
 
 ERRORS = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")
-CABLE = "cable"  # the architecture that is read, not trained
 
 
 @dataclass(frozen=True)
@@ -321,13 +321,8 @@ def _train_and_evaluate(data: Path, out: Path, name: str, training: Training) ->
 def _read(folder: Path, entry: Training, trial: TrialIndex) -> None:
     """The cable twin of the cell that a trial was simulated with."""
     simulation = Simulation.model_validate(made_by(trial))
-    began = time.perf_counter()
     twin = dendrotwin.twin_of(simulation.cell, simulation.cell_options, **entry.options)
-    minutes = (time.perf_counter() - began) / 60.0
-    readme = (
-        f"# A twin of {simulation.cell}\n\nRead from the NEURON model in {minutes:.1f} minutes; nothing is learned.\n"
-    )
-    replace(twin, training={**twin.training, "minutes": minutes}).save(folder, readme)
+    twin.save(folder, card(twin))
 
 
 # --------------------------------------------------------------------------------------------------------- rows

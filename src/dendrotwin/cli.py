@@ -255,7 +255,8 @@ def twin(
     reading = made.training["reading"]
     worst = max(reading["errors"], key=reading["errors"].get, default="")
     print(
-        f"twin of {made.tree.n} compartments and {made.tree.n_inputs} inputs in {out}, read in {reading['seconds']:.1f} s"
+        f"twin of {made.tree.n} compartments and {made.tree.n_inputs} inputs in {out}, "
+        f"read in {reading['seconds']:.1f} s"
     )
     if worst:
         print(f"  {len(reading['errors'])} mechanisms, largest error {reading['errors'][worst]:.1e} ({worst})")
@@ -269,21 +270,17 @@ def twin(
 def train(
     data: Annotated[Path, typer.Argument(help="Data set made by `simulate`.")],
     out: Annotated[Path, typer.Option(help="Folder of the twin.")],
-    arch: Annotated[str, typer.Option(help="Architecture: hard-sharing, mmoe, mmoeex, elm or cable.")] = "hard-sharing",
+    arch: Annotated[str, typer.Option(help="Architecture: hard-sharing, mmoe, mmoeex or elm.")] = "hard-sharing",
     preset: Annotated[str | None, typer.Option(help="Named sizes of the network, such as paper.")] = None,
     history: Annotated[
         bool, typer.Option("--history", help="Also see the true potentials up to 1 ms before: one step ahead.")
     ] = False,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps [4000; the cable its own].")] = None,
-    batch: Annotated[int | None, typer.Option(help="Windows in a step [4; the cable its own].")] = None,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 4000,
+    batch: Annotated[int, typer.Option(help="Windows in a step.")] = 4,
     micro_batch: Annotated[int | None, typer.Option(help="Windows at once, to save memory [all].")] = None,
-    window: Annotated[int | None, typer.Option(help="Length of a window [ms] [400; the cable its own].")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Highest learning rate [2e-3; the cable its own].")
-    ] = None,
-    spike_share: Annotated[
-        float | None, typer.Option(help="Share of the windows around an output spike [0.2; the cable its own].")
-    ] = None,
+    window: Annotated[int, typer.Option(help="Length of a window [ms].")] = 400,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
+    spike_share: Annotated[float, typer.Option(help="Share of the windows around an output spike.")] = 0.2,
     spike_weight: Annotated[float, typer.Option(help="Weight of the spikes' loss.")] = 2.0,
     current_weight: Annotated[
         float,
@@ -292,9 +289,7 @@ def train(
     balance: Annotated[str, typer.Option(help="Of the tasks: equal, uncertainty or dwa.")] = "equal",
     meta_rate: Annotated[float, typer.Option(help="First learning rate of the two-step update; 0: without.")] = 0.0,
     patience: Annotated[int | None, typer.Option(help="Rounds without progress before it stops [never].")] = None,
-    round_steps: Annotated[
-        int | None, typer.Option(help="Steps between two looks at the validation trials [250; the cable its own].")
-    ] = None,
+    round_steps: Annotated[int, typer.Option(help="Steps between two looks at the validation trials.")] = 250,
     checkpoint_minutes: Annotated[float, typer.Option(help="Time between checkpoints.")] = 2.0,
     precision: Annotated[str, typer.Option(help="auto, 32-true, bf16-mixed or 16-mixed.")] = "auto",
     validation: Annotated[float, typer.Option(help="Share of the trials for validation.")] = 0.1,
@@ -312,18 +307,15 @@ def train(
     from dendrotwin import train as train_module
 
     options = _pairs(option) | ({} if preset is None else {"preset": preset})
-    of_architecture = {
-        "steps": steps,
-        "batch": batch,
-        "window_ms": window,
-        "learning_rate": learning_rate,
-        "spike_share": spike_share,
-        "round_steps": round_steps,
-    }
     training = _configure(
         train_module.Training,
-        **{name: value for name, value in of_architecture.items() if value is not None},
         architecture=arch,
+        steps=steps,
+        batch=batch,
+        window_ms=window,
+        learning_rate=learning_rate,
+        spike_share=spike_share,
+        round_steps=round_steps,
         options=options,
         history=history,
         micro_batch=micro_batch,
@@ -339,10 +331,10 @@ def train(
         train_trials=train_trials,
         seed=seed,
     )
-    twin = train_module.train(data, out, training, overwrite=overwrite, tensorboard=tensorboard)
+    made = train_module.train(data, out, training, overwrite=overwrite, tensorboard=tensorboard)
     if int(os.environ.get("RANK", "0")) == 0:
-        figures.save(figures.figure_training(twin.training["curve"]), out / "training.png")
-        print(f"twin of {twin.tree.n} compartments in {out}, best at step {twin.training['best_step']}")
+        figures.save(figures.figure_training(made.training["curve"]), out / "training.png")
+        print(f"twin of {made.tree.n} compartments in {out}, best at step {made.training['best_step']}")
 
 
 @app.command()
@@ -631,52 +623,29 @@ def figure(
     print(f"{name} in {path}")
 
 
-def _draw_shipped(name: str, out: Path) -> None:
-    """A twin that comes along, on the recording beside it: figures, and its errors in one line."""
-    from dendrotwin.files import whole_folder
-    from dendrotwin.measures import SETTLE_MS, VoltageErrors, matched
-    from dendrotwin.predict import predict_recordings
-    from dendrotwin.recording import index_trials, read_trial
-    from dendrotwin.report import draw_pair
-    from dendrotwin.twin import Twin
-
-    twin = Twin.load(dendrotwin.TWINS / name)
-    tree, (trial,) = index_trials(dendrotwin.TWINS / f"{name}.recording.h5")
-    true = read_trial(trial, tree)
-    (predicted,) = predict_recordings(twin, [(true.trial_id, true.events, true.steps, true.injection)])
-    with whole_folder(out, "traces.png", overwrite=True) as folder:
-        draw_pair(folder, true, predicted, slice(SETTLE_MS, true.steps), float("nan"))
-    errors = VoltageErrors(tree.n)
-    errors.add(true.v_mV, predicted.v_mV)
-    ev = errors.explained_variance()
-    theirs, ours = (r.spikes_ms[r.spikes_ms >= SETTLE_MS] for r in (true, predicted))
-    print(
-        f"     {tree.n} compartments, {true.steps / 1000:g} s: median EV {sorted(ev)[tree.n // 2]:.3f}, soma "
-        f"{ev[tree.soma]:.3f}; {matched(theirs, ours)} of {len(theirs)} output spikes within 2 ms, {len(ours)} "
-        f"predicted; drawn in {out}"
-    )
-
-
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of everything the demo makes.")] = Path("demo"),
 ) -> None:
-    """The paper's cell beside its twin; then a layer 4 cell, simulated, its twin trained and measured: some minutes."""
-    print("1/4  the paper's cell: what NEURON recorded, and what its twin, which comes along, makes of the same input")
-    _draw_shipped("l5pc", out / "l5pc")
-    print("2/4  simulating 36 trials of 4 s of a layer 4 cell (Allen Cell Types Database) in NEURON")
+    """A real cell, read from NEURON, beside NEURON; then a network of the paper trained on the same cell."""
+    print("1/5  reading a layer 4 cell of the Allen Cell Types Database from NEURON: its twin, without any training")
+    twin("allen_l4", out / "cable", overwrite=True)
+    print("2/5  simulating 36 trials of 4 s of it in NEURON")
     simulate("allen_l4", out / "data", trials=36, duration=4.0, seed=2)
-    print("3/4  training a twin by hard parameter sharing")
-    train(out / "data", out / "twin", steps=1200, overwrite=True)
-    print("4/4  measuring it on trials it has not seen")
-    evaluate(out / "twin", out / "data", out / "report", speed=True, overwrite=True)
+    print("3/5  the twin beside NEURON and NEURON's own default, on the test trials")
+    evaluate(out / "cable", out / "data", out / "report-cable", neuron=True, speed=True, overwrite=True)
+    print("4/5  training a network on the other trials, by hard parameter sharing")
+    train(out / "data", out / "network", steps=1200, overwrite=True)
+    print("5/5  measuring it on the same test trials")
+    evaluate(out / "network", out / "data", out / "report-network", overwrite=True)
     print(
         f"""
-Look at {out / "report" / "traces.png"}: every compartment, true, predicted and their difference.
+Look at {out / "report-cable" / "traces.png"}: every compartment, true, predicted and their difference;
+{out / "report-network" / "traces.png"}: the same of the network.
 Next:
   dendrotwin cells                                   which cells there are
-  dendrotwin simulate YOUR_CELL.py --out DIR         your own NEURON cell (README, "Your own cell")
-  dendrotwin train {out / "data"} --out TWIN --steps 20000     a better twin, with more time"""
+  dendrotwin twin YOUR_CELL.py --out TWIN            a twin of your own NEURON cell (README, "Your own cell")
+  dendrotwin train {out / "data"} --out TWIN --steps 20000     a better network, with more time"""
     )
 
 

@@ -90,8 +90,6 @@ def trials_of_twin(
 ) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
     """The trials that a twin was trained on, those it was validated on, and those of `data` that it has not seen.
 
-    Of a twin that was read, not trained, they are those that the baselines are given: the split of the data set.
-
     Args:
         twin: the twin.
         data: a data set of its cell.
@@ -129,7 +127,7 @@ def trials_of_twin(
 def _trials_of_data(
     trials: list[TrialIndex], data: Path, training_data: Path | None
 ) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
-    """The split of a data set for a twin that was trained on none; all trials are for the test where it is too small."""
+    """The split of a data set for a twin that was read; all trials are for the test where the data set is too small."""
     try:
         _, split = split_trials(training_data or data)
     except InputError:

@@ -4,7 +4,7 @@ What stands here is all that a channel is to the solver; it knows none by name. 
 `solver` steps it. With V the potential, c the inside concentration of an ion, and x the states of a mechanism:
 
     gate            x' = (steady - x) / tau,     steady and tau over V, over c, or over both
-    scheme          x' = rates(V or c) x + inflow   (a Markov scheme: several states that depend on each other linearly)
+    scheme          x' = rates(V, c) x + inflow     (a Markov scheme: several states that depend on each other linearly)
     term            I = density * prod(x ** power) * drive   [mA/cm2, outward is positive]
                     drive = V - E (ohmic: E fixed, or the ion's, which moves with its concentration),
                     or a table over V, a + b c over V, or a table over c and V
@@ -29,16 +29,15 @@ from dendrotwin.tree import Floats, Ints
 FORMAT_VERSION = 1
 # Off round numbers, where rates such as x / (exp(x) - 1) are 0/0 in many published mechanisms.
 V_LOW_MV, V_BIN_MV, V_BINS = -149.9863, 0.25, 1001
-V_GRID_MV: Floats = V_LOW_MV + V_BIN_MV * np.arange(V_BINS)
+V_GRID_MV: Floats = V_LOW_MV + V_BIN_MV * np.arange(V_BINS, dtype=np.float64)
 C_LOW_MM, C_HIGH_MM, C_BINS = 1e-6, 1e3, 1201  # evenly on a logarithmic scale: sodium and potassium lie there too
-C_GRID_MM: Floats = np.geomspace(C_LOW_MM, C_HIGH_MM, C_BINS)
+C_GRID_MM: Floats = np.asarray(np.geomspace(C_LOW_MM, C_HIGH_MM, C_BINS), dtype=np.float64)
 # Coarser grids for tables over both, and for the matrices of a scheme.
-PLANE_V_STRIDE, PLANE_C_STRIDE, SCHEME_V_STRIDE = 4, 10, 2
-PLANE_V_MV, PLANE_C_MM, SCHEME_V_MV = (
-    V_GRID_MV[::PLANE_V_STRIDE],
-    C_GRID_MM[::PLANE_C_STRIDE],
-    V_GRID_MV[::SCHEME_V_STRIDE],
-)
+PLANE_V_STRIDE, PLANE_C_STRIDE, SCHEME_V_STRIDE, SCHEME_C_STRIDE = 4, 4, 2, 3
+PLANE_V_MV, PLANE_C_MM = V_GRID_MV[::PLANE_V_STRIDE], C_GRID_MM[::PLANE_C_STRIDE]
+SCHEME_V_MV, SCHEME_C_MM = V_GRID_MV[::SCHEME_V_STRIDE], C_GRID_MM[::SCHEME_C_STRIDE]
+BOTH_V_STRIDE, BOTH_C_STRIDE = 8, 8  # of a scheme that depends on both
+BOTH_V_MV, BOTH_C_MM = V_GRID_MV[::BOTH_V_STRIDE], C_GRID_MM[::BOTH_C_STRIDE]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +68,21 @@ class Scheme:
 
     Attributes:
         names: of the K states.
-        rates: (points, K, K) [1/ms] over SCHEME_V_MV, or over PLANE_C_MM where there is an ion.
-        inflow: (points, K) [1/ms].
-        ion: whose inside concentration it depends on; "" where it depends on V.
+        rates: (points, K, K) [1/ms] over SCHEME_V_MV, or over SCHEME_C_MM where there is an ion; or over both,
+            (len(BOTH_C_MM), len(BOTH_V_MV), K, K).
+        inflow: (points, K) [1/ms], or (len(BOTH_C_MM), len(BOTH_V_MV), K).
+        ion: whose inside concentration it depends on; "" where it depends on V alone.
     """
 
     names: tuple[str, ...]
     rates: Floats
     inflow: Floats
     ion: str = ""
+
+    @property
+    def over(self) -> str:
+        """What it depends on: "v", "c" or "vc"."""
+        return "vc" if self.rates.ndim == 4 else "c" if self.ion else "v"
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +215,10 @@ class Membrane:
         """
         version = values.get("format_version")
         if version != FORMAT_VERSION:
-            raise FileError(f"the membrane has format version {version}, this dendrotwin reads {FORMAT_VERSION}; read the cell again with `dendrotwin twin`")  # fmt: skip
+            raise FileError(
+                f"the membrane has format version {version}, this dendrotwin reads {FORMAT_VERSION}; read the cell "
+                "again with `dendrotwin twin`"
+            )
 
         def array(value: Any) -> Any:
             return None if value is None else arrays[value["array"]]

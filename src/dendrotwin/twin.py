@@ -1,4 +1,4 @@
-"""A twin: a trained network with its scaling, its cell and its configuration, in one folder that is safe to open."""
+"""A twin: a network, trained or read, its scaling, cell and configuration, in one folder that is safe to open."""
 
 from __future__ import annotations
 
@@ -158,14 +158,15 @@ class Twin:
         absent = [name for name in FILES if not (path / name).is_file()]
         if absent:
             raise TwinError(
-                f"{path} is no twin: {', '.join(absent)} is missing; `dendrotwin twin` makes one of a cell, `dendrotwin train` of data"
+                f"{path} is no twin: {', '.join(absent)} is missing; `dendrotwin twin` makes one of a "
+                "cell, `dendrotwin train` of data"
             )
         try:
             config = json.loads((path / "config.json").read_text())
             if config.get("format_version") != FORMAT_VERSION:
                 raise TwinError(
                     f"{path} has format version {config.get('format_version')}, this dendrotwin reads "
-                    f"{FORMAT_VERSION}; make it again, with `dendrotwin twin` from the cell or `dendrotwin train` from data"
+                    f"{FORMAT_VERSION}; make it again: `dendrotwin twin` from the cell, `dendrotwin train` from data"
                 )
             with h5py.File(path / "tree.h5", "r") as file:
                 tree = read_tree(file)

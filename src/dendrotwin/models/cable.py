@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -17,19 +17,24 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from dendrotwin.errors import InputError
 from dendrotwin.membrane import Membrane
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.tree import Events, Injection, Tree
 
+if TYPE_CHECKING:
+    from dendrotwin.solver.gpu import GPUStepper
+
 CABLE = "cable"  # its name among architectures
 # How each setting was chosen: docs/cable.md.
 SETTINGS = {
-    "fast": Accuracy(least=1, most=16, tolerance_mV=0.5),
-    "standard": Accuracy(least=2, most=32, tolerance_mV=0.25),
-    "exact": Accuracy(least=4, most=64, tolerance_mV=0.03),
+    "fast": Accuracy(least=1, most=16, tolerance_mV=0.1),
+    "standard": Accuracy(least=2, most=128, tolerance_mV=0.04),
+    "exact": Accuracy(least=4, most=256, tolerance_mV=0.006),
 }
 SPIKE_MV, SPREAD_MV = -25.0, 5.0  # a peak of the soma's potential there is a spike with a probability of 1/2
 NO_PEAK = -20.0  # logit of a millisecond without a peak, where the potential is at SPIKE_MV
+ON_DEVICE = 2**28  # potentials that a GPU keeps at once: 1 GiB
 
 
 class CableConfig(BaseModel):
@@ -37,8 +42,8 @@ class CableConfig(BaseModel):
 
     Attributes:
         accuracy: fast, standard or exact.
-        tolerance_mV: in place of the setting's own: how far the changing conductance of any channel may bend the course
-            of its compartment's potential within a step [mV]; see `solver.steps`.
+        tolerance_mV: in place of the setting's own: how far changing conductances may bend the course of the potentials
+            within a step, root mean square over the membrane [mV]; see `solver.steps`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,11 +61,27 @@ def spike_logits(v_soma_mV: NDArray[np.floating], peak_mV: NDArray[np.floating])
     """Logit of an output spike in each millisecond: of the highest peak that the soma's potential passed in it.
 
     Args:
-        v_soma_mV, peak_mV: (steps,) potential at the end of each, and its highest local maximum, or far below.
+        v_soma_mV, peak_mV: (..., steps) potential at the end of each, and its highest local maximum, or far below.
     """
     peak = (peak_mV - SPIKE_MV) / SPREAD_MV
     without = (v_soma_mV - SPIKE_MV) / SPREAD_MV + NO_PEAK
-    return np.asarray(np.maximum(peak, without), dtype=np.float32)
+    return np.asarray(np.maximum(peak, without), np.float32)
+
+
+def stepper_on(device: torch.device, tree: Tree, membrane: Membrane, accuracy: Accuracy) -> GPUStepper:
+    """A cell on a GPU.
+
+    Raises:
+        InputError: there is no Triton.
+    """
+    try:
+        from dendrotwin.solver.gpu import GPUStepper
+    except ImportError as error:
+        raise InputError(
+            f"a cable twin needs Triton on {device} ({error}); install triton, or let it compute on the CPU: "
+            'twin.network.to("cpu")'
+        ) from error
+    return GPUStepper(tree, membrane, accuracy, device)
 
 
 class Cable(nn.Module):
@@ -74,6 +95,24 @@ class Cable(nn.Module):
     def __init__(self, tree: Tree, membrane: Membrane, config: CableConfig) -> None:
         super().__init__()
         self.tree, self.membrane, self.config = tree, membrane, config
+        self.register_buffer("place", torch.zeros(()), persistent=False)  # where it is moved to, tells where to compute
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        assert isinstance(self.place, torch.Tensor)
+        return self.place.device
+
+    @cached_property
+    def on_gpu(self) -> GPUStepper:
+        """The cell on the GPU where the network is."""
+        return stepper_on(self.device, self.tree, self.membrane, self.config.steps)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Cable:
+        """Elsewhere its tensors are made anew."""
+        self.__dict__.pop("on_gpu", None)
+        super()._apply(fn, recurse)
+        return self
 
     @cached_property
     def stepper(self) -> Stepper:
@@ -82,12 +121,13 @@ class Cable(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Tables are made anew, not copied."""
-        return {name: value for name, value in super().__getstate__().items() if name != "stepper"}
+        made = ("stepper", "on_gpu")
+        return {name: value for name, value in super().__getstate__().items() if name not in made}
 
     def simulate(
         self, events: Sequence[Events], steps: int, injections: Sequence[Injection | None] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Whole trials from rest, one on each thread.
+        """Whole trials from rest, one on each thread; on a GPU all at once.
 
         Args:
             events: of each trial.
@@ -99,6 +139,9 @@ class Cable(nn.Module):
         """
         v = np.empty((len(events), steps, self.tree.n), np.float32)
         logit = np.empty((len(events), steps), np.float32)
+        if self.device.type == "cuda":
+            peaks = simulate_on(self.on_gpu, events, v, injections)
+            return v, _probability(spike_logits(v[..., self.tree.soma], peaks))
         stepper = self.stepper
         _ = stepper.layout, stepper.kinetics  # once, not in every thread
 
@@ -112,4 +155,43 @@ class Cable(nn.Module):
         else:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(one, range(len(events))))
-        return v, (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
+        return v, _probability(logit)
+
+
+def _probability(logit: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
+
+
+def simulate_on(
+    stepper: GPUStepper, events: Sequence[Events], v: NDArray[np.float32],
+    injections: Sequence[Injection | None] | None = None, at_once: int = ON_DEVICE,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Trials from rest on a GPU, all at once, and as many milliseconds as its memory is asked to hold.
+
+    Args:
+        stepper: the cell there.
+        events: of each trial.
+        v: (trials, steps, n) gets V [mV].
+        injections: current injected in each.
+        at_once: potentials that the device keeps.
+
+    Returns:
+        (trials, steps) the highest local maximum of the soma's potential that ended in each millisecond.
+    """
+    trials, steps, n = v.shape
+    peaks = np.empty((trials, steps), np.float32)
+    if not trials:
+        return peaks
+    state, length = stepper.start(trials), max(at_once // (trials * n), 1)
+    for begin in range(0, steps, length):
+        end = min(begin + length, steps)
+        now, currents = [], []
+        for k, trial in enumerate(events):
+            a, z = np.searchsorted(trial.time_ms, (begin, end))
+            now.append(Events(trial.input[a:z], trial.time_ms[a:z] - begin))
+            whole = None if injections is None else injections[k]
+            part = None if whole is None else Injection(whole.compartment, whole.current_nA[begin:end])
+            currents.append(part)
+        v_now, peak_now = stepper.advance(state, now, end - begin, currents)
+        v[:, begin:end], peaks[:, begin:end] = v_now.cpu().numpy(), peak_now.cpu().numpy()
+    return peaks

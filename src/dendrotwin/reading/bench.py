@@ -22,6 +22,7 @@ SETTLE_MS = 1e-3  # a step before a current is read: some mechanisms compute in 
 # Two capacitances [S/cm2, of a step of 1 ms] tell the whole current and its slope from the steps of V.
 CAPACITIES = (3.0, 6.0)
 SOURCE = "DendrotwinSource_{}"
+_fills: dict[str, str] = {}  # NEURON's procedure that fills a PtrVector, by variable
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,25 +50,22 @@ class Places:
 
 
 class Globals:
-    """GLOBAL variables of all mechanisms, as the cell's first `finitialize` leaves them.
-
-    Mechanisms whose INITIAL divides one by a temperature factor would change themselves at each probe.
-    """
+    """GLOBAL variables of all mechanisms, as the cell's `finitialize` leaves them: name, size and value."""
 
     def __init__(self, mechanisms: list[str]) -> None:
         from neuron import h
 
-        self._all = []
+        self.values: list[tuple[str, int, float | list[float]]] = []
         for mechanism in mechanisms:
             for name, size in variables(mechanism, -1):
                 value = getattr(h, name)
-                self._all.append((name, size, float(value) if size == 1 else [float(value[k]) for k in range(size)]))
+                self.values.append((name, size, float(value) if size == 1 else [float(value[k]) for k in range(size)]))
 
     def restore(self) -> None:
         """Put them back."""
         from neuron import h
 
-        for name, size, value in self._all:
+        for name, size, value in self.values:
             if size > 1 and isinstance(value, list):
                 array = getattr(h, name)
                 for k in range(size):
@@ -99,22 +97,34 @@ def short(name: str, mechanism: str) -> str:
     return stem.removesuffix(f"_{mechanism}") + bracket + index
 
 
-def reference(segment: Any, mechanism: str, name: str) -> Any:
-    """NEURON's pointer to a RANGE variable, or to an element of one."""
-    stem, _, index = name.partition("[")
-    if not index:  # ions' variables too
-        return getattr(segment, f"_ref_{stem}")
-    return getattr(getattr(segment, mechanism), f"_ref_{stem.removesuffix(f'_{mechanism}')}")[int(index[:-1])]
+def pointers(sections: list[Any], names: list[str]) -> Any:
+    """A PtrVector to RANGE variables (`name[k]` of an array's element) of all segments: name after name.
 
-
-def pointers(references: list[Any]) -> Any:
-    """One PtrVector of them."""
+    NEURON's own language makes them, which is ten times as fast.
+    """
     from neuron import h
 
-    vector = h.PtrVector(len(references))
-    for k, one in enumerate(references):
-        vector.pset(k, one)
+    sizes = [section.nseg for section in sections]
+    vector, at = h.PtrVector(max(len(names) * sum(sizes), 1)), 0
+    for name in names:
+        if name not in _fills:
+            fill = f"dendrotwin_fill_{len(_fills)}"
+            h(f"proc {fill}() {{ local i\ni = $2\nfor (x, 0) {{ $o1.pset(i, &{name}(x))\ni += 1 }} }}")
+            _fills[name] = fill
+        fill_it = getattr(h, _fills[name])
+        for section, size in zip(sections, sizes, strict=True):
+            fill_it(vector, at, sec=section)
+            at += size
     return vector
+
+
+def gather(vector: Any) -> Floats:
+    """What a PtrVector points to."""
+    from neuron import h
+
+    values = h.Vector(vector.size())
+    vector.gather(values)
+    return np.array(values)
 
 
 def load_sources(ions: list[str]) -> None:
@@ -176,7 +186,7 @@ class Bench:
 
         self.h, self.mechanism, self.n, self.places, self._shared = h, mechanism, len(places), places, shared
         self.moving = moving
-        self.sections, self.segments = [], []
+        self.sections: list[Any] = []
         diam = places.diam_um
         for first in range(0, self.n, SEGMENTS_PER_SECTION):
             section = h.Section(name=f"bench_{mechanism}_{first}")
@@ -184,14 +194,12 @@ class Bench:
             section.L, section.Ra, section.cm = LENGTH_UM * section.nseg, STILL_OHM_CM, STILL_UF_CM2
             section.diam = float(diam[first])
             section.insert(mechanism)
-            segments = list(section)
             if np.ptp(diam[first : first + section.nseg]) > 0:
-                for segment, d in zip(segments, diam[first:], strict=False):
+                for segment, d in zip(section, diam[first:], strict=False):
                     segment.diam = float(d)
             self.sections.append(section)
-            self.segments += segments
         first_section = self.sections[0]
-        self.ions = sorted(m.name().removesuffix("_ion") for m in self.segments[0] if m.is_ion())
+        self.ions = sorted(m.name().removesuffix("_ion") for m in first_section(0.5) if m.is_ion())
         self.writes = [ion for ion in self.ions if ion_style(ion, first_section)["c"] == 3]
         for section in self.sections:
             if source:
@@ -204,12 +212,12 @@ class Bench:
         self._v = self._pointers("v")
         self._ions = {ion: {"i": f"{ion}i", "o": f"{ion}o", "e": f"e{ion}", "current": f"i{ion}"} for ion in self.ions}
         self._ion_pointers: dict[tuple[str, str], Any] = {}
+        self._ion_now: dict[tuple[str, str], Floats] = {}
         self._amp = self._pointers(f"amp_{SOURCE.format(source)}") if source else None
-        self._same = {k: float(x[0]) for k, x in places.parameters.items() if np.ptp(x) == 0}
-        self._vary = {k: (self._pointers(k), x) for k, x in places.parameters.items() if k not in self._same}
+        self._initialized = False
 
     def _pointers(self, name: str) -> Any:
-        return pointers([reference(segment, self.mechanism, name) for segment in self.segments])
+        return pointers(self.sections, [name])
 
     def _ion(self, ion: str, key: str) -> Any:
         if (ion, key) not in self._ion_pointers:
@@ -219,13 +227,12 @@ class Bench:
     def _put(self, where: Any, values: ArrayLike) -> None:
         where.scatter(self.h.Vector(np.array(np.broadcast_to(np.asarray(values, dtype=float), self.n))))
 
-    def _get(self, where: Any) -> Floats:
-        values = self.h.Vector(self.n)
-        where.gather(values)
-        return np.array(values)
-
     def _put_ion(self, ion: str, key: str, values: Floats) -> None:
-        if np.ptp(values) == 0:  # pointers to each segment take longer to make
+        # What a mechanism writes is another after each step.
+        if not self.writes and np.array_equal(values, self._ion_now.get((ion, key), np.zeros(0))):
+            return
+        self._ion_now[ion, key] = values
+        if (values == values[0]).all():
             for section in self.sections:
                 setattr(section, self._ions[ion][key], float(values[0]))
         else:
@@ -233,11 +240,11 @@ class Bench:
 
     def ion(self, ion: str, key: str) -> Floats:
         """(n,) of an ion: its "i" or "o" [mM], "e" [mV] or "current" [mA/cm2]."""
-        return self._get(self._ion(ion, key))
+        return gather(self._ion(ion, key))
 
     def states_now(self) -> Floats:
         """(states, n)."""
-        return np.array([self._get(p) for p in self._states]).reshape(len(self._states), self.n)
+        return np.array([gather(p) for p in self._states]).reshape(len(self._states), self.n)
 
     def set_states(self, states: Floats) -> None:
         """Put (states, n) or what becomes that."""
@@ -250,7 +257,7 @@ class Bench:
 
     def v(self) -> Floats:
         """(n,) potentials [mV]."""
-        return self._get(self._v)
+        return gather(self._v)
 
     def set_amp(self, amp: ArrayLike) -> None:
         """Put the source's current (n,) [mA/cm2]."""
@@ -275,17 +282,12 @@ class Bench:
 
     def set_parameters(self) -> None:
         """Put the places' parameters."""
-        for name, value in self._same.items():
-            stem, _, index = name.partition("[")
-            for section in self.sections:
-                if not index:
-                    setattr(section, stem, value)
-                else:
-                    for segment in section:
-                        array = getattr(getattr(segment, self.mechanism), stem.removesuffix(f"_{self.mechanism}"))
-                        array[int(index[:-1])] = value
-        for where, x in self._vary.values():
-            self._put(where, x)
+        for name, values in self.places.parameters.items():
+            if "[" not in name and (values == values[0]).all():
+                for section in self.sections:
+                    setattr(section, name, float(values[0]))
+            else:
+                self._put(self._pointers(name), values)
 
     def prepare(
         self,
@@ -296,23 +298,29 @@ class Bench:
         amp: ArrayLike = 0.0,
         t_ms: float = 0.0,
     ) -> None:
-        """Initialize NEURON with the segments at these potentials, and set states, concentrations and E."""
-        self.set_parameters()
-        self.set_ions(conc, e)
+        """Set potentials, states, concentrations, E and the time; NEURON initializes the segments the first time.
+
+        Later times it does not, so that what a mechanism remembers beside its states is seen.
+        """
+        if not self._initialized:
+            self.set_parameters()
+            self.set_ions(conc, e)
+            self.set_v(v_mV)
+            try:
+                self.h.finitialize()
+            except RuntimeError as error:
+                raise CellError(f"NEURON fails in INITIAL ({error})") from error
+            self._shared.restore()
+            self._initialized = True
+            self._ion_now = {}
+        self.h.secondorder = 0
         self.set_v(v_mV)
         if self._amp is not None:
             self._put(self._amp, amp)
-        self.h.secondorder = 0
-        try:
-            self.h.finitialize()
-        except RuntimeError as error:
-            raise CellError(f"NEURON fails in INITIAL ({error})") from error
-        self._shared.restore()
         if states is not None:
             self.set_states(states)
-        self.set_ions(conc, e)  # a pool's INITIAL sets its own
-        if t_ms:
-            self.h.t = t_ms
+        self.set_ions(conc, e)
+        self.h.t = t_ms
 
     def advance(self, dt_ms: float) -> None:
         """One step of NEURON."""
@@ -343,8 +351,9 @@ class Bench:
         if not whole:
             return found
         moved = []
-        for capacity in CAPACITIES:
-            self._settle(v_mV, states, **kinds)
+        for k, capacity in enumerate(CAPACITIES):
+            if k:
+                self._settle(v_mV, states, **kinds)
             for section in self.sections:
                 section.cm = capacity * 1e3
             self.advance(1.0)
@@ -365,8 +374,7 @@ class Bench:
 
     def close(self) -> None:
         """Remove it from NEURON."""
-        self._states, self._vary, self._ion_pointers, self._v, self._amp = [], {}, {}, None, None
-        self.segments = []
+        self._states, self._ion_pointers, self._v, self._amp = [], {}, None, None
         for section in self.sections:
             self.h.delete_section(sec=section)
         self.sections = []

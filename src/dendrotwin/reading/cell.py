@@ -74,6 +74,8 @@ def _read(inventory: Inventory) -> tuple[list[MechanismRead], list[PoolRead], di
     taken: dict[str, Ints] = {}
     for found in inventory.mechanisms:
         try:
+            if found.name in inventory.drifts:
+                raise CellError(inventory.drifts[found.name])
             if found.name == "extracellular":
                 raise CellError("a potential outside the membrane is none of the twin's")
             if len(found.writes) > 1:

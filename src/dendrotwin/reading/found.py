@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dendrotwin.reading.bench import Bench, Globals, Places, elements, ion_style, pointers, reference
+from dendrotwin.reading.bench import Bench, Globals, Places, elements, gather, ion_style, pointers
 from dendrotwin.tree import Floats, Ints
 
 PASSED_OVER = {"morphology", "capacitance"}
@@ -42,6 +42,7 @@ class Inventory:
         live: (n,) of each ion: where it has a pool.
         moves: (n,) of each ion: where its reversal potential follows its concentration too.
         shared: GLOBALs.
+        drifts: why mechanisms that `finitialize` changes each time cannot be held, by name.
     """
 
     mechanisms: list[Found]
@@ -51,6 +52,25 @@ class Inventory:
     live: dict[str, np.ndarray]
     moves: dict[str, np.ndarray]
     shared: Globals
+    drifts: dict[str, str]
+
+
+class _Segments:
+    """The cell's segments, of which variables are read section by section."""
+
+    def __init__(self, segments: list[Any]) -> None:
+        self.sections = [segment.sec for segment in segments]
+        self.places = [int(segment.x * segment.sec.nseg) for segment in segments]
+
+    def values(self, at: list[int], name: str) -> Floats:
+        """(len(at),) of a RANGE variable in some of the segments."""
+        first: dict[Any, int] = {}
+        count = 0
+        for k in at:
+            if self.sections[k] not in first:
+                first[self.sections[k]] = count
+                count += self.sections[k].nseg
+        return gather(pointers([*first], [name]))[[first[self.sections[k]] + self.places[k] for k in at]]
 
 
 def take_inventory(segments: list[Any], v_init_mV: float, celsius: float) -> Inventory:
@@ -59,8 +79,10 @@ def take_inventory(segments: list[Any], v_init_mV: float, celsius: float) -> Inv
 
     h.celsius = celsius
     at, ion_at = _where(segments)
-    values = {name: _parameters(name, [segments[k] for k in places]) for name, places in at.items()}
+    all_segments = _Segments(segments)
+    values = {name: _parameters(name, all_segments, places) for name, places in at.items()}
     h.finitialize(v_init_mV)
+    drifts = _drifts(at, all_segments, v_init_mV)
     shared = Globals([*at])
     n = len(segments)
     read: dict[str, dict[str, Floats]] = {}
@@ -69,11 +91,11 @@ def take_inventory(segments: list[Any], v_init_mV: float, celsius: float) -> Inv
         read[ion] = {}
         for key, variable in (("i", f"{ion}i"), ("o", f"{ion}o"), ("e", f"e{ion}")):
             read[ion][key] = np.full(n, np.nan)
-            read[ion][key][where] = _values([getattr(segments[k], f"_ref_{variable}") for k in where])
+            read[ion][key][where] = all_segments.values(where, variable)
         advances = {}
         style[ion] = np.zeros(n, dtype=bool)
         for k in where:
-            section = segments[k].sec
+            section = all_segments.sections[k]
             if section not in advances:
                 advances[section] = bool(ion_style(ion, section)["eadvance"])
             style[ion][k] = advances[section]
@@ -81,12 +103,11 @@ def take_inventory(segments: list[Any], v_init_mV: float, celsius: float) -> Inv
     live = {ion: np.zeros(n, dtype=bool) for ion in ion_at}
     for name, compartments in at.items():
         members = np.array(compartments, dtype=np.int32)
-        here = [segments[k] for k in compartments]
-        used = sorted(m.name().removesuffix("_ion") for m in here[0] if m.is_ion())
-        diam = np.array([s.diam for s in here])
+        used = sorted(m.name().removesuffix("_ion") for m in segments[compartments[0]] if m.is_ion())
+        diam = np.array([segments[k].diam for k in compartments])
         places = Places(values[name], diam, {ion: {key: x[members] for key, x in read[ion].items()} for ion in used})
         states = elements(name, 3)
-        start = np.array([_values([reference(s, name, state) for s in here]) for state in states])
+        start = np.array([all_segments.values(compartments, state) for state in states])
         with Bench(name, places.take([0]), shared) as bench:
             own, writes = bench.ions, bench.writes
         places = Places(values[name], diam, {ion: places.ions[ion] for ion in own})
@@ -95,7 +116,32 @@ def take_inventory(segments: list[Any], v_init_mV: float, celsius: float) -> Inv
         mechanisms.append(Found(name, members, places, start.reshape(len(states), len(members)), writes))
     moves = {ion: live[ion] & style[ion] for ion in ion_at}
     get = lambda key: {ion: x[key] for ion, x in read.items()}  # noqa: E731
-    return Inventory(mechanisms, get("i"), get("o"), get("e"), live, moves, shared)
+    return Inventory(mechanisms, get("i"), get("o"), get("e"), live, moves, shared, drifts)
+
+
+def _drifts(at: dict[str, list[int]], segments: _Segments, v_init_mV: float) -> dict[str, str]:
+    """Mechanisms of which one `finitialize` after another finds other parameters."""
+    from neuron import h
+
+    def now() -> dict[str, dict[str, Floats]]:
+        return {
+            name: {
+                **{key: np.ravel(value) for key, _, value in Globals([name]).values},
+                **{key: segments.values(places, key) for key in elements(name, 1)},
+            }
+            for name, places in at.items()
+        }
+
+    before = now()
+    h.finitialize(v_init_mV)
+    after = now()
+    found = {}
+    for name, values in before.items():
+        changed = [key for key, x in values.items() if not np.array_equal(x, after[name][key], equal_nan=True)]
+        if changed:
+            own = ", ".join(key.removesuffix(f"_{name}") for key in changed)
+            found[name] = f"its INITIAL changes {own} each time, so that two equal starts differ"
+    return found
 
 
 def _where(segments: list[Any]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
@@ -112,20 +158,11 @@ def _where(segments: list[Any]) -> tuple[dict[str, list[int]], dict[str, list[in
     return at, ions
 
 
-def _values(references: list[Any]) -> Floats:
-    from neuron import h
-
-    vector = h.Vector(len(references))
-    pointers(references).gather(vector)
-    return np.array(vector)
-
-
-def _parameters(name: str, segments: list[Any]) -> dict[str, Floats]:
+def _parameters(name: str, segments: _Segments, at: list[int]) -> dict[str, Floats]:
     """(m,) of each RANGE parameter; and of what is ASSIGNED where a user has set it."""
-    names = elements(name, 1)
-    values = {p: _values([reference(s, name, p) for s in segments]) for p in names}
+    values = {p: segments.values(at, p) for p in elements(name, 1)}
     for p in elements(name, 2):
-        x = _values([reference(s, name, p) for s in segments])
+        x = segments.values(at, p)
         if np.any(x != 0):
             values[p] = x
     return values

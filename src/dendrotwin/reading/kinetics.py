@@ -5,6 +5,7 @@ One step of NEURON is x -> map x + offset where the states are linear; from it a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ STEPS_MS = (1e-4, 3e-3, 0.1, 3.0)
 START, AWAY = 0.3, 0.37  # states from which steps are made
 NONLINEAR, CROSS = 1e-6, 1e-8  # beyond Newton's errors
 FASTEST_MS = 1e-6
+SCHEME_STEPS_MS, FORGETS = (DT_MS, 1e-3, 1e-5, 1e-7), 1e6  # how close to singular the map of a step may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Gates:
 
 @dataclass(frozen=True, eq=False)
 class Schemes:
-    """A scheme in all classes: rates (classes, points, K, K), inflow (classes, points, K) over "v" or "c"."""
+    """A scheme in all classes: rates (classes, points, K, K), inflow (classes, points, K); "vc": points are c, V."""
 
     states: tuple[int, ...]
     over: str
@@ -148,10 +150,6 @@ def look(bench: Bench, v: Floats, shape: tuple[int, int, int], kinds: dict[str, 
             found.schemes.append(inside)
             rule = _scheme_rule(matrix[np.ix_(inside, inside)], other[np.ix_(inside, inside)])
             found.rules.update(dict.fromkeys(inside, rule))
-            if over == "vc":
-                names = ", ".join(bench.states[j] for j in inside)
-                reason = "on V and on a concentration; a scheme may depend on one of the two"
-                raise CellError(f"its states {names} depend on each other, {reason}")
             continue
         (j,) = inside
         keep = matrix[j, j]
@@ -210,9 +208,9 @@ def _scheme_rule(matrix: Floats, other: Floats) -> str:
                 else:
                     guess = np.linalg.matrix_power(a, round(OTHER_DT_MS / DT_MS))
             except np.linalg.LinAlgError:
-                return "unknown"
+                continue
             misses.append(np.abs(guess - b).max())
-        if np.median(misses) < 1e-6:
+        if misses and np.median(misses) < 1e-6:
             return rule
     return "unknown"
 
@@ -220,7 +218,7 @@ def _scheme_rule(matrix: Floats, other: Floats) -> str:
 def _live(matrix: Floats) -> list[int]:
     """States that a step looks at; of one that it takes from the others (CONSERVE) the column is empty."""
     size = np.abs(matrix).reshape(len(matrix), len(matrix), -1).max(axis=(0, 2))
-    return [j for j in range(len(matrix)) if size[j] > 1e-12]
+    return [j for j in range(len(matrix)) if size[j] > 1e-7]
 
 
 def gate_tables(
@@ -292,29 +290,47 @@ def scheme_tables(
         return []
     groups = [[j] for scheme in which for j in scheme]
     found = []
-    sizes: dict[float, tuple[Floats, Floats]] = {}
-    for dt in (DT_MS, 2e-5, 1e-5):
-        if dt < DT_MS and all(structure.rules[s[0]] in ("implicit", "exact", "explicit") for s in which):
-            continue
-        sizes[dt] = affine(bench, v, dt, groups, **kinds)
+    maps: dict[float, tuple[Floats, Floats]] = {}
     for scheme in which:
-        part = np.ix_(scheme, scheme)
+
+        def step(dt: float, scheme: tuple[int, ...] = scheme) -> tuple[Floats, Floats]:
+            if dt not in maps:
+                maps[dt] = affine(bench, v, dt, groups, **kinds)
+            matrix, offset = maps[dt]
+            return matrix[np.ix_(scheme, scheme)].transpose(2, 0, 1), offset[list(scheme)].T
+
         rule = structure.rules[scheme[0]]
-        maps = {dt: (m[part].transpose(2, 0, 1), o[list(scheme)].T) for dt, (m, o) in sizes.items()}
         if rule == "unknown":
-            (r1, i1), (r2, i2) = (_generator(*maps[dt], dt, "explicit") for dt in (2e-5, 1e-5))
+            live = _live(step(1e-5)[0].transpose(1, 2, 0))
+            (r1, i1), (r2, i2) = (_generator(*step(dt), dt, "explicit", live) for dt in (2e-5, 1e-5))
             rates, inflow = 2 * r2 - r1, 2 * i2 - i1
         else:
-            rates, inflow = _generator(*maps[DT_MS], DT_MS, rule)
+            rates, inflow = _rates(step, rule)
         k = len(scheme)
         found.append(Schemes(scheme, over, rule, rates.reshape(classes, -1, k, k), inflow.reshape(classes, -1, k)))
     return found
 
 
-def _generator(matrix: Floats, offset: Floats, dt: float, rule: str) -> tuple[Floats, Floats]:
+def _rates(step: Callable[[float], tuple[Floats, Floats]], rule: str) -> tuple[Floats, Floats]:
+    """Rates (n, K, K) and inflow (n, K), at each point from the longest step that tells what it began with."""
+    matrix, offset = step(SCHEME_STEPS_MS[0])
+    live = _live(matrix.transpose(1, 2, 0))
+    rates, inflow, left = np.zeros(matrix.shape), np.zeros(offset.shape), np.arange(len(offset))
+    for dt in SCHEME_STEPS_MS:
+        matrix, offset = step(dt)
+        told = np.linalg.cond(matrix[left][:, live][:, :, live]) < FORGETS
+        told |= dt == SCHEME_STEPS_MS[-1]
+        some, left = left[told], left[~told]
+        if len(some):
+            rates[some], inflow[some] = _generator(matrix[some], offset[some], dt, rule, live)
+        if not len(left):
+            break
+    return rates, inflow
+
+
+def _generator(matrix: Floats, offset: Floats, dt: float, rule: str, live: list[int]) -> tuple[Floats, Floats]:
     """Rates (n, K, K) and inflow (n, K) of x' = rates x + inflow, from a step's map (n, K, K) and offset (n, K)."""
     n, k = offset.shape
-    live = _live(matrix.transpose(1, 2, 0))
     dead = [j for j in range(k) if j not in live]
     part = matrix[:, live][:, :, live]
     eye = np.eye(len(live))

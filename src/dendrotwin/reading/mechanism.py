@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from dendrotwin.errors import CellError
 from dendrotwin.membrane import (
+    BOTH_C_MM,
+    BOTH_V_MV,
     C_GRID_MM,
     PLANE_C_MM,
-    PLANE_C_STRIDE,
     PLANE_V_MV,
+    SCHEME_C_STRIDE,
     SCHEME_V_STRIDE,
     V_GRID_MV,
     Gate,
@@ -27,11 +30,15 @@ from dendrotwin.reading.found import Found, Inventory
 from dendrotwin.reading.kinetics import Gates, Schemes, Structure, gate_tables, look, scheme_tables
 from dendrotwin.tree import Floats, Ints
 
-MOST_COLUMNS = 60_000  # of a bench
+MOST_COLUMNS, PLANE_COLUMNS = 60_000, 4000  # of a bench; of one that a plane is made on
 FEW_C = (0.01, 0.3, 1.0, 5.0, 100.0)  # times the concentration at the start
 V_OF_C_MV = -64.7863  # where what depends on a concentration alone is read
 SIZES_V_MV = np.array([-103.7863, -71.2863, -44.0363, -21.5363, 3.2137, 34.4637])
 SIZE_C = 10.0  # times the concentration at the start
+
+
+# Tables from a bench, its potentials, what `prepare` is given, and the shape of its columns.
+Make = Callable[[Bench, Floats, dict[str, Any], tuple[int, int, int]], list[Floats]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,30 +73,18 @@ def read_mechanism(found: Found, inventory: Inventory) -> list[MechanismRead]:
     groups: dict[tuple[Any, ...], list[Class]] = {}
     for one in find_classes(found, inventory):
         groups.setdefault((one.live, one.moving), []).append(one)
+    most = MOST_COLUMNS // len(V_GRID_MV)
     for classes in groups.values():
-        try:
-            read += _in_parts(found, inventory, classes, MOST_COLUMNS // len(V_GRID_MV), False)
-        except _PlaneWanted:
-            read += _in_parts(found, inventory, classes, MOST_COLUMNS // (len(PLANE_V_MV) * len(PLANE_C_MM)), True)
-    return read
-
-
-class _PlaneWanted(Exception):  # noqa: N818
-    """Tables over V and c are needed, which take so many columns that fewer classes go on a bench."""
-
-
-def _in_parts(found: Found, inventory: Inventory, classes: list[Class], most: int, planes: bool) -> list[MechanismRead]:
-    read: list[MechanismRead] = []
-    for first in range(0, len(classes), most):
-        read += _Reader(found, inventory, classes[first : first + most], planes or len(classes) == 1).read()
+        for first in range(0, len(classes), most):
+            read += _Reader(found, inventory, classes[first : first + most]).read()
     return read
 
 
 class _Reader:
     """Classes that depend on the same concentrations, read together: a bench's columns are (classes, c, V)."""
 
-    def __init__(self, found: Found, inventory: Inventory, classes: list[Class], planes: bool) -> None:
-        self.found, self.inventory, self.classes, self.planes = found, inventory, classes, planes
+    def __init__(self, found: Found, inventory: Inventory, classes: list[Class]) -> None:
+        self.found, self.inventory, self.classes = found, inventory, classes
         every = [one.reference for one in classes]
         first = every[0]
         stack = lambda pick: np.concatenate([pick(p) for p in every])  # noqa: E731
@@ -121,8 +116,6 @@ class _Reader:
         count = 1 if c is None else c.shape[-1]
         which, i, j = columns(len(self.classes), count, len(v))
         key = (count, len(v))
-        if not self.planes and key == (len(PLANE_C_MM), len(PLANE_V_MV)):
-            raise _PlaneWanted
         if key not in self._benches:
             moving, shared = self.classes[0].moving, self.inventory.shared
             self._benches[key] = Bench(self.found.name, self.references.take(which), shared, moving=moving)
@@ -131,6 +124,14 @@ class _Reader:
             c = np.broadcast_to(c, (len(self.classes), count))
             kinds = {"conc": {self.ion: c[which, i]}}
         return self._benches[key], v[j], kinds, (len(self.classes), count, len(v))
+
+    def _over_plane(self, make: Make, axis: int, c: Floats = PLANE_C_MM, v: Floats = PLANE_V_MV) -> list[Floats]:
+        """Tables over concentrations (along `axis`) and potentials, made some concentrations at a time on one bench."""
+        some = max(1, PLANE_COLUMNS // (len(self.classes) * len(v)))
+        made = []
+        for first in range(0, len(c), some):
+            made.append(make(*self._bench(c[None, np.minimum(np.arange(first, first + some), len(c) - 1)], v)))
+        return [np.take(np.concatenate(x, axis=axis), range(len(c)), axis=axis) for x in zip(*made, strict=True)]
 
     def _start(self, ion: str) -> Floats:
         """(classes, 1) concentration at the start."""
@@ -208,20 +209,38 @@ class _Reader:
             grouped = [x for x in s.schemes if (s.over[x[0]] or "v") == over]
             if not here and not grouped:
                 continue
+            if over == "vc":
+                gates += self._gates_of_both(here)
+                schemes += self._schemes_of_both(grouped)
+                continue
             if over == "v":
                 bench, v, kinds, _ = self._bench(self._start(self.ion) if self.ion else None, V_GRID_MV)
-            elif over == "c":
-                bench, v, kinds, _ = self._bench(C_GRID_MM[None], np.array([V_OF_C_MV]))
             else:
-                bench, v, kinds, _ = self._bench(PLANE_C_MM[None], PLANE_V_MV)
-            plane = (len(PLANE_C_MM), len(PLANE_V_MV))
-            shape: tuple[int, ...] = (count, *plane) if over == "vc" else (count, bench.n // count)
-            gates += gate_tables(bench, v, shape, here, over, s.rules, kinds)
-            stride = SCHEME_V_STRIDE if over == "v" else PLANE_C_STRIDE
+                bench, v, kinds, _ = self._bench(C_GRID_MM[None], np.array([V_OF_C_MV]))
+            gates += gate_tables(bench, v, (count, bench.n // count), here, over, s.rules, kinds)
+            stride = SCHEME_V_STRIDE if over == "v" else SCHEME_C_STRIDE
             for one in scheme_tables(bench, v, count, s, grouped, over, kinds):
                 schemes.append(Schemes(one.states, over, one.rule, one.rates[:, ::stride], one.inflow[:, ::stride]))
         gates.sort(key=lambda gate: s.gates.index(gate.state))
         return gates, sorted(schemes, key=lambda scheme: s.schemes.index(scheme.states))
+
+    def _gates_of_both(self, which: list[int]) -> list[Gates]:
+        def make(bench: Bench, v: Floats, kinds: dict[str, Any], shape: tuple[int, int, int]) -> list[Floats]:
+            tables = gate_tables(bench, v, shape, which, "vc", self.structure.rules, kinds)
+            return [x for gate in tables for x in (gate.steady, gate.tau_ms)]
+
+        made = self._over_plane(make, 1) if which else []
+        rules = self.structure.rules
+        return [Gates(j, "vc", rules[j], made[2 * k], made[2 * k + 1]) for k, j in enumerate(which)]
+
+    def _schemes_of_both(self, which: list[tuple[int, ...]]) -> list[Schemes]:
+        def make(bench: Bench, v: Floats, kinds: dict[str, Any], shape: tuple[int, int, int]) -> list[Floats]:
+            tables = scheme_tables(bench, v, len(self.classes), self.structure, which, "vc", kinds)
+            return [x.reshape(*shape, *x.shape[2:]) for one in tables for x in (one.rates, one.inflow)]
+
+        made = self._over_plane(make, 1, BOTH_C_MM, BOTH_V_MV) if which else []
+        rules = self.structure.rules
+        return [Schemes(x, "vc", rules[x[0]], made[2 * k], made[2 * k + 1]) for k, x in enumerate(which)]
 
     def _reader(self, bench: Bench, v: Floats, kinds: dict[str, Any]) -> Read:
         per_class = np.repeat(self.constants, bench.n // len(self.classes), axis=1)
@@ -252,18 +271,21 @@ class _Reader:
 
     def _table(self, form: Form, kind: str) -> Floats:
         """(terms, classes, ...) coefficients on the grids of a kind of drive."""
+
+        def make(bench: Bench, v: Floats, kinds: dict[str, Any], shape: tuple[int, int, int]) -> list[Floats]:
+            return [form.coefficients(self._reader(bench, v, kinds), bench.n).reshape(-1, *shape)]
+
+        start = self._start(self.ion) if self.ion else None
         if kind == "vc":
-            bench, v, kinds, shape = self._bench(PLANE_C_MM[None], PLANE_V_MV)
+            (x,) = self._over_plane(make, 2)
         else:
-            bench, v, kinds, shape = self._bench(self._start(self.ion) if self.ion else None, V_GRID_MV)
-        x = form.coefficients(self._reader(bench, v, kinds), bench.n).reshape(-1, *shape)
+            (x,) = make(*self._bench(start, V_GRID_MV))
         if kind == "v":
             x = x[:, :, 0]
         elif kind == "ghk":
-            start = self._start(self.ion)
-            bench, v, kinds, shape = self._bench(start * 10.0, V_GRID_MV)
-            y = form.coefficients(self._reader(bench, v, kinds), bench.n).reshape(-1, *shape)[:, :, 0]
-            slope = (y - x[:, :, 0]) / (9.0 * start)
+            assert start is not None
+            (y,) = make(*self._bench(start * 10.0, V_GRID_MV))
+            slope = (y[:, :, 0] - x[:, :, 0]) / (9.0 * start)
             x = np.stack([x[:, :, 0] - slope * start, slope], axis=2)
         bad = ~np.isfinite(x)
         if bad.mean() > 0.02:
@@ -273,7 +295,7 @@ class _Reader:
             if hole.any() and not hole.all():
                 at = np.arange(len(row))
                 row[hole] = np.interp(at[hole], at[~hole], row[~hole])
-        return x
+        return np.asarray(x)
 
     def _sizes(self) -> dict[str, Floats]:
         """(terms, columns, V) coefficients of each current at all members, class by class, then at the references."""

@@ -54,7 +54,7 @@ def read_pool(name: str, ion: str, at: Ints, places: Places, rest_mM: Floats, sh
             bench.advance(dt)
             return bench.ion(ion, "i")
 
-        after, other = step(DT_MS), step(OTHER_DT_MS)
+        after = step(DT_MS)
         if not np.allclose(after, step(DT_MS), rtol=1e-13, atol=0):
             raise CellError("two equal steps of it differ; it draws random numbers, or keeps a memory that is no STATE")
         if not np.allclose(after, step(DT_MS, v=-20.0), rtol=1e-10, atol=0):
@@ -69,7 +69,9 @@ def read_pool(name: str, ion: str, at: Ints, places: Places, rest_mM: Floats, sh
         after = after.reshape(shape)
         _check_linear(after, c.reshape(shape), ion)
         keep = _keep(after, c.reshape(shape))
-        rule = rule_of(keep, _keep(other.reshape(shape), c.reshape(shape)))
+        if np.abs(keep).max() < 1e-9:
+            raise CellError(f"it puts {ion}i at a value at once, so that it is no pool")
+        rule = rule_of(keep, _keep(step(OTHER_DT_MS).reshape(shape), c.reshape(shape)))
         steps = [(dt, step(dt).reshape(shape)) for dt in STEPS_MS]
     return PoolRead(_numbers(name, ion, at, rest_mM, rule, c.reshape(shape), steps), rule, places)
 
@@ -83,9 +85,9 @@ def _mirror(bench: Bench, ion: str, c: Floats) -> bool:
     if not bench.states:
         return False
     bench.prepare(-65.0, conc={ion: c})
-    bench.set_states(np.broadcast_to(c, (len(bench.states), bench.n)))
+    bench.set_states(np.broadcast_to(2 * c, (len(bench.states), bench.n)))
     bench.advance(1e-6)
-    if len(bench.states) > 1 or not np.allclose(bench.states_now()[0], bench.ion(ion, "i"), rtol=1e-9):
+    if len(bench.states) > 1 or not np.allclose(bench.states_now()[0], bench.ion(ion, "i"), rtol=1e-3):
         own = ", ".join(bench.states)
         raise CellError(f"its concentration {ion}i depends on states of its own ({own}), such as buffers or shells")
     return True

@@ -7,11 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from dendrotwin.membrane import C_GRID_MM, PLANE_C_MM, PLANE_V_MV, SCHEME_V_MV, V_GRID_MV, Term
-from dendrotwin.reading.bench import Bench, nernst_mV, pointers, reference
+from dendrotwin.membrane import (
+    BOTH_C_MM,
+    BOTH_V_MV,
+    C_GRID_MM,
+    PLANE_C_MM,
+    PLANE_V_MV,
+    SCHEME_C_MM,
+    SCHEME_V_MV,
+    V_GRID_MV,
+    Term,
+)
+from dendrotwin.reading.bench import Bench, nernst_mV
 from dendrotwin.reading.found import Inventory
 from dendrotwin.reading.kinetics import stepped
 from dendrotwin.reading.mechanism import MechanismRead
@@ -122,7 +133,7 @@ def _run(drives: list[_Drive]) -> list[tuple[Floats, dict[str, Floats]]]:
     starts = [drive.bench.states_now()[:, 0] for drive in drives]
     put: list[tuple[object, Floats]] = []
     for drive in drives:
-        segment = drive.bench.segments[0]
+        segment = drive.bench.sections[0](0.5)
         put.append((segment._ref_v, drive.v))
         for section in drive.bench.sections:
             section.cm = CAPACITY * DT_MS * 1e3
@@ -131,12 +142,13 @@ def _run(drives: list[_Drive]) -> list[tuple[Floats, dict[str, Floats]]]:
             inside = drive.c.get(ion, np.full(POINTS, there["i"]))
             moving = ion in drive.moves
             e = nernst_mV(ion) * np.log(there["o"] / inside) if moving else np.full(POINTS, there["e"])
-            put += [(reference(segment, "", f"{ion}i"), inside), (reference(segment, "", f"e{ion}"), e)]
-    where, values = pointers([ref for ref, _ in put]), np.array([x for _, x in put])
+            put += [(getattr(segment, f"_ref_{ion}i"), inside), (getattr(segment, f"_ref_e{ion}"), e)]
+    where, values = _pointers([ref for ref, _ in put]), np.array([x for _, x in put])
     read = [(k, ion) for k, drive in enumerate(drives) for ion in drive.bench.ions]
-    taken = pointers([reference(drives[k].bench.segments[0], "", f"i{ion}") for k, ion in read]) if read else None
+    own = [getattr(drives[k].bench.sections[0](0.5), f"_ref_i{ion}") for k, ion in read]
+    taken = _pointers(own) if read else None
     currents, moved = np.zeros((len(read), POINTS)), np.zeros((len(drives), POINTS))
-    potentials_at = pointers([drive.bench.segments[0]._ref_v for drive in drives])
+    potentials_at = _pointers([drive.bench.sections[0](0.5)._ref_v for drive in drives])
     out, held = h.Vector(len(drives)), h.Vector(max(len(read), 1))
     h.dt = DT_MS
     for point in range(POINTS):
@@ -151,10 +163,19 @@ def _run(drives: list[_Drive]) -> list[tuple[Floats, dict[str, Floats]]]:
             currents[:, point] = held
     found = []
     for k in range(len(drives)):
-        own = {ion: currents[i] for i, (j, ion) in enumerate(read) if j == k}
-        own[""] = -CAPACITY * moved[k] - sum(own.values())
-        found.append((starts[k], own))
+        carried = {ion: currents[i] for i, (j, ion) in enumerate(read) if j == k}
+        carried[""] = -CAPACITY * moved[k] - sum(carried.values())
+        found.append((starts[k], carried))
     return found
+
+
+def _pointers(references: list[object]) -> Any:
+    from neuron import h
+
+    vector = h.PtrVector(len(references))
+    for k, one in enumerate(references):
+        vector.pset(k, one)
+    return vector
 
 
 def interpret(
@@ -178,8 +199,12 @@ def interpret(
         keep = {"implicit": 1 / (1 + DT_MS / tau), "explicit": 1 - DT_MS / tau}.get(rule, np.exp(-DT_MS / tau))
         steps.append(lambda point, y, s=steady, k=keep: s[point] + (y - s[point]) * k[point])  # type: ignore[misc]
     for scheme, rule in zip(mechanism.schemes, read.rules[len(mechanism.gates) :], strict=True):
-        grid, along = (np.log(PLANE_C_MM), np.log(c[scheme.ion])) if scheme.ion else (SCHEME_V_MV, v)
-        rates, inflow = _between(scheme.rates, grid, along), _between(scheme.inflow, grid, along)
+        if scheme.over == "vc":
+            level = c[scheme.ion]
+            rates, inflow = (_over_both(x, BOTH_C_MM, BOTH_V_MV, level, v) for x in (scheme.rates, scheme.inflow))
+        else:
+            grid, along = (np.log(SCHEME_C_MM), np.log(c[scheme.ion])) if scheme.ion else (SCHEME_V_MV, v)
+            rates, inflow = _between(scheme.rates, grid, along), _between(scheme.inflow, grid, along)
         steps.append(lambda point, y, q=rates, b=inflow, r=rule: stepped(q[point], b[point], y, DT_MS, r))  # type: ignore[misc]
     widths = [1] * len(mechanism.gates) + [len(scheme.names) for scheme in mechanism.schemes]
     borders = np.concatenate([[0], np.cumsum(widths)]).astype(int)
@@ -217,16 +242,30 @@ def _look_up(table: Floats, over: str, v: Floats, c: Floats | None) -> Floats:
     assert c is not None
     if over == "c":
         return np.interp(np.log(c), np.log(C_GRID_MM), table)
-    rows = _between(table, np.log(PLANE_C_MM), np.log(c))
-    return np.array([np.interp(x, PLANE_V_MV, row) for x, row in zip(v, rows, strict=True)])
+    return _over_both(table, PLANE_C_MM, PLANE_V_MV, c, v)
+
+
+def _over_both(values: Floats, c_mM: Floats, v_mV: Floats, c: Floats, v: Floats) -> Floats:
+    """Arrays over concentrations and potentials (the first two axes) at some of both."""
+    q, up = _place(np.log(c_mM), np.log(c))
+    p, on = (x.reshape(-1, *[1] * (values.ndim - 2)) for x in _place(v_mV, v))
+    up, p = up.reshape(on.shape), p.ravel()
+    low, high = (values[k, p] * (1 - on) + values[k, p + 1] * on for k in (q, q + 1))
+    return np.asarray(low * (1 - up) + high * up)
 
 
 def _between(values: Floats, grid: Floats, at: Floats) -> Floats:
     """Arrays along the first axis, linear between points of the grid."""
+    low, share = _place(grid, at)
+    share = share.reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray(values[low] * (1 - share) + values[low + 1] * share)
+
+
+def _place(grid: Floats, at: Floats) -> tuple[np.ndarray, Floats]:
+    """The point of the grid below, and how far it is to the next."""
     at = np.clip(at, grid[0], grid[-1])
     low = np.clip(np.searchsorted(grid, at) - 1, 0, len(grid) - 2)
-    share = ((at - grid[low]) / (grid[low + 1] - grid[low])).reshape(-1, *[1] * (values.ndim - 1))
-    return np.asarray(values[low] * (1 - share) + values[low + 1] * share)
+    return low, (at - grid[low]) / (grid[low + 1] - grid[low])
 
 
 def _error(expected: Floats, current: Floats) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dendrotwin.cells.build import NeuronCell
 from dendrotwin.errors import CellError
@@ -56,14 +57,14 @@ def prove_whole(cell: NeuronCell, membrane: Membrane) -> WholeCell:
     stepper = Stepper(cell.tree, membrane, FINE)
     twin, _, _ = stepper.advance(stepper.start(), events, PROOF_MS)
 
-    def rms(difference: np.ndarray) -> float:
+    def rms(difference: NDArray[np.floating]) -> float:
         return float(np.sqrt(np.mean(difference**2)))
 
     found = WholeCell(rms(twin - true), rms(default - true), rms(true - cell.tree.v_init_mV))
     if not found.twin_mV <= found.bound_mV:
         raise CellError(
-            f"the cell {cell.model.name}, as it was read, differs from NEURON by {found.twin_mV:.3g} mV (root mean square "
-            f"over {PROOF_MS} ms; at most {found.bound_mV:.3g}), though each of its mechanisms agrees; something else "
-            "moves its potential, such as a current that is no density mechanism: take that out of `build`"
+            f"the cell {cell.model.name}, as it was read, differs from NEURON by {found.twin_mV:.3g} mV (root "
+            f"mean square over {PROOF_MS} ms; at most {found.bound_mV:.3g}), though its mechanisms agree; "
+            "something else moves its potential, such as a current of no density mechanism: take that out of `build`"
         )
     return found

@@ -1,1 +1,1 @@
-"""Steps of a cell whose membrane is given as data: the tree's elimination, the layout of arrays, steps on CPU and GPU."""
+"""Steps of a cell whose membrane is data: the layout of its arrays, and its steps on the CPU."""

@@ -41,7 +41,7 @@ class Net(NamedTuple):
     begin at `at`.
 
     Attributes:
-        parent, axial_uS, joined_uS: (nodes,) of the tree; the last is the sum of the axial conductances at a node.
+        parent, axial_uS, joined_uS: (nodes,) of the tree; the last sums up the axial conductances at a node.
         node: (n,) node of each compartment.
         soma: the compartment that makes output spikes.
         capacitance_nF, leak_uS, leak_nA: (n,) the last is leak times its reversal potential.
@@ -55,7 +55,8 @@ class Net(NamedTuple):
         e_mV: reversal potentials, as `size`.
         drive: (tables, V_BINS, 2) a and b of a + b c.
         plane: (tables, len(PLANE_C_MM), len(PLANE_V_MV)).
-        pool: (ions, n) whether there is one; rate [1/ms], gains [mM/ms per nA] inward and outward, rest [mM]: (ions, n).
+        pool, rate, gain_in, gain_out, rest_mM: (ions, n) whether there is a pool; [1/ms], [mM/ms per nA] of inward and
+            of outward current, [mM].
         nernst_mV, log_outside: (ions,), (ions, n).
         rise_ms, decay_ms, e_syn_mV, block_table, syn_start, syn_stop: (classes,) of synaptic conductances; no rise is
             0 ms, no block is table -1.
@@ -202,7 +203,7 @@ class Layout:
         for pair in pairs:
             if sum(pair) not in made:
                 made[sum(pair)] = np.concatenate([np.zeros(0), *(_scheme(s, sum(pair)).ravel() for s in self.schemes)])
-        sizes = [len(s.rates) * len(s.names) * (len(s.names) + 1) for s in self.schemes]
+        sizes = [s.inflow.size * (len(s.names) + 1) for s in self.schemes]
         first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         count, rate = len(pairs), self.net.rate
         less = np.array([-np.expm1(-h * rate) for h in lengths_ms])
@@ -245,8 +246,8 @@ def _lead(gate: Gate, before_ms: float, after_ms: float) -> Floats:
 def _scheme(scheme: Scheme, length_ms: float) -> Floats:
     """(points, K, K + 1) a step of the states: a matrix, and what flows in."""
     k = len(scheme.names)
-    whole = np.zeros((len(scheme.rates), k + 1, k + 1))
-    whole[:, :k, :k], whole[:, :k, k] = scheme.rates, scheme.inflow
+    whole = np.zeros((scheme.inflow.size // k, k + 1, k + 1))
+    whole[:, :k, :k], whole[:, :k, k] = scheme.rates.reshape(-1, k, k), scheme.inflow.reshape(-1, k)
     return np.asarray(expm(length_ms * whole)[:, :k, :], dtype=np.float64)
 
 
@@ -345,9 +346,7 @@ class _Rows:
         j = len(mechanism.gates)
         for k, scheme in enumerate(mechanism.schemes):
             ion = self.ions.get(scheme.ion, -1)
-            self.schemes.append(
-                (start, stop, offsets[j], len(scheme.names), OVER_C if scheme.ion else OVER_V, first_scheme + k, ion)
-            )
+            self.schemes.append((start, stop, offsets[j], len(scheme.names), over[scheme.over], first_scheme + k, ion))
             j += len(scheme.names)
         for term, (kind, table) in zip(mechanism.terms, term_tables, strict=True):
             size, e = np.zeros(length), np.zeros(length)
@@ -419,16 +418,16 @@ def lay_out(tree: Tree, membrane: Membrane) -> Layout:
     flat = [np.concatenate([np.zeros(0), *part]) for part in (rows.size, rows.e, rows.x)]
     drive = np.array(rows.drives, np.float32).reshape(-1, len(V_GRID_MV), 2)
     plane = np.array(rows.planes, np.float32).reshape(-1, len(PLANE_C_MM), len(PLANE_V_MV))
-    net = Net(
+    parts: list[Any] = [
         elimination.parent, elimination.axial_uS, joined, elimination.position[order].astype(np.uint32),
         int(back[tree.soma]), *(a[order].astype(np.float32) for a in (tree.capacitance_nF, leak, leak_nA)),
         *_columns(rows.gates, 6), *_columns(rows.schemes, 7), *_columns(rows.terms, 8),
         padded(0, 0, np.int64), padded(1, 0.0, np.float32), padded(2, -1, np.int64),
         flat[0].astype(np.float32), flat[1].astype(np.float32), drive, plane, *ions[:-1], *synapses,
-    )  # type: ignore[arg-type]  # fmt: skip
+    ]  # fmt: skip
     start = Start(flat[2].astype(np.float32), ions[-1])
-    gates = (tuple(rows.of_gates[over]) for over in ("v", "c", "vc"))
-    return Layout(net, order, back, *gates, tuple(rows.leading), tuple(rows.of_schemes), start, *of)
+    v, c, both = (tuple(rows.of_gates[over]) for over in ("v", "c", "vc"))
+    return Layout(Net(*parts), order, back, v, c, both, tuple(rows.leading), tuple(rows.of_schemes), start, *of)
 
 
 def _ions(tree: Tree, membrane: Membrane, order: NDArray[np.int64], back: NDArray[np.int64]) -> list[NDArray[Any]]:

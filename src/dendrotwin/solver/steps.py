@@ -4,24 +4,24 @@ For every compartment i, with C the capacitance, and j its neighbours in the tre
 
     C dV/dt = sum_k g_k x_k^p (E_k - V) + sum_s g_s(t) B_s(V) (E_s - V) + sum_j g_ij (V_j - V) + I
 
-Gates and potentials take turns (staggered, Hines 1984, doi:10.1016/0020-7101(84)90008-4): gates go from the middle of
-one step to the middle of the next, exponentially, at the potential between them; then one linearly implicit solve of the
-whole tree gives W, the potential at a share theta of the step, from which V goes on in a straight line to its end:
+Gates and potentials take turns (staggered, Hines 1984, doi:10.1016/0020-7101(84)90008-4). Gates go from the middle of
+one step to the middle of the next, exponentially, at the potential between them. Then the whole tree takes a step of h
+with these conductances, A its matrix and F the current at V, by two solves of one factorisation (SDIRK2, of second
+order and L-stable: Alexander 1977, doi:10.1137/0714068):
 
-    (C / h theta + sum g) W - sum_j g_ij W_j = C / h theta V + sum g E + I,   V' = V + (W - V) / theta
+    (C / (gamma h) + A) r1 = F,    (C / (gamma h) + A) r2 = C / (gamma h) r1,
+    V' = V + r1 + (1 / gamma - 1) r2,    gamma = 1 - 1 / sqrt(2)
 
-theta is that with which a compartment alone would relax as it should, exponentially (see `_beyond`): about a half, of
-second order, where conductance is small, and near 1, backward Euler, where it is large. Gates that may run away lead:
-what they gain while the potential moves in the very step is in the solve, linearly. Synaptic conductances are exact
-means over each step, from each event on.
+Gates that may run away lead: what they gain while the potential moves in the very step is in A, linearly. Synaptic
+conductances are exact means over each step, from each event on.
 
-A millisecond takes 1, 2, 4, ... steps. What is at stake for a channel is how fast its changing conductance bends the
-course of the potential,
+A millisecond takes a few steps, or more. Conductances that change bend the course of a potential,
 
-    a_i = sum_k |dg_k / dt| |E_k - V_i| / C_i   [mV/ms2],
+    b_i = sum_k dg_k / dt (E_k - V_i) / C_i   [mV/ms2],
 
-and a step h of a compartment is short enough where h^2 a_i <= tolerance [mV]. A millisecond in which it is not, anywhere
-at any step, is done again in as many steps as that asks for.
+and what is at stake in a step of h is how much b has changed since the step before. It is short enough where the root
+mean square of h^2 (b_i - b_i before), weighed by C, is at most the tolerance [mV]. A millisecond in which it is
+not is done again, in as many steps as that asks for.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.membrane import (
+    BOTH_C_MM,
+    BOTH_C_STRIDE,
+    BOTH_V_MV,
+    BOTH_V_STRIDE,
     C_BINS,
     C_GRID_MM,
     C_LOW_MM,
@@ -40,13 +44,15 @@ from dendrotwin.membrane import (
     PLANE_C_STRIDE,
     PLANE_V_MV,
     PLANE_V_STRIDE,
+    SCHEME_C_MM,
+    SCHEME_C_STRIDE,
     SCHEME_V_MV,
     SCHEME_V_STRIDE,
     V_BIN_MV,
     V_BINS,
     V_LOW_MV,
 )
-from dendrotwin.solver.layout import DRIVE_C, FIXED, NERNST, OVER_C, OVER_V, PLANE, Kinetics, Net
+from dendrotwin.solver.layout import DRIVE_C, FIXED, NERNST, OVER_BOTH, OVER_C, OVER_V, PLANE, Kinetics, Net
 from dendrotwin.tree import Floats
 
 JIT: dict[str, Any] = {"cache": True, "fastmath": True, "nogil": True, "error_model": "numpy"}
@@ -59,7 +65,9 @@ NO_PEAK_MV = -1e3
 HALF, ZERO = np.float32(0.5), np.float32(0.0)
 GAMMA, SHARES = 1.0 - 0.5**0.5, np.array([0.5**0.5 / (1.0 - 0.5**0.5)])
 LAST_V, LAST_C = np.uint32(V_BINS - 2), np.uint32(C_BINS - 2)
-LAST_PLANE_V, LAST_PLANE_C, LAST_SCHEME = len(PLANE_V_MV) - 2, len(PLANE_C_MM) - 2, len(SCHEME_V_MV) - 2
+LAST_PLANE_V, LAST_PLANE_C = len(PLANE_V_MV) - 2, len(PLANE_C_MM) - 2
+LAST_SCHEME_V, LAST_SCHEME_C = len(SCHEME_V_MV) - 2, len(SCHEME_C_MM) - 2
+LAST_BOTH_V, LAST_BOTH_C = len(BOTH_V_MV) - 2, len(BOTH_C_MM) - 2
 DOWN = 2  # levels by which a millisecond may be coarser than the one before
 Single = NDArray[np.float32]
 
@@ -88,7 +96,8 @@ class State(NamedTuple):
 
     def copy(self) -> State:
         """One that does not share memory."""
-        return State(*(array.copy() for array in self))
+        parts: list[Any] = [array.copy() for array in self]
+        return State(*parts)
 
 
 class Arrivals(NamedTuple):
@@ -109,7 +118,7 @@ class Arrivals(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """Room for a step; of the loops that fill it each touches few arrays, so that the compiler makes vectors of them."""
+    """Room for a step. Loops that fill it touch few arrays each, so that the compiler makes vectors of them."""
 
     total: Single
     inward: Single
@@ -145,8 +154,8 @@ def _room(n: int, nodes: int, ions: int, classes: int, most_states: int) -> _Wor
     return _Work(
         rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], np.empty(n, np.uint32), rows[7], rows[8],
         np.zeros((ions, n), np.uint32), by_ion[0], by_ion[1], rows[10], rows[11], by_ion[2], by_ion[3], by_ion[4],
-        np.zeros((classes, n), np.float32), np.empty(n), np.empty(n), np.empty(n, np.int64), np.empty(nodes), np.empty(nodes),
-        np.empty(most_states, np.float32),
+        np.zeros((classes, n), np.float32), np.empty(n), np.empty(n), np.empty(n, np.int64), np.empty(nodes),
+        np.empty(nodes), np.empty(most_states, np.float32),
     )  # fmt: skip
 
 
@@ -224,7 +233,7 @@ def _look_up_ions(net: Net, c: Floats, w: _Work) -> None:
 
 
 @numba.njit(**JIT)
-def _plane_place(b: int, f: float, stride: int, last: int) -> tuple[int, float]:
+def _plane_place(b: Any, f: Any, stride: int, last: int) -> tuple[Any, Any]:
     """A place of a fine grid on a coarse one."""
     k = min(b // stride, last)
     return k, (b - k * stride + f) / np.float32(stride)
@@ -294,6 +303,33 @@ def _scheme_row(
 
 
 @numba.njit(**JIT)
+def _scheme_both(
+    table: Single, size: int, vb: NDArray[np.uint32], vf: Single, cb: NDArray[np.uint32], cf: Single, x: Single,
+    states: Single,
+) -> None:  # fmt: skip
+    """The same of a table over c and V."""
+    entries, length = size * (size + 1), len(vb)
+    for i in range(length):
+        p, fp = _plane_place(vb[i], vf[i], BOTH_V_STRIDE, LAST_BOTH_V)
+        q, fq = _plane_place(cb[i], cf[i], BOTH_C_STRIDE, LAST_BOTH_C)
+        first = (q * (LAST_BOTH_V + 2) + p) * entries
+        second = first + (LAST_BOTH_V + 2) * entries
+        low, low_next = table[first : first + entries], table[first + entries : first + 2 * entries]
+        high, high_next = table[second : second + entries], table[second + entries : second + 2 * entries]
+        one = np.float32(1.0)
+        a, b, c, d = (one - fq) * (one - fp), (one - fq) * fp, fq * (one - fp), fq * fp
+        for row in range(size):
+            at = row * (size + 1) + size
+            found = a * low[at] + b * low_next[at] + c * high[at] + d * high_next[at]
+            for k in range(size):
+                at = row * (size + 1) + k
+                found += (a * low[at] + b * low_next[at] + c * high[at] + d * high_next[at]) * x[k * length + i]
+            states[row] = found
+        for row in range(size):
+            x[row * length + i] = states[row]
+
+
+@numba.njit(**JIT)
 def _schemes(net: Net, kin: Kinetics, pair: int, x: Single, w: _Work) -> None:
     """All schemes likewise."""
     tables = kin.schemes[pair]
@@ -302,9 +338,11 @@ def _schemes(net: Net, kin: Kinetics, pair: int, x: Single, w: _Work) -> None:
         table = tables[kin.scheme_first[net.scheme_table[k]] : kin.scheme_first[net.scheme_table[k] + 1]]
         y = x[net.scheme_at[k] : net.scheme_at[k] + size * (z - a)]
         if net.scheme_over[k] == OVER_C:
-            _scheme_row(table, size, w.c_bin[r, a:z], w.c_fraction[r, a:z], PLANE_C_STRIDE, LAST_PLANE_C, y, w.states)
+            _scheme_row(table, size, w.c_bin[r, a:z], w.c_fraction[r, a:z], SCHEME_C_STRIDE, LAST_SCHEME_C, y, w.states)
+        elif net.scheme_over[k] == OVER_BOTH:
+            _scheme_both(table, size, w.bin[a:z], w.fraction[a:z], w.c_bin[r, a:z], w.c_fraction[r, a:z], y, w.states)
         else:
-            _scheme_row(table, size, w.bin[a:z], w.fraction[a:z], SCHEME_V_STRIDE, LAST_SCHEME, y, w.states)
+            _scheme_row(table, size, w.bin[a:z], w.fraction[a:z], SCHEME_V_STRIDE, LAST_SCHEME_V, y, w.states)
 
 
 @numba.njit(**JIT)
@@ -474,7 +512,7 @@ def _synapses(net: Net, h: float, rise: Single, decay: Single, w: _Work) -> None
 
 @numba.njit(**JIT)
 def _arrive(tau_ms: float, uS: float, rest_ms: float, h: float) -> tuple[float, float]:
-    """What an event that comes `rest_ms` before the end of a step adds to an exponential at its end, and to its mean."""
+    """What an event `rest_ms` before the end of a step adds to an exponential at its end, and to its mean."""
     less = np.exp(-rest_ms / tau_ms)
     return uS * less, uS * tau_ms / h * (1.0 - less)
 
@@ -598,18 +636,18 @@ def _move(net: Net, kin: Kinetics, level: int, h: float, v: Floats, c: Floats, w
 
 
 @numba.njit(**JIT)
-def _worst(bend: Single, per_ms: float, before: Single, capacitance: Single, spare: Single) -> float:
-    """Largest change of how conductances that change bend the course of V [mV / ms2]."""
+def _worst(bend: Single, per_ms: float, before: Single, capacitance: Single) -> float:
+    """How much what bends the course of V has changed: root mean square over the membrane [mV / ms2]."""
     for i in range(len(bend)):
         bend[i] *= per_ms / capacitance[i]
+    squares, whole = ZERO, ZERO
     for i in range(len(bend)):
-        spare[i] = abs(bend[i] - before[i])
+        change = bend[i] - before[i]
+        squares += capacitance[i] * change * change
+        whole += capacitance[i]
     for i in range(len(bend)):
         before[i] = bend[i]
-    worst = ZERO
-    for i in range(len(bend)):
-        worst = max(worst, spare[i])
-    return float(worst)
+    return float(np.sqrt(squares / whole))
 
 
 @numba.njit(**JIT)
@@ -663,7 +701,7 @@ def run(
                 _gates(net, kin, pair, x, w)
                 _schemes(net, kin, pair, x, w)
                 _terms(net, kin, pair, x, g, w)
-                a = _worst(w.bend, np.float32(2.0 / (h + 1.0 / many[previous])), bend, net.capacitance_nF, w.spare)
+                a = _worst(w.bend, np.float32(2.0 / (h + 1.0 / many[previous])), bend, net.capacitance_nF)
                 worst = max(worst, a)
                 counts[1] += 1
                 if level < levels - 1 and a > tolerance * many[level] * many[level]:
