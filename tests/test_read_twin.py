@@ -127,7 +127,8 @@ def test_the_folder_says_what_was_read(folder: Path, twin: Twin) -> None:
     found = config["training"]["reading"]
     assert set(found["errors"]) == {"hh", "pas", "Ih"}
     assert max(found["errors"].values()) < 1e-4
-    assert 0.0 < found["whole_cell_mV"] < found["neuron_default_mV"] < found["moved_mV"]
+    assert 0.0 < found["whole_cell_mV"] < 0.02 * found["moved_mV"]
+    assert 0.0 < found["neuron_default_mV"] < 0.02 * found["moved_mV"]
     readme = (folder / "README.md").read_text()
     assert readme == card(twin)
     assert "dendrotwin twin ball_and_stick --accuracy standard --out TWIN" in readme
@@ -145,7 +146,7 @@ def test_a_saved_twin_predicts_the_same_to_the_last_bit(tmp_path: Path) -> None:
     events = [input_of(made.tree, steps), Events.sort(np.array([3, 60]), np.array([10.3, 20.71]))]
     injections = [None, Injection(np.array([0], np.int32), np.full((steps, 1), 0.05))]
     before, after = (predict(one, events, steps, injections=injections) for one in (made, loaded))
-    assert np.ptp(before[0]) > 20.0
+    assert np.ptp(before[0]) > 10.0
     for a, b in zip(before, after, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -178,7 +179,7 @@ def test_it_is_close_to_neuron(twin: Twin, fine: Path) -> None:
     """Steps of a quarter of a millisecond and more, yet nearly all of the variance and of the spikes."""
     tree, trials = index_trials(fine)
     (found,) = evaluate_twin("cable", twin, trials)
-    assert found.spikes.n_true >= 5
+    assert found.spikes.true_spikes >= 5
     assert found.spikes.f1 > 0.95
     assert np.median(found.ev) > 0.99
     assert found.ev[tree.soma] > 0.95
@@ -253,7 +254,7 @@ def test_evaluate_beside_neuron(folder: Path, fine: Path, tmp_path: Path) -> Non
     assert "coarse cable" in rows
     for name in ("cable", "NEURON's default"):
         assert rows[name]["EV soma"] > rows["coarse cable"]["EV soma"] + 0.1
-        assert rows[name]["F1"] > 0.9 > (rows["coarse cable"]["F1"] or 0.0)
+        assert rows[name]["spikes f1"] > 0.9 > (rows["coarse cable"]["spikes f1"] or 0.0)
     assert "NEURON's default" in said.out
     dendrotwin.load(mine)
 
@@ -314,7 +315,9 @@ def test_mistakes_before_anything_is_built(folder: Path, tmp_path: Path) -> None
 def test_mechanisms_that_are_not_there_or_cannot_be_held(tmp_path: Path) -> None:
     out = tmp_path / "twin"
     absent = small(tmp_path, [], ["no_such_channel"])
-    refused(command("twin", absent, "--out", out), "no_such_channel")
+    refused(command("twin", absent, "--out", out), "`build` of small failed", "not a density mechanism", "correct it")
+    nowhere = small(tmp_path, [tmp_path / "nowhere.mod"], ["nowhere"])
+    refused(command("twin", nowhere, "--out", out), "nowhere.mod")
     clock = mechanism(tmp_path, "clock", "DERIVATIVE change { m' = sin(t) - m }")
     timed = small(tmp_path, [clock], ["clock"])
     refused(command("twin", timed, "--out", out), "clock: ", "time t", "leave them out")

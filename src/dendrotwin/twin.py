@@ -211,7 +211,8 @@ class Twin:
             SafetensorError,
             DendrotwinError,
         ) as error:
-            raise TwinError(f"{path} is damaged ({error}); restore it or train it again") from error
+            cause = " ".join(str(error).split())  # some have several lines
+            raise TwinError(f"{path} is damaged ({cause}); restore it or train it again") from error
 
 
 def _of_network(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
