@@ -35,9 +35,35 @@ from dendrotwin.recording import index_trials, read_trial
 from dendrotwin.simulate import Simulation, run_trial, simulate
 from dendrotwin.tree import Events, Injection, Tree
 from dendrotwin.twin import FILES, Twin
-from test_reading import GHK, POOL, mechanism, small
 
 DURATION_MS = 1200
+ZOO = Path(__file__).parent / "mechanisms"
+MODULE = """
+from pathlib import Path
+from dendrotwin.cells import CellModel, Sections
+
+def build():
+    from neuron import h
+    soma, dend = h.Section(name="soma"), h.Section(name="dend")
+    dend.connect(soma(1))
+    dend.nseg = 3
+    for section in (soma, dend):
+        section.L = section.diam = 20.0
+        for name in {insert!r}:
+            section.insert(name)
+    return Sections([soma], [dend], [], [])
+
+def cell():
+    return CellModel("small", "test", "MIT", build, lambda: [Path(p) for p in {files!r}], -65.0, 6.3)
+"""
+
+
+def small(folder: Path, *insert: str) -> str:
+    """File of a cell of four compartments with these mechanisms; those of the zoo begin with z_."""
+    files = [str(ZOO / f"{name}.mod") for name in insert if name.startswith("z_")]
+    path = folder / "small_cell.py"
+    path.write_text(MODULE.format(insert=insert, files=files))
+    return str(path)
 
 
 class Said(NamedTuple):
@@ -100,14 +126,8 @@ def twin(folder: Path) -> Twin:
 
 @pytest.fixture(scope="module")
 def small_cell(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A cell of a user's own: four compartments, squids' channels, a current of Goldman, and a pool."""
-    place = tmp_path_factory.mktemp("small")
-    files = [place / "goldman.mod", place / "pool.mod"]
-    for file, text in zip(files, (GHK, POOL), strict=True):
-        file.write_text(text)
-    return small(
-        place, files, ["hh", "goldman", "pool"], "for s in dend:\n    s.goldman.p = 2e-5\nsoma(0.5).goldman.p = 0"
-    )
+    """A cell of a user's own: squids' channels, a current of Goldman, and a pool."""
+    return small(tmp_path_factory.mktemp("small"), "hh", "z_ghk", "z_pool_inward")
 
 
 def input_of(tree: Tree, steps: int, rate_scale: float = 0.15) -> Events:
@@ -132,7 +152,8 @@ def test_the_folder_says_what_was_read(folder: Path, twin: Twin) -> None:
     readme = (folder / "README.md").read_text()
     assert readme == card(twin)
     assert "dendrotwin twin ball_and_stick --accuracy standard --out TWIN" in readme
-    for name, compartments in (("hh", 4), ("pas", 37), ("Ih", 37)):
+    peri = int(twin.tree.in_region("soma", "axon").sum())
+    for name, compartments in (("hh", peri), ("pas", 37), ("Ih", 37)):
         assert f"| {name} | {compartments} | {found['errors'][name]:.1e} |" in readme
     assert f"{found['whole_cell_mV']:.3g} mV (root mean square" in readme
 
@@ -286,7 +307,7 @@ def test_a_cell_of_ones_own(small_cell: str, tmp_path: Path) -> None:
     made = dendrotwin.load(out)
     assert made.tree.n == 4
     assert made.options == {"accuracy": "exact", "tolerance_mV": None}
-    assert set(made.training["reading"]["errors"]) == {"pas", "hh", "goldman", "pool"}
+    assert set(made.training["reading"]["errors"]) == {"hh", "z_ghk", "z_pool_inward"}
     assert made.training["reading"]["whole_cell_mV"] < 0.5
     said = command("twin", small_cell, "--tolerance", 0.125, "--out", out, "--overwrite")
     assert said.status == 0, said.errors
@@ -314,17 +335,14 @@ def test_mistakes_before_anything_is_built(folder: Path, tmp_path: Path) -> None
 
 def test_mechanisms_that_are_not_there_or_cannot_be_held(tmp_path: Path) -> None:
     out = tmp_path / "twin"
-    absent = small(tmp_path, [], ["no_such_channel"])
+    absent = small(tmp_path, "no_such_channel")
     refused(command("twin", absent, "--out", out), "`build` of small failed", "not a density mechanism", "correct it")
-    nowhere = small(tmp_path, [tmp_path / "nowhere.mod"], ["nowhere"])
-    refused(command("twin", nowhere, "--out", out), "nowhere.mod")
-    clock = mechanism(tmp_path, "clock", "DERIVATIVE change { m' = sin(t) - m }")
-    timed = small(tmp_path, [clock], ["clock"])
-    refused(command("twin", timed, "--out", out), "clock: ", "time t", "leave them out")
-    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("__")) == [
-        "clock.mod",
-        "small_cell.py",
-    ]
+    nowhere = small(tmp_path, "z_nowhere")
+    refused(command("twin", nowhere, "--out", out), "z_nowhere.mod")
+    timed = small(tmp_path, "hh", "z_time")
+    refused(command("twin", timed, "--out", out), "z_time: ", "time t", "leave them out")
+    assert not out.exists()
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("__")] == ["small_cell.py"]
 
 
 ORIGINAL = reading._read
@@ -362,7 +380,7 @@ def test_a_twin_of_another_version(folder: Path, tmp_path: Path) -> None:
     config = json.loads((old / "config.json").read_text())
     config["format_version"] = 2
     (old / "config.json").write_text(json.dumps(config))
-    match = "has format version 2, this dendrotwin reads 3; make it again, with `dendrotwin twin`"
+    match = "has format version 2, this dendrotwin reads 3; make it again: `dendrotwin twin`"
     with pytest.raises(TwinError, match=match):
         dendrotwin.load(old)
     rows = tmp_path / "events.csv"

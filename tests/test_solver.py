@@ -14,6 +14,8 @@ from scipy.integrate import solve_ivp
 
 from dendrotwin.errors import FileError
 from dendrotwin.membrane import (
+    BOTH_C_MM,
+    BOTH_V_MV,
     C_GRID_MM,
     PLANE_C_MM,
     PLANE_V_MV,
@@ -124,6 +126,12 @@ def look_up_gate(gate: Gate, v: NDArray[np.float64], c: NDArray[np.float64]) -> 
 
 def look_up_scheme(scheme: Scheme, v: NDArray[np.float64], c: NDArray[np.float64]) -> tuple[Any, Any]:
     """(m, K, K) and (m, K)."""
+    if scheme.over == "vc":
+        found = []
+        for table in (scheme.rates, scheme.inflow):
+            by_v = look_up(table, np.log(BOTH_C_MM), np.log(c))  # (m, points of V, ...)
+            found.append(np.stack([look_up(one, BOTH_V_MV, v[k : k + 1])[0] for k, one in enumerate(by_v)]))
+        return found[0], found[1]
     grid, x = (np.log(SCHEME_C_MM), np.log(c)) if scheme.ion else (SCHEME_V_MV, v)
     return look_up(scheme.rates, grid, x), look_up(scheme.inflow, grid, x)
 
@@ -210,6 +218,11 @@ def reduced(scheme: Scheme) -> Scheme:
 
 OVER_V = markov(SCHEME_V_MV, np.exp((SCHEME_V_MV + 60.0) / 15.0).clip(0, 50.0), "abc")
 OVER_C = markov(SCHEME_C_MM, 3.0 * log_c(SCHEME_C_MM), "pqr", "ca")
+CB, VB = np.meshgrid(BOTH_C_MM, BOTH_V_MV, indexing="ij")
+FLAT = markov(CB.ravel(), (3.0 * log_c(CB) * sigmoid((VB + 45.0) / 8.0) + 0.02).ravel(), "stu", "ca")
+OVER_BOTH = dataclasses.replace(
+    FLAT, rates=FLAT.rates.reshape(*CB.shape, 3, 3), inflow=FLAT.inflow.reshape(*CB.shape, 3)
+)
 GHK = V_GRID_MV / (1.0 - np.exp(-0.08 * V_GRID_MV))  # (V - E) as it goes on, of a concentration
 
 MEMBRANES: dict[str, Membrane] = {
@@ -233,6 +246,12 @@ MEMBRANES: dict[str, Membrane] = {
         leak(),
         CA_CURRENT,
         mechanism("mc", at(0, 3), [term(at(0, 3), 5e-3, -85.0, (0, 0, 1))], schemes=(OVER_C,)),
+        pools=(pool(CALCIUM),),
+    ),
+    "a scheme over both": membrane(
+        leak(),
+        CA_CURRENT,
+        mechanism("mb", at(0, 3), [term(at(0, 3), 5e-3, -85.0, (0, 0, 1))], schemes=(OVER_BOTH,)),
         pools=(pool(CALCIUM),),
     ),
     "a table over V": membrane(

@@ -16,7 +16,7 @@ from dendrotwin.solver.stepper import Accuracy, Stepper
 
 PROOF_MS, SEED = 100, 20261126
 FINE = Accuracy(least=64, most=64, tolerance_mV=1.0)  # all milliseconds take 64 steps
-BOUND_MV = 0.5
+BOUND_MV, SHARE, LEAST_MV = 0.5, 0.05, 0.02  # at most; of what the cell moved; and at least
 BESIDE_DEFAULT = 2.0  # where NEURON's own default is further off, the bound is this times what it is off
 
 
@@ -37,7 +37,8 @@ class WholeCell:
     @property
     def bound_mV(self) -> float:
         """What the difference may be."""
-        return max(BOUND_MV, BESIDE_DEFAULT * self.default_mV)
+        ours = max(min(BOUND_MV, SHARE * self.moved_mV), LEAST_MV)
+        return max(ours, BESIDE_DEFAULT * self.default_mV)
 
 
 def prove_whole(cell: NeuronCell, membrane: Membrane) -> WholeCell:
