@@ -739,6 +739,17 @@ def test_beyond_the_tables_numbers_stay_finite(name: str, accuracy: Accuracy) ->
         assert -120.0 < v[-1].min() < v[-1].max() < 80.0  # and it comes back, if to a plateau
 
 
+def test_gates_that_lead_make_spikes_exacter(monkeypatch: pytest.MonkeyPatch) -> None:
+    for current in (spiking_current(24), injected(24, c0=(2, 24, 0.06))):
+        fine = stepped(SPIKING, 128, NO_EVENTS, current)
+        assert fine.max() > 0.0
+        leading = np.sqrt(np.mean((stepped(SPIKING, 4, NO_EVENTS, current) - fine) ** 2))
+        with monkeypatch.context() as patch:
+            patch.setattr(layout_module, "leads", lambda *_: False)
+            without = np.sqrt(np.mean((stepped(SPIKING, 4, NO_EVENTS, current) - fine) ** 2))
+        assert leading < 0.8 * without
+
+
 def test_runs_with_gaps_are_the_same_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     runs_of = layout_module.runs_of
     assert runs_of(np.array([0, 1, 2, 50, 51, 200]), 40) == [(0, 3), (50, 52), (200, 201)]
