@@ -353,7 +353,9 @@ def test_twins_are_loaded_by_name_or_by_folder(tmp_path: Path) -> None:
     twin = dendrotwin.load("l5pc")
     assert twin.architecture == "cable"
     assert twin.tree.n == 642
-    with pytest.raises(TwinError, match=r"nobody is no twin: there is no such folder, .*\(l5pc\) none has this name"):
+    with pytest.raises(
+        TwinError, match=r"nobody is no twin: there is no such folder, .*\(l5pc, l5pc-hay2011\) none has this name"
+    ):
         dendrotwin.load("nobody")
     with pytest.raises(TwinError, match=r"is no twin: .*tree.h5.* missing"):
         dendrotwin.load(tmp_path)
