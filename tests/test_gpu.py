@@ -39,7 +39,21 @@ from dendrotwin.membrane import (
 from dendrotwin.models.cable import Cable, CableConfig, simulate_on, stepper_on
 from dendrotwin.solve import Rounds, hines
 from dendrotwin.solver import gpu
-from dendrotwin.solver.layout import DRIVE, DRIVE_C, FIXED, NERNST, OVER_BOTH, OVER_C, OVER_V, PLANE
+from dendrotwin.solver.layout import (
+    CLASS_BLOCK,
+    DRIVE,
+    DRIVE_C,
+    FIXED,
+    GATE_OVER,
+    NERNST,
+    OVER_BOTH,
+    OVER_C,
+    OVER_V,
+    PLANE,
+    SCHEME_OVER,
+    STATE_LEAD,
+    TERM_KIND,
+)
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.solver.steps import State
 from dendrotwin.tree import Conductance, Events, Injection, Synapse, Tree
@@ -203,8 +217,8 @@ def assert_same_state(stepper: gpu.GPUStepper, found: gpu.Batch, expected: list[
     for k, state in enumerate(expected):
         half = int(found.half[k])
         parts = found.double[k, half].split([sizes.n, sizes.ions * sizes.n])
-        parts += found.single[k, half].split([sizes.states, sizes.densities, sizes.n, *(2 * [sizes.classes * sizes.n])])
-        of_state = (state.v_mV, state.c_mM, state.x, state.g, state.bend, state.rise_uS, state.decay_uS)
+        parts += found.single[k, half].split([sizes.states, 2 * sizes.n, sizes.n, *(2 * [sizes.classes * sizes.n])])
+        of_state = (state.v_mV, state.c_mM, state.x, state.pull, state.bend, state.rise_uS, state.decay_uS)
         least = (0.0, 0.0, 1e-6, 1e-9, 1e-4, 1e-12, 1e-12)
         for part, true, atol in zip(parts, of_state, least, strict=True):
             assert np.allclose(part.numpy(), true.ravel(), rtol=1e-4, atol=atol)
@@ -217,13 +231,13 @@ def test_every_kind_is_what_the_cpu_computes() -> None:
     tree, accuracy = a_tree(), Accuracy(least=1, most=16, tolerance_mV=0.6)
     cpu = Stepper(tree, a_membrane(), accuracy)
     net, steps = cpu.layout.net, 4
-    assert {OVER_V, OVER_C, OVER_BOTH} == set(net.gate_over)
-    assert {OVER_V, OVER_C, OVER_BOTH} == set(net.scheme_over)
-    assert {FIXED, NERNST, DRIVE, DRIVE_C, PLANE} == set(net.term_kind)
-    assert {1.0, 1.5, 2.0, 2.5, 3.0, 4.0} <= set(net.term_power.ravel())
-    assert (net.term_lead >= 0).any()
-    assert {-1, 0, 1} == set(net.block_table)
-    assert (net.rise_ms == 0).any()
+    assert {OVER_V, OVER_C, OVER_BOTH} == set(net.gate[:, GATE_OVER])
+    assert {OVER_V, OVER_C, OVER_BOTH} == set(net.scheme[:, SCHEME_OVER])
+    assert {FIXED, NERNST, DRIVE, DRIVE_C, PLANE} == set(net.terms.term[:, TERM_KIND])
+    assert {1.0, 1.5, 2.0, 2.5, 3.0, 4.0} <= set(net.terms.power.ravel())
+    assert (net.terms.state[..., STATE_LEAD] >= 0).any()
+    assert {-1, 0, 1} == set(net.classes.synapse[:, CLASS_BLOCK])
+    assert (net.classes.rise_ms == 0).any()
     events, currents = inputs(tree), [None, injection(tree, steps, 0.1)]
     expected = [of_cpu(cpu, *trial) for trial in zip(events, (steps, steps), currents, strict=True)]
     stepper = gpu.GPUStepper(tree, a_membrane(), accuracy, "cpu")

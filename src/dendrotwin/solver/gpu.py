@@ -13,7 +13,17 @@ from dendrotwin.membrane import Membrane
 from dendrotwin.solve import Rounds
 from dendrotwin.solver.gpu_kernel import milliseconds
 from dendrotwin.solver.gpu_membrane import TILE, WARPS, Batch, Given, Known, Sizes
-from dendrotwin.solver.layout import Kinetics, Net
+from dendrotwin.solver.layout import (
+    SCHEME_SIZE,
+    SCHEME_TABLE,
+    START,
+    STOP,
+    TERM_ION,
+    Branches,
+    Classes,
+    Kinetics,
+    Net,
+)
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.tree import Events, Injection, Tree
 
@@ -34,64 +44,61 @@ def dtype_of(name: str) -> torch.dtype:
     return torch.int32 if name in WHOLE else torch.float64 if name in DOUBLE else torch.float32
 
 
-def _in_tiles(start: Array, stop: Array, group: Array, groups: int, n: int) -> tuple[Array, Array]:
+def _in_tiles(rows: Array, group: Array, groups: int, n: int) -> tuple[Array, Array]:
     """Rows that reach into each tile, group by group: where each of tiles * groups begins, and the rows."""
     found: list[list[int]] = [[] for _ in range(-(-n // TILE) * groups)]
-    for row, (a, z, k) in enumerate(zip(start, stop, group, strict=True)):
+    for row, (a, z, k) in enumerate(zip(rows[:, START], rows[:, STOP], group, strict=True)):
         for tile in range(a // TILE, -(-z // TILE)):
             found[tile * groups + k].append(row)
-    first = np.cumsum([0, *(len(rows) for rows in found)])
-    return first, np.array([row for rows in found for row in rows], np.int64)
+    first = np.cumsum([0, *(len(here) for here in found)])
+    return first, np.array([row for here in found for row in here], np.int64)
 
 
 def _rows(net: Net, kin: Kinetics) -> dict[str, Array]:
     """Rows of gates, schemes and terms, and which of them reach into each tile."""
-    n, ions = len(net.node), len(net.nernst_mV)
-    gates, schemes, terms = (np.zeros(len(rows), np.int64) for rows in (net.gate_at, net.scheme_at, net.term_at))
-    gate_first, gate_of = _in_tiles(net.gate_start, net.gate_stop, gates, 1, n)
-    scheme_first, scheme_of = _in_tiles(net.scheme_start, net.scheme_stop, schemes, 1, n)
-    term_first, term_of = _in_tiles(net.term_start, net.term_stop, terms + net.term_ion + 1, ions + 1, n)
-    whole = np.where(np.isin(net.term_power, (1.0, 2.0, 3.0, 4.0)), net.term_power, 0).astype(np.int64)
-    gate = [net.gate_start, net.gate_stop, net.gate_at, net.gate_over, net.gate_table, net.gate_ion]
-    scheme = [
-        net.scheme_start, net.scheme_stop, net.scheme_at, net.scheme_size, net.scheme_over,
-        kin.scheme_first[net.scheme_table], net.scheme_ion,
-    ]  # fmt: skip
-    term = [
-        net.term_start, net.term_stop, net.term_at, net.term_states, net.term_kind, net.term_table, net.term_ion,
-        np.maximum(net.term_c, 0),
-    ]  # fmt: skip
+    n, ions, terms = len(net.capacitance_nF), len(net.ions.nernst_mV), net.terms
+    nothing = [np.zeros(len(rows), np.int64) for rows in (net.gate, net.scheme)]
+    gate_first, gate_of = _in_tiles(net.gate, nothing[0], 1, n)
+    scheme_first, scheme_of = _in_tiles(net.scheme, nothing[1], 1, n)
+    term_first, term_of = _in_tiles(terms.term, terms.term[:, TERM_ION] + 1, ions + 1, n)
+    whole = np.where(np.isin(terms.power, (1.0, 2.0, 3.0, 4.0)), terms.power, 0).astype(np.int64)
+    scheme = net.scheme.copy()
+    scheme[:, SCHEME_TABLE] = kin.scheme_first[scheme[:, SCHEME_TABLE]]
     return {
-        "gate": np.stack(gate, 1), "scheme": np.stack(scheme, 1), "term": np.stack(term, 1),
-        "state": np.stack([net.term_x, whole, net.term_lead], 2), "power": net.term_power,
+        "gate": net.gate, "scheme": scheme, "term": terms.term,
+        "state": np.concatenate([terms.state, whole[..., None]], 2), "power": terms.power,
         "gate_first": gate_first, "gate_of": gate_of, "scheme_first": scheme_first, "scheme_of": scheme_of,
         "term_first": term_first, "term_of": term_of,
     }  # fmt: skip
 
 
-def _synapses(net: Net, many: Array) -> dict[str, Array]:
+def _synapses(classes: Classes, many: Array) -> dict[str, Array]:
     """Classes of synaptic conductances."""
-    ms, h = np.stack([net.rise_ms, net.decay_ms], 1), 1.0 / many[:, None, None]
+    ms, h = np.stack([classes.rise_ms, classes.decay_ms], 1), 1.0 / many[:, None, None]
     with np.errstate(divide="ignore"):
         keep = np.exp(-h / ms)  # of no rise nothing
     return {
-        "class_row": np.stack([net.syn_start, net.syn_stop, net.block_table], 1),
-        "class_e": net.e_syn_mV,
+        "class_row": classes.synapse,
+        "class_e": classes.e_syn_mV,
         "class_ms": ms,
         "class_step": np.concatenate([ms / h * (1.0 - keep), keep], 2),
-        "block": net.block,
+        "block": classes.block,
     }
 
 
-def _tree(net: Net) -> dict[str, Array]:
+def _tree(branches: Branches, n: int) -> dict[str, Array]:
     """The tree in rounds."""
-    rounds = Rounds.of(net.parent)
+    node = branches.order[::-1].astype(np.int64)  # from the root on
+    of_node = np.argsort(node)
+    parent = of_node[branches.parent[::-1]]
+    parent[0] = -1
+    rounds = Rounds.of(parent.astype(np.int32))
     order = np.append(rounds.node, 0)
     position = np.argsort(order)
     return {
-        "node": position[net.node],
-        "joined_uS": net.joined_uS[order],
-        "axial_uS": net.axial_uS[order],
+        "node": position[of_node[:n]],
+        "joined_uS": branches.joined_uS[node[order]],
+        "axial_uS": branches.axial_uS[::-1][order],
         "round_first": rounds.first,
         "parent": np.append(position[rounds.parent], -1),
         "child": np.append(np.where(rounds.child >= 0, position[rounds.child], -1), -1),
@@ -113,21 +120,24 @@ class GPUStepper:
         self.tolerance_mV = accuracy.tolerance_mV
         layout, kin = self.cpu.layout, self.cpu.kinetics
         net, many = layout.net, np.array(accuracy.levels, np.int64)
-        n, nodes, ions, classes = len(net.node), len(net.parent), len(net.nernst_mV), len(net.rise_ms)
-        states, densities = len(layout.start.x), len(net.size)
-        most = int(max([*net.scheme_size, 0]))
-        parts = {**_rows(net, kin), **_synapses(net, many), **_tree(net), "many": many, "compartment": layout.sorted}
+        n, nodes, ions = len(net.capacitance_nF), len(net.branches.order), len(net.ions.nernst_mV)
+        classes, states, most = (
+            len(net.classes.rise_ms),
+            len(layout.start.x),
+            int(max([*net.scheme[:, SCHEME_SIZE], 0])),
+        )
+        plain = (kin._asdict(), net._asdict(), net.terms._asdict(), net.ions._asdict())
+        parts = {name: array for part in plain for name, array in part.items()}
+        parts |= {**_rows(net, kin), **_synapses(net.classes, many), **_tree(net.branches, n)}
+        parts |= {"many": many, "compartment": layout.sorted}
         self.sizes = Sizes(
             n=n, nodes=nodes, ions=ions, classes=classes, rounds=len(parts["round_first"]) - 1, levels=len(many),
-            soma=net.soma, states=states, densities=densities, wide=net.term_x.shape[1], over_v=kin.over_v.shape[1],
+            soma=net.soma, states=states, wide=net.terms.power.shape[1], over_v=kin.over_v.shape[1],
             over_c=kin.over_c.shape[1], over_both=kin.over_both.shape[1], leads=kin.leads.shape[1],
-            schemes=kin.schemes.shape[1], doubles=(1 + ions) * n, singles=states + densities + (1 + 2 * classes) * n,
+            schemes=kin.schemes.shape[1], doubles=(1 + ions) * n, singles=states + (3 + 2 * classes) * n,
             room_doubles=n + 6 * nodes, room_singles=(2 + classes + 2 * ions) * n + most * TILE,
         )  # fmt: skip
         parts["sizes"] = np.array(self.sizes)
-        for name in Known._fields:
-            if name not in parts:
-                parts[name] = getattr(kin if name in Kinetics._fields else net, name)
         self.known = Known(**{name: self._put(parts[name], dtype_of(name)) for name in Known._fields})
 
     def _put(self, array: Array, dtype: torch.dtype) -> torch.Tensor:
@@ -138,7 +148,7 @@ class GPUStepper:
     def start(self, batch: int) -> Batch:
         """The state of some cells at the start of a trial."""
         sizes, first = self.sizes, self.cpu.start()
-        parts = (first.x, first.g, first.bend, first.rise_uS, first.decay_uS)
+        parts = (first.x, first.pull, first.bend, first.rise_uS, first.decay_uS)
         double = self._put(np.concatenate([first.v_mV, first.c_mM.ravel()]), torch.float64)
         single = self._put(np.concatenate([part.ravel() for part in parts]), torch.float32)
 

@@ -29,12 +29,17 @@ OVER_V, OVER_C, OVER_BOTH = (tl.constexpr(over) for over in (layout.OVER_V, layo
 FIXED, NERNST, DRIVE_C, PLANE = (tl.constexpr(x) for x in (layout.FIXED, layout.NERNST, layout.DRIVE_C, layout.PLANE))
 GATE_LEAST, LEAST_MM = tl.constexpr(float(steps.GATE_LEAST)), tl.constexpr(steps.LEAST_MM)
 # Columns of the rows below; the first three are those of every row.
-START, STOP, AT = (tl.constexpr(k) for k in range(3))
-GATE_OVER, GATE_TABLE, GATE_ION, GATE_WIDE = (tl.constexpr(k) for k in range(3, 7))
-SCHEME_SIZE, SCHEME_OVER, SCHEME_TABLE, SCHEME_ION, SCHEME_WIDE = (tl.constexpr(k) for k in range(3, 8))
-TERM_STATES, TERM_KIND, TERM_TABLE, TERM_ION, TERM_C, TERM_WIDE = (tl.constexpr(k) for k in range(3, 9))
-STATE_X, STATE_WHOLE, STATE_LEAD, STATE_WIDE = (tl.constexpr(k) for k in range(4))
-CLASS_BLOCK, CLASS_WIDE = tl.constexpr(2), tl.constexpr(3)
+START, STOP, AT, CLASS_BLOCK = (tl.constexpr(getattr(layout, k)) for k in ("START", "STOP", "AT", "CLASS_BLOCK"))
+GATE_OVER, GATE_TABLE, GATE_ION = (tl.constexpr(getattr(layout, f"GATE_{k}")) for k in ("OVER", "TABLE", "ION"))
+SCHEME_SIZE, SCHEME_OVER, SCHEME_TABLE, SCHEME_ION = (
+    tl.constexpr(getattr(layout, f"SCHEME_{k}")) for k in ("SIZE", "OVER", "TABLE", "ION")
+)
+TERM_STATES, TERM_KIND, TERM_TABLE, TERM_ION, TERM_C = (
+    tl.constexpr(getattr(layout, f"TERM_{k}")) for k in ("STATES", "KIND", "TABLE", "ION", "C")
+)
+STATE_X, STATE_LEAD = tl.constexpr(layout.STATE_X), tl.constexpr(layout.STATE_LEAD)
+STATE_WHOLE = tl.constexpr(2)  # a power that is a whole number, else 0
+GATE_WIDE, SCHEME_WIDE, TERM_WIDE, STATE_WIDE, CLASS_WIDE = (tl.constexpr(k) for k in (6, 7, 8, 3, 3))
 
 
 class Sizes(NamedTuple):
@@ -43,7 +48,7 @@ class Sizes(NamedTuple):
     Attributes:
         n, nodes, ions, classes, rounds, levels: of the cell.
         soma: place of the compartment that makes output spikes.
-        states, densities: numbers in the state.
+        states: numbers of gates and schemes.
         wide: most states of a term.
         over_v, over_c, over_both, leads, schemes: tables in a pair of lengths; of schemes, entries.
         doubles, singles: of half a state.
@@ -58,7 +63,6 @@ class Sizes(NamedTuple):
     levels: Any
     soma: Any
     states: Any
-    densities: Any
     wide: Any
     over_v: Any
     over_c: Any
@@ -172,7 +176,7 @@ class Batch(NamedTuple):
 
     Attributes:
         double: (cells, 2, doubles) potentials and concentrations.
-        single: (cells, 2, singles) gates, densities times gates, bends, rise and decay of synapses.
+        single: (cells, 2, singles) gates, what all terms pull, bends, rise and decay of synapses.
         half: (cells,) which of the two is the state.
         course: (cells, 4) as in `steps.State`.
         counts: (cells, 2) milliseconds and solves.
@@ -194,7 +198,7 @@ class Half(NamedTuple):
     v: Any
     c: Any
     x: Any
-    g: Any
+    pull: Any
     bend: Any
     rise: Any
     decay: Any
@@ -223,9 +227,10 @@ def half_of(batch, sizes, cell, which):
     """One of the two halves of a cell's state."""
     v = batch.double + (2 * cell + which) * sizes.doubles
     x = batch.single + (2 * cell + which) * sizes.singles
-    bend = x + sizes.states + sizes.densities
+    pull = x + sizes.states
+    bend = pull + 2 * sizes.n
     rise = bend + sizes.n
-    return Half(v, v + sizes.n, x, x + sizes.states, bend, rise, rise + sizes.classes * sizes.n)
+    return Half(v, v + sizes.n, x, pull, bend, rise, rise + sizes.classes * sizes.n)
 
 
 @triton.jit
@@ -395,11 +400,11 @@ def _away(known, sizes, row, i, on, own, at, f, v, c):
 
 @triton.jit
 def _terms(known, sizes, pair, tile, i, at, f, v, was, now, room, TILE: tl.constexpr):
-    """Sums over all terms of a tile: slope conductance, current into the cell at V, how they bend; of each ion."""
+    """Sums over all terms of a tile about V: slope conductance, current at 0 mV, what leads; those of each ion."""
     inside = i < sizes.n
     total = tl.load(known.leak_uS + i, mask=inside, other=0.0)
-    inward = tl.load(known.leak_nA + i, mask=inside, other=0.0) - total * v
-    bend = tl.zeros((TILE,), tl.float32)
+    zero_nA = tl.load(known.leak_nA + i, mask=inside, other=0.0)
+    lead_uS = tl.zeros((TILE,), tl.float32)
     for r in range(0, sizes.ions + 1):
         ion_g, ion_j = tl.zeros((TILE,), tl.float32), tl.zeros((TILE,), tl.float32)
         group = known.term_first + tile * (sizes.ions + 1) + r
@@ -411,11 +416,9 @@ def _terms(known, sizes, pair, tile, i, at, f, v, was, now, room, TILE: tl.const
             opened = _opened(known, sizes, t, states, i, on, own, start, now.x)
             away, slope = _away(known, sizes, row, i, on, own, at, f, v, was.c)
             total += opened * slope
-            inward += opened * away
+            zero_nA += opened * (away + slope * v)
             ion_g += opened * slope
             ion_j += opened * away
-            bend += (opened - tl.load(was.g + own, mask=on, other=0.0)) * away
-            tl.store(now.g + own, opened, mask=on)
             for k in range(0, states):
                 state = known.state + (t * sizes.wide + k) * STATE_WIDE
                 lead = tl.load(state + STATE_LEAD)
@@ -424,11 +427,11 @@ def _terms(known, sizes, pair, tile, i, at, f, v, was, now, room, TILE: tl.const
                     entry = known.leads + (pair * sizes.leads + lead) * (BINS * 2) + at * 2
                     gained = tl.load(entry) + f * tl.load(entry + 1)
                     gained *= 2.0 * tl.load(known.power + t * sizes.wide + k)
-                    total -= gained * (opened / tl.maximum(y, GATE_LEAST)) * away
+                    lead_uS -= gained * (opened / tl.maximum(y, GATE_LEAST)) * away
         if r > 0:
             tl.store(room.ion_g + (r - 1) * sizes.n + i, ion_g, mask=inside)
             tl.store(room.ion_j + (r - 1) * sizes.n + i, ion_j, mask=inside)
-    return total, inward, bend
+    return total, zero_nA, lead_uS
 
 
 @triton.jit
@@ -445,13 +448,17 @@ def currents(known, sizes, pair, per_ms, was, now, room, TILE: tl.constexpr):
         _schemes(known, sizes, pair, tile, i, at, f, was, now, room, TILE)
         tl.debug_barrier()
         single_v = v.to(tl.float32)
-        total, inward, bend = _terms(known, sizes, pair, tile, i, at, f, single_v, was, now, room, TILE)
+        total, zero_nA, lead_uS = _terms(known, sizes, pair, tile, i, at, f, single_v, was, now, room, TILE)
         capacitance = tl.load(known.capacitance_nF + i, mask=inside, other=0.0)
-        bend *= per_ms / tl.where(inside, capacitance, 1.0)
+        more_nA = zero_nA - tl.load(was.pull + sizes.n + i, mask=inside, other=0.0)
+        more_uS = total - tl.load(was.pull + i, mask=inside, other=0.0)
+        bend = (more_nA - more_uS * single_v) * per_ms / tl.where(inside, capacitance, 1.0)
         changed = tl.where(inside, bend - tl.load(was.bend + i, mask=inside, other=0.0), 0.0)
         squares += tl.sum(capacitance * changed * changed, 0)
         whole += tl.sum(capacitance, 0)
         tl.store(now.bend + i, bend, mask=inside)
-        tl.store(room.total + i, total, mask=inside)
-        tl.store(room.inward + i, inward, mask=inside)
+        tl.store(now.pull + i, total, mask=inside)
+        tl.store(now.pull + sizes.n + i, zero_nA, mask=inside)
+        tl.store(room.total + i, total + lead_uS, mask=inside)
+        tl.store(room.inward + i, zero_nA - total * single_v, mask=inside)
     return tl.sqrt(squares / whole)

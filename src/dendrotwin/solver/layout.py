@@ -24,81 +24,79 @@ from dendrotwin.membrane import (
     Term,
 )
 from dendrotwin.solve import Elimination
-from dendrotwin.tree import Conductance, Floats, Ints, Tree
+from dendrotwin.tree import Conductance, Floats, Tree
 
 Single = NDArray[np.float32]
 OVER_V, OVER_C, OVER_BOTH = 0, 1, 2
 FIXED, NERNST, DRIVE, DRIVE_C, PLANE = 0, 1, 2, 3, 4
+# Columns of the rows of a `Net`.
+START, STOP, AT = 0, 1, 2
+GATE_OVER, GATE_TABLE, GATE_ION = 3, 4, 5
+SCHEME_SIZE, SCHEME_OVER, SCHEME_TABLE, SCHEME_ION = 3, 4, 5, 6
+TERM_STATES, TERM_KIND, TERM_TABLE, TERM_ION, TERM_C = 3, 4, 5, 6, 7
+STATE_X, STATE_LEAD = 0, 1
+CLASS_BLOCK = 2
 GAP = 40  # compartments that a loop does in the time that it takes to begin: shorter gaps are filled
 QUICK_MS = 1.0  # a gate that is faster may run away within a step
 PARTLY = (0.005, 0.995)  # where a gate is neither shut nor open
 
 
-class Net(NamedTuple):
-    """A cell; compartments sorted so that those of one membrane lie side by side, nodes in order of elimination.
-
-    A row of gates, schemes, terms or synapses covers the compartments `start` to `stop`; its states, or its densities,
-    begin at `at`.
+class Branches(NamedTuple):
+    """The tree; its nodes are the compartments, in their places, and then the joints.
 
     Attributes:
-        parent, axial_uS, joined_uS: (nodes,) of the tree; the last sums up the axial conductances at a node.
-        node: (n,) node of each compartment.
-        soma: the compartment that makes output spikes.
-        capacitance_nF, leak_uS, leak_nA: (n,) the last is leak times its reversal potential.
-        gate_start, gate_stop, gate_at, gate_over, gate_table, gate_ion: (gates,) tables are counted for each kind.
-        scheme_start, scheme_stop, scheme_at, scheme_size, scheme_over, scheme_table, scheme_ion: (schemes,).
-        term_start, term_stop, term_at, term_states, term_kind, term_table, term_ion, term_c: (terms,) `term_ion` is
-            the row of the ion that it carries, if that has a pool, else -1; `term_c` that of its table.
-        term_x, term_power, term_lead: (terms, most states): where the state begins, its power, and the lead of a gate
-            that leads, else -1.
+        order: (nodes,) every node before its parent.
+        parent, axial_uS: (nodes,) of `order`: the parent, and the conductance to it; 0 and 0 of the root.
+        joined_uS: (nodes,) sum of the axial conductances at a node.
+    """
+
+    order: NDArray[np.uint32]
+    parent: NDArray[np.uint32]
+    axial_uS: Floats
+    joined_uS: Floats
+
+
+class Terms(NamedTuple):
+    """Currents of the membrane.
+
+    Attributes:
+        term: (terms, 8) columns START, STOP, AT, TERM_...: TERM_ION is the row of the ion that it carries, if that has
+            a pool, else -1; TERM_C that of its table, 0 where there is none.
+        state: (terms, most states, 2) where the state begins, and the lead of a gate that leads, else -1.
+        power: (terms, most states).
         size: all densities times area [uS], or [nA] for a table in mA/cm2 (that is um2 / 100).
         e_mV: reversal potentials, as `size`.
         drive: (tables, V_BINS, 2) a and b of a + b c.
         plane: (tables, len(PLANE_C_MM), len(PLANE_V_MV)).
-        pool, rate, gain_in, gain_out, rest_mM: (ions, n) whether there is a pool; [1/ms], [mM/ms per nA] of inward and
-            of outward current, [mM].
-        nernst_mV, log_outside: (ions,), (ions, n).
-        rise_ms, decay_ms, e_syn_mV, block_table, syn_start, syn_stop: (classes,) of synaptic conductances; no rise is
-            0 ms, no block is table -1.
-        block: (tables, V_BINS, 2) with what it gains to the next place.
+        leak_uS, leak_nA: (n,) of what stands still; the last is leak times its reversal potential.
+        one, none: (n,) the slope of a conductance; a concentration that does not count.
     """
 
-    parent: Ints
-    axial_uS: Floats
-    joined_uS: Floats
-    node: NDArray[np.uint32]
-    soma: int
-    capacitance_nF: Single
-    leak_uS: Single
-    leak_nA: Single
-    gate_start: NDArray[np.int64]
-    gate_stop: NDArray[np.int64]
-    gate_at: NDArray[np.int64]
-    gate_over: NDArray[np.int64]
-    gate_table: NDArray[np.int64]
-    gate_ion: NDArray[np.int64]
-    scheme_start: NDArray[np.int64]
-    scheme_stop: NDArray[np.int64]
-    scheme_at: NDArray[np.int64]
-    scheme_size: NDArray[np.int64]
-    scheme_over: NDArray[np.int64]
-    scheme_table: NDArray[np.int64]
-    scheme_ion: NDArray[np.int64]
-    term_start: NDArray[np.int64]
-    term_stop: NDArray[np.int64]
-    term_at: NDArray[np.int64]
-    term_states: NDArray[np.int64]
-    term_kind: NDArray[np.int64]
-    term_table: NDArray[np.int64]
-    term_ion: NDArray[np.int64]
-    term_c: NDArray[np.int64]
-    term_x: NDArray[np.int64]
-    term_power: Single
-    term_lead: NDArray[np.int64]
+    term: NDArray[np.int64]
+    state: NDArray[np.int64]
+    power: Single
     size: Single
     e_mV: Single
     drive: Single
     plane: Single
+    leak_uS: Single
+    leak_nA: Single
+    one: Single
+    none: Single
+
+
+class Ions(NamedTuple):
+    """Concentrations.
+
+    Attributes:
+        pool_start, pool_stop: (ions,) where there are pools.
+        pool, rate, gain_in, gain_out, rest_mM: (ions, n) whether there is a pool; [1/ms], [mM/ms per nA] of inward and
+            of outward current, [mM].
+        nernst_mV, log_outside: (ions,), (ions, n).
+    """
+
+    pool_start: NDArray[np.int64]
+    pool_stop: NDArray[np.int64]
     pool: NDArray[np.bool_]
     rate: Floats
     gain_in: Floats
@@ -106,13 +104,46 @@ class Net(NamedTuple):
     rest_mM: Floats
     nernst_mV: Floats
     log_outside: Floats
+
+
+class Classes(NamedTuple):
+    """Synaptic conductances.
+
+    Attributes:
+        rise_ms, decay_ms, e_syn_mV: (classes,) no rise is 0 ms.
+        synapse: (classes, 3) columns START, STOP, CLASS_BLOCK; no block is table -1.
+        block: (tables, V_BINS, 2) with what it gains to the next place.
+    """
+
     rise_ms: Floats
     decay_ms: Floats
     e_syn_mV: Floats
-    block_table: NDArray[np.int64]
-    syn_start: NDArray[np.int64]
-    syn_stop: NDArray[np.int64]
+    synapse: NDArray[np.int64]
     block: Single
+
+
+class Net(NamedTuple):
+    """A cell; compartments sorted so that those of one membrane lie side by side.
+
+    A row of gates, schemes, terms or synapses covers the compartments `START` to `STOP`; its states, or its densities,
+    begin at `AT`. Tables are counted for each kind.
+
+    Attributes:
+        soma: the compartment that makes output spikes.
+        capacitance_nF: (n,).
+        gate: (gates, 6) columns START, STOP, AT, GATE_...
+        scheme: (schemes, 7) likewise, SCHEME_...
+        branches, terms, ions, classes: see there.
+    """
+
+    soma: int
+    capacitance_nF: Single
+    gate: NDArray[np.int64]
+    scheme: NDArray[np.int64]
+    branches: Branches
+    terms: Terms
+    ions: Ions
+    classes: Classes
 
 
 class Kinetics(NamedTuple):
@@ -179,16 +210,6 @@ class Layout:
     place: NDArray[np.int64]
     opens_uS: Floats
 
-    def opened(self, x: Single) -> Single:
-        """(densities,) density times gates of every term."""
-        net, found = self.net, self.net.size.copy()
-        for t in range(len(net.term_start)):
-            length = net.term_stop[t] - net.term_start[t]
-            here = slice(net.term_at[t], net.term_at[t] + length)
-            for k in range(net.term_states[t]):
-                found[here] *= x[net.term_x[t, k] : net.term_x[t, k] + length] ** net.term_power[t, k]
-        return found
-
     def kinetics(self, lengths_ms: Sequence[float]) -> Kinetics:
         """Tables for steps of these lengths; pair (i, j), a step j after a step i, is i * len(lengths_ms) + j.
 
@@ -205,7 +226,7 @@ class Layout:
                 made[sum(pair)] = np.concatenate([np.zeros(0), *(_scheme(s, sum(pair)).ravel() for s in self.schemes)])
         sizes = [s.inflow.size * (len(s.names) + 1) for s in self.schemes]
         first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        count, rate = len(pairs), self.net.rate
+        count, rate = len(pairs), self.net.ions.rate
         less = np.array([-np.expm1(-h * rate) for h in lengths_ms])
         with np.errstate(invalid="ignore"):
             filled = np.array([np.where(rate > 0, part / rate, h) for part, h in zip(less, lengths_ms, strict=True)])
@@ -216,8 +237,8 @@ class Layout:
             np.array(both, np.float32).reshape(count, len(self.gates_both), len(PLANE_C_MM), len(PLANE_V_MV), 2),
             np.array([made[sum(pair)] for pair in pairs], np.float32).reshape(count, -1),
             first,
-            less * self.net.pool,
-            filled * self.net.pool,
+            less * self.net.ions.pool,
+            filled * self.net.ions.pool,
         )
 
 
@@ -285,7 +306,8 @@ class _Rows:
         self.gates: list[tuple[int, ...]] = []
         self.schemes: list[tuple[int, ...]] = []
         self.terms: list[tuple[int, ...]] = []
-        self.states: list[tuple[list[int], list[float], list[int]]] = []
+        self.states: list[list[tuple[int, int]]] = []
+        self.powers: list[list[float]] = []
         self.x: list[Floats] = []
         self.size: list[Floats] = []
         self.e: list[Floats] = []
@@ -358,17 +380,17 @@ class _Rows:
             lead = [
                 self._leading(tables[k]) if k < len(tables) and leads(mechanism.gates[k], term) else -1 for k in used
             ]
-            ion, c_ion = self.ions.get(term.ion, -1), self.ions.get(term.c_ion, -1)
+            ion, c_ion = self.ions.get(term.ion, -1), self.ions.get(term.c_ion, 0)
             self.terms.append((start, stop, self.size_at, len(used), kind, table, ion, c_ion))
-            self.states.append(([offsets[k] for k in used], [float(term.powers[k]) for k in used], lead))
+            self.states.append([(offsets[k], one) for k, one in zip(used, lead, strict=True)])
+            self.powers.append([float(term.powers[k]) for k in used])
             self.size.append(size)
             self.e.append(e)
             self.size_at += length
 
 
-def _columns(rows: list[tuple[int, ...]], width: int) -> list[NDArray[np.int64]]:
-    table = np.array(rows, np.int64).reshape(-1, width)
-    return [table[:, k].copy() for k in range(width)]
+def _table(rows: list[tuple[int, ...]], width: int) -> NDArray[np.int64]:
+    return np.array(rows, np.int64).reshape(-1, width)
 
 
 def _sorted_by_membrane(tree: Tree, membrane: Membrane) -> NDArray[np.int64]:
@@ -405,33 +427,48 @@ def lay_out(tree: Tree, membrane: Membrane) -> Layout:
                 moving.append(term)
         if moving:
             rows.add(Mechanism(**{**vars(mechanism), "terms": tuple(moving)}))
-    width = max([len(s[0]) for s in rows.states] + [1])
-
-    def padded(which: int, fill: float, dtype: type) -> NDArray[np.generic]:
-        return np.array([[*s[which]] + [fill] * (width - len(s[which])) for s in rows.states], dtype).reshape(-1, width)
-
-    elimination = Elimination.of(tree)
-    inner, parent = elimination.axial_uS[1:], elimination.parent[1:]
-    joined = np.append(0.0, inner) + np.bincount(parent, inner, len(inner) + 1)
-    ions = _ions(tree, membrane, order, back)
-    synapses, of = _synapses(tree, back)
+    width = max([len(powers) for powers in rows.powers] + [1])
+    state = np.array([[*of, *[(0, -1)] * (width - len(of))] for of in rows.states], np.int64).reshape(-1, width, 2)
+    power = np.array([[*of, *[0.0] * (width - len(of))] for of in rows.powers], np.float32).reshape(-1, width)
+    ions, inside = _ions(tree, membrane, order, back)
+    classes, of = _synapses(tree, back)
     flat = [np.concatenate([np.zeros(0), *part]) for part in (rows.size, rows.e, rows.x)]
     drive = np.array(rows.drives, np.float32).reshape(-1, len(V_GRID_MV), 2)
     plane = np.array(rows.planes, np.float32).reshape(-1, len(PLANE_C_MM), len(PLANE_V_MV))
-    parts: list[Any] = [
-        elimination.parent, elimination.axial_uS, joined, elimination.position[order].astype(np.uint32),
-        int(back[tree.soma]), *(a[order].astype(np.float32) for a in (tree.capacitance_nF, leak, leak_nA)),
-        *_columns(rows.gates, 6), *_columns(rows.schemes, 7), *_columns(rows.terms, 8),
-        padded(0, 0, np.int64), padded(1, 0.0, np.float32), padded(2, -1, np.int64),
-        flat[0].astype(np.float32), flat[1].astype(np.float32), drive, plane, *ions[:-1], *synapses,
-    ]  # fmt: skip
-    start = Start(flat[2].astype(np.float32), ions[-1])
+    net = Net(
+        int(back[tree.soma]),
+        tree.capacitance_nF[order].astype(np.float32),
+        _table(rows.gates, 6),
+        _table(rows.schemes, 7),
+        _branches(tree, back),
+        Terms(
+            _table(rows.terms, 8), state, power, flat[0].astype(np.float32), flat[1].astype(np.float32), drive, plane,
+            leak[order].astype(np.float32), leak_nA[order].astype(np.float32), np.ones(n, np.float32),
+            np.zeros(n, np.float32),
+        ),
+        ions,
+        classes,
+    )  # fmt: skip
+    start = Start(flat[2].astype(np.float32), inside)
     v, c, both = (tuple(rows.of_gates[over]) for over in ("v", "c", "vc"))
-    return Layout(Net(*parts), order, back, v, c, both, tuple(rows.leading), tuple(rows.of_schemes), start, *of)
+    return Layout(net, order, back, v, c, both, tuple(rows.leading), tuple(rows.of_schemes), start, *of)
 
 
-def _ions(tree: Tree, membrane: Membrane, order: NDArray[np.int64], back: NDArray[np.int64]) -> list[NDArray[Any]]:
-    """Pools (ions, n), Nernst factors, logarithms of what is outside, and inside concentrations at the start."""
+def _branches(tree: Tree, back: NDArray[np.int64]) -> Branches:
+    elimination = Elimination.of(tree)
+    joints = elimination.compartment < 0
+    node = np.where(joints, tree.n - 1 + np.cumsum(joints), back[elimination.compartment])
+    parent, axial = elimination.parent, np.append(0.0, elimination.axial_uS[1:])
+    joined = np.zeros(len(node))
+    joined[node] = axial + np.bincount(parent[1:], axial[1:], len(node))
+    order, up = node[::-1].astype(np.uint32), np.append(node[parent[1:]], 0)
+    return Branches(order, np.append(up[:-1][::-1], 0).astype(np.uint32), axial[::-1].copy(), joined)
+
+
+def _ions(
+    tree: Tree, membrane: Membrane, order: NDArray[np.int64], back: NDArray[np.int64]
+) -> tuple[Ions, Floats]:  # fmt: skip
+    """Pools, and inside concentrations at the start."""
     count, n = len(membrane.ions), tree.n
     pool, rate, gain_in, gain_out, rest = (np.zeros((count, n)) for _ in range(5))
     for p in membrane.pools:
@@ -444,10 +481,13 @@ def _ions(tree: Tree, membrane: Membrane, order: NDArray[np.int64], back: NDArra
         np.array([getattr(ion, name)[order] for ion in membrane.ions]).reshape(count, n)
         for name in ("outside_mM", "inside_mM")
     )
-    return [pool.astype(np.bool_), rate, gain_in, gain_out, rest, nernst, np.log(np.maximum(outside, 1e-300)), inside]
+    where = [np.flatnonzero(row) for row in pool]
+    start, stop = (np.array([at[k] - k if len(at) else 0 for at in where], np.int64) for k in (0, -1))
+    log_outside = np.log(np.maximum(outside, 1e-300))
+    return Ions(start, stop, pool.astype(np.bool_), rate, gain_in, gain_out, rest, nernst, log_outside), inside
 
 
-def _synapses(tree: Tree, back: NDArray[np.int64]) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+def _synapses(tree: Tree, back: NDArray[np.int64]) -> tuple[Classes, list[NDArray[Any]]]:
     """Classes of synaptic conductances, and what each input opens (see `Net` and `Layout`)."""
     classes: dict[Conductance, int] = {}
     kinds = []
@@ -470,9 +510,6 @@ def _synapses(tree: Tree, back: NDArray[np.int64]) -> tuple[list[NDArray[Any]], 
     table = np.where(blocked, np.cumsum(blocked) - 1, -1).astype(np.int64)
     rise, decay, e = (np.array([getattr(g, f) for g in classes], np.float64) for f in ("rise_ms", "decay_ms", "e_mV"))
     of_input = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return [rise, decay, e, table, start, stop, _with_gain(block.reshape(-1, len(V_GRID_MV), 1))], [
-        of_input,
-        of_class,
-        place,
-        np.array(opens),
-    ]
+    gained = _with_gain(block.reshape(-1, len(V_GRID_MV), 1))
+    made = Classes(rise, decay, e, np.stack([start, stop, table], 1), gained)
+    return made, [of_input, of_class, place, np.array(opens)]

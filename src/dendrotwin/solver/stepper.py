@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.membrane import Membrane
 from dendrotwin.solver.layout import Kinetics, Layout, lay_out
-from dendrotwin.solver.steps import Arrivals, State, run
+from dendrotwin.solver.steps import Arrivals, State, begin, run
 from dendrotwin.tree import Events, Floats, Injection, Tree
 
 FOLD = 4
@@ -67,13 +67,15 @@ class Stepper:
     def start(self) -> State:
         """The state at the start of a trial."""
         layout, tree = self.layout, self.tree
-        n, classes = tree.n, len(layout.net.rise_ms)
+        n, classes = tree.n, len(layout.net.classes.rise_ms)
         rise, decay = np.zeros((2, classes, n), np.float32)
         v = np.full(n, tree.v_init_mV)
-        return State(
-            v, layout.start.x.copy(), layout.opened(layout.start.x), layout.start.c_mM.copy(), rise, decay,
+        state = State(
+            v, layout.start.x.copy(), layout.start.c_mM.copy(), rise, decay, np.zeros((2, n), np.float32),
             np.zeros(n, np.float32), np.array([0.0, 0.0, tree.v_init_mV, 0.0]),
         )  # fmt: skip
+        begin(layout.net, self.kinetics.leads[0], state)
+        return state
 
     def arrivals(self, events: Events, steps: int) -> Arrivals:
         """What events open, millisecond by millisecond."""

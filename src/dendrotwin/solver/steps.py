@@ -17,7 +17,7 @@ conductances are exact means over each step, from each event on.
 
 A millisecond takes a few steps, or more. Conductances that change bend the course of a potential,
 
-    b_i = sum_k dg_k / dt (E_k - V_i) / C_i   [mV/ms2],
+    b_i = (dJ_i / dt - V_i dG_i / dt) / C_i   [mV/ms2],    G = sum_k g_k x_k^p,    J = sum_k g_k x_k^p E_k,
 
 and what is at stake in a step of h is how much b has changed since the step before. It is short enough where the root
 mean square of h^2 (b_i - b_i before), weighed by C, is at most the tolerance [mV]. A millisecond in which it is
@@ -52,7 +52,39 @@ from dendrotwin.membrane import (
     V_BINS,
     V_LOW_MV,
 )
-from dendrotwin.solver.layout import DRIVE_C, FIXED, NERNST, OVER_BOTH, OVER_C, OVER_V, PLANE, Kinetics, Net
+from dendrotwin.solver.layout import (
+    AT,
+    CLASS_BLOCK,
+    DRIVE_C,
+    FIXED,
+    GATE_ION,
+    GATE_OVER,
+    GATE_TABLE,
+    NERNST,
+    OVER_BOTH,
+    OVER_C,
+    OVER_V,
+    PLANE,
+    SCHEME_ION,
+    SCHEME_OVER,
+    SCHEME_SIZE,
+    SCHEME_TABLE,
+    START,
+    STATE_LEAD,
+    STATE_X,
+    STOP,
+    TERM_C,
+    TERM_ION,
+    TERM_KIND,
+    TERM_STATES,
+    TERM_TABLE,
+    Branches,
+    Classes,
+    Ions,
+    Kinetics,
+    Net,
+    Terms,
+)
 from dendrotwin.tree import Floats
 
 JIT: dict[str, Any] = {"cache": True, "fastmath": True, "nogil": True, "error_model": "numpy"}
@@ -62,8 +94,9 @@ LOG_2, ROOT_2 = float(np.log(2.0)), float(np.sqrt(2.0))
 LEAST_MM = 1e-9
 GATE_LEAST = np.float32(1e-9)  # of a gate, to divide by
 NO_PEAK_MV = -1e3
+NONE_US = np.float32(1e-20)  # less is no conductance: numbers near the least that there is cost a hundred times more
 HALF, ZERO = np.float32(0.5), np.float32(0.0)
-GAMMA, SHARES = 1.0 - 0.5**0.5, np.array([0.5**0.5 / (1.0 - 0.5**0.5)])
+GAMMA, SHARE = 1.0 - 0.5**0.5, 0.5**0.5 / (1.0 - 0.5**0.5)
 LAST_V, LAST_C = np.uint32(V_BINS - 2), np.uint32(C_BINS - 2)
 LAST_PLANE_V, LAST_PLANE_C = len(PLANE_V_MV) - 2, len(PLANE_C_MM) - 2
 LAST_SCHEME_V, LAST_SCHEME_C = len(SCHEME_V_MV) - 2, len(SCHEME_C_MM) - 2
@@ -78,19 +111,20 @@ class State(NamedTuple):
     Attributes:
         v_mV: (n,).
         x: (states,) gates and schemes, half a step behind.
-        g: (densities,) density times gates of every term, as of `x`.
         c_mM: (ions, n).
         rise_uS, decay_uS: (classes, n) the two exponentials of the synaptic conductances.
+        pull: (2, n) of all terms in the last step: conductance [uS], and current at 0 mV [nA].
+        bend: (n,) how they bent the course of V then [mV/ms2].
         course: (4,) level of the last millisecond, level asked for by it, the soma's last potential, and whether it
             was rising.
     """
 
     v_mV: Floats
     x: Single
-    g: Single
     c_mM: Floats
     rise_uS: Single
     decay_uS: Single
+    pull: Single
     bend: Single
     course: Floats
 
@@ -117,76 +151,111 @@ class Arrivals(NamedTuple):
     uS: Floats
 
 
-class _Work(NamedTuple):
-    """Room for a step. Loops that fill it touch few arrays each, so that the compiler makes vectors of them."""
+class _Place(NamedTuple):
+    """Potentials and concentrations of a step, and where they lie in tables."""
 
-    total: Single
-    inward: Single
-    bend: Single
-    open: Single
-    spare: Single
     v: Single
-    fraction: Single
     bin: NDArray[np.uint32]
-    by_step: Single
-    own: Single
+    fraction: Single
+    c: Single
     c_bin: NDArray[np.uint32]
     c_fraction: Single
-    c: Single
-    none: Single
-    away: Single
     e: Single
+
+
+class _Sums(NamedTuple):
+    """Over all terms: slope conductance, current at 0 mV, conductance of what leads; the first two of each ion."""
+
+    total: Single
+    zero_nA: Single
+    lead: Single
     ion_g: Single
     ion_j: Single
-    mean: Single
-    log: Floats
-    moved: Floats
+
+
+class _Work(NamedTuple):
+    """Room for a step."""
+
+    single: Single
+    double: Floats
     bits: NDArray[np.int64]
+    mean: Single
     diagonal: Floats
     right: Floats
     states: Single
 
 
 @numba.njit(**JIT)
-def _room(n: int, nodes: int, ions: int, classes: int, most_states: int) -> _Work:
-    rows = np.zeros((12, n), np.float32)
-    by_ion = np.empty((5, ions, n), np.float32)
-    return _Work(
-        rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], np.empty(n, np.uint32), rows[7], rows[8],
-        np.zeros((ions, n), np.uint32), by_ion[0], by_ion[1], rows[10], rows[11], by_ion[2], by_ion[3], by_ion[4],
-        np.zeros((classes, n), np.float32), np.empty(n), np.empty(n), np.empty(n, np.int64), np.empty(nodes),
-        np.empty(nodes), np.empty(most_states, np.float32),
+def _room(net: Net) -> tuple[_Place, _Sums, _Work]:
+    n, nodes, ions, most = len(net.capacitance_nF), len(net.branches.order), len(net.ions.nernst_mV), 1
+    for k in range(len(net.scheme)):
+        most = max(most, net.scheme[k, SCHEME_SIZE])
+    bins = np.zeros((1 + ions, n), np.uint32)
+    v, of_ion = np.zeros((2, n), np.float32), np.zeros((3, ions, n), np.float32)
+    sums, of_ions = np.zeros((3, n), np.float32), np.zeros((2, ions, n), np.float32)
+    return (
+        _Place(v[0], bins[0], v[1], of_ion[0], bins[1:], of_ion[1], of_ion[2]),
+        _Sums(sums[0], sums[1], sums[2], of_ions[0], of_ions[1]),
+        _Work(
+            np.zeros((4, n), np.float32), np.zeros((2, n)), np.zeros(n, np.int64),
+            np.zeros((len(net.classes.rise_ms), n), np.float32), np.zeros(nodes), np.zeros(nodes),
+            np.zeros(most, np.float32),
+        ),
     )  # fmt: skip
 
 
 @numba.njit(**JIT)
-def _eliminate(parent: NDArray[np.int32], axial: Floats, diagonal: Floats, right: Floats) -> None:
+def _copy(given: Any, out: Any) -> None:
+    for i in range(len(out)):
+        out[i] = given[i]
+
+
+@numba.njit(**JIT)
+def _clear(out: Any) -> None:
+    for i in range(len(out)):
+        out[i] = 0.0
+
+
+@numba.njit(**JIT)
+def _eliminate(
+    order: NDArray[np.uint32], parent: NDArray[np.uint32], axial: Floats, diagonal: Floats, right: Floats
+) -> None:  # fmt: skip
     """Hines elimination; `right` becomes the solution, `diagonal` the inverse of what is divided by."""
-    n = len(diagonal)
-    for k in range(1, n):
-        j = np.uint32(n - k)
-        g, p = axial[j], np.uint32(parent[j])
+    last = len(order) - 1
+    for k in range(last):
+        j, p, g = order[k], parent[k], axial[k]
         inverse = 1.0 / diagonal[j]
         diagonal[j] = inverse
         share = g * inverse
         diagonal[p] -= share * g
         right[p] += share * right[j]
-    diagonal[0] = 1.0 / diagonal[0]
-    right[0] *= diagonal[0]
-    for i in range(1, n):
-        right[i] = (right[i] + axial[i] * right[np.uint32(parent[i])]) * diagonal[i]
+    root = order[last]
+    diagonal[root] = 1.0 / diagonal[root]
+    _back(order, parent, axial, diagonal, right)
 
 
 @numba.njit(**JIT)
-def _again(parent: NDArray[np.int32], axial: Floats, inverse: Floats, right: Floats) -> None:
+def _back(
+    order: NDArray[np.uint32], parent: NDArray[np.uint32], axial: Floats, inverse: Floats, right: Floats
+) -> None:  # fmt: skip
+    """From the root to the ends."""
+    last = len(order) - 1
+    right[order[last]] *= inverse[order[last]]
+    for i in range(last):
+        k = np.uint32(last - 1 - i)
+        j = order[k]
+        right[j] = (right[j] + axial[k] * right[parent[k]]) * inverse[j]
+
+
+@numba.njit(**JIT)
+def _again(
+    order: NDArray[np.uint32], parent: NDArray[np.uint32], axial: Floats, inverse: Floats, right: Floats
+) -> None:  # fmt: skip
     """The same with another right side, by what `_eliminate` has left."""
-    n = len(inverse)
-    for k in range(1, n):
-        j = np.uint32(n - k)
-        right[np.uint32(parent[j])] += axial[j] * inverse[j] * right[j]
-    right[0] *= inverse[0]
-    for i in range(1, n):
-        right[i] = (right[i] + axial[i] * right[np.uint32(parent[i])]) * inverse[i]
+    for k in range(len(order) - 1):
+        j = order[k]
+        right[parent[k]] += axial[k] * inverse[j] * right[j]
+    _back(order, parent, axial, inverse, right)
 
 
 @numba.njit(**JIT)
@@ -206,30 +275,38 @@ def _logarithms(x: Floats, bits: NDArray[np.int64], out: Floats) -> None:
 
 
 @numba.njit(**JIT)
-def _look_up(v: Floats, w: _Work) -> None:
+def _look_up(v: Floats, single: Single, b: NDArray[np.uint32], fraction: Single) -> None:
     """Where each potential lies in the tables, and the potentials as precise as these."""
     for i in range(len(v)):
         p = min(max((v[i] - V_LOW_MV) * (1.0 / V_BIN_MV), 0.0), V_BINS - 1.001)
-        w.bin[i] = min(np.uint32(p), LAST_V)
-        w.fraction[i] = p - w.bin[i]
+        b[i] = min(np.uint32(p), LAST_V)
+        fraction[i] = p - b[i]
     for i in range(len(v)):
-        w.v[i] = v[i]
+        single[i] = v[i]
 
 
 @numba.njit(**JIT)
-def _look_up_ions(net: Net, c: Floats, w: _Work) -> None:
-    """Where each concentration lies in the tables, and Nernst potentials."""
-    for r in range(len(c)):
-        _logarithms(c[r], w.bits, w.log)
-        log, outside, e, b, f, inside = w.log, net.log_outside[r], w.e[r], w.c_bin[r], w.c_fraction[r], w.c[r]
-        for i in range(len(log)):
-            e[i] = net.nernst_mV[r] * (outside[i] - log[i])
-        for i in range(len(log)):
-            p = min(max((log[i] - LOG_C_LOW) * (1.0 / C_BIN), 0.0), C_BINS - 1.001)
-            b[i] = min(np.uint32(p), LAST_C)
-            f[i] = p - b[i]
-        for i in range(len(log)):
-            inside[i] = c[r, i]
+def _place_c(log: Floats, b: NDArray[np.uint32], fraction: Single) -> None:
+    for i in range(len(log)):
+        p = min(max((log[i] - LOG_C_LOW) * (1.0 / C_BIN), 0.0), C_BINS - 1.001)
+        b[i] = min(np.uint32(p), LAST_C)
+        fraction[i] = p - b[i]
+
+
+@numba.njit(**JIT)
+def _nernst(nernst_mV: float, outside: Floats, log: Floats, e: Single) -> None:
+    for i in range(len(log)):
+        e[i] = nernst_mV * (outside[i] - log[i])
+
+
+@numba.njit(**JIT)
+def _look_up_ion(ions: Ions, r: int, a: int, z: int, c: Floats, place: _Place, work: _Work) -> None:
+    """Where each concentration of an ion lies in the tables, and its Nernst potential, at the places a to z."""
+    log = work.double[0, : z - a]
+    _logarithms(c[r, a:z], work.bits[: z - a], log)
+    _nernst(ions.nernst_mV[r], ions.log_outside[r, a:z], log, place.e[r, a:z])
+    _place_c(log, place.c_bin[r, a:z], place.c_fraction[r, a:z])
+    _copy(c[r, a:z], place.c[r, a:z])
 
 
 @numba.njit(**JIT)
@@ -268,19 +345,19 @@ def _both_row(
 
 
 @numba.njit(**JIT)
-def _gates(net: Net, kin: Kinetics, pair: int, x: Single, w: _Work) -> None:
+def _gates(rows: NDArray[np.int64], kin: Kinetics, pair: int, x: Single, place: _Place) -> None:
     """All gates from the middle of one step to the middle of the next."""
     over_v, over_c, over_both = kin.over_v[pair], kin.over_c[pair], kin.over_both[pair]
-    for k in range(len(net.gate_start)):
-        a, z = net.gate_start[k], net.gate_stop[k]
-        y = x[net.gate_at[k] : net.gate_at[k] + z - a]
-        over, table, r = net.gate_over[k], net.gate_table[k], net.gate_ion[k]
-        if over == OVER_V:
-            _gate_row(over_v[table], w.bin[a:z], w.fraction[a:z], y)
-        elif over == OVER_C:
-            _gate_row(over_c[table], w.c_bin[r, a:z], w.c_fraction[r, a:z], y)
+    b, f, c_bin, c_fraction = place.bin, place.fraction, place.c_bin, place.c_fraction
+    for k in range(len(rows)):
+        a, z, at, r, table = rows[k, START], rows[k, STOP], rows[k, AT], rows[k, GATE_ION], rows[k, GATE_TABLE]
+        y = x[at : at + z - a]
+        if rows[k, GATE_OVER] == OVER_V:
+            _gate_row(over_v[table], b[a:z], f[a:z], y)
+        elif rows[k, GATE_OVER] == OVER_C:
+            _gate_row(over_c[table], c_bin[r, a:z], c_fraction[r, a:z], y)
         else:
-            _both_row(over_both[table], w.bin[a:z], w.fraction[a:z], w.c_bin[r, a:z], w.c_fraction[r, a:z], y)
+            _both_row(over_both[table], b[a:z], f[a:z], c_bin[r, a:z], c_fraction[r, a:z], y)
 
 
 @numba.njit(**JIT)
@@ -330,19 +407,21 @@ def _scheme_both(
 
 
 @numba.njit(**JIT)
-def _schemes(net: Net, kin: Kinetics, pair: int, x: Single, w: _Work) -> None:
+def _schemes(rows: NDArray[np.int64], kin: Kinetics, pair: int, x: Single, place: _Place, states: Single) -> None:
     """All schemes likewise."""
-    tables = kin.schemes[pair]
-    for k in range(len(net.scheme_start)):
-        a, z, size, r = net.scheme_start[k], net.scheme_stop[k], net.scheme_size[k], net.scheme_ion[k]
-        table = tables[kin.scheme_first[net.scheme_table[k]] : kin.scheme_first[net.scheme_table[k] + 1]]
-        y = x[net.scheme_at[k] : net.scheme_at[k] + size * (z - a)]
-        if net.scheme_over[k] == OVER_C:
-            _scheme_row(table, size, w.c_bin[r, a:z], w.c_fraction[r, a:z], SCHEME_C_STRIDE, LAST_SCHEME_C, y, w.states)
-        elif net.scheme_over[k] == OVER_BOTH:
-            _scheme_both(table, size, w.bin[a:z], w.fraction[a:z], w.c_bin[r, a:z], w.c_fraction[r, a:z], y, w.states)
+    tables, first = kin.schemes[pair], kin.scheme_first
+    b, f, c_bin, c_fraction = place.bin, place.fraction, place.c_bin, place.c_fraction
+    for k in range(len(rows)):
+        a, z, at, size, r = rows[k, START], rows[k, STOP], rows[k, AT], rows[k, SCHEME_SIZE], rows[k, SCHEME_ION]
+        which = rows[k, SCHEME_TABLE]
+        table = tables[first[which] : first[which + 1]]
+        y = x[at : at + size * (z - a)]
+        if rows[k, SCHEME_OVER] == OVER_C:
+            _scheme_row(table, size, c_bin[r, a:z], c_fraction[r, a:z], SCHEME_C_STRIDE, LAST_SCHEME_C, y, states)
+        elif rows[k, SCHEME_OVER] == OVER_BOTH:
+            _scheme_both(table, size, b[a:z], f[a:z], c_bin[r, a:z], c_fraction[r, a:z], y, states)
         else:
-            _scheme_row(table, size, w.bin[a:z], w.fraction[a:z], SCHEME_V_STRIDE, LAST_SCHEME_V, y, w.states)
+            _scheme_row(table, size, b[a:z], f[a:z], SCHEME_V_STRIDE, LAST_SCHEME_V, y, states)
 
 
 @numba.njit(**JIT)
@@ -367,147 +446,152 @@ def _times_power(y: Single, power: float, size: Single, out: Single) -> None:
 
 
 @numba.njit(**JIT)
-def _minus(e: Single, v: Single, away: Single) -> None:
-    for i in range(len(v)):
-        away[i] = e[i] - v[i]
+def _add(given: Floats, out: Single) -> None:
+    for i in range(len(out)):
+        out[i] += given[i]
 
 
 @numba.njit(**JIT)
-def _add(g: Single, total: Single) -> None:
+def _ohmic(g: Single, e: Single, total: Single, zero_nA: Single) -> None:
+    """Adds conductances, and their currents at 0 mV."""
     for i in range(len(g)):
         total[i] += g[i]
+        zero_nA[i] += g[i] * e[i]
 
 
 @numba.njit(**JIT)
-def _add_product(g: Single, away: Single, total: Single) -> None:
+def _sloped(g: Single, slope: Single, zero: Single, total: Single, zero_nA: Single) -> None:
+    """The same of currents that follow a table, by its slope and where that meets 0 mV."""
     for i in range(len(g)):
-        total[i] += g[i] * away[i]
+        total[i] += g[i] * slope[i]
+        zero_nA[i] += g[i] * zero[i]
 
 
 @numba.njit(**JIT)
-def _bend(g: Single, before: Single, away: Single, bend: Single) -> None:
-    for i in range(len(g)):
-        bend[i] += (g[i] - before[i]) * away[i]
-    for i in range(len(g)):
-        before[i] = g[i]
-
-
-@numba.njit(**JIT)
-def _lead(
-    table: Single, gain: float, y: Single, g: Single, away: Single, b: NDArray[np.uint32], f: Single, spare: Single,
-    total: Single,
+def _drive(
+    table: Single, b: NDArray[np.uint32], f: Single, c: Single, v: Single, slope: Single, zero: Single
 ) -> None:  # fmt: skip
-    """Adds the conductance, mostly negative, that a term's gate gains while the potential moves in this step."""
-    for i in range(len(y)):
-        at = b[i]
-        spare[i] = gain * (table[at, 0] + f[i] * table[at, 1])
-    for i in range(len(y)):
-        spare[i] *= g[i] / max(y[i], GATE_LEAST)
-    for i in range(len(y)):
-        total[i] -= spare[i] * away[i]
-
-
-@numba.njit(**JIT)
-def _drive(table: Single, b: NDArray[np.uint32], f: Single, c: Single, away: Single, slope: Single) -> None:
-    """Minus the value of a table a + b c, and its slope over V."""
+    """Of a table a + b c about V, its slope, and the current into the cell to which it goes on at 0 mV."""
     for i in range(len(b)):
         low = b[i]
         high = low + np.uint32(1)
         below, above = table[low, 0] + table[low, 1] * c[i], table[high, 0] + table[high, 1] * c[i]
-        away[i] = -(below + f[i] * (above - below))
         slope[i] = (above - below) * np.float32(1.0 / V_BIN_MV)
+        zero[i] = slope[i] * v[i] - (below + f[i] * (above - below))
 
 
 @numba.njit(**JIT)
 def _plane_drive(
-    table: Single, vb: NDArray[np.uint32], vf: Single, cb: NDArray[np.uint32], cf: Single, away: Single, slope: Single
+    table: Single, vb: NDArray[np.uint32], vf: Single, cb: NDArray[np.uint32], cf: Single, v: Single, slope: Single,
+    zero: Single,
 ) -> None:  # fmt: skip
     """The same of a table over c and V."""
     for i in range(len(vb)):
         p, fp = _plane_place(vb[i], vf[i], PLANE_V_STRIDE, LAST_PLANE_V)
         q, fq = _plane_place(cb[i], cf[i], PLANE_C_STRIDE, LAST_PLANE_C)
         below, above = _plane(table, q, fq, p, np.float32(0.0)), _plane(table, q, fq, p, np.float32(1.0))
-        away[i] = -(below + fp * (above - below))
         slope[i] = (above - below) * np.float32(1.0 / (V_BIN_MV * PLANE_V_STRIDE))
+        zero[i] = slope[i] * v[i] - (below + fp * (above - below))
 
 
 @numba.njit(**JIT)
-def _terms(net: Net, kin: Kinetics, pair: int, x: Single, g: Single, w: _Work) -> None:
-    """Sums over all terms: slope conductance, current into the cell at V, how they bend; and those of each ion."""
-    w.total[:] = net.leak_uS
-    w.inward[:] = net.leak_nA
-    _take(net.leak_uS, w.v, w.inward)
-    w.bend[:] = 0.0
-    w.ion_g[:] = 0.0
-    w.ion_j[:] = 0.0
-    leads = kin.leads[pair]
-    for t in range(len(net.term_start)):
-        a, z, o = net.term_start[t], net.term_stop[t], net.term_at[t]
-        n, kind, r = z - a, net.term_kind[t], net.term_ion[t]
-        opened, before, away, slope = w.open[a:z], g[o : o + n], w.away[a:z], w.spare[a:z]
-        source = net.size[o : o + n]
-        for k in range(net.term_states[t]):
-            _times_power(x[net.term_x[t, k] : net.term_x[t, k] + n], net.term_power[t, k], source, opened)
-            source = opened
-        if net.term_states[t] == 0:
-            opened[:] = source
-        if kind <= NERNST:
-            _minus(net.e_mV[o : o + n] if kind == FIXED else w.e[r, a:z], w.v[a:z], away)
-            _add(opened, w.total[a:z])
-            if r >= 0:
-                _add(opened, w.ion_g[r, a:z])
-        else:
-            c = max(net.term_c[t], 0)
-            if kind == PLANE:
-                _plane_drive(
-                    net.plane[net.term_table[t]], w.bin[a:z], w.fraction[a:z], w.c_bin[c, a:z], w.c_fraction[c, a:z],
-                    away, slope,
-                )  # fmt: skip
-            else:
-                inside = w.c[c, a:z] if kind == DRIVE_C else w.none[a:z]
-                _drive(net.drive[net.term_table[t]], w.bin[a:z], w.fraction[a:z], inside, away, slope)
-            _add_product(opened, slope, w.total[a:z])
-            if r >= 0:
-                _add_product(opened, slope, w.ion_g[r, a:z])
-        _add_product(opened, away, w.inward[a:z])
-        if r >= 0:
-            _add_product(opened, away, w.ion_j[r, a:z])
-        _bend(opened, before, away, w.bend[a:z])
-        for k in range(net.term_states[t]):
-            if net.term_lead[t, k] >= 0:
-                _lead(
-                    leads[net.term_lead[t, k]], net.term_power[t, k] * np.float32(2.0),
-                    x[net.term_x[t, k] : net.term_x[t, k] + n], opened, away, w.bin[a:z], w.fraction[a:z],
-                    w.spare[a:z], w.total[a:z],
-                )  # fmt: skip
+def _lead(
+    table: Single, gain: float, y: Single, inward: Single, b: NDArray[np.uint32], f: Single, lead: Single
+) -> None:  # fmt: skip
+    """Adds the conductance, mostly negative, that a current gains by its gate while V moves in this step."""
+    for i in range(len(y)):
+        at = b[i]
+        lead[i] -= gain * (table[at, 0] + f[i] * table[at, 1]) * inward[i] / max(y[i], GATE_LEAST)
 
 
 @numba.njit(**JIT)
-def _take(g: Single, v: Single, inward: Single) -> None:
+def _inward(g: Single, slope: Single, zero: Single, v: Single, out: Single) -> None:
+    """Current into the cell at V."""
     for i in range(len(g)):
-        inward[i] -= g[i] * v[i]
+        out[i] = g[i] * (zero[i] - slope[i] * v[i])
 
 
 @numba.njit(**JIT)
-def _filter(tau_ms: float, sign: float, h: float, left: Single, mean: Single) -> None:
-    """Adds the mean of an exponential over a step, and lets it decay."""
+def _terms(terms: Terms, leads: Single, x: Single, place: _Place, sums: _Sums, work: _Work) -> None:
+    """Sums over all terms about V."""
+    v, b, f, c, c_bin, c_fraction, e_ion = (
+        place.v, place.bin, place.fraction, place.c, place.c_bin, place.c_fraction, place.e
+    )  # fmt: skip
+    total, zero_nA, lead, ion_g, ion_j = sums.total, sums.zero_nA, sums.lead, sums.ion_g, sums.ion_j
+    opened, slope, zero, now = work.single[0], work.single[1], work.single[2], work.single[3]
+    rows, states, powers, size, e_mV = terms.term, terms.state, terms.power, terms.size, terms.e_mV
+    drive, plane, one, none = terms.drive, terms.plane, terms.one, terms.none
+    _copy(terms.leak_uS, total)
+    _copy(terms.leak_nA, zero_nA)
+    _clear(lead)
+    for r in range(len(ion_g)):
+        _clear(ion_g[r])
+        _clear(ion_j[r])
+    for t in range(len(rows)):
+        a, z, o = rows[t, START], rows[t, STOP], rows[t, AT]
+        n, kind, r, r_c, table = z - a, rows[t, TERM_KIND], rows[t, TERM_ION], rows[t, TERM_C], rows[t, TERM_TABLE]
+        g = size[o : o + n]
+        for k in range(rows[t, TERM_STATES]):
+            at = states[t, k, STATE_X]
+            _times_power(x[at : at + n], powers[t, k], g, opened[:n])
+            g = opened[:n]
+        if kind <= NERNST:
+            to = e_mV[o : o + n] if kind == FIXED else e_ion[r, a:z]
+            _ohmic(g, to, total[a:z], zero_nA[a:z])
+            if r >= 0:
+                _ohmic(g, to, ion_g[r, a:z], ion_j[r, a:z])
+            by = one[:n]
+        else:
+            to, by = zero[:n], slope[:n]
+            if kind == PLANE:
+                _plane_drive(plane[table], b[a:z], f[a:z], c_bin[r_c, a:z], c_fraction[r_c, a:z], v[a:z], by, to)
+            else:
+                inside = c[r_c, a:z] if kind == DRIVE_C else none[:n]
+                _drive(drive[table], b[a:z], f[a:z], inside, v[a:z], by, to)
+            _sloped(g, by, to, total[a:z], zero_nA[a:z])
+            if r >= 0:
+                _sloped(g, by, to, ion_g[r, a:z], ion_j[r, a:z])
+        for k in range(rows[t, TERM_STATES]):
+            at, which = states[t, k, STATE_X], states[t, k, STATE_LEAD]
+            if which >= 0:
+                _inward(g, by, to, v[a:z], now[:n])
+                _lead(leads[which], np.float32(2.0) * powers[t, k], x[at : at + n], now[:n], b[a:z], f[a:z], lead[a:z])
+
+
+@numba.njit(**JIT)
+def _step_of(tau_ms: float, h: float) -> tuple[Any, Any]:
+    """Of an exponential: what a step keeps, and its mean over the step, both of what it was."""
     less = np.exp(-h / tau_ms)
-    keep, share = np.float32(less), np.float32(sign * tau_ms / h * (1.0 - less))
-    for i in range(len(mean)):
-        mean[i] += left[i] * share
-    for i in range(len(mean)):
-        left[i] *= keep
+    return np.float32(less), np.float32(tau_ms / h * (1.0 - less))
 
 
 @numba.njit(**JIT)
-def _synapses(net: Net, h: float, rise: Single, decay: Single, w: _Work) -> None:
+def _fall(keep: float, share: float, left: Single, mean: Single) -> None:
+    for i in range(len(mean)):
+        mean[i] = left[i] * share
+        rest = left[i] * keep
+        left[i] = rest if rest > NONE_US else ZERO
+
+
+@numba.njit(**JIT)
+def _rise(keep: float, share: float, left: Single, mean: Single) -> None:
+    for i in range(len(mean)):
+        mean[i] -= left[i] * share
+        rest = left[i] * keep
+        left[i] = rest if rest > NONE_US else ZERO
+
+
+@numba.njit(**JIT)
+def _synapses(classes: Classes, h: float, rise: Single, decay: Single, mean: Single) -> None:
     """Mean conductance of each class over a step without its events, and its exponentials after it."""
-    w.mean[:] = 0.0
-    for m in range(len(net.rise_ms)):
-        a, z = net.syn_start[m], net.syn_stop[m]
-        _filter(net.decay_ms[m], 1.0, h, decay[m, a:z], w.mean[m, a:z])
-        if net.rise_ms[m] > 0.0:
-            _filter(net.rise_ms[m], -1.0, h, rise[m, a:z], w.mean[m, a:z])
+    rows, rise_ms, decay_ms = classes.synapse, classes.rise_ms, classes.decay_ms
+    for m in range(len(rows)):
+        a, z = rows[m, START], rows[m, STOP]
+        keep, share = _step_of(decay_ms[m], h)
+        _fall(keep, share, decay[m, a:z], mean[m, a:z])
+        if rise_ms[m] > 0.0:
+            keep, share = _step_of(rise_ms[m], h)
+            _rise(keep, share, rise[m, a:z], mean[m, a:z])
 
 
 @numba.njit(**JIT)
@@ -518,136 +602,154 @@ def _arrive(tau_ms: float, uS: float, rest_ms: float, h: float) -> tuple[float, 
 
 
 @numba.njit(**JIT)
-def _plain_synapse(g: Single, e: float, v: Single, total: Single, inward: Single) -> None:
+def _plain_synapse(g: Single, e: float, total: Single, zero_nA: Single) -> None:
     for i in range(len(g)):
         total[i] += g[i]
-    for i in range(len(g)):
-        inward[i] += g[i] * (e - v[i])
+        zero_nA[i] += g[i] * e
+
+
+@numba.njit(**JIT)
+def _between(table: Single, b: NDArray[np.uint32], f: Single, found: Single, gain: Single) -> None:
+    """Of a table with two columns its value, and what it gains to the next place."""
+    for i in range(len(b)):
+        at = b[i]
+        gain[i] = table[at, 1]
+        found[i] = table[at, 0] + f[i] * table[at, 1]
 
 
 @numba.njit(**JIT)
 def _blocked_synapse(
-    table: Single, g: Single, e: float, v: Single, b: NDArray[np.uint32], f: Single, block: Single, steep: Single,
-    total: Single, inward: Single,
+    g: Single, block: Single, gain: Single, e: float, v: Single, total: Single, zero_nA: Single
 ) -> None:  # fmt: skip
     """Linearised about V."""
     for i in range(len(g)):
-        at = b[i]
-        block[i] = table[at, 0] + f[i] * table[at, 1]
-        steep[i] = table[at, 1] * np.float32(1.0 / V_BIN_MV)
-    for i in range(len(g)):
-        block[i] *= g[i]
-    for i in range(len(g)):
-        total[i] += block[i] - g[i] * steep[i] * (e - v[i])
-    for i in range(len(g)):
-        inward[i] += block[i] * (e - v[i])
+        opened, away = g[i] * block[i], e - v[i]
+        slope = opened - g[i] * gain[i] * np.float32(1.0 / V_BIN_MV) * away
+        total[i] += slope
+        zero_nA[i] += opened * away + slope * v[i]
 
 
 @numba.njit(**JIT)
-def _add_synapses(net: Net, w: _Work) -> None:
-    """Synaptic conductance and current."""
-    for m in range(len(net.rise_ms)):
-        a, z, e = net.syn_start[m], net.syn_stop[m], np.float32(net.e_syn_mV[m])
-        if net.block_table[m] < 0:
-            _plain_synapse(w.mean[m, a:z], e, w.v[a:z], w.total[a:z], w.inward[a:z])
+def _add_synapses(
+    classes: Classes, mean: Single, place: _Place, total: Single, zero_nA: Single, room: Single
+) -> None:  # fmt: skip
+    """Synaptic conductance, and current at 0 mV."""
+    rows, e_mV, blocks, v, b, f = classes.synapse, classes.e_syn_mV, classes.block, place.v, place.bin, place.fraction
+    for m in range(len(rows)):
+        a, z, e, block = rows[m, START], rows[m, STOP], np.float32(e_mV[m]), rows[m, CLASS_BLOCK]
+        if block < 0:
+            _plain_synapse(mean[m, a:z], e, total[a:z], zero_nA[a:z])
         else:
-            _blocked_synapse(
-                net.block[net.block_table[m]], w.mean[m, a:z], e, w.v[a:z], w.bin[a:z], w.fraction[a:z], w.open[a:z],
-                w.spare[a:z], w.total[a:z], w.inward[a:z],
-            )  # fmt: skip
+            opened, gain = room[0, : z - a], room[1, : z - a]
+            _between(blocks[block], b[a:z], f[a:z], opened, gain)
+            _blocked_synapse(mean[m, a:z], opened, gain, e, v[a:z], total[a:z], zero_nA[a:z])
 
 
 @numba.njit(**JIT)
 def _implicit(
-    h: float, capacitance: Single, v: Single, total: Single, right: Single, by_step: Single, own: Single
-) -> None:
-    """C / (gamma h), the diagonal without the tree (`own`), and the right side, from the current at V (in `right`)."""
-    per_step = np.float32(1.0 / (GAMMA * h))
-    for i in range(len(total)):
-        by_step[i] = capacitance[i] * per_step
-    for i in range(len(total)):
+    per_step: float, capacitance: Single, total: Single, lead: Single, zero_nA: Single, v: Single, joined: Floats,
+    diagonal: Floats, right: Floats,
+) -> None:  # fmt: skip
+    """Diagonal and right side of the compartments."""
+    for i in range(len(v)):
+        by_step = capacitance[i] * per_step
         # However fast a current runs away, it at most doubles what the capacitance alone would let V move.
-        own[i] = max(total[i] + by_step[i], HALF * by_step[i])
-    for i in range(len(total)):
-        right[i] += own[i] * v[i]
+        own = max(total[i] + lead[i] + by_step, HALF * by_step)
+        diagonal[i] = joined[i] + own
+        right[i] = zero_nA[i] + (own - total[i]) * v[i]
 
 
 @numba.njit(**JIT)
 def _fill(
-    less: Floats, filled: Floats, gain_in: Floats, gain_out: Floats, rest: Floats, g: Single, j: Single, half: Floats,
-    c: Floats,
+    less: Floats, filled: Floats, gain_in: Floats, gain_out: Floats, rest: Floats, g: Single, j: Single, v: Floats,
+    moved: Floats, c: Floats,
 ) -> None:  # fmt: skip
-    """Concentrations after a step in whose middle the potential had moved by `half`."""
+    """Concentrations after a step in which the potential has moved to V."""
     for i in range(len(c)):
-        nA = g[i] * half[i] - j[i]
+        nA = g[i] * (v[i] - 0.5 * moved[i]) - j[i]
         gain = gain_in[i] if nA < 0.0 else gain_out[i]
         c[i] = max(c[i] + (rest[i] - c[i]) * less[i] + gain * nA * filled[i], LEAST_MM)
 
 
 @numba.njit(**JIT)
-def _at_nodes(node: NDArray[np.uint32], own: Single, current: Single, diagonal: Floats, right: Floats) -> None:
-    for i in range(len(node)):
-        diagonal[node[i]] += own[i]
-        right[node[i]] = current[i]
+def _first_move(per_step: float, capacitance: Single, v: Floats, right: Floats, moved: Floats) -> None:
+    """What the first solve moves, and the right side of the second."""
+    for i in range(len(v)):
+        moved[i] = right[i] - v[i]
+        right[i] = per_step * capacitance[i] * moved[i]
 
 
 @numba.njit(**JIT)
-def _of_nodes(node: NDArray[np.uint32], right: Floats, out: Floats) -> None:
-    for i in range(len(node)):
-        out[i] = right[node[i]]
+def _second_move(right: Floats, moved: Floats, v: Floats) -> None:
+    for i in range(len(v)):
+        moved[i] += SHARE * right[i]
+        v[i] += moved[i]
 
 
 @numba.njit(**JIT)
-def _once_more(node: NDArray[np.uint32], by_step: Single, moved: Floats, right: Floats) -> None:
-    right[:] = 0.0
-    for i in range(len(node)):
-        right[node[i]] = by_step[i] * moved[i]
+def _move(
+    branches: Branches, h: float, capacitance: Single, v: Floats, single: Single, sums: _Sums, work: _Work
+) -> Floats:  # fmt: skip
+    """The solves, and the new potentials; returns by what they have moved."""
+    order, parent, axial, joined = branches
+    moved: Floats = work.double[0]
+    per_step, n = np.float32(1.0 / (GAMMA * h)), len(v)
+    diagonal, right = work.diagonal, work.right
+    _implicit(per_step, capacitance, sums.total, sums.lead, sums.zero_nA, single, joined, diagonal, right)
+    _copy(joined[n:], diagonal[n:])
+    _clear(right[n:])
+    _eliminate(order, parent, axial, diagonal, right)
+    _first_move(per_step, capacitance, v, right, moved)
+    _clear(right[n:])
+    _again(order, parent, axial, diagonal, right)
+    _second_move(right, moved, v)
+    return moved
 
 
 @numba.njit(**JIT)
-def _move(net: Net, kin: Kinetics, level: int, h: float, v: Floats, c: Floats, w: _Work) -> None:
-    """The solves, the new potentials, and the pools, which the current in the middle of the step fills."""
-    _implicit(h, net.capacitance_nF, w.v, w.total, w.inward, w.by_step, w.own)
-    w.diagonal[:] = net.joined_uS
-    w.right[:] = 0.0
-    _at_nodes(net.node, w.own, w.inward, w.diagonal, w.right)
-    _eliminate(net.parent, net.axial_uS, w.diagonal, w.right)
-    moved, sum_ = w.log, w.moved
-    _of_nodes(net.node, w.right, moved)
-    for i in range(len(v)):
-        moved[i] -= v[i]
-    for i in range(len(v)):
-        sum_[i] = moved[i]
-    for k in range(len(SHARES)):
-        _once_more(net.node, w.by_step, moved, w.right)
-        _again(net.parent, net.axial_uS, w.diagonal, w.right)
-        _of_nodes(net.node, w.right, moved)
-        for i in range(len(v)):
-            sum_[i] += SHARES[k] * moved[i]
-    for i in range(len(v)):
-        v[i] += sum_[i]
-    for i in range(len(v)):
-        moved[i] = 0.5 * sum_[i]
+def _pools(ions: Ions, kin: Kinetics, level: int, v: Floats, moved: Floats, c: Floats, sums: _Sums) -> None:
+    """What the current in the middle of the step fills."""
+    less, filled, gain_in, gain_out, rest = kin.pool_less, kin.pool_filled, ions.gain_in, ions.gain_out, ions.rest_mM
+    g, j, start, stop = sums.ion_g, sums.ion_j, ions.pool_start, ions.pool_stop
     for r in range(len(c)):
+        a, z = start[r], stop[r]
         _fill(
-            kin.pool_less[level, r], kin.pool_filled[level, r], net.gain_in[r], net.gain_out[r], net.rest_mM[r],
-            w.ion_g[r], w.ion_j[r], moved, c[r],
+            less[level, r, a:z], filled[level, r, a:z], gain_in[r, a:z], gain_out[r, a:z], rest[r, a:z], g[r, a:z],
+            j[r, a:z], v[a:z], moved[a:z], c[r, a:z],
         )  # fmt: skip
 
 
 @numba.njit(**JIT)
-def _worst(bend: Single, per_ms: float, before: Single, capacitance: Single) -> float:
-    """How much what bends the course of V has changed: root mean square over the membrane [mV / ms2]."""
-    for i in range(len(bend)):
-        bend[i] *= per_ms / capacitance[i]
+def _bends(
+    total: Single, zero_nA: Single, before: Single, before_nA: Single, v: Single, capacitance: Single, per_ms: float,
+    bends: Single,
+) -> None:  # fmt: skip
+    for i in range(len(v)):
+        bends[i] = (zero_nA[i] - before_nA[i] - (total[i] - before[i]) * v[i]) * per_ms / capacitance[i]
+
+
+@numba.njit(**JIT)
+def _changed(bends: Single, before: Single, capacitance: Single) -> float:
+    """Root mean square over the membrane."""
     squares, whole = ZERO, ZERO
-    for i in range(len(bend)):
-        change = bend[i] - before[i]
+    for i in range(len(bends)):
+        change = bends[i] - before[i]
         squares += capacitance[i] * change * change
         whole += capacitance[i]
-    for i in range(len(bend)):
-        before[i] = bend[i]
     return float(np.sqrt(squares / whole))
+
+
+@numba.njit(**JIT)
+def _worst(
+    capacitance: Single, per_ms: float, v: Single, sums: _Sums, pull: Single, bend: Single, bends: Single
+) -> float:  # fmt: skip
+    """How much what bends the course of V has changed [mV / ms2]."""
+    _bends(sums.total, sums.zero_nA, pull[0], pull[1], v, capacitance, per_ms, bends)
+    found: float = _changed(bends, bend, capacitance)
+    _copy(bends, bend)
+    _copy(sums.total, pull[0])
+    _copy(sums.zero_nA, pull[1])
+    return found
 
 
 @numba.njit(**JIT)
@@ -657,6 +759,51 @@ def _level_for(a: float, tolerance: float, many: NDArray[np.int64]) -> int:
         if a <= tolerance * many[level] * many[level]:
             return level
     return len(many) - 1
+
+
+@numba.njit(**JIT)
+def begin(net: Net, leads: Single, state: State) -> None:
+    """Sets what all terms pull at the start."""
+    place, sums, work = _room(net)
+    _look_up(state.v_mV, place.v, place.bin, place.fraction)
+    for r in range(len(state.c_mM)):
+        _look_up_ion(net.ions, r, 0, len(state.v_mV), state.c_mM, place, work)
+    _terms(net.terms, leads, state.x, place, sums, work)
+    _copy(sums.total, state.pull[0])
+    _copy(sums.zero_nA, state.pull[1])
+
+
+@numba.njit(**JIT)
+def _keep(state: State, kept: State) -> None:
+    """Copies a state."""
+    _copy(state.v_mV, kept.v_mV)
+    _copy(state.x, kept.x)
+    _copy(state.c_mM.ravel(), kept.c_mM.ravel())
+    _copy(state.rise_uS.ravel(), kept.rise_uS.ravel())
+    _copy(state.decay_uS.ravel(), kept.decay_uS.ravel())
+    _copy(state.pull.ravel(), kept.pull.ravel())
+    _copy(state.bend, kept.bend)
+
+
+@numba.njit(**JIT)
+def _arrivals(
+    classes: Classes, arrivals: Arrivals, event: int, end: int, s: int, h: float, last: bool, rise: Single,
+    decay: Single, mean: Single,
+) -> int:  # fmt: skip
+    """Adds what the events of a step open; returns the first event after it."""
+    rise_ms, decay_ms = classes.rise_ms, classes.decay_ms
+    after, kind, at, opens = arrivals.after_ms, arrivals.kind, arrivals.at, arrivals.uS
+    while event < end and (last or after[event] < (s + 1) * h):
+        m, i, uS, rest = kind[event], at[event], opens[event], (s + 1) * h - after[event]
+        left, share = _arrive(decay_ms[m], uS, rest, h)
+        decay[m, i] += left
+        mean[m, i] += share
+        if rise_ms[m] > 0.0:
+            left, share = _arrive(rise_ms[m], uS, rest, h)
+            rise[m, i] += left
+            mean[m, i] -= share
+        event += 1
+    return event
 
 
 @numba.njit(**JIT)
@@ -677,62 +824,55 @@ def run(
         peak: (steps,) gets the highest local maximum of the soma's potential that ended in it, else NO_PEAK_MV.
         counts: (2,) milliseconds and solves are added.
     """
-    v, x, g, c, rise, decay, bend, course = state
-    n, steps, levels = len(v), len(out), len(many)
-    most = 1
-    for k in range(len(net.scheme_size)):
-        most = max(most, net.scheme_size[k])
-    w = _room(n, len(net.parent), len(c), len(net.rise_ms), most)
-    v0, x0, g0, c0, rise0, decay0 = v.copy(), x.copy(), g.copy(), c.copy(), rise.copy(), decay.copy()
-    bend0 = bend.copy()
+    v, x, c, rise, decay, pull, bend, course = state
+    soma, capacitance, gates, schemes, branches, terms, ions, classes = net
+    first, leads = arrivals.first, kin.leads
+    kept = State(
+        v.copy(), x.copy(), c.copy(), rise.copy(), decay.copy(), pull.copy(), bend.copy(), course.copy()
+    )  # fmt: skip
+    n, steps, levels, pool_start, pool_stop = len(v), len(out), len(many), ions.pool_start, ions.pool_stop
+    place, sums, work = _room(net)
+    for r in range(len(c)):
+        _look_up_ion(ions, r, 0, n, c, place, work)
     for t in range(steps):
         last, level = int(course[0]), int(course[1])
-        v0[:], x0[:], g0[:], c0[:], rise0[:], decay0[:], bend0[:] = v, x, g, c, rise, decay, bend
+        _keep(state, kept)
         now = injected[t if len(injected) > 1 else 0]
         while True:
             h = 1.0 / many[level]
-            event, end = arrivals.first[t], arrivals.first[t + 1]
+            event, end = first[t], first[t + 1]
             before, rising, highest, worst, redo = course[2], course[3] > 0.0, NO_PEAK_MV, 0.0, False
             for s in range(many[level]):
                 previous = last if s == 0 else level
                 pair = previous * levels + level
-                _look_up(v, w)
-                _look_up_ions(net, c, w)
-                _gates(net, kin, pair, x, w)
-                _schemes(net, kin, pair, x, w)
-                _terms(net, kin, pair, x, g, w)
-                a = _worst(w.bend, np.float32(2.0 / (h + 1.0 / many[previous])), bend, net.capacitance_nF)
+                _look_up(v, place.v, place.bin, place.fraction)
+                for r in range(len(c)):
+                    _look_up_ion(ions, r, pool_start[r], pool_stop[r], c, place, work)
+                _gates(gates, kin, pair, x, place)
+                _schemes(schemes, kin, pair, x, place, work.states)
+                _terms(terms, leads[pair], x, place, sums, work)
+                per_ms = np.float32(2.0 / (h + 1.0 / many[previous]))
+                a = _worst(capacitance, per_ms, place.v, sums, pull, bend, work.single[0])
                 worst = max(worst, a)
                 counts[1] += 1
                 if level < levels - 1 and a > tolerance * many[level] * many[level]:
                     level = max(_level_for(a, tolerance, many), level + 1)
                     redo = True
                     break
-                _synapses(net, h, rise, decay, w)
-                while event < end and (arrivals.after_ms[event] < (s + 1) * h or s == many[level] - 1):
-                    m, i, uS = arrivals.kind[event], arrivals.at[event], arrivals.uS[event]
-                    rest = (s + 1) * h - arrivals.after_ms[event]
-                    left, mean = _arrive(net.decay_ms[m], uS, rest, h)
-                    decay[m, i] += left
-                    w.mean[m, i] += mean
-                    if net.rise_ms[m] > 0.0:
-                        left, mean = _arrive(net.rise_ms[m], uS, rest, h)
-                        rise[m, i] += left
-                        w.mean[m, i] -= mean
-                    event += 1
-                _add_synapses(net, w)
-                for i in range(n):
-                    w.inward[i] += now[i]
-                _move(net, kin, level, h, v, c, w)
-                soma = v[net.soma]
-                if soma < before and rising:
+                _synapses(classes, h, rise, decay, work.mean)
+                event = _arrivals(classes, arrivals, event, end, s, h, s == many[level] - 1, rise, decay, work.mean)
+                _add_synapses(classes, work.mean, place, sums.total, sums.zero_nA, work.single)
+                _add(now, sums.zero_nA)
+                moved = _move(branches, h, capacitance, v, place.v, sums, work)
+                _pools(ions, kin, level, v, moved, c, sums)
+                if v[soma] < before and rising:
                     highest = max(highest, before)
-                rising, before = soma > before, soma
+                rising, before = v[soma] > before, v[soma]
             if not redo:
                 break
-            v[:], x[:], g[:], c[:], rise[:], decay[:], bend[:] = v0, x0, g0, c0, rise0, decay0, bend0
+            _keep(kept, state)
         course[0], course[1] = level, max(_level_for(worst, tolerance, many), level - DOWN)
         course[2], course[3] = before, 1.0 if rising else 0.0
         counts[0] += 1
         peak[t] = highest
-        out[t] = v
+        _copy(v, out[t])
