@@ -29,7 +29,7 @@ CABLE = "cable"  # its name among architectures
 # How each setting was chosen: docs/cable.md.
 SETTINGS = {
     "fast": Accuracy(least=1, most=16, tolerance_mV=0.08),
-    "standard": Accuracy(least=1, most=64, tolerance_mV=0.02),
+    "standard": Accuracy(least=2, most=128, tolerance_mV=0.04),
     "exact": Accuracy(least=4, most=256, tolerance_mV=0.006),
 }
 SPIKE_MV, SPREAD_MV = -25.0, 5.0  # a peak of the soma's potential there is a spike with a probability of 1/2
