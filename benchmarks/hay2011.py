@@ -4,8 +4,8 @@
 
 Step: 0.793 nA into the soma from 700 ms; BAP: 1.9 nA from 295 to 300 ms; BAC: also a current as of a synaptic
 potential, 0.5 nA, 620 um up the apical tree. All is compared with NEURON's Crank-Nicolson of 0.025 ms. Current is held
-over each millisecond and potentials are those at the end of each, so that times are compared as milliseconds: 0 is the
-same one. The cell's reconstruction must be at hand (README).
+over each millisecond; potentials of the site are those at the end of each, and straight between them. A spike is where
+the soma's potential is highest. The cell's reconstruction must be at hand (README).
 """
 
 from __future__ import annotations
@@ -53,11 +53,24 @@ def protocols(tree: Tree, site: int) -> dict[str, Injection]:
     }
 
 
-def describe(spikes: NDArray[np.integer], true: NDArray[np.integer], site_mV: NDArray[np.floating]) -> str:
+def spikes_ms(peak: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Times of the twin's spikes [ms]."""
+    there = np.flatnonzero(peak[:, 0] > SPIKE_MV)
+    return np.asarray(there + peak[there, 1])
+
+
+def above_ms(v_mV: NDArray[np.floating], threshold_mV: float) -> float:
+    """How long potentials, straight between samples of each ms, are above a threshold [ms]."""
+    t = np.arange(0.0, len(v_mV) - 1, 0.01)
+    return float((np.interp(t, np.arange(len(v_mV)), v_mV) > threshold_mV).sum() * 0.01)
+
+
+def describe(spikes: NDArray[np.floating], true: NDArray[np.floating], site_mV: NDArray[np.floating]) -> str:
     """Spikes beside the true ones [ms], and what the apical site does."""
-    apart = (spikes - true).tolist() if len(spikes) == len(true) else "not to be paired"
-    last = int((site_mV > CALCIUM_MV).sum())
-    return f"{len(spikes):2d} spikes, apart {apart} ms; site {site_mV.max():6.1f} mV, {last} ms above {CALCIUM_MV:g}"
+    paired = len(spikes) == len(true)
+    apart = " ".join(f"{x:.2f}" for x in spikes - true) if paired else "not to be paired"
+    site = f"site {site_mV.max():6.2f} mV, {above_ms(site_mV, CALCIUM_MV):.1f} ms above {CALCIUM_MV:g}"
+    return f"{len(spikes):2d} spikes, apart {apart} ms; {site}"
 
 
 def main() -> None:
@@ -70,17 +83,16 @@ def main() -> None:
     cell = NeuronCell(load_cell("l5pc", {"parameters": "hay2011"}))
     for name, injection in protocols(tree, site).items():
         steps = len(injection.current_nA)
-        true = np.zeros(0, np.int64)
+        true = np.zeros(0)
         for method in ("crank-nicolson", "backward-euler"):
             v, times = run_trial(cell, silence, steps, DT_MS, method, injection)
-            spikes = np.floor(times).astype(np.int64)
-            true = spikes if method == "crank-nicolson" else true
-            print(f"{name:5s}NEURON, {method:15s}{describe(spikes, true, v[:, site])}", flush=True)
+            true = times if method == "crank-nicolson" else true
+            print(f"{name:5s}NEURON, {method:15s}{describe(times, true, v[:, site])}", flush=True)
         for accuracy in sys.argv[1:] or SETTINGS:
             stepper = Stepper(tree, membrane, SETTINGS[accuracy])
             found, peak, _ = stepper.advance(stepper.start(), silence, steps, injection)
             print(
-                f"{name:5s}twin, {accuracy:17s}{describe(np.flatnonzero(peak > SPIKE_MV), true, found[:, site])}",
+                f"{name:5s}twin, {accuracy:17s}{describe(spikes_ms(peak), true, found[:, site])}",
                 flush=True,
             )
 

@@ -148,7 +148,7 @@ class Cable(nn.Module):
         def one(k: int) -> None:
             injection = None if injections is None else injections[k]
             v[k], peak, _ = stepper.advance(stepper.start(), events[k], steps, injection)
-            logit[k] = spike_logits(v[k, :, self.tree.soma], peak)
+            logit[k] = spike_logits(v[k, :, self.tree.soma], peak[:, 0])
 
         if len(events) == 1:
             one(0)
@@ -193,5 +193,5 @@ def simulate_on(
             part = None if whole is None else Injection(whole.compartment, whole.current_nA[begin:end])
             currents.append(part)
         v_now, peak_now = stepper.advance(state, now, end - begin, currents)
-        v[:, begin:end], peaks[:, begin:end] = v_now.cpu().numpy(), peak_now.cpu().numpy()
+        v[:, begin:end], peaks[:, begin:end] = v_now.cpu().numpy(), peak_now[..., 0].cpu().numpy()
     return peaks

@@ -177,8 +177,9 @@ class GPUStepper:
             injections: current into each cell over these steps.
 
         Returns:
-            V (cells, steps, n) at the end of each millisecond [mV], and (cells, steps) the highest local maximum of the
-            soma's potential that ended in it, or `steps.NO_PEAK_MV`; on the device.
+            V (cells, steps, n) at the end of each millisecond [mV], and (cells, steps, 2) the highest local maximum
+            of the soma's potential that ended in it, or `steps.NO_PEAK_MV`, and when that was after its start [ms];
+            on the device.
         """
         return self.run(state, self.given(events, steps, injections), steps)
 
@@ -186,7 +187,7 @@ class GPUStepper:
         """The same, of input that is on the device."""
         cells = len(state.half)
         v = torch.empty(cells, steps, self.sizes.n, device=self.device)
-        peak = torch.empty(cells, steps, device=self.device)
+        peak = torch.empty(cells, steps, 2, device=self.device)
         with torch.cuda.device_of(v):
             milliseconds[(cells,)](
                 self.known, given, state, v, peak, steps, self.tolerance_mV, TILE=TILE, num_warps=WARPS, num_stages=1

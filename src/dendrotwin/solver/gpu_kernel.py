@@ -304,7 +304,8 @@ def milliseconds(known, given, batch, v_out, peak_out, steps, tolerance, TILE: t
     Args:
         known, given, batch: see there.
         v_out: (cells, steps, n) gets V at the end of each millisecond, in the order of the tree [mV].
-        peak_out: (cells, steps) gets the highest local maximum of the soma's potential that ended in it.
+        peak_out: (cells, steps, 2) gets the highest local maximum of the soma's potential that ended in it, and when
+            that was after its start [ms].
         steps: how many.
         tolerance: see `solver.steps` [mV].
         TILE: compartments or nodes at a time.
@@ -320,7 +321,8 @@ def milliseconds(known, given, batch, v_out, peak_out, steps, tolerance, TILE: t
     for t in range(0, steps):
         level, worst = asked, tl.full((), 0.0, tl.float32)
         many = tl.load(known.many + level)
-        soma, rises, highest = before, rising, tl.full((), NO_PEAK, tl.float64)
+        soma, rises = before, rising
+        highest, when = tl.full((), NO_PEAK, tl.float64), tl.full((), 0.0, tl.float32)
         s = 0
         now = half_of(batch, sizes, cell, 1 - half)
         while s < many:
@@ -336,17 +338,25 @@ def milliseconds(known, given, batch, v_out, peak_out, steps, tolerance, TILE: t
                 many = tl.load(known.many + level)
                 s = 0
                 worst = tl.full((), 0.0, tl.float32)
-                soma, rises, highest = before, rising, tl.full((), NO_PEAK, tl.float64)
+                soma, rises, highest, when = (
+                    before,
+                    rising,
+                    tl.full((), NO_PEAK, tl.float64),
+                    tl.full((), 0.0, tl.float32),
+                )
             else:
                 _step(known, sizes, given, cell, t, steps, level, many, s, was, now, room, TILE)
                 v = tl.load(now.v + sizes.soma)
-                highest = tl.where((v < soma) & (rises > 0), tl.maximum(highest, soma), highest)
+                higher = (v < soma) & (rises > 0) & (soma > highest)
+                highest = tl.where(higher, soma, highest)
+                when = tl.where(higher, s / many.to(tl.float32), when)
                 soma, rises = v, (v > soma).to(tl.int32)
                 s += 1
         last, half = level, 1 - half
         asked = tl.maximum(_level_for(known, sizes, worst, tolerance), level - DOWN)
         before, rising = soma, rises
-        tl.store(peak_out + cell * steps + t, highest.to(tl.float32))
+        tl.store(peak_out + (cell * steps + t) * 2, highest.to(tl.float32))
+        tl.store(peak_out + (cell * steps + t) * 2 + 1, when)
         for begin in range(0, sizes.n, TILE):
             i = begin + tl.arange(0, TILE)
             inside = i < sizes.n

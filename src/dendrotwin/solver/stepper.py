@@ -102,8 +102,9 @@ class Stepper:
             injection: current over these steps.
 
         Returns:
-            V (steps, n) at the end of each millisecond [mV]; (steps,) the highest local maximum of the soma's
-            potential that ended in each, or `steps.NO_PEAK_MV`; milliseconds, and solves that they took.
+            V (steps, n) at the end of each millisecond [mV]; (steps, 2) the highest local maximum of the soma's
+            potential that ended in each, or `steps.NO_PEAK_MV`, and when that was after its start [ms], as exact as a
+            step is long; milliseconds, and solves that they took.
         """
         n, back = self.tree.n, self.layout.back
         injected = np.zeros((1, n))
@@ -111,7 +112,7 @@ class Stepper:
             injected = np.zeros((steps, n))
             for compartment, current in zip(injection.compartment, injection.current_nA.T, strict=True):
                 injected[:, back[compartment]] += current
-        out, peak, counts = np.empty((steps, n), np.float32), np.empty(steps), np.zeros(2, np.int64)
+        out, peak, counts = np.empty((steps, n), np.float32), np.empty((steps, 2)), np.zeros(2, np.int64)
         run(
             self.layout.net, self.kinetics, self.levels, self.accuracy.tolerance_mV, state,
             self.arrivals(events, steps), injected, out, peak, counts,

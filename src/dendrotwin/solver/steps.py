@@ -821,7 +821,8 @@ def run(
         arrivals: of these milliseconds.
         injected: (steps, n) current into each place [nA], or (1, n) where it is always the same.
         out: (steps, n) gets V at the end of each millisecond [mV].
-        peak: (steps,) gets the highest local maximum of the soma's potential that ended in it, else NO_PEAK_MV.
+        peak: (steps, 2) gets the highest local maximum of the soma's potential that ended in it, else NO_PEAK_MV, and
+            when that was after the start of the millisecond [ms].
         counts: (2,) milliseconds and solves are added.
     """
     v, x, c, rise, decay, pull, bend, course = state
@@ -841,7 +842,8 @@ def run(
         while True:
             h = 1.0 / many[level]
             event, end = first[t], first[t + 1]
-            before, rising, highest, worst, redo = course[2], course[3] > 0.0, NO_PEAK_MV, 0.0, False
+            before, rising, worst, redo = course[2], course[3] > 0.0, 0.0, False
+            highest, when = NO_PEAK_MV, 0.0
             for s in range(many[level]):
                 previous = last if s == 0 else level
                 pair = previous * levels + level
@@ -865,8 +867,8 @@ def run(
                 _add(now, sums.zero_nA)
                 moved = _move(branches, h, capacitance, v, place.v, sums, work)
                 _pools(ions, kin, level, v, moved, c, sums)
-                if v[soma] < before and rising:
-                    highest = max(highest, before)
+                if v[soma] < before and rising and before > highest:
+                    highest, when = before, s * h
                 rising, before = v[soma] > before, v[soma]
             if not redo:
                 break
@@ -874,5 +876,5 @@ def run(
         course[0], course[1] = level, max(_level_for(worst, tolerance, many), level - DOWN)
         course[2], course[3] = before, 1.0 if rising else 0.0
         counts[0] += 1
-        peak[t] = highest
+        peak[t, 0], peak[t, 1] = highest, when
         _copy(v, out[t])
