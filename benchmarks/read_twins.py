@@ -110,7 +110,7 @@ def measure(spec: str, trials: int, steps: int, kept: Path) -> dict[str, Any]:
         for events, (v_true, _), (v, spikes) in zip(inputs, truth, default, strict=True):
             if row in steppers:
                 v, peak, _ = steppers[row].advance(steppers[row].start(), events, steps)
-                scores.append(spike_logits(v[:, tree.soma], peak))
+                scores.append(spike_logits(v[:, tree.soma], peak[:, 0]))
             else:
                 scores.append(spike_train(spikes, steps).astype(np.float32) - 0.5)
             errors.add(v_true, v)

@@ -338,12 +338,8 @@ def milliseconds(known, given, batch, v_out, peak_out, steps, tolerance, TILE: t
                 many = tl.load(known.many + level)
                 s = 0
                 worst = tl.full((), 0.0, tl.float32)
-                soma, rises, highest, when = (
-                    before,
-                    rising,
-                    tl.full((), NO_PEAK, tl.float64),
-                    tl.full((), 0.0, tl.float32),
-                )
+                soma, rises = before, rising
+                highest, when = tl.full((), NO_PEAK, tl.float64), tl.full((), 0.0, tl.float32)
             else:
                 _step(known, sizes, given, cell, t, steps, level, many, s, was, now, room, TILE)
                 v = tl.load(now.v + sizes.soma)
