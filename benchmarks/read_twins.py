@@ -183,8 +183,8 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
                 panel.plot(x, y, marks[row], color=colour, ms=5)
         panel.set(xscale="log", yscale="log", xlabel="seconds of one thread per simulated second", ylabel=label)
     handles = [plt.Line2D([], [], color="0.3", marker=mark, ls="", label=row) for row, mark in marks.items()]
-    axes[1].legend(handles=handles, frameon=False)
     axes[0].set_title("against NEURON, Crank-Nicolson 0.025 ms; a line for each cell", fontsize=10, loc="left")
+    axes[1].legend(handles=handles, frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1.02, 1.0), fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
 
