@@ -336,7 +336,7 @@ def test_mistakes_before_anything_is_built(folder: Path, tmp_path: Path) -> None
 def test_mechanisms_that_are_not_there_or_cannot_be_held(tmp_path: Path) -> None:
     out = tmp_path / "twin"
     absent = small(tmp_path, "no_such_channel")
-    refused(command("twin", absent, "--out", out), "`build` of small failed", "not a density mechanism", "correct it")
+    refused(command("twin", absent, "--out", out), "`build` of small failed", "not a density mechanism", "`mechanisms`")
     nowhere = small(tmp_path, "z_nowhere")
     refused(command("twin", nowhere, "--out", out), "z_nowhere.mod")
     timed = small(tmp_path, "hh", "z_time")

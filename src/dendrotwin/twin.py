@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from dendrotwin.dataset import Scaling, event_counts
 from dendrotwin.errors import DendrotwinError, TwinError
-from dendrotwin.files import whole_folder
+from dendrotwin.files import whole_file, whole_folder
 from dendrotwin.membrane import Membrane
 from dendrotwin.models import Network, build_network
 from dendrotwin.models.cable import CABLE, Cable, CableConfig
@@ -129,7 +129,8 @@ class Twin:
                 membrane, arrays = self.network.membrane.to_arrays()
                 tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
             tensors |= {"scaling.mean_mV": self.scaling.mean_mV, "scaling.sd_mV": self.scaling.sd_mV}
-            save_file(tensors, folder / "model.safetensors")
+            with whole_file(folder / "model.safetensors") as temporary:  # for its permissions
+                save_file(tensors, temporary)
             with h5py.File(folder / "tree.h5", "w") as file:
                 write_tree(file, self.tree)
             config = {

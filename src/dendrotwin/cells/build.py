@@ -57,7 +57,11 @@ class NeuronCell:
         except CellError:
             raise
         except Exception as error:  # a user's own function
-            raise CellError(f"`build` of {model.name} failed: {type(error).__name__}: {error}; correct it") from error
+            fix = "correct it"
+            if "not a density mechanism" in str(error):  # NEURON does not say which
+                files = ", ".join(path.name for path in model.mechanisms()) or "none"
+                fix = f"a mechanism that it inserts is not there: give its .mod file in `mechanisms` (now: {files})"
+            raise CellError(f"`build` of {model.name} failed: {type(error).__name__}: {error}; {fix}") from error
         h.CVode().active(0)  # a trial has fixed steps, whatever a published file switches on
         every = [section for part in self.sections[:4] for section in part]
         self.held += [section.cell() for section in every]
