@@ -52,6 +52,7 @@ from dendrotwin.solver.layout import (
     PLANE,
     SCHEME_OVER,
     STATE_LEAD,
+    STATE_SIZE,
     TERM_KIND,
 )
 from dendrotwin.solver.stepper import Accuracy, Stepper
@@ -235,7 +236,8 @@ def test_every_kind_is_what_the_cpu_computes() -> None:
     assert {OVER_V, OVER_C, OVER_BOTH} == set(net.scheme[:, SCHEME_OVER])
     assert {FIXED, NERNST, DRIVE, DRIVE_C, PLANE} == set(net.terms.term[:, TERM_KIND])
     assert {1.0, 1.5, 2.0, 2.5, 3.0, 4.0} <= set(net.terms.power.ravel())
-    assert (net.terms.state[..., STATE_LEAD] >= 0).any()
+    of_schemes = net.terms.state[net.terms.state[..., STATE_LEAD] >= 0][:, STATE_SIZE] > 0
+    assert set(of_schemes) == {False, True}
     assert {-1, 0, 1} == set(net.classes.synapse[:, CLASS_BLOCK])
     assert (net.classes.rise_ms == 0).any()
     events, currents = inputs(tree), [None, injection(tree, steps, 0.1)]

@@ -21,6 +21,7 @@ from dendrotwin.membrane import (
     PLANE_V_MV,
     SCHEME_C_MM,
     SCHEME_V_MV,
+    SCHEME_V_STRIDE,
     V_GRID_MV,
     Gate,
     Ion,
@@ -33,7 +34,7 @@ from dendrotwin.membrane import (
 )
 from dendrotwin.models.cable import SPIKE_MV, spike_logits
 from dendrotwin.solver import layout as layout_module
-from dendrotwin.solver.layout import AT, START
+from dendrotwin.solver.layout import AT, START, STATE_LEAD
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.solver.steps import LEAST_MM, NO_PEAK_MV, State
 from dendrotwin.tree import BLOCK_MV, REGIONS, Conductance, Events, Injection, Synapse, Tree
@@ -167,12 +168,15 @@ def gate_v(name: str, half: float, slope: float, tau: Any) -> Gate:
     return Gate(name, sigmoid((V_GRID_MV - half) / slope), np.broadcast_to(np.asarray(tau), V_GRID_MV.shape).copy())
 
 
-def hh(places: NDArray[np.int32]) -> Mechanism:
-    """Like that of Hodgkin and Huxley."""
+def hh(places: NDArray[np.int32], scheme: bool = False) -> Mechanism:
+    """Like that of Hodgkin and Huxley, or with m as a scheme."""
     v = V_GRID_MV
     m = gate_v("m", -38.0, 8.0, 0.05 + 0.4 / np.cosh((v + 40.0) / 25.0))
     h = gate_v("h", -60.0, -7.0, 0.6 + 6.0 / np.cosh((v + 62.0) / 20.0))
     n = gate_v("n", -50.0, 12.0, 0.8 + 4.0 / np.cosh((v + 55.0) / 25.0))
+    if scheme:
+        na, k = term(places, 0.12, 50.0, (1, 0, 0, 3), ion="na"), term(places, 0.036, -77.0, (0, 4, 0, 0), ion="k")
+        return mechanism("hh", places, [na, k], (h, n), (two_states(m),))
     terms = [term(places, 0.12, 50.0, (3, 1, 0), ion="na"), term(places, 0.036, -77.0, (0, 0, 4), ion="k")]
     return mechanism("hh", places, terms, (m, h, n))
 
@@ -218,6 +222,16 @@ def reduced(scheme: Scheme) -> Scheme:
 
 
 OVER_V = markov(SCHEME_V_MV, np.exp((SCHEME_V_MV + 60.0) / 15.0).clip(0, 50.0), "abc")
+
+
+def two_states(gate: Gate) -> Scheme:
+    """shut <-> open as quick and as open as a gate."""
+    steady, rate = (np.interp(SCHEME_V_MV, V_GRID_MV, x) for x in (gate.steady, 1.0 / gate.tau_ms))
+    up, down = steady * rate, (1.0 - steady) * rate
+    rates = np.moveaxis(np.array([[-up, down], [up, -down]]), 2, 0)
+    return Scheme((f"{gate.name}_shut", gate.name), rates, np.zeros((len(SCHEME_V_MV), 2)))
+
+
 OVER_C = markov(SCHEME_C_MM, 3.0 * log_c(SCHEME_C_MM), "pqr", "ca")
 CB, VB = np.meshgrid(BOTH_C_MM, BOTH_V_MV, indexing="ij")
 FLAT = markov(CB.ravel(), (3.0 * log_c(CB) * sigmoid((VB + 45.0) / 8.0) + 0.02).ravel(), "stu", "ca")
@@ -233,6 +247,7 @@ MEMBRANES: dict[str, Membrane] = {
     "a scheme over V": membrane(
         leak(), mechanism("mv", at(1, 4), [term(at(1, 4), 2e-3, -85.0, (0, 0, 2))], schemes=(OVER_V,))
     ),
+    "a scheme that makes spikes": membrane(leak(), hh(at(0, 5, 2), scheme=True)),
     "a scheme with inflow, behind a gate": membrane(
         leak(),
         mechanism(
@@ -739,15 +754,64 @@ def test_beyond_the_tables_numbers_stay_finite(name: str, accuracy: Accuracy) ->
         assert -120.0 < v[-1].min() < v[-1].max() < 80.0  # and it comes back, if to a plateau
 
 
-def test_gates_that_lead_make_spikes_exacter(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["gates over V", "a scheme that makes spikes"])
+def test_what_leads_makes_spikes_exacter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = MEMBRANES[name]
     for current in (spiking_current(24), injected(24, c0=(2, 24, 0.06))):
-        fine = stepped(SPIKING, 128, NO_EVENTS, current)
+        fine = stepped(cell, 128, NO_EVENTS, current)
         assert fine.max() > 0.0
-        leading = np.sqrt(np.mean((stepped(SPIKING, 4, NO_EVENTS, current) - fine) ** 2))
+        leading = np.sqrt(np.mean((stepped(cell, 4, NO_EVENTS, current) - fine) ** 2))
         with monkeypatch.context() as patch:
             patch.setattr(layout_module, "leads", lambda *_: False)
-            without = np.sqrt(np.mean((stepped(SPIKING, 4, NO_EVENTS, current) - fine) ** 2))
+            patch.setattr(layout_module._Rows, "_leading_state", lambda *_: -1)
+            without = np.sqrt(np.mean((stepped(cell, 4, NO_EVENTS, current) - fine) ** 2))
         assert leading < 0.8 * without
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.25, 0.25), (0.5, 0.03), (0.03, 0.125)])
+def test_the_lead_of_a_scheme_is_by_how_much_its_states_are_further_on(before: float, after: float) -> None:
+    """While V moves evenly; from steady states on."""
+    for point in (60, 130, 180):
+        v = SCHEME_V_MV[point]
+        rates = OVER_V.rates[point]
+        z = np.linalg.lstsq(np.vstack([rates, np.ones(3)]), np.append(np.zeros(3), 1.0), rcond=None)[0]
+        rise = OVER_V.rates[point] * 0.0
+        rise[:, 0] = np.array([-1.0, 1.0, 0.0]) * np.exp((v + 60.0) / 15.0) / 15.0
+
+        def change(u: float, y: NDArray[np.float64], rates: Any = rates, rise: Any = rise) -> NDArray[np.float64]:
+            return np.asarray((rates + rise * 1e-3 * u / (2.0 * after)) @ y)
+
+        ends = solve_ivp(change, (-before, after), z, rtol=1e-11, atol=1e-13).y[:, -1]
+        _, rows = layout_module._scheme(OVER_V, (0, 2), before + after)
+        for row, state in enumerate((0, 2)):
+            lead = layout_module._scheme_lead(OVER_V, rows[:, row], before, after)[point]
+            assert abs(lead @ np.append(z, 1.0) - (ends - z)[state] / 1e-3) < 1e-3 * np.abs(ends - z).max() / 1e-3
+
+
+def test_a_scheme_of_two_states_leads_like_the_gate_that_it_is() -> None:
+    v = V_GRID_MV
+    uneven = gate_v("m", -38.0, 8.0, 0.05 + 0.4 / np.cosh((v + 40.0) / 25.0))
+    for pair in ((0.5, 0.5), (0.5, 0.03), (0.03, 0.25)):
+        expected, scheme = layout_module._lead(uneven, *pair)[::SCHEME_V_STRIDE], two_states(uneven)
+        _, rows = layout_module._scheme(scheme, (1,), sum(pair))
+        steady = uneven.steady[::SCHEME_V_STRIDE]
+        states = np.stack([1.0 - steady, steady, np.ones_like(steady)], 1)
+        lead = (layout_module._scheme_lead(scheme, rows[:, 0], *pair) * states).sum(1)
+        np.testing.assert_allclose(lead, expected, atol=2e-3 * np.abs(expected).max())
+    # With the same time constant at every V, what it gains does not depend on where it is; straight between the same V.
+    even, places = gate_v("m", -38.0, 8.0, 0.2), at(0, 5, 2)
+    even = dataclasses.replace(even, steady=np.interp(v, SCHEME_V_MV, even.steady[::SCHEME_V_STRIDE]))
+    h = gate_v("h", -60.0, -7.0, 4.0)
+    as_gate = mechanism("na", places, [term(places, 0.12, 50.0, (1, 3))], (h, even))
+    as_scheme = mechanism("na", places, [term(places, 0.12, 50.0, (1, 0, 3))], (h,), (two_states(even),))
+    current, found = spiking_current(24), []
+    for sodium in (as_gate, as_scheme):
+        stepper = Stepper(TREE, membrane(leak(3e-4), sodium), ADAPTIVE)
+        assert (stepper.layout.net.terms.state[..., STATE_LEAD] >= 0).any()
+        found.append(stepper.advance(stepper.start(), NO_EVENTS, len(current), as_injection(current)))
+    assert found[0][0].max() > 0.0  # a spike
+    assert found[0][2].tolist() == found[1][2].tolist()
+    np.testing.assert_allclose(found[1][0], found[0][0], atol=2e-3)
 
 
 def test_runs_with_gaps_are_the_same_cell(monkeypatch: pytest.MonkeyPatch) -> None:

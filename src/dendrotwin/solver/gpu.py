@@ -134,8 +134,9 @@ class GPUStepper:
             n=n, nodes=nodes, ions=ions, classes=classes, rounds=len(parts["round_first"]) - 1, levels=len(many),
             soma=net.soma, states=states, wide=net.terms.power.shape[1], over_v=kin.over_v.shape[1],
             over_c=kin.over_c.shape[1], over_both=kin.over_both.shape[1], leads=kin.leads.shape[1],
-            schemes=kin.schemes.shape[1], doubles=(1 + ions) * n, singles=states + (3 + 2 * classes) * n,
-            room_doubles=n + 6 * nodes, room_singles=(2 + classes + 2 * ions) * n + most * TILE,
+            scheme_leads=kin.scheme_leads.shape[1], schemes=kin.schemes.shape[1], doubles=(1 + ions) * n,
+            singles=states + (3 + 2 * classes) * n, room_doubles=n + 6 * nodes,
+            room_singles=(2 + classes + 2 * ions) * n + most * TILE,
         )  # fmt: skip
         parts["sizes"] = np.array(self.sizes)
         self.known = Known(**{name: self._put(parts[name], dtype_of(name)) for name in Known._fields})

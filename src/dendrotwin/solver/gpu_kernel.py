@@ -44,7 +44,7 @@ def _sizes(known):
     return Sizes(
         tl.load(s), tl.load(s + 1), tl.load(s + 2), tl.load(s + 3), tl.load(s + 4), tl.load(s + 5), tl.load(s + 6),
         tl.load(s + 7), tl.load(s + 8), tl.load(s + 9), tl.load(s + 10), tl.load(s + 11), tl.load(s + 12),
-        tl.load(s + 13), tl.load(s + 14), tl.load(s + 15), tl.load(s + 16), tl.load(s + 17),
+        tl.load(s + 13), tl.load(s + 14), tl.load(s + 15), tl.load(s + 16), tl.load(s + 17), tl.load(s + 18),
     )  # fmt: skip
 
 

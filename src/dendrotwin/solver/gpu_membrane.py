@@ -37,9 +37,11 @@ SCHEME_SIZE, SCHEME_OVER, SCHEME_TABLE, SCHEME_ION = (
 TERM_STATES, TERM_KIND, TERM_TABLE, TERM_ION, TERM_C = (
     tl.constexpr(getattr(layout, f"TERM_{k}")) for k in ("STATES", "KIND", "TABLE", "ION", "C")
 )
-STATE_X, STATE_LEAD = tl.constexpr(layout.STATE_X), tl.constexpr(layout.STATE_LEAD)
-STATE_WHOLE = tl.constexpr(2)  # a power that is a whole number, else 0
-GATE_WIDE, SCHEME_WIDE, TERM_WIDE, STATE_WIDE, CLASS_WIDE = (tl.constexpr(k) for k in (6, 7, 8, 3, 3))
+STATE_X, STATE_LEAD, STATE_SIZE, STATE_FIRST = (
+    tl.constexpr(getattr(layout, f"STATE_{k}")) for k in ("X", "LEAD", "SIZE", "FIRST")
+)
+STATE_WHOLE = tl.constexpr(4)  # a power that is a whole number, else 0
+GATE_WIDE, SCHEME_WIDE, TERM_WIDE, STATE_WIDE, CLASS_WIDE = (tl.constexpr(k) for k in (6, 7, 8, 5, 3))
 
 
 class Sizes(NamedTuple):
@@ -50,7 +52,7 @@ class Sizes(NamedTuple):
         soma: place of the compartment that makes output spikes.
         states: numbers of gates and schemes.
         wide: most states of a term.
-        over_v, over_c, over_both, leads, schemes: tables in a pair of lengths; of schemes, entries.
+        over_v, over_c, over_both, leads, scheme_leads, schemes: tables in a pair of lengths; of schemes, entries.
         doubles, singles: of half a state.
         room_doubles, room_singles: of a cell's room.
     """
@@ -68,6 +70,7 @@ class Sizes(NamedTuple):
     over_c: Any
     over_both: Any
     leads: Any
+    scheme_leads: Any
     schemes: Any
     doubles: Any
     singles: Any
@@ -84,7 +87,7 @@ class Known(NamedTuple):
         sizes: (len(Sizes),).
         many: (levels,) steps of a millisecond.
         gate, scheme, term: (rows, columns) as named above; the table of a scheme is its first entry.
-        state: (terms, wide, 3) where a state of a term begins, its power if that is 1 to 4, else 0, and its lead or -1.
+        state: (terms, wide, 5) of each state of a term, as there, and its power if that is 1 to 4, else 0.
         power: (terms, wide).
         gate_first, gate_of, scheme_first, scheme_of: (tiles + 1,) where the rows of each tile begin, and the rows.
         term_first, term_of: (tiles * (ions + 1) + 1,) likewise: in each tile the terms of no ion, then of each ion.
@@ -116,6 +119,7 @@ class Known(NamedTuple):
     over_c: Any
     over_both: Any
     leads: Any
+    scheme_leads: Any
     schemes: Any
     drive: Any
     plane: Any
@@ -399,6 +403,20 @@ def _away(known, sizes, row, i, on, own, at, f, v, c):
 
 
 @triton.jit
+def _by_scheme(known, sizes, pair, row, state, i, on, at, f, now):
+    """What a state of a scheme gains for 1 mV, from all of its states."""
+    start, size = tl.load(row + START), tl.load(state + STATE_SIZE)
+    length, first = tl.load(row + STOP) - start, tl.load(state + STATE_FIRST) - start
+    k, share = _coarse(at, f, SCHEME_V_STRIDE, SCHEME_V)
+    entry = known.scheme_leads + pair * sizes.scheme_leads + tl.load(state + STATE_LEAD) + k * (size + 1)
+    gained = _between(entry + size, share, size + 1)
+    for q in range(0, size):
+        z = tl.load(now.x + first + q * length + i, mask=on, other=0.0)
+        gained += _between(entry + q, share, size + 1) * z
+    return gained
+
+
+@triton.jit
 def _terms(known, sizes, pair, tile, i, at, f, v, was, now, room, TILE: tl.constexpr):
     """Sums over all terms of a tile about V: slope conductance, current at 0 mV, what leads; those of each ion."""
     inside = i < sizes.n
@@ -424,8 +442,11 @@ def _terms(known, sizes, pair, tile, i, at, f, v, was, now, room, TILE: tl.const
                 lead = tl.load(state + STATE_LEAD)
                 if lead >= 0:
                     y = tl.load(now.x + tl.load(state + STATE_X) + i - start, mask=on, other=1.0)
-                    entry = known.leads + (pair * sizes.leads + lead) * (BINS * 2) + at * 2
-                    gained = tl.load(entry) + f * tl.load(entry + 1)
+                    if tl.load(state + STATE_SIZE) == 0:
+                        entry = known.leads + (pair * sizes.leads + lead) * (BINS * 2) + at * 2
+                        gained = tl.load(entry) + f * tl.load(entry + 1)
+                    else:
+                        gained = _by_scheme(known, sizes, pair, row, state, i, on, at, f, now)
                     gained *= 2.0 * tl.load(known.power + t * sizes.wide + k)
                     lead_uS -= gained * (opened / tl.maximum(y, GATE_LEAST)) * away
         if r > 0:

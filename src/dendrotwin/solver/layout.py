@@ -15,6 +15,8 @@ from dendrotwin.membrane import (
     C_GRID_MM,
     PLANE_C_MM,
     PLANE_V_MV,
+    SCHEME_V_MV,
+    SCHEME_V_STRIDE,
     V_BIN_MV,
     V_GRID_MV,
     Gate,
@@ -34,7 +36,7 @@ START, STOP, AT = 0, 1, 2
 GATE_OVER, GATE_TABLE, GATE_ION = 3, 4, 5
 SCHEME_SIZE, SCHEME_OVER, SCHEME_TABLE, SCHEME_ION = 3, 4, 5, 6
 TERM_STATES, TERM_KIND, TERM_TABLE, TERM_ION, TERM_C = 3, 4, 5, 6, 7
-STATE_X, STATE_LEAD = 0, 1
+STATE_X, STATE_LEAD, STATE_SIZE, STATE_FIRST = 0, 1, 2, 3
 CLASS_BLOCK = 2
 GAP = 40  # compartments that a loop does in the time that it takes to begin: shorter gaps are filled
 QUICK_MS = 1.0  # a gate that is faster may run away within a step
@@ -62,7 +64,9 @@ class Terms(NamedTuple):
     Attributes:
         term: (terms, 8) columns START, STOP, AT, TERM_...: TERM_ION is the row of the ion that it carries, if that has
             a pool, else -1; TERM_C that of its table, 0 where there is none.
-        state: (terms, most states, 2) where the state begins, and the lead of a gate that leads, else -1.
+        state: (terms, most states, 4) columns STATE_...: where the state begins; its lead, or -1 if it has none; and
+            of a state of a scheme how many states that has, and where the first of them begins. The lead of a gate is
+            counted, that of a scheme's state is its first entry; SIZE of a gate is 0.
         power: (terms, most states).
         size: all densities times area [uS], or [nA] for a table in mA/cm2 (that is um2 / 100).
         e_mV: reversal potentials, as `size`.
@@ -154,6 +158,8 @@ class Kinetics(NamedTuple):
             them gains to the next place of the grid.
         leads: (pairs, leads, V_BINS, 2) what a gate gains for 1 mV by which the potential moves in the very step
             [1/mV], likewise.
+        scheme_leads: (pairs, all entries): for each state of a scheme that leads, points of V x (K + 1), one after the
+            other: what it gains for 1 mV by each of the K states, and by itself.
         over_c: (pairs, tables, C_BINS, 4) as over V.
         over_both: (pairs, tables, len(PLANE_C_MM), len(PLANE_V_MV), 2).
         schemes: (pairs, all entries): for each scheme table, points x K x (K + 1), one after the other.
@@ -164,6 +170,7 @@ class Kinetics(NamedTuple):
 
     over_v: Single
     leads: Single
+    scheme_leads: Single
     over_c: Single
     over_both: Single
     schemes: Single
@@ -190,6 +197,7 @@ class Layout:
         gates_v, gates_c, gates_both: the gates that tables are made of.
         leading: which of `gates_v` lead.
         schemes: likewise.
+        leading_states: of `schemes`, scheme and state.
         start: at the start of a trial.
         of_input: (inputs + 1,) first conductance of each input, and where those of the last end.
         of_class, place, opens_uS: (K,) of each conductance: its class, the place of its compartment, and what an event
@@ -204,6 +212,7 @@ class Layout:
     gates_both: tuple[Gate, ...]
     leading: tuple[int, ...]
     schemes: tuple[Scheme, ...]
+    leading_states: tuple[tuple[int, int], ...]
     start: Start
     of_input: NDArray[np.int64]
     of_class: NDArray[np.int64]
@@ -220,10 +229,7 @@ class Layout:
         leads = [[_lead(self.gates_v[k], *pair)[:, None] for k in self.leading] for pair in pairs]
         c = [[_gate(gate, sum(pair)) for gate in self.gates_c] for pair in pairs]
         both = [[_gate(gate, sum(pair)) for gate in self.gates_both] for pair in pairs]
-        made: dict[float, Floats] = {}
-        for pair in pairs:
-            if sum(pair) not in made:
-                made[sum(pair)] = np.concatenate([np.zeros(0), *(_scheme(s, sum(pair)).ravel() for s in self.schemes)])
+        schemes, ahead = self._schemes(pairs)
         sizes = [s.inflow.size * (len(s.names) + 1) for s in self.schemes]
         first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         count, rate = len(pairs), self.net.ions.rate
@@ -233,12 +239,33 @@ class Layout:
         return Kinetics(
             _with_gain(np.array(v).reshape(count, len(self.gates_v), len(V_GRID_MV), 2)),
             _with_gain(np.array(leads).reshape(count, len(self.leading), len(V_GRID_MV), 1)),
+            ahead,
             _with_gain(np.array(c).reshape(count, len(self.gates_c), len(C_GRID_MM), 2)),
             np.array(both, np.float32).reshape(count, len(self.gates_both), len(PLANE_C_MM), len(PLANE_V_MV), 2),
-            np.array([made[sum(pair)] for pair in pairs], np.float32).reshape(count, -1),
+            schemes,
             first,
             less * self.net.ions.pool,
             filled * self.net.ions.pool,
+        )
+
+    def _schemes(self, pairs: Sequence[tuple[float, float]]) -> tuple[Single, Single]:
+        """Steps and leads of schemes, (pairs, all entries) each."""
+        leading = [[q for of, q in self.leading_states if of == k] for k in range(len(self.schemes))]
+        # Exponentials, which take long, only once for each sum of lengths.
+        sums = {sum(pair): [np.zeros(0)] for pair in pairs}
+        rows: dict[tuple[float, int, int], Floats] = {}
+        for length in sums:
+            for k, scheme in enumerate(self.schemes):
+                step, of_states = _scheme(scheme, leading[k], length)
+                sums[length].append(step.ravel())
+                rows |= {(length, k, q): of_states[:, n] for n, q in enumerate(leading[k])}
+        leads = [
+            [_scheme_lead(self.schemes[k], rows[sum(pair), k, q], *pair).ravel() for k, q in self.leading_states]
+            for pair in pairs
+        ]
+        return (
+            np.array([np.concatenate(sums[sum(pair)]) for pair in pairs], np.float32),
+            np.array([np.concatenate([np.zeros(0), *of]) for of in leads], np.float32),
         )
 
 
@@ -264,12 +291,48 @@ def _lead(gate: Gate, before_ms: float, after_ms: float) -> Floats:
     return np.where(np.isfinite(further), np.gradient(gate.steady, V_BIN_MV) * further, 0.0)
 
 
-def _scheme(scheme: Scheme, length_ms: float) -> Floats:
-    """(points, K, K + 1) a step of the states: a matrix, and what flows in."""
+def _with_inflow(scheme: Scheme) -> Floats:
+    """(points, K + 1, K + 1) rates of the states, and of 1, which flows in [1/ms]."""
     k = len(scheme.names)
     whole = np.zeros((scheme.inflow.size // k, k + 1, k + 1))
     whole[:, :k, :k], whole[:, :k, k] = scheme.rates.reshape(-1, k, k), scheme.inflow.reshape(-1, k)
-    return np.asarray(expm(length_ms * whole)[:, :k, :], dtype=np.float64)
+    return whole
+
+
+def _scheme(scheme: Scheme, leading: Sequence[int], length_ms: float) -> tuple[Floats, Floats]:
+    """(points, K, K + 1) a step of the states: a matrix, and what flows in.
+
+    And, (points, leading, 2, K + 1), the row of each state that leads in the matrix of a step of w, as an integral over
+    w from 0 to the length; and the integral of (length - w) times it.
+    """
+    whole = _with_inflow(scheme)
+    points, k, _ = whole.shape
+    wide = np.zeros((points, *[k + 2 * len(leading)] * 2))
+    wide[:, :k, :k] = whole.transpose(0, 2, 1)
+    for column, state in zip(range(k, wide.shape[-1], 2), leading, strict=True):
+        wide[:, state, column] = wide[:, column, column + 1] = 1.0
+    found = np.asarray(expm(length_ms * wide).transpose(0, 2, 1)[:, :, :k], dtype=np.float64)
+    return found[:, : k - 1], found[:, k:].reshape(points, len(leading), 2, k)
+
+
+def _scheme_lead(scheme: Scheme, rows: Floats, before_ms: float, after_ms: float) -> Floats:
+    """(points, K + 1) what a state gains for 1 mV by which V moves in the step after, by each state and by itself.
+
+    While V moves evenly, by D over the step and as fast before it, the rates Q change by Q' D u / (2 after) at the time
+    u from its start. By the middle of the step the states z, with 1 for what flows in, are further on by
+
+        D / (2 after) integral of u exp((after - u) Q) Q' z from -before to after,
+
+    where z, which hardly moves meanwhile, is that of the middle of the step. Of two steady states this is `_lead`.
+
+    Args:
+        scheme: over V.
+        rows: (points, 2, K + 1) of the state, from `_scheme`.
+        before_ms, after_ms: half of each step.
+    """
+    row = (rows[:, 1] - before_ms * rows[:, 0]) / (2 * after_ms)
+    slope = np.gradient(_with_inflow(scheme), V_BIN_MV * SCHEME_V_STRIDE, axis=0)
+    return np.asarray(np.einsum("nk,nkl->nl", row, slope))
 
 
 def runs_of(places: NDArray[np.integer], gap: int = GAP) -> list[tuple[int, int]]:
@@ -306,7 +369,7 @@ class _Rows:
         self.gates: list[tuple[int, ...]] = []
         self.schemes: list[tuple[int, ...]] = []
         self.terms: list[tuple[int, ...]] = []
-        self.states: list[list[tuple[int, int]]] = []
+        self.states: list[list[tuple[int, ...]]] = []
         self.powers: list[list[float]] = []
         self.x: list[Floats] = []
         self.size: list[Floats] = []
@@ -315,6 +378,7 @@ class _Rows:
         self.leading: list[int] = []  # gates over V
         self.of_gates: dict[str, list[Gate]] = {"v": [], "c": [], "vc": []}
         self.of_schemes: list[Scheme] = []
+        self.leading_states: list[tuple[int, int]] = []  # of schemes
         self.drives: list[Floats] = []
         self.planes: list[Floats] = []
 
@@ -335,9 +399,17 @@ class _Rows:
             self._states(mechanism, tables, first_scheme, start, stop, member, at, term_tables)
 
     def _leading(self, gate: int) -> int:
+        """The lead of a gate."""
         if gate not in self.leading:
             self.leading.append(gate)
         return self.leading.index(gate)
+
+    def _leading_state(self, scheme: int, state: int) -> int:
+        """The first entry of the lead of a scheme's state."""
+        if (scheme, state) not in self.leading_states:
+            self.leading_states.append((scheme, state))
+        before = self.leading_states[: self.leading_states.index((scheme, state))]
+        return sum(len(SCHEME_V_MV) * (len(self.of_schemes[k].names) + 1) for k, _ in before)
 
     def _table(self, term: Term) -> tuple[int, int]:
         """Kind and table of a term."""
@@ -366,7 +438,10 @@ class _Rows:
             ion = self.ions.get(gate.ion, -1)
             self.gates.append((start, stop, offsets[j], over[gate.over], tables[j], ion))
         j = len(mechanism.gates)
+        of_scheme: dict[int, tuple[int, int]] = {}  # of a state over V, its scheme and the first state of that
         for k, scheme in enumerate(mechanism.schemes):
+            if scheme.over == "v":
+                of_scheme |= dict.fromkeys(range(j, j + len(scheme.names)), (first_scheme + k, j))
             ion = self.ions.get(scheme.ion, -1)
             self.schemes.append((start, stop, offsets[j], len(scheme.names), over[scheme.over], first_scheme + k, ion))
             j += len(scheme.names)
@@ -377,12 +452,19 @@ class _Rows:
             if not size.any():
                 continue
             used = [k for k in range(len(mechanism.states)) if term.powers[k] != 0]
-            lead = [
-                self._leading(tables[k]) if k < len(tables) and leads(mechanism.gates[k], term) else -1 for k in used
-            ]
+            columns: list[tuple[int, ...]] = []
+            for q in used:
+                if q < len(tables) and leads(mechanism.gates[q], term):
+                    columns.append((offsets[q], self._leading(tables[q]), 0, 0))
+                elif q in of_scheme and kind != PLANE:
+                    which, first = of_scheme[q]
+                    lead = self._leading_state(which, q - first)
+                    columns.append((offsets[q], lead, len(self.of_schemes[which].names), offsets[first]))
+                else:
+                    columns.append((offsets[q], -1, 0, 0))
             ion, c_ion = self.ions.get(term.ion, -1), self.ions.get(term.c_ion, 0)
             self.terms.append((start, stop, self.size_at, len(used), kind, table, ion, c_ion))
-            self.states.append([(offsets[k], one) for k, one in zip(used, lead, strict=True)])
+            self.states.append(columns)
             self.powers.append([float(term.powers[k]) for k in used])
             self.size.append(size)
             self.e.append(e)
@@ -428,7 +510,8 @@ def lay_out(tree: Tree, membrane: Membrane) -> Layout:
         if moving:
             rows.add(Mechanism(**{**vars(mechanism), "terms": tuple(moving)}))
     width = max([len(powers) for powers in rows.powers] + [1])
-    state = np.array([[*of, *[(0, -1)] * (width - len(of))] for of in rows.states], np.int64).reshape(-1, width, 2)
+    state = np.array([[*of, *[(0, -1, 0, 0)] * (width - len(of))] for of in rows.states], np.int64)
+    state = state.reshape(-1, width, 4)
     power = np.array([[*of, *[0.0] * (width - len(of))] for of in rows.powers], np.float32).reshape(-1, width)
     ions, inside = _ions(tree, membrane, order, back)
     classes, of = _synapses(tree, back)
@@ -451,7 +534,8 @@ def lay_out(tree: Tree, membrane: Membrane) -> Layout:
     )  # fmt: skip
     start = Start(flat[2].astype(np.float32), inside)
     v, c, both = (tuple(rows.of_gates[over]) for over in ("v", "c", "vc"))
-    return Layout(net, order, back, v, c, both, tuple(rows.leading), tuple(rows.of_schemes), start, *of)
+    leading, schemes, leading_states = tuple(rows.leading), tuple(rows.of_schemes), tuple(rows.leading_states)
+    return Layout(net, order, back, v, c, both, leading, schemes, leading_states, start, *of)
 
 
 def _branches(tree: Tree, back: NDArray[np.int64]) -> Branches:

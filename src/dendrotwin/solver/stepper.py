@@ -74,7 +74,7 @@ class Stepper:
             v, layout.start.x.copy(), layout.start.c_mM.copy(), rise, decay, np.zeros((2, n), np.float32),
             np.zeros(n, np.float32), np.array([0.0, 0.0, tree.v_init_mV, 0.0]),
         )  # fmt: skip
-        begin(layout.net, self.kinetics.leads[0], state)
+        begin(layout.net, self.kinetics, state)
         return state
 
     def arrivals(self, events: Events, steps: int) -> Arrivals:

@@ -12,8 +12,8 @@ order and L-stable: Alexander 1977, doi:10.1137/0714068):
     (C / (gamma h) + A) r1 = F,    (C / (gamma h) + A) r2 = C / (gamma h) r1,
     V' = V + r1 + (1 / gamma - 1) r2,    gamma = 1 - 1 / sqrt(2)
 
-Gates that may run away lead: what they gain while the potential moves in the very step is in A, linearly. Synaptic
-conductances are exact means over each step, from each event on.
+Gates that may run away lead, and so do states of schemes over V: what they gain while the potential moves in the very
+step is in A, linearly. Synaptic conductances are exact means over each step, from each event on.
 
 A millisecond takes a few steps, or more. Conductances that change bend the course of a potential,
 
@@ -70,7 +70,9 @@ from dendrotwin.solver.layout import (
     SCHEME_SIZE,
     SCHEME_TABLE,
     START,
+    STATE_FIRST,
     STATE_LEAD,
+    STATE_SIZE,
     STATE_X,
     STOP,
     TERM_C,
@@ -505,6 +507,22 @@ def _lead(
 
 
 @numba.njit(**JIT)
+def _scheme_lead(
+    table: Single, size: int, gain: float, y: Single, states: Single, inward: Single, b: NDArray[np.uint32], f: Single,
+    lead: Single,
+) -> None:  # fmt: skip
+    """The same by a state of a scheme, which gains from all of its states."""
+    entries, length = size + 1, len(y)
+    for i in range(length):
+        k, share = _plane_place(b[i], f[i], SCHEME_V_STRIDE, LAST_SCHEME_V)
+        low, high = table[k * entries : (k + 1) * entries], table[(k + 1) * entries : (k + 2) * entries]
+        gained = low[size] + share * (high[size] - low[size])
+        for q in range(size):
+            gained += (low[q] + share * (high[q] - low[q])) * states[q * length + i]
+        lead[i] -= gain * gained * inward[i] / max(y[i], GATE_LEAST)
+
+
+@numba.njit(**JIT)
 def _inward(g: Single, slope: Single, zero: Single, v: Single, out: Single) -> None:
     """Current into the cell at V."""
     for i in range(len(g)):
@@ -512,7 +530,9 @@ def _inward(g: Single, slope: Single, zero: Single, v: Single, out: Single) -> N
 
 
 @numba.njit(**JIT)
-def _terms(terms: Terms, leads: Single, x: Single, place: _Place, sums: _Sums, work: _Work) -> None:
+def _terms(
+    terms: Terms, leads: Single, scheme_leads: Single, x: Single, place: _Place, sums: _Sums, work: _Work
+) -> None:  # fmt: skip
     """Sums over all terms about V."""
     v, b, f, c, c_bin, c_fraction, e_ion = (
         place.v, place.bin, place.fraction, place.c, place.c_bin, place.c_fraction, place.e
@@ -555,7 +575,14 @@ def _terms(terms: Terms, leads: Single, x: Single, place: _Place, sums: _Sums, w
             at, which = states[t, k, STATE_X], states[t, k, STATE_LEAD]
             if which >= 0:
                 _inward(g, by, to, v[a:z], now[:n])
-                _lead(leads[which], np.float32(2.0) * powers[t, k], x[at : at + n], now[:n], b[a:z], f[a:z], lead[a:z])
+                gain, y, of = np.float32(2.0) * powers[t, k], x[at : at + n], states[t, k, STATE_SIZE]
+                if of == 0:
+                    _lead(leads[which], gain, y, now[:n], b[a:z], f[a:z], lead[a:z])
+                else:
+                    first = states[t, k, STATE_FIRST]
+                    _scheme_lead(
+                        scheme_leads[which:], of, gain, y, x[first : first + of * n], now[:n], b[a:z], f[a:z], lead[a:z]
+                    )
 
 
 @numba.njit(**JIT)
@@ -762,13 +789,13 @@ def _level_for(a: float, tolerance: float, many: NDArray[np.int64]) -> int:
 
 
 @numba.njit(**JIT)
-def begin(net: Net, leads: Single, state: State) -> None:
+def begin(net: Net, kin: Kinetics, state: State) -> None:
     """Sets what all terms pull at the start."""
     place, sums, work = _room(net)
     _look_up(state.v_mV, place.v, place.bin, place.fraction)
     for r in range(len(state.c_mM)):
         _look_up_ion(net.ions, r, 0, len(state.v_mV), state.c_mM, place, work)
-    _terms(net.terms, leads, state.x, place, sums, work)
+    _terms(net.terms, kin.leads[0], kin.scheme_leads[0], state.x, place, sums, work)
     _copy(sums.total, state.pull[0])
     _copy(sums.zero_nA, state.pull[1])
 
@@ -827,7 +854,7 @@ def run(
     """
     v, x, c, rise, decay, pull, bend, course = state
     soma, capacitance, gates, schemes, branches, terms, ions, classes = net
-    first, leads = arrivals.first, kin.leads
+    first, leads, scheme_leads = arrivals.first, kin.leads, kin.scheme_leads
     kept = State(
         v.copy(), x.copy(), c.copy(), rise.copy(), decay.copy(), pull.copy(), bend.copy(), course.copy()
     )  # fmt: skip
@@ -852,7 +879,7 @@ def run(
                     _look_up_ion(ions, r, pool_start[r], pool_stop[r], c, place, work)
                 _gates(gates, kin, pair, x, place)
                 _schemes(schemes, kin, pair, x, place, work.states)
-                _terms(terms, leads[pair], x, place, sums, work)
+                _terms(terms, leads[pair], scheme_leads[pair], x, place, sums, work)
                 per_ms = np.float32(2.0 / (h + 1.0 / many[previous]))
                 a = _worst(capacitance, per_ms, place.v, sums, pull, bend, work.single[0])
                 worst = max(worst, a)
