@@ -24,8 +24,11 @@ from dendrotwin.solver.stepper import Stepper
 from dendrotwin.tree import Events, Injection, Tree
 
 DT_MS, PEAK = 0.025, 1.435055
-NEURON = {"converged": ("crank-nicolson", 0.0125), "Crank-Nicolson": ("crank-nicolson", 0.025)}
-NEURON["default"] = ("backward-euler", 0.025)
+NEURON = {
+    "converged": ("crank-nicolson", 0.0125),
+    "Crank-Nicolson": ("crank-nicolson", 0.025),
+    "default": ("backward-euler", 0.025),
+}
 SECTION, SITE_X = "apic[36]", 0.9723
 CALCIUM_MV = -40.0  # a calcium spike lasts while the site is above
 

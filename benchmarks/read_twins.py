@@ -2,9 +2,9 @@
 
 Of each cell: seconds to read, mechanisms read, largest error of a current; then, against NEURON's Crank-Nicolson of
 0.025 ms on trials of their own seed, NEURON's own default (backward Euler of 0.025 ms) and the twin at each setting:
-explained variance, F1, and seconds of one thread's time per simulated second, of all of them in turn on the first half
-second: the least of three. Let nothing else run meanwhile. A cell that was measured is kept in OUT;
-the same command goes on. Writes OUT/table.md and OUT/table.png.
+explained variance, F1, and seconds of one thread's time per simulated second: of all of them in turn, on half a second
+of input, the least of three. Let nothing else run meanwhile. A cell that was measured is kept in OUT; the same command
+goes on. Writes OUT/table.md and OUT/table.png.
 """
 
 from __future__ import annotations

@@ -142,6 +142,8 @@ def at_accuracy(twin: Twin, **how: object) -> Cable:
 def test_the_folder_says_what_was_read(folder: Path, twin: Twin) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert [path.name for path in folder.parent.iterdir()] == ["twin"]  # nothing half-written beside it
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert len(modes) == 1  # who may read one of them may read all
     config = json.loads((folder / "config.json").read_text())
     assert (config["format_version"], config["architecture"]) == (3, "cable")
     found = config["training"]["reading"]
@@ -337,6 +339,13 @@ def test_mechanisms_that_are_not_there_or_cannot_be_held(tmp_path: Path) -> None
     out = tmp_path / "twin"
     absent = small(tmp_path, "no_such_channel")
     refused(command("twin", absent, "--out", out), "`build` of small failed", "not a density mechanism", "`mechanisms`")
+    source = Path(small(tmp_path, "hh"))
+    source.write_text(
+        source.read_text().replace("    return Sections(", "    h.NoSuchSynapse(soma(0.5))\n    return Sections(")
+    )
+    refused(
+        command("twin", source, "--out", out), "`build` of small failed", "NoSuchSynapse", "`mechanisms` (now: none)"
+    )
     nowhere = small(tmp_path, "z_nowhere")
     refused(command("twin", nowhere, "--out", out), "z_nowhere.mod")
     timed = small(tmp_path, "hh", "z_time")

@@ -591,7 +591,7 @@ def test_at_rest_nothing_moves() -> None:
     cell = membrane(leak(), none, dead, m, pools=(pool(CALCIUM),))
     stepper = Stepper(TREE, cell, Accuracy(1, 16, 0.5))
     state = stepper.start()
-    before = stepper.start()
+    before = state.copy()
     v, peak, counts = stepper.advance(state, NO_EVENTS, 500)
     assert np.abs(v - REST_MV).max() < 1e-3
     np.testing.assert_allclose(state.pull, before.pull, rtol=1e-4)

@@ -56,6 +56,12 @@ class Elimination:
             position=position[: tree.n],
         )
 
+    @property
+    def joined_uS(self) -> Floats:
+        """(n + j,) sum of the axial conductances at each node [uS]."""
+        inner = self.axial_uS[1:]
+        return np.append(0.0, inner) + np.bincount(self.parent[1:], inner, len(self.parent))
+
 
 @dataclass(frozen=True, eq=False)
 class Rounds:

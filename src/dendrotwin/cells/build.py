@@ -18,6 +18,8 @@ from dendrotwin.tree import APICAL, REGIONS, Synapse, Tree, apical_regions
 
 SYNAPSE_FILES = [MECHANISMS / "synapses" / name for name in ("AmpaNmda.mod", "GabaA.mod")]
 PARTS = ("soma", "basal", "apical", "axon")
+# What NEURON says of a density mechanism, and of a point process, that is not loaded.
+NOT_THERE = ("not a density mechanism", "'hoc.HocObject' object has no attribute")
 HARMLESS = ("APCount",)  # point processes that only look
 IH_MV = -45.0
 IH = "Ih"  # mechanisms of this name are Kole et al. 2006, with the density `gbar`
@@ -58,9 +60,9 @@ class NeuronCell:
             raise
         except Exception as error:  # a user's own function
             fix = "correct it"
-            if "not a density mechanism" in str(error):  # NEURON does not say which
+            if any(text in str(error) for text in NOT_THERE):
                 files = ", ".join(path.name for path in model.mechanisms()) or "none"
-                fix = f"a mechanism that it inserts is not there: give its .mod file in `mechanisms` (now: {files})"
+                fix = f"a mechanism that it uses is not there: give its .mod file in `mechanisms` (now: {files})"
             raise CellError(f"`build` of {model.name} failed: {type(error).__name__}: {error}; {fix}") from error
         h.CVode().active(0)  # a trial has fixed steps, whatever a published file switches on
         every = [section for part in self.sections[:4] for section in part]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dendrotwin.membrane import Membrane
-from dendrotwin.solve import Rounds
+from dendrotwin.solve import Elimination, Rounds
 from dendrotwin.solver.gpu_kernel import milliseconds
 from dendrotwin.solver.gpu_membrane import TILE, WARPS, Batch, Given, Known, Sizes
 from dendrotwin.solver.layout import (
@@ -19,7 +19,6 @@ from dendrotwin.solver.layout import (
     START,
     STOP,
     TERM_ION,
-    Branches,
     Classes,
     Kinetics,
     Net,
@@ -57,9 +56,8 @@ def _in_tiles(rows: Array, group: Array, groups: int, n: int) -> tuple[Array, Ar
 def _rows(net: Net, kin: Kinetics) -> dict[str, Array]:
     """Rows of gates, schemes and terms, and which of them reach into each tile."""
     n, ions, terms = len(net.capacitance_nF), len(net.ions.nernst_mV), net.terms
-    nothing = [np.zeros(len(rows), np.int64) for rows in (net.gate, net.scheme)]
-    gate_first, gate_of = _in_tiles(net.gate, nothing[0], 1, n)
-    scheme_first, scheme_of = _in_tiles(net.scheme, nothing[1], 1, n)
+    gate_first, gate_of = _in_tiles(net.gate, np.zeros(len(net.gate), np.int64), 1, n)
+    scheme_first, scheme_of = _in_tiles(net.scheme, np.zeros(len(net.scheme), np.int64), 1, n)
     term_first, term_of = _in_tiles(terms.term, terms.term[:, TERM_ION] + 1, ions + 1, n)
     whole = np.where(np.isin(terms.power, (1.0, 2.0, 3.0, 4.0)), terms.power, 0).astype(np.int64)
     scheme = net.scheme.copy()
@@ -86,19 +84,16 @@ def _synapses(classes: Classes, many: Array) -> dict[str, Array]:
     }
 
 
-def _tree(branches: Branches, n: int) -> dict[str, Array]:
-    """The tree in rounds."""
-    node = branches.order[::-1].astype(np.int64)  # from the root on
-    of_node = np.argsort(node)
-    parent = of_node[branches.parent[::-1]]
-    parent[0] = -1
-    rounds = Rounds.of(parent.astype(np.int32))
+def _tree(tree: Tree, compartment: Array) -> dict[str, Array]:
+    """The tree in rounds; `compartment` is the one at each place."""
+    elimination = Elimination.of(tree)
+    rounds = Rounds.of(elimination.parent)
     order = np.append(rounds.node, 0)
     position = np.argsort(order)
     return {
-        "node": position[of_node[:n]],
-        "joined_uS": branches.joined_uS[node[order]],
-        "axial_uS": branches.axial_uS[::-1][order],
+        "node": position[elimination.position[compartment]],
+        "joined_uS": elimination.joined_uS[order],
+        "axial_uS": elimination.axial_uS[order],
         "round_first": rounds.first,
         "parent": np.append(position[rounds.parent], -1),
         "child": np.append(np.where(rounds.child >= 0, position[rounds.child], -1), -1),
@@ -121,14 +116,11 @@ class GPUStepper:
         layout, kin = self.cpu.layout, self.cpu.kinetics
         net, many = layout.net, np.array(accuracy.levels, np.int64)
         n, nodes, ions = len(net.capacitance_nF), len(net.branches.order), len(net.ions.nernst_mV)
-        classes, states, most = (
-            len(net.classes.rise_ms),
-            len(layout.start.x),
-            int(max([*net.scheme[:, SCHEME_SIZE], 0])),
-        )
+        classes, states = len(net.classes.rise_ms), len(layout.start.x)
+        most = int(max([*net.scheme[:, SCHEME_SIZE], 0]))
         plain = (kin._asdict(), net._asdict(), net.terms._asdict(), net.ions._asdict())
         parts = {name: array for part in plain for name, array in part.items()}
-        parts |= {**_rows(net, kin), **_synapses(net.classes, many), **_tree(net.branches, n)}
+        parts |= {**_rows(net, kin), **_synapses(net.classes, many), **_tree(tree, layout.sorted)}
         parts |= {"many": many, "compartment": layout.sorted}
         self.sizes = Sizes(
             n=n, nodes=nodes, ions=ions, classes=classes, rounds=len(parts["round_first"]) - 1, levels=len(many),

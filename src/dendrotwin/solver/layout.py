@@ -542,11 +542,10 @@ def _branches(tree: Tree, back: NDArray[np.int64]) -> Branches:
     elimination = Elimination.of(tree)
     joints = elimination.compartment < 0
     node = np.where(joints, tree.n - 1 + np.cumsum(joints), back[elimination.compartment])
-    parent, axial = elimination.parent, np.append(0.0, elimination.axial_uS[1:])
+    parent, axial = np.append(0, node[elimination.parent[1:]]), np.append(0.0, elimination.axial_uS[1:])
     joined = np.zeros(len(node))
-    joined[node] = axial + np.bincount(parent[1:], axial[1:], len(node))
-    order, up = node[::-1].astype(np.uint32), np.append(node[parent[1:]], 0)
-    return Branches(order, np.append(up[:-1][::-1], 0).astype(np.uint32), axial[::-1].copy(), joined)
+    joined[node] = elimination.joined_uS
+    return Branches(node[::-1].astype(np.uint32), parent[::-1].astype(np.uint32), axial[::-1].copy(), joined)
 
 
 def _ions(
