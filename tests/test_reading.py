@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,27 @@ def build():
 
 def cell():
     return CellModel("small", "test", "MIT", build, lambda: [Path(p) for p in {files!r}], -65.0, 6.3)
+"""
+
+DYING = """
+import os, signal
+from dendrotwin.cells import CellModel
+
+def build():
+    os.kill(os.getpid(), signal.{end})
+
+def cell():
+    return CellModel("dying", "test", "MIT", build, lambda: [], -65.0, 6.3)
+"""
+PLAIN = """
+print("once")
+from pathlib import Path
+import dendrotwin
+from dendrotwin.simulate import Simulation, simulate
+
+twin = dendrotwin.twin_of("ball_and_stick")
+trials = simulate(Simulation(cell="ball_and_stick", duration_ms=20), 2, Path({out!r}))
+print(twin.tree.n, len(trials))
 """
 
 
@@ -321,19 +344,22 @@ def test_a_scheme_of_potential_and_calcium_in_a_whole_cell(tmp_path: Path) -> No
     assert reading.whole.moved_mV > 1.0
 
 
-def test_a_crash_is_an_error_that_says_so() -> None:
-    with pytest.raises(CellError, match="make NEURON crash"):
-        in_new_process(_crash)
+@pytest.mark.parametrize(
+    ("end", "words"), [("SIGSEGV", "make NEURON crash"), ("SIGKILL", "ended with code -9 before .*was it killed")]
+)
+def test_an_end_of_the_reading_process_is_an_error_that_says_which(tmp_path: Path, end: str, words: str) -> None:
+    path = tmp_path / "dying_cell.py"
+    path.write_text(DYING.format(end=end))
+    with pytest.raises(CellError, match=words):
+        read_cell(str(path))
 
 
-def _crash() -> None:
-    import dendrotwin.reading as reading
-
-    reading._read = _exit
-    reading.read_cell("ball_and_stick")
-
-
-def _exit(*_: object) -> None:
-    import os
-
-    os._exit(139)
+@pytest.mark.parametrize("given", ["file", "standard input"])
+def test_a_script_without_a_guard_is_run_once(tmp_path: Path, given: str) -> None:
+    script = tmp_path / "plain.py"
+    script.write_text(PLAIN.format(out=str(tmp_path / "data")))
+    arguments = [sys.executable, str(script)] if given == "file" else [sys.executable, "-"]
+    with script.open() as text:
+        done = subprocess.run(arguments, stdin=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "once\n37 2\n"

@@ -13,12 +13,12 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ from dendrotwin.speed import BATCH, measure_speed
 from dendrotwin.train import Training, measure_time, train
 from dendrotwin.tree import Tree
 from dendrotwin.twin import Twin
-from dendrotwin.workers import cores, start_worker
+from dendrotwin.workers import cores, worker_pool
 
 ERRORS = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")
 
@@ -82,7 +82,6 @@ def benchmark(
     """Train every entry with every seed for the same wall time, evaluate all, and write tables and figures.
 
     Each training's step is timed in the worker, and under the load, that it will run in; its steps fill the budget.
-    Worker processes are spawned: a script that calls this needs `if __name__ == "__main__":`.
 
     Args:
         data: the data set.
@@ -222,9 +221,7 @@ def _train_all(data: Path, out: Path, jobs: Sequence[_Job], plan: dict[str, Any]
         return
     threads = max(1, cores() // workers)
     others = set(active_children())
-    pool = ProcessPoolExecutor(
-        min(workers, len(todo)), mp_context=get_context("spawn"), initializer=_start, initargs=(threads,)
-    )
+    pool = worker_pool(min(workers, len(todo)), threads)
     try:
         coming: dict[Future[tuple[float, float] | None], _Job] = {}
 
@@ -276,11 +273,6 @@ def _train_all(data: Path, out: Path, jobs: Sequence[_Job], plan: dict[str, Any]
 
 def _dumped(training: Training, steps: int) -> dict[str, Any]:
     return {**training.model_dump(mode="json"), "steps": steps}
-
-
-def _start(threads: int) -> None:
-    start_worker()
-    torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +13,7 @@ from dendrotwin.progress import progress
 from dendrotwin.recording import Recording, RecordingFile, TrialIndex, made_by, spike_train
 from dendrotwin.simulate import Simulation, built_cell, run_trial
 from dendrotwin.tree import Tree
-from dendrotwin.workers import cores, start_worker
+from dendrotwin.workers import cores, worker_pool
 
 DEFAULT = "NEURON's default"
 DEFAULT_DT_MS, DEFAULT_METHOD = 0.025, "backward-euler"
@@ -51,7 +49,7 @@ def neuron_row(tree: Tree, test: Sequence[TrialIndex]) -> Evaluation:
         raise InputError("the trials are NEURON's default themselves; simulate with --dt 0.025 --method crank-nicolson")
     workers = min(cores(), len(test))
     with (
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=start_worker) as pool,
+        worker_pool(workers) as pool,
         progress("NEURON's default", len(test), "trials") as advance,
     ):
         # Each trial's result is taken once, in the order of the trials.

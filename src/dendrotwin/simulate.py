@@ -6,10 +6,9 @@ import hashlib
 import json
 import re
 import threading
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,7 +37,7 @@ from dendrotwin.recording import (
     write_recordings,
 )
 from dendrotwin.tree import Events, Injection
-from dendrotwin.workers import cores, start_worker
+from dendrotwin.workers import cores, worker_pool
 
 SPIKE_THRESHOLD_MV = -25.0  # an output spike is a local maximum of the soma's potential above this ...
 MAX_CRANK_NICOLSON_MS = 0.05
@@ -388,9 +387,7 @@ def simulate(
         return paths
     ours = executor is None
     if executor is None:
-        executor = ProcessPoolExecutor(
-            min(workers or cores(), len(todo)), mp_context=get_context("spawn"), initializer=start_worker
-        )
+        executor = worker_pool(min(workers or cores(), len(todo)))
     futures: list[Future[int]] = []
     try:
         futures = [executor.submit(simulate_trial, simulation, k, paths[k], events, injection) for k in todo]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from dendrotwin.simulate import Simulation, run_trial
 from dendrotwin.solve import coarse_cable
 from dendrotwin.tree import Events
 from dendrotwin.twin import Twin
+from dendrotwin.workers import run_apart
 
 # NEURON's own default, and the tuned setting that is more accurate at half the price.
 SETTINGS = {"NEURON default": (0.025, "backward-euler"), "NEURON tuned": (0.05, "crank-nicolson")}
@@ -65,8 +64,7 @@ def measure_speed(
     Returns:
         Seconds by name; the ratio to NEURON is theirs to divide.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        events, of_neuron = pool.submit(time_neuron, simulation, steps, repeats).result()
+    events, of_neuron = run_apart(time_neuron, simulation, steps, repeats)
     seconds = {name: value / (steps / 1000.0) for name, value in of_neuron.items()}
     tree = next(iter(twins.values())).tree
     threads = torch.get_num_threads()

@@ -1,11 +1,54 @@
-"""Worker processes of this machine: how many, and that none outlives the process that started it."""
+"""Worker processes of this machine: how many, that none outlives its parent, and that none runs the user's script.
+
+A spawned process imports the parent's `__main__` again. A script that calls this package without
+`if __name__ == "__main__":`, or that comes from standard input, would then fail in each worker. All that ours do lies
+in this package, so they start without it.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class WorkerError(Exception):
+    """A process ended before it gave its result; `exitcode` as `multiprocessing.Process` has it."""
+
+    def __init__(self, exitcode: int) -> None:
+        super().__init__(f"a worker process ended with code {exitcode}")
+        self.exitcode = exitcode
+
+
+@contextmanager
+def _empty_main() -> Iterator[None]:
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+class _Process(SpawnProcess):
+    def start(self) -> None:
+        with _empty_main():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Process
 
 
 def cores() -> int:
@@ -13,7 +56,44 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def start_worker() -> None:
+def worker_pool(workers: int, threads: int | None = None) -> ProcessPoolExecutor:
+    """Processes for functions of this package; each with so many of torch's threads, where they are given."""
+    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=start_worker, initargs=(threads,))
+
+
+def run_apart(function: Callable[..., T], *args: object) -> T:
+    """The result of a function of this package, called in a process of its own; what it raises is raised here.
+
+    Raises:
+        WorkerError: the process ended without a result.
+    """
+    receiver, sender = _Context().Pipe(duplex=False)
+    process = _Process(target=_send_result, args=(sender, function, args))
+    process.start()
+    sender.close()
+    try:
+        succeeded, result = receiver.recv()
+    except EOFError:
+        process.join()
+        assert process.exitcode is not None
+        raise WorkerError(process.exitcode) from None
+    finally:
+        receiver.close()
+    process.join()
+    if not succeeded:
+        raise result
+    return result  # type: ignore[no-any-return]
+
+
+def _send_result(sender: Connection, function: Callable[..., object], args: tuple[object, ...]) -> None:
+    start_worker()
+    try:
+        sender.send((True, function(*args)))
+    except Exception as error:
+        sender.send((False, error))
+
+
+def start_worker(threads: int | None = None) -> None:
     """Let a worker die with Ctrl-C, and with the process that started it, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = parent_process()
@@ -24,3 +104,7 @@ def start_worker() -> None:
             os._exit(1)
 
         threading.Thread(target=follow, daemon=True).start()
+    if threads is not None:
+        import torch  # only the workers that train
+
+        torch.set_num_threads(threads)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import time
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 
 from dendrotwin.cells import load_cell
 from dendrotwin.cells.build import NeuronCell
@@ -21,7 +19,9 @@ from dendrotwin.membrane import Membrane
 from dendrotwin.reading.cell import read_all
 from dendrotwin.reading.whole import WholeCell, prove_whole
 from dendrotwin.tree import Tree
-from dendrotwin.workers import start_worker
+from dendrotwin.workers import WorkerError, run_apart
+
+CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")  # by name: not every system has each
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +65,18 @@ def read_cell(name: str, options: dict[str, str] | None = None) -> tuple[Tree, R
     Raises:
         CellError: see `read_membrane` and `whole.prove_whole`; or its mechanisms make NEURON crash.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker) as pool:
-        try:
-            return pool.submit(_read, name, options or {}).result()
-        except BrokenProcessPool as error:
+    try:
+        return run_apart(_read, name, options or {})
+    except WorkerError as died:
+        if died.exitcode < 0 and signal.Signals(-died.exitcode).name in CRASHES:
             raise CellError(
                 f"the mechanisms of the cell {name} make NEURON crash when they are read one by one; most likely one "
                 "has a POINTER to which nothing is set: take it out of the cell, or write it without POINTER"
-            ) from error
+            ) from died
+        raise CellError(
+            f"the process that reads the cell {name} ended with code {died.exitcode} before it was done; was it "
+            "killed, or out of memory? If so, run this again"
+        ) from died
 
 
 def _read(name: str, options: dict[str, str]) -> tuple[Tree, Reading]:
