@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "neuron_rows": {"tree", "recording", "simulate", "evaluate", "workers"},
     "plot": {"tree", "recording"},
     "signal_report": {"tree", "recording", "signals", "plot"},
-    "speed": {"tree", "cells", "inputs", "simulate", "solve", "twin", "predict"},
+    "speed": {"tree", "cells", "inputs", "simulate", "solve", "twin", "predict", "workers"},
     "report": {"tree", "recording", "measures", "twin", "predict", "electrodes", "evaluate", "plot"},
     "benchmark": {"tree", "recording", "measures", "dataset", "models", "simulate", "twin", "read_twin", "train",
                   "electrodes", "evaluate", "speed", "report", "workers"},

@@ -239,6 +239,7 @@ def test_predict_from_a_table_and_from_recordings(folder: Path, twin: Twin, fine
     assert np.abs(read.v_mV - v[0]).max() < 0.003  # of the file's whole numbers
     assert np.ptp(v) > 0.5
     assert read.spike_probability == pytest.approx(probability[0])
+    refused(command("predict", folder, rows, "--out", tmp_path / "endless.h5"), "how long the trial is", "--duration")
     said = command("predict", folder, fine, "--out", tmp_path / "recordings.h5")
     assert said.status == 0, said.errors
     tree, found = index_trials(tmp_path / "recordings.h5")
@@ -280,6 +281,20 @@ def test_evaluate_beside_neuron(folder: Path, fine: Path, tmp_path: Path) -> Non
         assert rows[name]["spikes f1"] > 0.9 > (rows["coarse cable"]["spikes f1"] or 0.0)
     assert "NEURON's default" in said.out
     dendrotwin.load(mine)
+
+
+def test_trials_without_a_spike_are_said(folder: Path, tmp_path: Path) -> None:
+    data, mine, report = tmp_path / "data", tmp_path / "twin", tmp_path / "report"
+    shutil.copytree(folder, mine)
+    said = command("simulate", "ball_and_stick", "--trials", 4, "--duration", 0.7, "--rate-scale", 0.02, "--out", data)
+    assert "none of them holds an output spike" in said.out
+    said = command("evaluate", mine, data, "--out", report)
+    assert said.status == 0, said.errors
+    assert "the test trials hold no output spike" in said.out
+    assert "the other 3 trials" in said.out
+    for row in json.loads((report / "report.json").read_text())["rows"]:
+        assert row["spikes predicted_spikes"] == 0, row
+        assert row["spikes rate_error_hz"] == 0.0
 
 
 def test_neuron_has_nothing_to_say_of_its_own_trials(folder: Path, fine: Path, tmp_path: Path) -> None:

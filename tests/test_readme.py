@@ -17,7 +17,11 @@ import pytest
 from typer.main import get_command
 
 from conftest import in_new_process
+from dendrotwin.cells import load_cell
+from dendrotwin.cells.build import NeuronCell
 from dendrotwin.cli import app
+from dendrotwin.inputs import Modulated, draw_events, trial_rng
+from dendrotwin.simulate import run_trial
 from test_cells import _facts
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -32,6 +36,13 @@ def test_own_cell_of_the_readme(tmp_path: Path) -> None:
     facts = in_new_process(_facts, str(path))
     assert facts["n"] == 1 + 7 + 21
     assert facts["inputs"] == 2 * (7 + 21)
+    assert in_new_process(_output_spikes, str(path)) > 0
+
+
+def _output_spikes(path: str) -> int:
+    cell = NeuronCell(load_cell(path))
+    protocol = Modulated(rate_scale=cell.model.rate_scale)
+    return len(run_trial(cell, draw_events(cell.tree, protocol, 2000, trial_rng(0, 0)), 2000)[1])
 
 
 def test_current_injected_as_in_the_docs() -> None:

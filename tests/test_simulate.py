@@ -246,7 +246,7 @@ def _own_cell(folder: Path, sodium: float) -> str:
 
 def test_edited_own_cell_is_another_simulation(tmp_path: Path) -> None:
     simulate(Simulation(cell=_own_cell(tmp_path, 0.25), duration_ms=20), 1, tmp_path / "own")
-    with pytest.raises(FileError, match="other cell_digest"):
+    with pytest.raises(FileError, match="other mechanisms or file of the cell"):
         simulate(Simulation(cell=_own_cell(tmp_path, 0.1), duration_ms=20), 1, tmp_path / "own")
 
 
@@ -351,7 +351,7 @@ def test_own_input_is_what_the_shard_holds(simulation: Simulation, tmp_path: Pat
     assert made.injection is not None
     assert np.array_equal(made.injection.current_nA, injection.current_nA)
     assert made.v_mV[:, 0].max() > -50.0  # it would stay below -70 without the current
-    with pytest.raises(FileError, match="other own_input"):
+    with pytest.raises(FileError, match="other events or injected current"):
         simulate(own, 1, tmp_path / "own", injection=injection)
     with pytest.raises(InputError, match="names input 70, the cell has inputs 0 to 69"):
         simulate(own, 1, tmp_path / "wrong", events=Events.sort(np.array([70]), np.array([0])))

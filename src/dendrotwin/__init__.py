@@ -57,6 +57,15 @@ def twin_of(
     Raises:
         CellError: the cell cannot be built, or holds what a twin cannot; or the reading fails its proof.
         InputError: there is no such accuracy.
+
+    Example, 500 ms of a cell with one event a ms, at inputs in turn:
+
+        twin = dendrotwin.twin_of("ball_and_stick")
+        events = Events.sort(np.arange(500) % twin.tree.n_inputs, np.arange(500.0))
+        v_mV, score = predict(twin, [events], steps=500)  # (1, 500, 37) mV, (1, 500)
+        spikes_ms = predicted_spikes(score[0], twin.threshold)
+
+    with `Events` of `dendrotwin.tree`, `predict` of `dendrotwin.predict`, `predicted_spikes` of `dendrotwin.measures`.
     """
     from pydantic import ValidationError
 

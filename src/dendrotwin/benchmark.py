@@ -334,7 +334,7 @@ def _keep(out: Path, name: str, evaluations: Sequence[Evaluation]) -> None:
         {
             "name": e.name,
             "one_step_ahead": e.one_step_ahead,
-            "threshold": e.threshold,
+            "threshold": e.threshold if np.isfinite(e.threshold) else None,
             "spikes": asdict(e.spikes),
             "electrodes": None if e.electrodes is None else asdict(e.electrodes),
         }

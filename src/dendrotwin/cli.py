@@ -211,6 +211,8 @@ def simulate(
         overwrite=overwrite,
     )
     print(f"{len(paths)} trials of {duration:g} s in {out}")
+    if simulation_module.silent(paths):
+        print("none of them holds an output spike: too weak an input (more with --rate-scale), or a silent cell")
 
 
 def _executor(name: str, scheduler: str | None) -> Any:
@@ -344,7 +346,7 @@ def predict(
         Path, typer.Argument(help="CSV or npz of input, time [ms]; or recordings, whose input is taken.")
     ],
     out: Annotated[Path, typer.Option(help="File of recordings (.h5) to write.")],
-    duration: Annotated[float | None, typer.Option(help="Of the trial [s], for CSV and npz.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Of the trial [s]; CSV and npz need it.")] = None,
     feed_back: Annotated[
         bool, typer.Option("--feed-back", help="Of recordings, show a twin made with --history its own predictions.")
     ] = False,
@@ -387,9 +389,9 @@ def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> tuple[
 
     if path.suffix in (".csv", ".npz"):
         events = read_events(path)
-        if duration is None and len(events) == 0:
-            raise InputError(f"{path} holds no event; say how long the trial is with --duration")
-        steps = int(events.time_ms.max()) + 1 if duration is None else round(duration * 1000)
+        if duration is None:
+            raise InputError(f"{path} does not say how long the trial is; give its seconds with --duration")
+        steps = round(duration * 1000)
         events.check(twin.tree.n_inputs, steps)
         return [(trial_identity(events, None, steps), events, steps, None)], repeat(None)
     index = trials_of_cell(path, twin.tree, "the twin's")
@@ -435,6 +437,11 @@ def evaluate(
         report.draw_report(folder, loaded, test, rows)
     report.print_report(loaded.tree, rows, test, seconds)
     print(f"table and figures in {out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
+    if train and training_data is None and not loaded.training["train_trials"]:
+        print(
+            f"the other {len(train) + len(validation)} trials of {data} are for mean and linear, which learn; give "
+            "them others with --training-data, and all trials here are for the test"
+        )
     if (twin / "config.json").is_file():  # not into the package
         report.write_measured_error(twin, loaded.tree, own, test, data)
 
@@ -628,24 +635,35 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder of everything the demo makes.")] = Path("demo"),
 ) -> None:
     """A real cell, read from NEURON, beside NEURON; then a network of the paper trained on the same cell."""
+    from dendrotwin.cells import load_cell
+    from dendrotwin.inputs import Modulated
+    from dendrotwin.recording import HeldOut
+    from dendrotwin.simulate import Simulation
+    from dendrotwin.simulate import simulate as simulate_first
+
+    data, inputs = out / "data", Modulated(rate_scale=load_cell("allen_l4").rate_scale)
     print("1/5  reading a layer 4 cell of the Allen Cell Types Database from NEURON: its twin, without any training")
     twin("allen_l4", out / "cable", overwrite=True)
-    print("2/5  simulating 36 trials of 4 s of it in NEURON")
-    simulate("allen_l4", out / "data", trials=36, duration=4.0, seed=2)
-    print("3/5  the twin beside NEURON and NEURON's own default, on the test trials")
-    evaluate(out / "cable", out / "data", out / "report-cable", neuron=True, speed=True, overwrite=True)
-    print("4/5  training a network on the other trials, by hard parameter sharing")
-    train(out / "data", out / "network", steps=1200, overwrite=True)
-    print("5/5  measuring it on the same test trials")
-    evaluate(out / "network", out / "data", out / "report-network", overwrite=True)
+    print("2/5  the twin beside NEURON and NEURON's own default, on 7 trials of 4 s")
+    simulation = Simulation(cell="allen_l4", duration_ms=4000, seed=2, inputs=inputs, dt_ms=0.025)
+    simulate_first(simulation, 7, data, held_out=HeldOut(test=7, validation=4))
+    evaluate(out / "cable", data, out / "report-cable", neuron=True, speed=True, overwrite=True)
+    print(
+        f"     look at {out / 'report-cable' / 'traces.png'}: every compartment, true, predicted and their difference"
+    )
+    print("3/5  simulating 29 more trials, to train a network on")
+    simulate("allen_l4", data, trials=36, duration=4.0, seed=2, dt=0.025)
+    print("4/5  training the network, by hard parameter sharing")
+    train(data, out / "network", steps=1200, overwrite=True)
+    print("5/5  measuring it on the 7 trials of before")
+    evaluate(out / "network", data, out / "report-network", overwrite=True)
     print(
         f"""
-Look at {out / "report-cable" / "traces.png"}: every compartment, true, predicted and their difference;
-{out / "report-network" / "traces.png"}: the same of the network.
+Look at {out / "report-network" / "traces.png"}: the same of the network.
 Next:
   dendrotwin cells                                   which cells there are
   dendrotwin twin YOUR_CELL.py --out TWIN            a twin of your own NEURON cell (README, "Your own cell")
-  dendrotwin train {out / "data"} --out TWIN --steps 20000     a better network, with more time"""
+  dendrotwin train {data} --out TWIN --steps 20000     a better network, with more time"""
     )
 
 

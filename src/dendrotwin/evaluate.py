@@ -43,7 +43,7 @@ class Evaluation:
         ev, ev_clipped: (n,) explained variance of each compartment, raw and clipped at -55 mV.
         rmse_mV, wasserstein_mV: (n,) [mV].
         spikes: errors of the output spikes.
-        threshold: of the score, chosen on validation trials.
+        threshold: of the score, chosen on validation trials; infinite where these hold no spike.
         electrodes: errors of LFP and dipole; None where LFPykit is not installed.
     """
 

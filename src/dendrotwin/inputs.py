@@ -31,7 +31,8 @@ class Modulated(BaseModel):
     through silence, excitation and inhibition of either tree. Inputs of soma and axon count to the basal tree.
 
     Attributes:
-        rate_scale: factor on all rates; 1 is the published protocol.
+        rate_scale: factor on all rates. At 1, the published protocol, the excitatory inputs of a tree together get 4000
+            events/s on average (0 to 8000), however many they are, and the inhibitory ones some 3100.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

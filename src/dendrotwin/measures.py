@@ -248,13 +248,14 @@ def roc_auc(label: NDArray[np.bool_], score: Floats) -> float:
 def best_threshold(true_ms: Sequence[Floats], scores: Sequence[NDArray[np.floating]]) -> float:
     """The threshold of the score with the highest F1 on these (validation) trials.
 
-    Without true spikes, and for a score that never changes, it is just above the highest score: nothing is called a
-    spike.
+    Without true spikes, and for a score that never changes, it is infinite: nothing is called a spike.
     """
-    every = np.concatenate([np.asarray(score[SETTLE_MS:], dtype=np.float64) for score in scores])
     n_true = sum(len(_settled(true)) for true in true_ms)
-    if n_true == 0 or every.min() == every.max():
-        return float(np.nextafter(every.max(), np.inf))
+    if n_true == 0:
+        return float("inf")
+    every = np.concatenate([np.asarray(score[SETTLE_MS:], dtype=np.float64) for score in scores])
+    if every.min() == every.max():
+        return float("inf")
     # Around the score that as many bins reach as there are spikes, from a tenth of the count to ten times it.
     share = np.geomspace(0.1, 10.0, 41) * n_true / len(every)
     candidates = np.unique(np.quantile(every, 1.0 - np.clip(share, 0.0, 1.0)))

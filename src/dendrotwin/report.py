@@ -123,7 +123,10 @@ def describe_test(evaluation: Evaluation, trials: Sequence[TrialIndex]) -> str:
 
 def describe_missing(evaluations: Sequence[Evaluation]) -> str:
     """What some of the rows lack, and how to get it, in a line; nothing where they lack nothing."""
-    return WITHOUT if any(e.electrodes is None for e in evaluations) else ""
+    missing = [WITHOUT] if any(e.electrodes is None for e in evaluations) else []
+    if evaluations[0].spikes.true_spikes == 0:
+        missing.append("the test trials hold no output spike, so there is no AUC and no F1; give the cell more input")
+    return "; ".join(missing)
 
 
 # ------------------------------------------------------------------------------------------------------ tables
@@ -186,7 +189,12 @@ def write_report(
         context: what was measured: data, twin, speed.
     """
     rows = [
-        {"name": e.name, "one_step_ahead": e.one_step_ahead, "threshold": e.threshold, **e.summary(tree)}
+        {
+            "name": e.name,
+            "one_step_ahead": e.one_step_ahead,
+            "threshold": e.threshold if np.isfinite(e.threshold) else None,
+            **e.summary(tree),
+        }
         for e in evaluations
     ]
     found = {

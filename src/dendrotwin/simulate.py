@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ MAX_CRANK_NICOLSON_MS = 0.05
 SPIKE_DISTANCE_MS = 1.0  # two output spikes are at least this far apart
 SPIKE_SAMPLING_MS = 0.125  # ... looked at about this often (doi:10.1016/j.neuron.2021.07.002)
 CONFIG_FILE = "simulation.json"
+# What a user knows them by.
+NAMED = {"cell_digest": "mechanisms or file of the cell", "own_input": "events or injected current"}
 CORE_CHUNK_MS = 200  # each call hands the whole cell to CoreNEURON and back
 
 
@@ -410,6 +413,15 @@ def simulate(
     return paths
 
 
+def silent(paths: Sequence[Path]) -> bool:
+    """Whether no trial of these files holds an output spike."""
+    for path in paths:
+        with RecordingFile(path) as file:
+            if any(len(file.spikes_ms(i)) for i in range(len(file))):
+                return False
+    return True
+
+
 def _own_input_digest(events: Events | None, injection: Injection | None) -> str:
     digest = hashlib.sha256()
     for arrays in (events, injection):
@@ -440,7 +452,7 @@ def _claim(out: Path, simulation: Simulation, held_out: HeldOut | None) -> None:
         except ValueError as error:
             raise FileError(f"{config} is damaged; delete {out} or name another folder") from error
         here = json.loads(simulation.model_dump_json())
-        different = sorted(key for key in {*there, *here} if there.get(key) != here.get(key))
+        different = sorted(NAMED.get(key, key) for key in {*there, *here} if there.get(key) != here.get(key))
         if different:
             raise FileError(
                 f"{out} holds another simulation (other {', '.join(different)}); name another, or use --overwrite"

@@ -500,7 +500,7 @@ def _finish(work: _Run, out: Path, *, overwrite: bool) -> Twin:
         work.tree,
         work.scaling,
         work.network,
-        threshold=best_threshold(true_spikes, [score.numpy() for score in state["best"]["scores"]]),
+        threshold=min(best_threshold(true_spikes, [score.numpy() for score in state["best"]["scores"]]), 1.0),
         one_step_ahead=training.history,
         training={
             "configuration": training.model_dump(mode="json"),

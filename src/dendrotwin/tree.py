@@ -100,7 +100,17 @@ class Events:
 
     @classmethod
     def sort(cls, input: NDArray[Any], time_ms: NDArray[Any]) -> Events:
-        """Events in any order, at any real time [ms], sorted."""
+        """Events in any order, at any real time [ms], sorted.
+
+        `Events.sort([3, 0], [12.7, 5.0])` is an event at input 0 after 5 ms, and one at input 3 after 12.7 ms.
+
+        Args:
+            input: (k,) number of the input of each event, from 0.
+            time_ms: (k,) its time [ms].
+
+        Raises:
+            InputError: a number is not finite, or beyond 32 bits.
+        """
         limit = np.iinfo(np.int32).max
         for name, values in (("input", input), ("time", time_ms)):
             if len(values) and not np.abs(np.asarray(values, dtype=np.float64)).max() <= limit:  # NaN too
