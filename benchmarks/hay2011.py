@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 import dendrotwin
 from dendrotwin.cells import load_cell
 from dendrotwin.cells.build import NeuronCell
-from dendrotwin.models.cable import SETTINGS, SPIKE_MV
+from dendrotwin.models.cable import SETTINGS
 from dendrotwin.simulate import run_trial
 from dendrotwin.solver.stepper import Stepper
-from dendrotwin.tree import Events, Injection, Tree
+from dendrotwin.tree import SPIKE_MV, Events, Injection, Tree
 
 DT_MS, PEAK = 0.025, 1.435055
 NEURON = {

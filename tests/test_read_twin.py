@@ -283,6 +283,21 @@ def test_evaluate_beside_neuron(folder: Path, fine: Path, tmp_path: Path) -> Non
     dendrotwin.load(mine)
 
 
+def test_too_few_trials_to_split_are_all_for_the_test(folder: Path, fine: Path, tmp_path: Path) -> None:
+    few, mine, report = tmp_path / "few", tmp_path / "twin", tmp_path / "report"
+    shutil.copytree(folder, mine)
+    few.mkdir()
+    for path in sorted(fine.glob("*.h5"))[:2]:
+        shutil.copy(path, few)
+    said = command("evaluate", mine, few, "--out", report)
+    assert said.status == 0, said.errors
+    found = json.loads((report / "report.json").read_text())
+    assert len(found["test_trials"]) == 2
+    rows = {row["name"]: row for row in found["rows"]}
+    assert list(rows) == ["cable", "coarse cable", "persistence"]
+    assert rows["persistence"]["spikes f1"] > 0.9
+
+
 def test_trials_without_a_spike_are_said(folder: Path, tmp_path: Path) -> None:
     data, mine, report = tmp_path / "data", tmp_path / "twin", tmp_path / "report"
     shutil.copytree(folder, mine)

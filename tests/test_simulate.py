@@ -21,14 +21,13 @@ from dendrotwin.inputs import Modulated, draw_events, trial_rng
 from dendrotwin.recording import HeldOut, index_trials, read_held_out, read_trial
 from dendrotwin.simulate import (
     PRESETS,
-    SPIKE_THRESHOLD_MV,
     Simulation,
     _spike_times,
     run_trial,
     shard_path,
     simulate,
 )
-from dendrotwin.tree import Events, Injection
+from dendrotwin.tree import SPIKE_MV, Events, Injection
 
 
 def test_data_set(data: Path, simulation: Simulation) -> None:
@@ -43,7 +42,7 @@ def test_data_set(data: Path, simulation: Simulation) -> None:
         # Where the file has a spike, its soma is high; where the soma is high at the end of a ms, there is a spike.
         for time_ms in r.spikes_ms:
             assert r.v_mV[int(time_ms) - 1 : int(time_ms) + 2, 0].max() > -45.0
-        high = np.flatnonzero(r.v_mV[:, 0] > SPIKE_THRESHOLD_MV)
+        high = np.flatnonzero(r.v_mV[:, 0] > SPIKE_MV)
         assert all(np.abs(r.spikes_ms - t).min() <= 3.0 for t in high)
 
 

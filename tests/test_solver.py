@@ -32,12 +32,12 @@ from dendrotwin.membrane import (
     Term,
     names_of,
 )
-from dendrotwin.models.cable import SPIKE_MV, spike_logits
+from dendrotwin.models.cable import spike_logits
 from dendrotwin.solver import layout as layout_module
 from dendrotwin.solver.layout import AT, START, STATE_LEAD
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.solver.steps import LEAST_MM, NO_PEAK_MV, State
-from dendrotwin.tree import BLOCK_MV, REGIONS, Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.tree import BLOCK_MV, REGIONS, SPIKE_MV, Conductance, Events, Injection, Synapse, Tree
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
 REST_MV = -65.0

@@ -18,7 +18,7 @@ from dendrotwin.measures import SETTLE_MS, SpikeErrors, VoltageErrors, best_thre
 from dendrotwin.predict import twin_predictor
 from dendrotwin.recording import Recording, TrialIndex, check_each_ms, read_trial, trials_of_cell
 from dendrotwin.solve import coarse_cable, components, synaptic_conductances
-from dendrotwin.tree import REGIONS, Tree
+from dendrotwin.tree import REGIONS, SPIKE_MV, Tree
 from dendrotwin.twin import Twin
 
 Floats = NDArray[np.float32]
@@ -292,7 +292,12 @@ def baselines(
     test: Sequence[TrialIndex],
     names: Sequence[str] = BASELINES,
 ) -> Iterable[Evaluation]:
-    """The rows that stand beside every predictor: mean, linear, coarse cable, and persistence (one step ahead)."""
+    """The rows that stand beside every predictor: mean, linear, coarse cable, and persistence (one step ahead).
+
+    Their scores are potentials of the soma. Without validation trials the simulator's own threshold of an output spike
+    is theirs.
+    """
+    threshold = None if validation else SPIKE_MV
     predictors: dict[str, Callable[[], Predictor]] = {
         "mean": lambda: mean_predictor(measure_scaling(list(train)).mean_mV.numpy()),
         "linear": lambda: linear_predictor(tree, train, validation),
@@ -302,4 +307,6 @@ def baselines(
     for name in names:
         if name in LEARNED and not train:
             continue
-        yield evaluate(name, predictors[name](), tree, test, validation, one_step_ahead=name == "persistence")
+        yield evaluate(
+            name, predictors[name](), tree, test, validation, threshold=threshold, one_step_ahead=name == "persistence"
+        )

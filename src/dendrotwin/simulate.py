@@ -37,12 +37,11 @@ from dendrotwin.recording import (
     trial_identity,
     write_recordings,
 )
-from dendrotwin.tree import Events, Injection
+from dendrotwin.tree import SPIKE_MV, Events, Injection
 from dendrotwin.workers import cores, worker_pool
 
-SPIKE_THRESHOLD_MV = -25.0  # an output spike is a local maximum of the soma's potential above this ...
 MAX_CRANK_NICOLSON_MS = 0.05
-SPIKE_DISTANCE_MS = 1.0  # two output spikes are at least this far apart
+SPIKE_DISTANCE_MS = 1.0  # two output spikes are at least this far apart ...
 SPIKE_SAMPLING_MS = 0.125  # ... looked at about this often (doi:10.1016/j.neuron.2021.07.002)
 CONFIG_FILE = "simulation.json"
 # What a user knows them by.
@@ -268,7 +267,7 @@ def _spike_times(soma_mV: NDArray[np.float64], dt_ms: float) -> NDArray[np.float
     """Times of local maxima above the threshold [ms], from the soma's potential at every step."""
     stride = max(1, round(SPIKE_SAMPLING_MS / dt_ms))
     apart = max(1, round(SPIKE_DISTANCE_MS / (stride * dt_ms)))
-    peaks, _ = find_peaks(soma_mV[::stride], height=np.nextafter(SPIKE_THRESHOLD_MV, 0.0), distance=apart)
+    peaks, _ = find_peaks(soma_mV[::stride], height=np.nextafter(SPIKE_MV, 0.0), distance=apart)
     return np.asarray(peaks * stride * dt_ms, dtype=np.float64)
 
 

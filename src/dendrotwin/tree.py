@@ -20,6 +20,7 @@ from dendrotwin.errors import FileError, InputError
 
 REGIONS = ("soma", "basal", "oblique", "trunk", "tuft", "axon")
 APICAL = ("oblique", "trunk", "tuft")
+SPIKE_MV = -25.0  # an output spike is a local maximum of the soma's potential above this (see `simulate`)
 FORMAT_VERSION = 1
 BLOCK_MV = np.arange(-150.0, 100.01, 1.0)  # where a `Conductance.block` is given [mV]
 

@@ -20,7 +20,7 @@ from torch import nn
 from dendrotwin.errors import InputError
 from dendrotwin.membrane import Membrane
 from dendrotwin.solver.stepper import Accuracy, Stepper
-from dendrotwin.tree import Events, Injection, Tree
+from dendrotwin.tree import SPIKE_MV, Events, Injection, Tree
 
 if TYPE_CHECKING:
     from dendrotwin.solver.gpu import GPUStepper
@@ -32,7 +32,7 @@ SETTINGS = {
     "standard": Accuracy(least=2, most=128, tolerance_mV=0.04),
     "exact": Accuracy(least=4, most=256, tolerance_mV=0.006),
 }
-SPIKE_MV, SPREAD_MV = -25.0, 5.0  # a peak of the soma's potential there is a spike with a probability of 1/2
+SPREAD_MV = 5.0  # a peak of the soma's potential at SPIKE_MV is a spike with a probability of 1/2
 NO_PEAK = -20.0  # logit of a millisecond without a peak, where the potential is at SPIKE_MV
 ON_DEVICE = 2**28  # potentials that a GPU keeps at once: 1 GiB
 
