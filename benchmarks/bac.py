@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="file of recordings")
     out = parser.parse_args().out
-    simulation = Simulation(cell="l5pc", duration_ms=STEPS)
+    simulation = Simulation(cell="l5pc", duration_ms=STEPS, dt_ms=0.025)
     cell = NeuronCell(load_cell(simulation.cell))
     recordings = []
     for injection in currents(cell.tree):

@@ -114,4 +114,4 @@ def test_soma_and_dendrite_of_all_three_trials_are_drawn() -> None:
     cells = [axes for axes in figure.axes if axes.get_title() in ("NEURON", "twin")]
     drawn = np.asarray(cells[0].collections[0].get_array())
     np.testing.assert_allclose(drawn, recordings[2].v_mV[int(moment) - 1])
-    assert not np.allclose(drawn, np.asarray(cells[1].collections[0].get_array()), atol=1.0)
+    assert not np.allclose(drawn, np.asarray(cells[1].collections[0].get_array()), atol=1e-3)

@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 import pytest
 
-from dendrotwin import TWINS
 from dendrotwin.dataset import event_counts
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.files import refuse_existing, remove_dead_partials, whole_file, whole_folder
@@ -111,17 +110,13 @@ def test_finer_samples_are_written_and_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_does_not_say_is_of_each_ms(tmp_path: Path) -> None:
-    """So do files from before there was a choice, such as the one that comes along."""
+    """So do files from before there was a choice."""
     tree = tree_with_inputs()
     write_recordings(tmp_path / "r.h5", [recording(tree)], {})
     with h5py.File(tmp_path / "r.h5", "r+") as file:
         del file["trials/000000"].attrs["record_dt_ms"]
     (trial,) = index_trials(tmp_path / "r.h5")[1]
     assert (trial.steps, trial.record_dt_ms) == (50, 1.0)
-    with h5py.File(TWINS / "l5pc.recording.h5") as file:
-        assert "record_dt_ms" not in file["trials/000000"].attrs
-    shipped, (trial,) = index_trials(TWINS / "l5pc.recording.h5")
-    assert (trial.steps, trial.record_dt_ms) == (len(read_trial(trial, shipped).v_mV), 1.0)
 
 
 def test_samples_that_are_no_whole_ms(tmp_path: Path) -> None:
