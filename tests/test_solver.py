@@ -34,6 +34,7 @@ from dendrotwin.membrane import (
 )
 from dendrotwin.models.cable import spike_logits
 from dendrotwin.solver import layout as layout_module
+from dendrotwin.solver import lookup
 from dendrotwin.solver.layout import AT, START, STATE_LEAD
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.solver.steps import LEAST_MM, NO_PEAK_MV, State
@@ -458,6 +459,22 @@ def stepped(
 
 
 # ----------------------------------------------------------------------------------------------- the checks
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 16, 29])
+def test_look_ups_of_eight_places_are_those_of_one(n: int, rng: np.random.Generator) -> None:
+    """Of slices that begin anywhere, in the order of places, and nothing beside them is touched."""
+    b = rng.integers(0, 50, n + 3).astype(np.uint32)[3:]
+    f = rng.random(n + 5).astype(np.float32)[5:]
+    table = rng.normal(size=(2, 50, 4)).astype(np.float32)[1]
+    everywhere = rng.normal(size=n + 2).astype(np.float32)
+    before, y = everywhere.copy(), everywhere[1:-1]
+    steady, keep = (table[b, k] + f * table[b, k + 2] for k in (0, 1))
+    lookup.go_nearer(table, b, f, y)
+    np.testing.assert_allclose(y, steady + (before[1:-1] - steady) * keep, rtol=1e-5, atol=1e-6)
+    lookup.look_up(np.ascontiguousarray(table[:, :2]), b, f, y)
+    np.testing.assert_allclose(y, table[b, 0] + f * table[b, 1], rtol=1e-5, atol=1e-6)
+    assert (everywhere[[0, -1]] == before[[0, -1]]).all()
 
 
 @pytest.mark.parametrize("name", MEMBRANES)

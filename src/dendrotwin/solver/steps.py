@@ -87,9 +87,9 @@ from dendrotwin.solver.layout import (
     Net,
     Terms,
 )
+from dendrotwin.solver.lookup import JIT, go_nearer, look_up
 from dendrotwin.tree import Floats
 
-JIT: dict[str, Any] = {"cache": True, "fastmath": True, "nogil": True, "error_model": "numpy"}
 LOG_C_LOW = float(np.log(C_LOW_MM))
 C_BIN = float(np.log(C_GRID_MM[1] / C_GRID_MM[0]))
 LOG_2, ROOT_2 = float(np.log(2.0)), float(np.sqrt(2.0))
@@ -199,7 +199,7 @@ def _room(net: Net) -> tuple[_Place, _Sums, _Work]:
         _Place(v[0], bins[0], v[1], of_ion[0], bins[1:], of_ion[1], of_ion[2]),
         _Sums(sums[0], sums[1], sums[2], of_ions[0], of_ions[1]),
         _Work(
-            np.zeros((4, n), np.float32), np.zeros((2, n)), np.zeros(n, np.int64),
+            np.zeros((5, n), np.float32), np.zeros((2, n)), np.zeros(n, np.int64),
             np.zeros((len(net.classes.rise_ms), n), np.float32), np.zeros(nodes), np.zeros(nodes),
             np.zeros(most, np.float32),
         ),
@@ -328,14 +328,6 @@ def _plane(table: Single, cb: int, cf: float, vb: int, vf: float) -> float:
 
 
 @numba.njit(**JIT)
-def _gate_row(table: Single, b: NDArray[np.uint32], f: Single, y: Single) -> None:
-    for i in range(len(y)):
-        at = b[i]
-        steady, keep = table[at, 0] + f[i] * table[at, 2], table[at, 1] + f[i] * table[at, 3]
-        y[i] = steady + (y[i] - steady) * keep
-
-
-@numba.njit(**JIT)
 def _both_row(
     table: Single, vb: NDArray[np.uint32], vf: Single, cb: NDArray[np.uint32], cf: Single, y: Single
 ) -> None:  # fmt: skip
@@ -355,9 +347,9 @@ def _gates(rows: NDArray[np.int64], kin: Kinetics, pair: int, x: Single, place: 
         a, z, at, r, table = rows[k, START], rows[k, STOP], rows[k, AT], rows[k, GATE_ION], rows[k, GATE_TABLE]
         y = x[at : at + z - a]
         if rows[k, GATE_OVER] == OVER_V:
-            _gate_row(over_v[table], b[a:z], f[a:z], y)
+            go_nearer(over_v[table], b[a:z], f[a:z], y)
         elif rows[k, GATE_OVER] == OVER_C:
-            _gate_row(over_c[table], c_bin[r, a:z], c_fraction[r, a:z], y)
+            go_nearer(over_c[table], c_bin[r, a:z], c_fraction[r, a:z], y)
         else:
             _both_row(over_both[table], b[a:z], f[a:z], c_bin[r, a:z], c_fraction[r, a:z], y)
 
@@ -497,13 +489,10 @@ def _plane_drive(
 
 
 @numba.njit(**JIT)
-def _lead(
-    table: Single, gain: float, y: Single, inward: Single, b: NDArray[np.uint32], f: Single, lead: Single
-) -> None:  # fmt: skip
+def _lead(gained: Single, gain: float, y: Single, inward: Single, lead: Single) -> None:
     """Adds the conductance, mostly negative, that a current gains by its gate while V moves in this step."""
     for i in range(len(y)):
-        at = b[i]
-        lead[i] -= gain * (table[at, 0] + f[i] * table[at, 1]) * inward[i] / max(y[i], GATE_LEAST)
+        lead[i] -= gain * gained[i] * inward[i] / max(y[i], GATE_LEAST)
 
 
 @numba.njit(**JIT)
@@ -538,7 +527,9 @@ def _terms(
         place.v, place.bin, place.fraction, place.c, place.c_bin, place.c_fraction, place.e
     )  # fmt: skip
     total, zero_nA, lead, ion_g, ion_j = sums.total, sums.zero_nA, sums.lead, sums.ion_g, sums.ion_j
-    opened, slope, zero, now = work.single[0], work.single[1], work.single[2], work.single[3]
+    opened, slope, zero, now, gained = (
+        work.single[0], work.single[1], work.single[2], work.single[3], work.single[4]
+    )  # fmt: skip
     rows, states, powers, size, e_mV = terms.term, terms.state, terms.power, terms.size, terms.e_mV
     drive, plane, one, none = terms.drive, terms.plane, terms.one, terms.none
     _copy(terms.leak_uS, total)
@@ -577,7 +568,8 @@ def _terms(
                 _inward(g, by, to, v[a:z], now[:n])
                 gain, y, of = np.float32(2.0) * powers[t, k], x[at : at + n], states[t, k, STATE_SIZE]
                 if of == 0:
-                    _lead(leads[which], gain, y, now[:n], b[a:z], f[a:z], lead[a:z])
+                    look_up(leads[which], b[a:z], f[a:z], gained[:n])
+                    _lead(gained[:n], gain, y, now[:n], lead[a:z])
                 else:
                     first = states[t, k, STATE_FIRST]
                     _scheme_lead(
