@@ -11,11 +11,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from dendrotwin.dataset import event_counts
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.files import refuse_existing, remove_dead_partials, whole_file, whole_folder
-from dendrotwin.inputs import Modulated, Poisson, draw_events, read_events, read_injection, trial_rng
+from dendrotwin.inputs import Modulated, Poisson, _smoothed, draw_events, read_events, read_injection, trial_rng
 from dendrotwin.recording import (
     Recording,
     RecordingFile,
@@ -495,3 +496,11 @@ def test_own_current_that_is_none(tmp_path: Path, text: str, message: str) -> No
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_injection(path, 100)
+
+
+@pytest.mark.parametrize(("hold", "sd", "steps"), [(5, 25, 1), (5, 5, 300), (37, 100, 2999), (430, 620, 2500)])
+def test_rates_are_smoothed_as_scipy_does_it(hold: int, sd: int, steps: int, rng: np.random.Generator) -> None:
+    drawn = rng.random((-(-steps // hold), 3)).astype(np.float32)
+    held = np.repeat(drawn, hold, axis=0)[:steps]
+    expected = gaussian_filter1d(held, sd, axis=0, mode="nearest")
+    np.testing.assert_allclose(_smoothed(drawn, hold, sd, steps), expected, rtol=2e-7)

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
-from scipy.ndimage import gaussian_filter1d
 
 from dendrotwin.errors import InputError
 from dendrotwin.tree import APICAL, Events, Injection, Tree
@@ -22,6 +21,7 @@ JITTER_MS = 20
 MAX_EXCITATORY_PER_100_MS = 800.0
 INHIBITORY_BELOW, INHIBITORY_ABOVE = 600.0, 200.0  # inhibition lies between excitation - 600 and excitation + 200
 EXTRA_LENGTH_UM = 10.0
+CHUNK_MS = 1000  # of a trial whose rates are computed at once
 
 
 class Modulated(BaseModel):
@@ -101,13 +101,32 @@ def _modulated(tree: Tree, protocol: Modulated, steps: int, rng: np.random.Gener
             share = tree.length_um[tree.input_compartment[members]] + EXTRA_LENGTH_UM
             share = share / share.sum() if len(members) else share
             drawn = (per_100_ms / 100.0)[:, None] * share * rng.uniform(0.5, 1.5, (n_draws, len(members)))
-            rate = np.repeat(drawn.astype(np.float32), renewal, axis=0)[:steps] * np.float32(protocol.rate_scale)
-            rate = gaussian_filter1d(rate, smoothing, axis=0, mode="nearest")
+            rate = _smoothed(drawn.astype(np.float32) * np.float32(protocol.rate_scale), renewal, smoothing, steps)
             rate *= rng.standard_exponential(rate.shape, dtype=np.float32)
             time, member = np.nonzero(rng.random(rate.shape, dtype=np.float32) < rate)
             inputs.append(members[member])
             times.append(time)
     return Events.sort(np.concatenate(inputs), np.concatenate(times))
+
+
+def _smoothed(drawn: NDArray[np.float32], hold: int, sd: int, steps: int) -> NDArray[np.float32]:
+    """Rates that are held for `hold` ms each, (steps, members) smoothed by a Gaussian of standard deviation `sd` [ms].
+
+    What `scipy.ndimage.gaussian_filter1d` with mode "nearest" gives of each ms, to rounding: the share of the Gaussian
+    that lies over a held rate is a difference of two of its sums, and there are far fewer held rates than ms.
+    """
+    radius = int(4.0 * sd + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sd) ** 2)
+    below = np.concatenate([[0.0], np.cumsum(weights / weights.sum())])  # of offsets less than -radius, ... radius + 1
+    out = np.empty((steps, drawn.shape[1]), np.float32)
+    for start in range(0, steps, CHUNK_MS):
+        t = np.arange(start, min(start + CHUNK_MS, steps))
+        first, last = max(t[0] - radius, 0) // hold, min(t[-1] + radius, steps - 1) // hold
+        edges = np.arange(first, last + 2) * hold
+        share = below[np.clip(edges - t[:, None] + radius, 0, 2 * radius + 1)]
+        share[:, 0], share[:, -1] = 0.0, 1.0  # the first and the last rate go on beyond the trial
+        out[t] = np.diff(share, axis=1) @ drawn[first : last + 1]
+    return out
 
 
 def read_events(path: Path) -> Events:
