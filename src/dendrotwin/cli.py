@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 import dendrotwin
 from dendrotwin import __version__
-from dendrotwin.errors import DendrotwinError, FileError, InputError
+from dendrotwin.errors import DendrotwinError, FileError, InputError, MissingPackageError
 
 if TYPE_CHECKING:
     from dendrotwin.train import Training
@@ -225,7 +225,7 @@ def _executor(name: str, scheduler: str | None) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
-        raise InputError("--executor dask needs distributed; pip install 'dendrotwin[hpc]'") from error
+        raise MissingPackageError("--executor dask needs distributed; pip install 'dendrotwin[hpc]'") from error
     try:
         return Client(scheduler, timeout=10).get_executor(pure=False, retries=0)
     except (OSError, ValueError) as error:

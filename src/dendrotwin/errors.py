@@ -9,12 +9,16 @@ class CellError(DendrotwinError):
     """A cell is unknown, or cannot be built on this machine."""
 
 
-class FileError(DendrotwinError):
+class FileError(DendrotwinError, OSError):
     """A file or folder is missing, incomplete, of another cell, or in the way."""
 
 
-class InputError(DendrotwinError):
+class InputError(DendrotwinError, ValueError):
     """Input events, injected currents or options do not fit the cell, the duration or the data."""
+
+
+class MissingPackageError(InputError, ImportError):
+    """A package that not everybody needs is not installed."""
 
 
 class TwinError(DendrotwinError):

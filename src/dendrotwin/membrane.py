@@ -189,6 +189,9 @@ class Membrane:
     pools: tuple[Pool, ...]
     ions: tuple[Ion, ...]
 
+    def __repr__(self) -> str:
+        return f"Membrane({', '.join(names_of(self))}; {self.celsius:g} degC)"
+
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What JSON can hold, and the arrays by name; `from_arrays` makes the same membrane of them."""
         arrays: dict[str, NDArray[Any]] = {}

@@ -80,6 +80,12 @@ class Recording:
         """Duration [ms]."""
         return len(self.v_mV) // per_ms(self.record_dt_ms, "record_dt_ms")
 
+    def __repr__(self) -> str:
+        return (
+            f"Recording({self.trial_id}: {self.steps} ms, {self.v_mV.shape[1]} compartments, "
+            f"{len(self.spikes_ms)} output spikes, {self.events!r})"
+        )
+
     def each_ms(self) -> Recording:
         """The trial with the samples that a recording each ms has."""
         every = per_ms(self.record_dt_ms, "record_dt_ms")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from dendrotwin.dataset import Batch, Scaling, Windows, measure_scaling, split_trials
-from dendrotwin.errors import InputError, TwinError
+from dendrotwin.errors import InputError, MissingPackageError, TwinError
 from dendrotwin.files import refuse_existing, whole_file
 from dendrotwin.losses import Balance, Balancing, CurrentLoss, Objective, meta_gradient, task_losses
 from dendrotwin.measures import SETTLE_MS, best_threshold, expert_diversity
@@ -465,7 +465,9 @@ class _Log:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
-                raise InputError("--tensorboard needs the package tensorboard: pip install tensorboard") from error
+                raise MissingPackageError(
+                    "--tensorboard needs the package tensorboard: pip install tensorboard"
+                ) from error
             self._board = SummaryWriter(str(out.parent / f"{out.name}.tensorboard"))
 
     def start(self, curve: list[dict[str, Any]]) -> None:

@@ -52,7 +52,7 @@ class Conductance:
     e_mV: float
     mg_mM: float = 0.0
     slope_per_mV: float = 0.08
-    block: tuple[float, ...] = ()
+    block: tuple[float, ...] = field(default=(), repr=False)
 
     def normalisation(self) -> float:
         """The factor f that makes the peak of f (exp(-t/decay) - exp(-t/rise)) equal to 1."""
@@ -120,6 +120,10 @@ class Events:
         inputs = np.asarray(input).astype(np.int32)
         order = np.lexsort((inputs, times))
         return cls(inputs[order], times[order])
+
+    def __repr__(self) -> str:
+        span = f" from {self.time_ms[0]:g} to {self.time_ms[-1]:g} ms" if len(self) else ""
+        return f"Events({len(self)} at {len(np.unique(self.input))} inputs{span})"
 
     def bins(self) -> Ints:
         """(k,) the 1 ms step in which each event arrives."""
@@ -253,6 +257,38 @@ class Tree:
     def n_inputs(self) -> int:
         """Number of inputs (synapses of the twin: a compartment and a kind)."""
         return len(self.input_compartment)
+
+    def __repr__(self) -> str:
+        regions = ", ".join(f"{count} {name}" for name in REGIONS if (count := int(self.in_region(name).sum())))
+        kinds = ", ".join(
+            f"{int((self.input_synapse == k).sum())} {synapse.name}" for k, synapse in enumerate(self.synapses)
+        )
+        return f"Tree({self.n} compartments: {regions}; {self.n_inputs} inputs: {kinds or 'none'})"
+
+    @property
+    def inputs(self) -> NDArray[np.void]:
+        """A table of the inputs, a row for each, in the order in which `Events.input` counts them.
+
+        Columns: index; kind, of the synapse; excitatory; compartment; section; x, the compartment's position in its
+        section, 0..1; region; distance_um, along the tree from the middle of the soma [um]; weight. A data frame of it
+        is `pandas.DataFrame(tree.inputs)`.
+        """
+        at, kinds = self.input_compartment, [self.synapses[k] for k in self.input_synapse]
+        columns = {
+            "index": np.arange(self.n_inputs),
+            "kind": np.array([synapse.name for synapse in kinds], str),
+            "excitatory": np.array([synapse.excitatory for synapse in kinds], bool),
+            "compartment": at,
+            "section": np.array([self.section_names[s] for s in self.section[at]], str),
+            "x": self.x[at],
+            "region": np.array([REGIONS[r] for r in self.region[at]], str),
+            "distance_um": self.distance_um[at],
+            "weight": self.input_weight,
+        }
+        table = np.empty(self.n_inputs, [(name, column.dtype) for name, column in columns.items()])
+        for name, column in columns.items():
+            table[name] = column
+        return table
 
     @property
     def names(self) -> list[str]:

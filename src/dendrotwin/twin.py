@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -110,6 +111,15 @@ class Twin:
     threshold: float
     one_step_ahead: bool
     training: dict[str, Any]
+
+    def __repr__(self) -> str:
+        mode = "one step ahead" if self.one_step_ahead else "free-running"
+        return f"Twin({self.architecture}, {mode}, {self.tree!r})"
+
+    @property
+    def inputs(self) -> NDArray[np.void]:
+        """A table of the inputs, see `Tree.inputs`."""
+        return self.tree.inputs
 
     def save(self, path: Path, readme: str, *, overwrite: bool = False) -> None:
         """Write the folder, under a temporary name until it is whole.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from dendrotwin.errors import InputError
+from dendrotwin.errors import MissingPackageError
 from dendrotwin.membrane import Membrane
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.tree import SPIKE_MV, Events, Injection, Tree
@@ -72,12 +72,12 @@ def stepper_on(device: torch.device, tree: Tree, membrane: Membrane, accuracy: A
     """A cell on a GPU.
 
     Raises:
-        InputError: there is no Triton.
+        MissingPackageError: there is no Triton.
     """
     try:
         from dendrotwin.solver.gpu import GPUStepper
     except ImportError as error:
-        raise InputError(
+        raise MissingPackageError(
             f"a cable twin needs Triton on {device} ({error}); install triton, or let it compute on the CPU: "
             'twin.network.to("cpu")'
         ) from error

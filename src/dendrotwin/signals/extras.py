@@ -6,19 +6,21 @@ import importlib
 import importlib.util
 from typing import Any
 
-from dendrotwin.errors import InputError
+from dendrotwin.errors import MissingPackageError
 
 
 def need(module: str, extra: str) -> Any:
     """The module, which the extra of this package installs.
 
     Raises:
-        InputError: it is not installed.
+        MissingPackageError: it is not installed.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise InputError(f"this needs {module}, which is not installed; pip install 'dendrotwin[{extra}]'") from error
+        raise MissingPackageError(
+            f"this needs {module}, which is not installed; pip install 'dendrotwin[{extra}]'"
+        ) from error
 
 
 def has(module: str) -> bool:

@@ -92,6 +92,8 @@ def read_signals(path: Path) -> dict[str, Signal]:
                 raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
             rate = float(file.attrs["sampling_hz"])
             return {name: _read(group, rate) for name, group in file.items()}
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(f"{path} is truncated or is no HDF5 file; make it again") from error
 
