@@ -1,4 +1,4 @@
-"""What the README shows works."""
+"""What README and docs show works."""
 
 from __future__ import annotations
 
@@ -24,13 +24,25 @@ from dendrotwin.inputs import Modulated, draw_events, trial_rng
 from dendrotwin.simulate import run_trial
 from test_cells import _facts
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-SIGNALS = (Path(__file__).parents[1] / "docs" / "signals.md").read_text()
-FIGURES = (Path(__file__).parents[1] / "docs" / "figures.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CELLS, NETWORKS, SIGNALS, FIGURES = (
+    (ROOT / "docs" / f"{page}.md").read_text() for page in ("cells", "networks", "signals", "figures")
+)
 
 
-def test_own_cell_of_the_readme(tmp_path: Path) -> None:
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "# my_cell.py" in b]
+def test_the_first_twin_of_the_readme() -> None:
+    pytest.importorskip("bmtk")
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["v_mV"].shape == (1, 1000, 264)
+    assert np.ptp(names["v_mV"]) > 10.0
+    assert len(README.splitlines()) < 120
+
+
+def test_own_cell_of_the_docs(tmp_path: Path) -> None:
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", CELLS, re.DOTALL) if "# my_cell.py" in b]
     path = tmp_path / "my_cell.py"
     path.write_text(block)
     facts = in_new_process(_facts, str(path))
@@ -47,7 +59,7 @@ def _output_spikes(path: str) -> int:
 
 def test_current_injected_as_in_the_docs() -> None:
     """The example of docs/cable.md: the pulse makes an output spike."""
-    text = (Path(__file__).parents[1] / "docs" / "cable.md").read_text()
+    text = (ROOT / "docs" / "cable.md").read_text()
     (block,) = [b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Injection(" in b]
     names: dict[str, Any] = {}
     exec(block, names)
@@ -72,14 +84,14 @@ def test_signals_as_in_the_docs() -> None:
 
 
 def _commands() -> list[str]:
-    blocks = re.findall(r"^```\w*\n(.*?)^```", README + SIGNALS + FIGURES, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", README + CELLS + NETWORKS + SIGNALS + FIGURES, re.DOTALL | re.MULTILINE)
     return [line.split("#")[0].strip() for b in blocks for line in b.splitlines() if line.startswith("dendrotwin ")]
 
 
-def test_cluster_script_of_the_readme(tmp_path: Path) -> None:
+def test_cluster_script_of_the_docs(tmp_path: Path) -> None:
     """As it stands, but for a small data set, a free port, and an `srun` that starts one worker here."""
     pytest.importorskip("distributed")
-    (script,) = re.findall(r"^```bash\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    (script,) = re.findall(r"^```bash\n(.*?)^```", NETWORKS, re.DOTALL | re.MULTILINE)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -102,7 +114,7 @@ def test_cluster_script_of_the_readme(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", _commands())
-def test_commands_of_the_readme_are_understood(command: str) -> None:
+def test_commands_of_the_docs_are_understood(command: str) -> None:
     """Every sub-command and option exists (they are run for real by the demo and in test_cli.py)."""
     _, name, *arguments = shlex.split(command)
     sub_command = get_command(app).commands[name]
@@ -111,8 +123,7 @@ def test_commands_of_the_readme_are_understood(command: str) -> None:
 
 
 def test_links_of_the_documents_lead_somewhere() -> None:
-    root = Path(__file__).parents[1]
-    for document in (root / "README.md", *(root / "docs").glob("*.md")):
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         links = [link for link in re.findall(r"\]\(([^)#]+)", document.read_text()) if not link.startswith("http")]
         missing = [link for link in links if not (document.parent / link).exists()]
         assert not missing, document
