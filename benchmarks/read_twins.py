@@ -68,7 +68,7 @@ def _neuron(
     cell: NeuronCell, events: Events, steps: int, setting: tuple[float, str], folder: Path, trial: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """V and spikes of one trial in NEURON, kept in a file."""
-    kept = folder / f"{trial}-{setting[1]}-{setting[0]:g}.npz"
+    kept = folder / f"{trial}-{steps}ms-{cell.model.rate_scale:g}-{setting[1]}-{setting[0]:g}.npz"
     if not kept.exists():
         v, spikes = run_trial(cell, events, steps, *setting)
         with whole_file(kept) as temporary, open(temporary, "wb") as file:
@@ -210,12 +210,13 @@ def main() -> None:
     with progress(f"measuring into {arguments.out}", len(arguments.cells), "cells") as advance:
         for spec in arguments.cells:
             path = arguments.out / (_short(spec).replace(":", "_").replace("=", "-") + ".json")
-            if not path.exists():
+            settings = [arguments.trials, steps, list(TRUTH), list(ROWS)]
+            if not path.exists() or json.loads(path.read_text())["settings"] != settings:
                 path.with_suffix("").mkdir(exist_ok=True)
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker) as pool:
                     one = pool.submit(measure, spec, arguments.trials, steps, path.with_suffix("")).result()
                 with whole_file(path) as temporary:
-                    temporary.write_text(json.dumps(one, indent=1))
+                    temporary.write_text(json.dumps({**one, "settings": settings}, indent=1))
             found.append(json.loads(path.read_text()))
             advance(1, _short(spec))
     (arguments.out / "table.md").write_text(table(found))

@@ -51,7 +51,7 @@ def _command(data: Path, out: Path, *more: str) -> list[str]:
 
 def _for_speed(patch: pytest.MonkeyPatch) -> None:
     """The worker is a thread of this process, which imports nothing, and figures are small."""
-    patch.setattr(module, "ProcessPoolExecutor", lambda _, **__: ThreadPoolExecutor(1))
+    patch.setattr(module, "worker_pool", lambda *_: ThreadPoolExecutor(1))
     patch.setattr("dendrotwin.plot.style.DPI", 40)
 
 
@@ -184,7 +184,7 @@ def test_what_is_done_is_not_done_again(
 ) -> None:
     out, _, _ = killed
     table = (out / "table.json").read_text()
-    for name in ("ProcessPoolExecutor", "baselines", "measure_speed"):
+    for name in ("worker_pool", "baselines", "measure_speed"):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("done already"))
     entries = _entries(ARCHS, history=False, train_trials=None)
     command(data, BUDGET, out, ARCHS, seeds=2, workers=2)

@@ -64,3 +64,8 @@ def test_errors_are_of_the_kinds_that_python_has(tmp_path: Path) -> None:
     assert isinstance(missing.value, MissingPackageError)
     with pytest.raises(FileError, match="holds no signals of format"):
         read_signals(dendrotwin.TWINS / "l5pc.recording.h5")
+
+
+def test_what_comes_along() -> None:
+    names = {path.name for path in dendrotwin.TWINS.iterdir()}
+    assert names == {"l5pc", "l5pc-hay2011", "l5pc.recording.h5", "l5pc.bac.h5"}

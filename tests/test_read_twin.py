@@ -302,11 +302,11 @@ def test_trials_without_a_spike_are_said(folder: Path, tmp_path: Path) -> None:
     data, mine, report = tmp_path / "data", tmp_path / "twin", tmp_path / "report"
     shutil.copytree(folder, mine)
     said = command("simulate", "ball_and_stick", "--trials", 4, "--duration", 0.7, "--rate-scale", 0.02, "--out", data)
-    assert "none of them holds an output spike" in said.out
+    assert "no trial has an output spike: the input is too weak (raise --rate-scale)" in said.out
     said = command("evaluate", mine, data, "--out", report)
     assert said.status == 0, said.errors
-    assert "the test trials hold no output spike" in said.out
-    assert "the other 3 trials" in said.out
+    assert "the test trials hold no output spike after their first 500 ms" in said.out
+    assert "3 trials of " in said.out
     for row in json.loads((report / "report.json").read_text())["rows"]:
         assert row["spikes predicted_spikes"] == 0, row
         assert row["spikes rate_error_hz"] == 0.0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from dendrotwin.errors import CellError
 from dendrotwin.membrane import BOTH_C_MM, BOTH_V_MV, C_GRID_MM, SCHEME_C_MM, SCHEME_V_MV, V_GRID_MV, Membrane
 from dendrotwin.reading import read_cell
 from dendrotwin.reading.trace import BOUND
+from dendrotwin.workers import WorkerError, run_apart
 
 ZOO = Path(__file__).parent / "mechanisms"
 # A current of which the state stands in no polynomial.
@@ -363,3 +367,38 @@ def test_a_script_without_a_guard_is_run_once(tmp_path: Path, given: str) -> Non
         done = subprocess.run(arguments, stdin=text, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "once\n37 2\n"
+
+
+class _Odd(Exception):
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one)
+
+
+def _fails(kind: str) -> None:
+    if kind == "odd":
+        raise _Odd("first", "second")
+    if kind == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise CellError(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "words"),
+    [
+        ("of ours", CellError, "of ours"),
+        ("odd", RuntimeError, "_Odd: first"),
+        ("killed", WorkerError, "ended with code -9"),
+    ],
+)
+def test_what_is_raised_apart_is_raised_here(kind: str, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words) as raised:
+        run_apart(_fails, kind)
+    if kind == "of ours":
+        assert "_fails" in "".join(raised.value.__notes__)  # where it was raised there
+
+
+def test_the_main_module_outlives_two_starts_at_once() -> None:
+    main = sys.modules["__main__"]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: run_apart(os.getpid) > 0, range(8))) == [True] * 8
+    assert sys.modules["__main__"] is main

@@ -351,6 +351,7 @@ def _kept(out: Path, name: str) -> list[Evaluation]:
     evaluations = []
     for i, row in enumerate(numbers):
         row["spikes"] = SpikeErrors(**row["spikes"])
+        row["threshold"] = math.inf if row["threshold"] is None else row["threshold"]
         if row.get("electrodes"):  # there are none in rows of older versions, and where LFPykit is not installed
             row["electrodes"] = ElectrodeErrors(**row["electrodes"])
         evaluations.append(Evaluation(**row, **{error: errors[error][i] for error in ERRORS}))

@@ -211,8 +211,10 @@ def simulate(
         overwrite=overwrite,
     )
     print(f"{len(paths)} trials of {duration:g} s in {out}")
-    if simulation_module.silent(paths):
-        print("none of them holds an output spike: too weak an input (more with --rate-scale), or a silent cell")
+    own_input = own_events is not None or injection is not None
+    if pool is None and not own_input and simulation_module.silent(paths):
+        more = "--rate-scale" if protocol == "modulated" else "--excitatory-hz"
+        print(f"no trial has an output spike: the input is too weak (raise {more}), or the cell is silent")
 
 
 def _executor(name: str, scheduler: str | None) -> Any:
@@ -439,8 +441,8 @@ def evaluate(
     print(f"table and figures in {out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
     if train and training_data is None and not loaded.training["train_trials"]:
         print(
-            f"the other {len(train) + len(validation)} trials of {data} are for mean and linear, which learn; give "
-            "them others with --training-data, and all trials here are for the test"
+            f"{len(train) + len(validation)} trials of {data} were used to fit the baselines mean and linear; to test "
+            "on all, name other ones for fitting with --training-data"
         )
     if (twin / "config.json").is_file():  # not into the package
         report.write_measured_error(twin, loaded.tree, own, test, data)
@@ -641,10 +643,10 @@ def demo(
     from dendrotwin.simulate import Simulation
     from dendrotwin.simulate import simulate as simulate_first
 
-    data, inputs = out / "data", Modulated(rate_scale=load_cell("allen_l4").rate_scale)
+    data, inputs = out / "recordings", Modulated(rate_scale=load_cell("allen_l4").rate_scale)
     print("1/5  reading a layer 4 cell of the Allen Cell Types Database from NEURON: its twin, without any training")
     twin("allen_l4", out / "cable", overwrite=True)
-    print("2/5  the twin beside NEURON and NEURON's own default, on 7 trials of 4 s")
+    print("2/5  the twin beside NEURON and NEURON's own default, on trials of 4 s")
     simulation = Simulation(cell="allen_l4", duration_ms=4000, seed=2, inputs=inputs, dt_ms=0.025)
     simulate_first(simulation, 7, data, held_out=HeldOut(test=7, validation=4))
     evaluate(out / "cable", data, out / "report-cable", neuron=True, speed=True, overwrite=True)
@@ -655,7 +657,7 @@ def demo(
     simulate("allen_l4", data, trials=36, duration=4.0, seed=2, dt=0.025)
     print("4/5  training the network, by hard parameter sharing")
     train(data, out / "network", steps=1200, overwrite=True)
-    print("5/5  measuring it on the 7 trials of before")
+    print("5/5  measuring it on the same test trials")
     evaluate(out / "network", data, out / "report-network", overwrite=True)
     print(
         f"""

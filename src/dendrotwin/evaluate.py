@@ -43,7 +43,7 @@ class Evaluation:
         ev, ev_clipped: (n,) explained variance of each compartment, raw and clipped at -55 mV.
         rmse_mV, wasserstein_mV: (n,) [mV].
         spikes: errors of the output spikes.
-        threshold: of the score, chosen on validation trials; infinite where these hold no spike.
+        threshold: of the score, chosen on validation trials; infinite where these hold no spike after SETTLE_MS.
         electrodes: errors of LFP and dipole; None where LFPykit is not installed.
     """
 
@@ -105,6 +105,7 @@ def trials_of_twin(
     check_each_ms([*trials, *pool])
     seen = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation")}
     if not seen["train"]:  # a twin that was read; the baselines learn from the data set's own training trials
+        _check_long_enough(trials)
         return _trials_of_data(trials, data, training_data)
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
@@ -118,10 +119,17 @@ def trials_of_twin(
             f"{training_data or data} lacks trials that the twin was trained on, which the baselines need too; "
             "name their folder with --training-data"
         )
-    short = [trial for trial in test if trial.steps <= SETTLE_MS]
-    if short:
-        raise InputError(f"{short[0].path} lasts {short[0].steps} ms; the first {SETTLE_MS} ms of a trial do not count")
+    _check_long_enough(test)
     return train, validation, test
+
+
+def _check_long_enough(trials: Sequence[TrialIndex]) -> None:
+    for trial in trials:
+        if trial.steps <= SETTLE_MS:
+            raise InputError(
+                f"{trial.path} lasts {trial.steps} ms; the first {SETTLE_MS} ms of a trial do not count: simulate "
+                "longer ones"
+            )
 
 
 def _trials_of_data(
@@ -192,7 +200,7 @@ def mean_predictor(mean_mV: NDArray[np.floating]) -> Predictor:
 
     def predictor(recording: Recording) -> tuple[Floats, Floats]:
         v = np.broadcast_to(mean_mV.astype(np.float32), recording.v_mV.shape)
-        return v, np.zeros(recording.steps, dtype=np.float32)
+        return v, v[:, recording.tree.soma]
 
     return predictor
 

@@ -248,7 +248,7 @@ def roc_auc(label: NDArray[np.bool_], score: Floats) -> float:
 def best_threshold(true_ms: Sequence[Floats], scores: Sequence[NDArray[np.floating]]) -> float:
     """The threshold of the score with the highest F1 on these (validation) trials.
 
-    Without true spikes, and for a score that never changes, it is infinite: nothing is called a spike.
+    Without true spikes after SETTLE_MS, and for a score that never changes, it is infinite: nothing is called a spike.
     """
     n_true = sum(len(_settled(true)) for true in true_ms)
     if n_true == 0:

@@ -124,8 +124,11 @@ def describe_test(evaluation: Evaluation, trials: Sequence[TrialIndex]) -> str:
 def describe_missing(evaluations: Sequence[Evaluation]) -> str:
     """What some of the rows lack, and how to get it, in a line; nothing where they lack nothing."""
     missing = [WITHOUT] if any(e.electrodes is None for e in evaluations) else []
-    if evaluations[0].spikes.true_spikes == 0:
-        missing.append("the test trials hold no output spike, so there is no AUC and no F1; give the cell more input")
+    if evaluations and evaluations[0].spikes.true_spikes == 0:
+        missing.append(
+            f"the test trials hold no output spike after their first {SETTLE_MS} ms, so there is no AUC and no F1; give the "
+            "cell more input"
+        )
     return "; ".join(missing)
 
 

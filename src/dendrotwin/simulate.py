@@ -44,8 +44,14 @@ MAX_CRANK_NICOLSON_MS = 0.05
 SPIKE_DISTANCE_MS = 1.0  # two output spikes are at least this far apart ...
 SPIKE_SAMPLING_MS = 0.125  # ... looked at about this often (doi:10.1016/j.neuron.2021.07.002)
 CONFIG_FILE = "simulation.json"
-# What a user knows them by.
-NAMED = {"cell_digest": "mechanisms or file of the cell", "own_input": "events or injected current"}
+# What a user knows these fields of `Simulation` by.
+NAMED = {
+    "cell_digest": "mechanisms or file of the cell",
+    "own_input": "events or injected current",
+    "dt_ms": "--dt",
+    "duration_ms": "--duration",
+    "record_dt_ms": "--record-dt",
+}
 CORE_CHUNK_MS = 200  # each call hands the whole cell to CoreNEURON and back
 
 

@@ -32,6 +32,7 @@ from dendrotwin.tree import Tree
 from dendrotwin.twin import Twin, run
 
 WARM_UP = 0.05  # of the steps
+NEVER = float(np.nextafter(1.0, 2.0))  # a probability that no step reaches
 LEAST_CURRENT = 1e-6  # standard deviation of a current that counts, relative to what 1 mV around it drives
 CURRENT_TRIALS = 10  # from which the scale of currents is known
 DIVERSITY_MS = 500  # how much of a validation trial the experts are compared on
@@ -502,7 +503,7 @@ def _finish(work: _Run, out: Path, *, overwrite: bool) -> Twin:
         work.tree,
         work.scaling,
         work.network,
-        threshold=min(best_threshold(true_spikes, [score.numpy() for score in state["best"]["scores"]]), 1.0),
+        threshold=min(best_threshold(true_spikes, [score.numpy() for score in state["best"]["scores"]]), NEVER),
         one_step_ahead=training.history,
         training={
             "configuration": training.model_dump(mode="json"),

@@ -20,7 +20,7 @@ from dendrotwin.errors import FileError, InputError
 
 REGIONS = ("soma", "basal", "oblique", "trunk", "tuft", "axon")
 APICAL = ("oblique", "trunk", "tuft")
-SPIKE_MV = -25.0  # an output spike is a local maximum of the soma's potential above this (see `simulate`)
+SPIKE_MV = -25.0  # [mV] an output spike is a local maximum of the soma's potential above this
 FORMAT_VERSION = 1
 BLOCK_MV = np.arange(-150.0, 100.01, 1.0)  # where a `Conductance.block` is given [mV]
 
@@ -267,10 +267,11 @@ class Tree:
 
     @property
     def inputs(self) -> NDArray[np.void]:
-        """A table of the inputs, a row for each, in the order in which `Events.input` counts them.
+        """A table of the inputs, (n_inputs,) a row for each, in the order in which `Events.input` counts them.
 
         Columns: index; kind, of the synapse; excitatory; compartment; section; x, the compartment's position in its
-        section, 0..1; region; distance_um, along the tree from the middle of the soma [um]; weight. A data frame of it
+        section, 0..1; region; distance_um, along the tree from the middle of the soma [um]; weight, factor
+        on the conductance of its events. A data frame of it
         is `pandas.DataFrame(tree.inputs)`.
         """
         at, kinds = self.input_compartment, [self.synapses[k] for k in self.input_synapse]

@@ -2,15 +2,17 @@
 
 A spawned process imports the parent's `__main__` again. A script that calls this package without
 `if __name__ == "__main__":`, or that comes from standard input, would then fail in each worker. All that ours do lies
-in this package, so they start without it.
+in this package, so they start without it; what is defined in `__main__` cannot be given to them.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -18,27 +20,34 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from dendrotwin.errors import DendrotwinError
 
 T = TypeVar("T")
+LOCK = threading.Lock()  # of `__main__`
 
 
-class WorkerError(Exception):
+class WorkerError(DendrotwinError):
     """A process ended before it gave its result; `exitcode` as `multiprocessing.Process` has it."""
 
     def __init__(self, exitcode: int) -> None:
-        super().__init__(f"a worker process ended with code {exitcode}")
+        super().__init__(f"a worker process ended with code {exitcode}; was it killed, or out of memory?")
         self.exitcode = exitcode
+
+    def __reduce__(self) -> tuple[type[WorkerError], tuple[int]]:
+        return WorkerError, (self.exitcode,)
 
 
 @contextmanager
 def _empty_main() -> Iterator[None]:
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    with LOCK:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 class _Process(SpawnProcess):
@@ -57,7 +66,12 @@ def cores() -> int:
 
 
 def worker_pool(workers: int, threads: int | None = None) -> ProcessPoolExecutor:
-    """Processes for functions of this package; each with so many of torch's threads, where they are given."""
+    """Processes for functions of this package.
+
+    Args:
+        workers: how many.
+        threads: of torch, in each; None leaves torch's default.
+    """
     return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=start_worker, initargs=(threads,))
 
 
@@ -72,14 +86,18 @@ def run_apart(function: Callable[..., T], *args: object) -> T:
     process.start()
     sender.close()
     try:
-        succeeded, result = receiver.recv()
-    except EOFError:
+        outcome: tuple[bool, Any] = receiver.recv()
+    except (EOFError, OSError):  # it ended before it sent, or while it did
         process.join()
         assert process.exitcode is not None
         raise WorkerError(process.exitcode) from None
+    except BaseException:  # Ctrl-C
+        process.terminate()
+        raise
     finally:
         receiver.close()
-    process.join()
+        process.join()
+    succeeded, result = outcome
     if not succeeded:
         raise result
     return result  # type: ignore[no-any-return]
@@ -90,6 +108,11 @@ def _send_result(sender: Connection, function: Callable[..., object], args: tupl
     try:
         sender.send((True, function(*args)))
     except Exception as error:
+        error.add_note(traceback.format_exc())
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # one that cannot be sent, or not be made again there
+            error = RuntimeError("".join(traceback.format_exception(error)))
         sender.send((False, error))
 
 

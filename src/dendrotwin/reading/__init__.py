@@ -21,7 +21,11 @@ from dendrotwin.reading.whole import WholeCell, prove_whole
 from dendrotwin.tree import Tree
 from dendrotwin.workers import WorkerError, run_apart
 
-CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")  # by name: not every system has each
+CRASHES = {
+    getattr(signal, name)
+    for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")
+    if hasattr(signal, name)  # not every system has each
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +72,18 @@ def read_cell(name: str, options: dict[str, str] | None = None) -> tuple[Tree, R
     try:
         return run_apart(_read, name, options or {})
     except WorkerError as died:
-        if died.exitcode < 0 and signal.Signals(-died.exitcode).name in CRASHES:
+        if -died.exitcode in CRASHES:
             raise CellError(
                 f"the mechanisms of the cell {name} make NEURON crash when they are read one by one; most likely one "
                 "has a POINTER to which nothing is set: take it out of the cell, or write it without POINTER"
             ) from died
+        why = (
+            "was it killed, or out of memory? If so, run this again"
+            if died.exitcode < 0
+            else "the cell's own file or NEURON ended it; see what it printed"
+        )
         raise CellError(
-            f"the process that reads the cell {name} ended with code {died.exitcode} before it was done; was it "
-            "killed, or out of memory? If so, run this again"
+            f"the process that reads the cell {name} ended with code {died.exitcode} before it was done: {why}"
         ) from died
 
 

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
@@ -73,6 +74,9 @@ def _eight(columns: int, combine: Combine) -> Callable[..., None]:
 
     @intrinsic
     def eight(_: Any, table: Any, b: Any, f: Any, y: Any, at: Any) -> Any:
+        for array, number in ((table, types.float32), (b, types.uint32), (f, types.float32), (y, types.float32)):
+            if array.dtype != number or array.layout != "C":
+                raise TypingError(f"look-ups take contiguous arrays of float32, and bins of uint32, not {array}")
         signature = types.void(table, b, f, y, types.int64)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
@@ -107,7 +111,10 @@ _eight_found, _eight_nearer = _eight(2, _plain), _eight(4, _nearer)
 
 @numba.njit(**JIT)
 def look_up(table: Single, b: NDArray[np.uint32], f: Single, found: Single) -> None:
-    """Values of a table (bins, 2), at bins `b` and fractions `f` of the way to the next."""
+    """found (n,) = values of a table (bins, 2) at bins b (n,), and fractions f (n,) of the way to the next bin.
+
+    All are contiguous, float32 and bins uint32.
+    """
     whole = len(b) // LANES * LANES
     for i in range(0, whole, LANES):
         _eight_found(table, b, f, found, i)
@@ -117,7 +124,7 @@ def look_up(table: Single, b: NDArray[np.uint32], f: Single, found: Single) -> N
 
 @numba.njit(**JIT)
 def go_nearer(table: Single, b: NDArray[np.uint32], f: Single, y: Single) -> None:
-    """Numbers y nearer to what a table (bins, 4) says: its first value, and which share of the distance is kept."""
+    """y (n,) becomes steady + (y - steady) keep, with (steady, keep) from a table (bins, 4); else as `look_up`."""
     whole = len(b) // LANES * LANES
     for i in range(0, whole, LANES):
         _eight_nearer(table, b, f, y, i)
