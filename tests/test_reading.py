@@ -369,14 +369,14 @@ def test_a_script_without_a_guard_is_run_once(tmp_path: Path, given: str) -> Non
     assert done.stdout == "once\n37 2\n"
 
 
-class _Odd(Exception):
+class _OddError(Exception):
     def __init__(self, one: str, other: str) -> None:
         super().__init__(one)
 
 
 def _fails(kind: str) -> None:
     if kind == "odd":
-        raise _Odd("first", "second")
+        raise _OddError("first", "second")
     if kind == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     raise CellError(kind)
@@ -386,7 +386,7 @@ def _fails(kind: str) -> None:
     ("kind", "error", "words"),
     [
         ("of ours", CellError, "of ours"),
-        ("odd", RuntimeError, "_Odd: first"),
+        ("odd", RuntimeError, "_OddError: first"),
         ("killed", WorkerError, "ended with code -9"),
     ],
 )

@@ -31,9 +31,9 @@ class Modulated(BaseModel):
     through silence, excitation and inhibition of either tree. Inputs of soma and axon count to the basal tree.
 
     Attributes:
-        rate_scale: factor on all rates. At 1, the published protocol, the excitatory inputs of each of the two trees (basal,
-            apical) together get 4000 events/s on average (0 to 8000), however many they are, the inhibitory ones some
-            3100.
+        rate_scale: factor on all rates. At 1, the published protocol, the excitatory inputs of each of the two trees
+            (basal, apical) together get 4000 events/s on average (0 to 8000), however many they are, the inhibitory ones
+            some 3100.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -113,9 +113,9 @@ def _modulated(tree: Tree, protocol: Modulated, steps: int, rng: np.random.Gener
 def _smoothed(drawn: NDArray[np.float32], hold: int, sd: int, steps: int) -> NDArray[np.float32]:
     """Rates that are held for `hold` ms each, smoothed by a Gaussian of standard deviation `sd` [ms].
 
-    What `scipy.ndimage.gaussian_filter1d` with mode "nearest" gives of each ms, up to rounding: the share of the Gaussian
-    that lies over a held rate is a difference of two of its sums, and there are far fewer held rates than ms. `drawn` is (draws, members) [events/ms], the result (steps, members), of
-    each ms.
+    What `scipy.ndimage.gaussian_filter1d` with mode "nearest" gives of each ms, up to rounding: the share of the
+    Gaussian that lies over a held rate is a difference of two of its sums, and there are far fewer held rates than ms.
+    `drawn` is (draws, members) [events/ms], the result (steps, members), of each ms.
     """
     radius = int(4.0 * sd + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sd) ** 2)
