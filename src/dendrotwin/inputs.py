@@ -32,8 +32,8 @@ class Modulated(BaseModel):
 
     Attributes:
         rate_scale: factor on all rates. At 1, the published protocol, the excitatory inputs of each of the two trees
-            (basal, apical) together get 4000 events/s on average (0 to 8000), however many they are, the inhibitory ones
-            some 3100.
+            (basal, apical) together get 4000 events/s on average (0 to 8000), however many they are, the inhibitory
+            ones some 3100.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

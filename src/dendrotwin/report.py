@@ -126,8 +126,8 @@ def describe_missing(evaluations: Sequence[Evaluation]) -> str:
     missing = [WITHOUT] if any(e.electrodes is None for e in evaluations) else []
     if evaluations and evaluations[0].spikes.true_spikes == 0:
         missing.append(
-            f"the test trials hold no output spike after their first {SETTLE_MS} ms, so there is no AUC and no F1; give "
-            "the cell more input"
+            f"the test trials hold no output spike after their first {SETTLE_MS} ms, so there is no AUC and no F1; "
+            "give the cell more input"
         )
     return "; ".join(missing)
 
