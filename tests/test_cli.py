@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
+from dendrotwin.cli import ORDER
 from dendrotwin.dataset import split_trials
 from dendrotwin.recording import index_trials, read_trial
 from dendrotwin.simulate import shard_path
@@ -62,6 +64,10 @@ def test_the_whole_way(data: Path, twin: Path, tmp_path: Path) -> None:
             "training.png",
         ]
     )
+    text = (report / "report.md").read_text()
+    assert text.startswith(f"# {twin} on {data}\n")
+    assert "](traces.png)" in text
+    assert "| one thread, median of 3 | s for a simulated s | x NEURON default |" in text
     rows = {row["name"]: row for row in json.loads((report / "report.json").read_text())["rows"]}
     assert list(rows) == ["hard-sharing", "mean", "linear", "coarse cable", "persistence"]
     assert [row["one_step_ahead"] for row in rows.values()] == [False, False, False, False, True]
@@ -329,19 +335,6 @@ def test_stopped_by_ctrl_c(tmp_path: Path) -> None:
     index_trials(out)  # every shard that is there is whole
 
 
-def test_help_names_every_command() -> None:
-    result = run("--help")
-    for command in [
-        "cells",
-        "doctor",
-        "download",
-        "simulate",
-        "train",
-        "predict",
-        "evaluate",
-        "benchmark",
-        "plot",
-        "figure",
-        "demo",
-    ]:
-        assert command in result.stdout
+def test_help_names_every_command_in_the_order_of_use() -> None:
+    listed = run("--help").stdout.partition("Commands")[2]
+    assert tuple(re.findall(r"^\W*([a-z]+)  ", listed, re.MULTILINE)) == ORDER

@@ -23,6 +23,8 @@ from dendrotwin.tree import Events, Injection, Tree
 from test_plot import small_tree
 from test_recording import tree_with_inputs
 
+NAMED = {"twin": "it", "data": "here"}
+
 
 @pytest.fixture(scope="module")
 def tree_and_split(data: Path) -> tuple[Tree, Split]:
@@ -223,7 +225,7 @@ def test_evaluation_without_lfpykit_is_the_rest_of_it(
     seen = {key for key in whole.summary(tree) if key.startswith(("LFP", "dipole"))}
     assert len(seen) == 3 * (2 + 6) + 3 * 3 + 6 * (1 + 6)
     assert rest.summary(tree) == {key: value for key, value in whole.summary(tree).items() if key not in seen}
-    write_report(tmp_path, tree, [rest], split.test, {})
+    write_report(tmp_path, tree, [rest], split.test, NAMED)
     text = (tmp_path / "report.md").read_text()
     assert text.endswith(f"\n{WITHOUT}\n")
     assert "LFP silent" not in text
@@ -232,7 +234,7 @@ def test_evaluation_without_lfpykit_is_the_rest_of_it(
     shown = capsys.readouterr().out
     assert shown.endswith(f"\n{WITHOUT}\n")
     assert "dipole z" not in shown
-    write_report(tmp_path, tree, [whole], split.test, {})  # what was measured can be drawn and written everywhere
+    write_report(tmp_path, tree, [whole], split.test, NAMED)  # what was measured can be drawn and written everywhere
     assert len(json.loads((tmp_path / "report.json").read_text())["contacts_um"]) == 6
     print_report(tree, [whole], split.test, {})
     shown = capsys.readouterr().out

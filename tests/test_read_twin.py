@@ -239,6 +239,16 @@ def test_predict_from_a_table_and_from_recordings(folder: Path, twin: Twin, fine
     assert np.abs(read.v_mV - v[0]).max() < 0.003  # of the file's whole numbers
     assert np.ptp(v) > 0.5
     assert read.spike_probability == pytest.approx(probability[0])
+    current = tmp_path / "current.csv"
+    current.write_text("time,0\n" + "".join(f"{ms},{0.1 if 50 <= ms < 80 else 0.0}\n" for ms in range(200)))
+    said = command("predict", folder, rows, "--duration", 0.2, "--inject", current, "--out", tmp_path / "pushed.h5")
+    assert said.status == 0, said.errors
+    pushed = read_trial(index_trials(tmp_path / "pushed.h5")[1][0], tree)
+    assert np.abs(pushed.v_mV[:50] - read.v_mV[:50]).max() < 0.01
+    assert pushed.v_mV[60:80, tree.soma].min() > read.v_mV[60:80, tree.soma].max()
+    refused(
+        command("predict", folder, fine, "--inject", current, "--out", tmp_path / "twice.h5"), "leave --inject away"
+    )
     refused(command("predict", folder, rows, "--out", tmp_path / "endless.h5"), "how long the trial is", "--duration")
     said = command("predict", folder, fine, "--out", tmp_path / "recordings.h5")
     assert said.status == 0, said.errors

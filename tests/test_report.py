@@ -100,7 +100,7 @@ def test_what_cannot_be_measured_is_a_dash() -> None:
 def test_report_has_every_row(tmp_path: Path) -> None:
     tree = small_tree()
     rows = [evaluation(tree, "ours"), evaluation(tree, "persistence", 1, ahead=True)]
-    write_report(tmp_path, tree, rows, TEST, {"data": "here"})
+    write_report(tmp_path, tree, rows, TEST, {"twin": "it", "data": "here"})
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["test_trials"] == ["one", "two"]
     assert (found["test_s"], found["data"]) == (3.5, "here")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import dendrotwin
@@ -22,7 +23,24 @@ if TYPE_CHECKING:
     from dendrotwin.train import Training
     from dendrotwin.twin import Twin
 
+# To start, to make twins and data, to use them, to measure.
+ORDER = (
+    *("demo", "doctor", "cells", "download"),
+    *("twin", "simulate", "train"),
+    *("predict", "signals", "plot", "figure"),
+    *("evaluate", "benchmark"),
+)
+
+
+class _Commands(TyperGroup):
+    """Sub-commands in the order in which one meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Twins of biophysically detailed neuron models: synaptic input in, every compartment's potential out.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -88,7 +106,10 @@ def _root(
 
 @app.command()
 def cells() -> None:
-    """List the cells: source, licence, compartments, and whether they can be built here."""
+    """List the cells and which can be built here.
+
+    With source, licence and number of compartments.
+    """
     from dendrotwin.cells import NAMES, load_cell
     from dendrotwin.cells.compile import cannot_build
 
@@ -104,7 +125,10 @@ def download(
     cell: Annotated[str, typer.Argument(help="l5pc, the only cell that needs it.")],
     url: Annotated[str | None, typer.Option(help="Another address of the archive or of cell1.asc.")] = None,
 ) -> None:
-    """Fetch what a cell needs and the package may not ship, and check its hash."""
+    """Fetch what a cell needs and the package may not ship.
+
+    Its hash is checked.
+    """
     from dendrotwin.cells import l5pc
 
     if cell != "l5pc":
@@ -114,7 +138,7 @@ def download(
 
 @app.command()
 def doctor() -> None:
-    """Say whether this machine can simulate, train and export, and what to install if not."""
+    """Say what this machine can do, and what to install if not."""
     from dendrotwin.doctor import examine
 
     findings = examine()
@@ -249,7 +273,10 @@ def twin(
     option: CellOptions = [],  # noqa: B006
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a twin of a NEURON cell: its tree, synapses and channels are read from the model, in seconds, and proved."""
+    """Make a twin of a NEURON cell, in seconds, without data.
+
+    Tree, synapses and channels are read from the model, and what was read is proved beside NEURON.
+    """
     from dendrotwin.files import refuse_existing
     from dendrotwin.read_twin import card
 
@@ -306,7 +333,10 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a twin. A killed run goes on when the same command is given again; torchrun shares it among processes."""
+    """Train a network on the trials of a data set.
+
+    A killed run goes on when the same command is given again; torchrun shares it among processes.
+    """
     from dendrotwin import plot as figures
     from dendrotwin import train as train_module
 
@@ -349,13 +379,18 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(help="File of recordings (.h5) to write.")],
     duration: Annotated[float | None, typer.Option(help="Of the trial [s]; CSV and npz need it.")] = None,
+    inject: Annotated[
+        Path | None, typer.Option(help="Your own current, beside CSV or npz: CSV or npz, compartments over ms [nA].")
+    ] = None,
     feed_back: Annotated[
         bool, typer.Option("--feed-back", help="Of recordings, show a twin made with --history its own predictions.")
     ] = False,
     compress: Annotated[bool, typer.Option("--compress", help="Smaller file, slower to read.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict the potential of every compartment and the output spikes, in the format of the simulator's recordings.
+    """Predict all potentials and the output spikes.
+
+    Of every compartment, in the format of the simulator's recordings.
 
     A twin made with --history predicts recordings one step ahead, from their true potentials; everything else is
     free-running.
@@ -367,7 +402,7 @@ def predict(
 
     refuse_existing_file(out, overwrite=overwrite)
     loaded = dendrotwin.load(twin)
-    trials, true_mV = _trials_to_predict(loaded, events, duration)
+    trials, true_mV = _trials_to_predict(loaded, events, duration, inject)
     if feed_back and not loaded.one_step_ahead:
         raise InputError(f"{twin} sees the input alone and is free-running as it is; leave --feed-back away")
     if feed_back or not loaded.one_step_ahead:
@@ -384,9 +419,11 @@ def predict(
     print(f"{len(trials)} predicted trials in {out}")
 
 
-def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> tuple[list[Any], Iterable[Any]]:
+def _trials_to_predict(
+    twin: Twin, path: Path, duration: float | None, inject: Path | None
+) -> tuple[list[Any], Iterable[Any]]:
     """Identity, events, duration [ms] and injection of each trial that is named, and its true potentials."""
-    from dendrotwin.inputs import read_events
+    from dendrotwin.inputs import read_events, read_injection
     from dendrotwin.recording import RecordingFile, read_trial, trial_identity, trials_of_cell
 
     if path.suffix in (".csv", ".npz"):
@@ -395,7 +432,10 @@ def _trials_to_predict(twin: Twin, path: Path, duration: float | None) -> tuple[
             raise InputError(f"{path} does not say how long the trial is; give its seconds with --duration")
         steps = round(duration * 1000)
         events.check(twin.tree.n_inputs, steps)
-        return [(trial_identity(events, None, steps), events, steps, None)], repeat(None)
+        injection = None if inject is None else read_injection(inject, steps)
+        return [(trial_identity(events, injection, steps), events, steps, injection)], repeat(None)
+    if inject is not None:
+        raise InputError(f"the recordings in {path} say themselves which current is injected; leave --inject away")
     index = trials_of_cell(path, twin.tree, "the twin's")
     trials = []
     for trial in index:
@@ -418,7 +458,10 @@ def evaluate(
     speed: Annotated[bool, typer.Option("--speed", help="Time the twin beside NEURON, on one thread.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Measure a twin on trials it has not seen, beside baselines: potentials, output spikes, LFP and dipole."""
+    """Measure a twin on trials that it has not seen.
+
+    Potentials, output spikes, LFP and dipole, beside baselines.
+    """
     from dendrotwin import report
     from dendrotwin.evaluate import baselines, evaluate_twin, trials_of_twin
     from dendrotwin.files import refuse_existing, whole_folder
@@ -509,7 +552,10 @@ def plot(
     stop: Annotated[int | None, typer.Option(help="End of the traces [ms].")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw two recordings of the same trials, side by side: all compartments, and the soma with its spikes."""
+    """Draw two recordings of the same trials side by side.
+
+    All compartments, and the soma with its spikes.
+    """
     from dendrotwin.files import whole_folder
     from dendrotwin.recording import index_trials, read_trial, trials_of_cell
     from dendrotwin.report import draw_pair
@@ -563,7 +609,10 @@ def signals(
     figures: Annotated[Path | None, typer.Option(help="Also a folder of figures.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """What electrodes, a dye and the scalp see of recordings: currents, LFP, CSD, dipole, EEG, MEG, dye, patch."""
+    """Compute what electrodes, a dye and the scalp see.
+
+    Of recordings: membrane currents, LFP, CSD, dipole, EEG, MEG, dye, patch.
+    """
     from dendrotwin import signals as signals_module
     from dendrotwin.files import refuse_existing, refuse_existing_file, whole_folder
     from dendrotwin.signals import described
@@ -610,7 +659,10 @@ def figure(
     out: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("paper-figures"),
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw a figure of the paper: with the twin of its cell that comes along, or of what `benchmark` made."""
+    """Draw a figure of the paper.
+
+    With the twin of its cell that comes along, or of what `benchmark` made.
+    """
     path = out / f"{name}.png"
     if name not in ("paper-1", "paper-2", "paper-3"):
         raise InputError(f"there is no figure {name!r}; choose paper-1, paper-2 or paper-3")
@@ -636,7 +688,10 @@ def figure(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of everything the demo makes.")] = Path("demo"),
 ) -> None:
-    """A real cell, read from NEURON, beside NEURON; then a network of the paper trained on the same cell."""
+    """Read a real cell and set its twin beside NEURON.
+
+    Then train a network of the paper on the same cell.
+    """
     from dendrotwin.cells import load_cell
     from dendrotwin.inputs import Modulated
     from dendrotwin.recording import HeldOut

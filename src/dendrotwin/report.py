@@ -189,7 +189,7 @@ def write_report(
         tree: the cell.
         evaluations: the rows.
         test: the trials.
-        context: what was measured: data, twin, speed.
+        context: "twin" and "data", their names; "seconds_per_simulated_second" of each predictor, if they were timed.
     """
     rows = [
         {
@@ -209,8 +209,18 @@ def write_report(
     }
     _write(out / "report.json", json.dumps(found, indent=2) + "\n")
     text = markdown(tree, [Row(e.name, [e]) for e in evaluations], describe_test(evaluations[0], test))
-    missing = describe_missing(evaluations)
-    _write(out / "report.md", f"{text}\n{missing}\n" if missing else text)
+    title = (
+        f"# {context['twin']} on {context['data']}\n\n{datetime.now(UTC).date()}, dendrotwin {__version__}\n\n"
+        "![Every compartment, true, predicted and their difference](traces.png)\n"
+    )
+    seconds = context.get("seconds_per_simulated_second")
+    speed = ""
+    if seconds:
+        timed = [[name, f"{s:.4f}", f"{seconds['NEURON default'] / s:.1f}"] for name, s in seconds.items()]
+        header = ("one thread, median of 3", "s for a simulated s", "x NEURON default")
+        speed = f"## Speed\n\n{markdown_table(header, timed)}"
+    parts = [title, text, speed, describe_missing(evaluations)]
+    _write(out / "report.md", "\n".join(part for part in parts if part).rstrip() + "\n")
     write_compartments(out / "compartments.csv", tree, evaluations)
 
 
