@@ -120,7 +120,7 @@ def test_on_a_dask_cluster(data: Path, simulation: Simulation, tmp_path: Path) -
 
 def test_another_simulation_is_not_mixed_in(data: Path, simulation: Simulation) -> None:
     other = simulation.model_copy(update={"seed": 4, "dt_ms": 0.025})
-    with pytest.raises(FileError, match=r"holds another simulation .other dt_ms, seed."):
+    with pytest.raises(FileError, match=r"holds another simulation .other --dt, seed."):
         simulate(other, 1, data)
 
 
@@ -190,13 +190,13 @@ def test_record_dt_is_refused_at_the_door(
 def test_another_record_dt_is_another_data_set(simulation: Simulation, tmp_path: Path) -> None:
     short = simulation.model_copy(update={"duration_ms": 20})
     simulate(short, 1, tmp_path)
-    with pytest.raises(FileError, match=r"holds another simulation .other record_dt_ms."):
+    with pytest.raises(FileError, match=r"holds another simulation .other --record-dt."):
         simulate(short.model_copy(update={"record_dt_ms": 0.05}), 2, tmp_path)
     config = tmp_path / "simulation.json"
     older = {key: value for key, value in json.loads(config.read_text()).items() if key != "record_dt_ms"}
     config.write_text(json.dumps(older))
     assert len(simulate(short, 2, tmp_path)) == 2  # one from before there was a choice goes on
-    with pytest.raises(FileError, match=r"other record_dt_ms"):
+    with pytest.raises(FileError, match=r"other --record-dt"):
         simulate(short.model_copy(update={"record_dt_ms": 0.05}), 2, tmp_path)
 
 
