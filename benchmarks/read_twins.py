@@ -211,13 +211,15 @@ def main() -> None:
         for spec in arguments.cells:
             path = arguments.out / (_short(spec).replace(":", "_").replace("=", "-") + ".json")
             settings = [arguments.trials, steps, list(TRUTH), list(ROWS)]
-            if not path.exists() or json.loads(path.read_text())["settings"] != settings:
+            one = json.loads(path.read_text()) if path.exists() else {}
+            if one.get("settings") != settings:
                 path.with_suffix("").mkdir(exist_ok=True)
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker) as pool:
                     one = pool.submit(measure, spec, arguments.trials, steps, path.with_suffix("")).result()
+                one["settings"] = settings
                 with whole_file(path) as temporary:
-                    temporary.write_text(json.dumps({**one, "settings": settings}, indent=1))
-            found.append(json.loads(path.read_text()))
+                    temporary.write_text(json.dumps(one, indent=1))
+            found.append(one)
             advance(1, _short(spec))
     (arguments.out / "table.md").write_text(table(found))
     draw([one for one in found if "rows" in one], arguments.out / "table.png")

@@ -33,7 +33,8 @@ from dendrotwin.paper_figures import figure_2
 from dendrotwin.simulate import shard_path
 from dendrotwin.train import Training, train
 from dendrotwin.twin import Twin
-from test_report import parse
+from test_plot import small_tree
+from test_report import evaluation, parse
 
 SIZES = "channels=4,4:features=4:synapse_ms=30:batch=2:window_ms=60:round_steps=20"
 ARCHS = f"hard-sharing:{SIZES},mmoe:experts=2:{SIZES}"
@@ -426,3 +427,12 @@ def test_a_training_that_diverges_counts_with_its_best_weights_or_is_named(
     (direct,) = evaluate_twin("late-seed0", Twin.load(tmp_path / "twins" / "late-seed0"), split_trials(data)[1].test)
     assert np.array_equal(row.ev, direct.ev)
     assert (row.spikes, row.threshold, row.name) == (direct.spikes, direct.threshold, "late-seed0")
+
+
+def test_a_threshold_that_nothing_reaches_is_kept(tmp_path: Path) -> None:
+    never = dataclasses.replace(evaluation(small_tree(), "it"), threshold=float("inf"))
+    module._keep(tmp_path, "it", [never])
+    assert '"threshold": null' in (tmp_path / "rows" / "it.json").read_text()  # JSON knows no infinity
+    (kept,) = module._kept(tmp_path, "it")
+    assert (kept.name, kept.one_step_ahead, kept.threshold) == ("it", False, float("inf"))
+    assert kept.spikes == never.spikes

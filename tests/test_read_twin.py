@@ -249,6 +249,12 @@ def test_predict_from_a_table_and_from_recordings(folder: Path, twin: Twin, fine
     refused(
         command("predict", folder, fine, "--inject", current, "--out", tmp_path / "twice.h5"), "leave --inject away"
     )
+    for seconds in ("nan", "inf", 0):
+        wrong = command("predict", folder, rows, "--duration", seconds, "--out", tmp_path / "wrong.h5")
+        refused(wrong, f"cannot last {seconds} s", "--duration")
+    endless = command("simulate", "ball_and_stick", "--duration", "inf", "--out", tmp_path / "wrong")
+    refused(endless, "cannot last inf s", "--duration")
+    assert not list(tmp_path.glob("wrong*"))
     refused(command("predict", folder, rows, "--out", tmp_path / "endless.h5"), "how long the trial is", "--duration")
     said = command("predict", folder, fine, "--out", tmp_path / "recordings.h5")
     assert said.status == 0, said.errors

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
+from dendrotwin import TWINS
 from dendrotwin.dataset import event_counts
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.files import refuse_existing, remove_dead_partials, whole_file, whole_folder
@@ -118,6 +119,8 @@ def test_a_file_that_does_not_say_is_of_each_ms(tmp_path: Path) -> None:
         del file["trials/000000"].attrs["record_dt_ms"]
     (trial,) = index_trials(tmp_path / "r.h5")[1]
     assert (trial.steps, trial.record_dt_ms) == (50, 1.0)
+    shipped, (trial,) = index_trials(TWINS / "l5pc.recording.h5")
+    assert (trial.steps, trial.record_dt_ms) == (len(read_trial(trial, shipped).v_mV), 1.0)
 
 
 def test_samples_that_are_no_whole_ms(tmp_path: Path) -> None:

@@ -332,9 +332,7 @@ def _keep(out: Path, name: str, evaluations: Sequence[Evaluation]) -> None:
         np.savez(file, **arrays)
     numbers = [
         {
-            "name": e.name,
-            "one_step_ahead": e.one_step_ahead,
-            "threshold": e.threshold if np.isfinite(e.threshold) else None,
+            **e.head(),
             "spikes": asdict(e.spikes),
             "electrodes": None if e.electrodes is None else asdict(e.electrodes),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -84,6 +85,13 @@ def _configure(config: type[Config], **values: Any) -> Config:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{name} = {first['input']}: {first['msg']}; correct it") from error
+
+
+def _milliseconds(duration: float) -> int:
+    """A duration that was given in seconds."""
+    if not (math.isfinite(duration) and duration >= 0.001):
+        raise InputError(f"a trial cannot last {duration:g} s; give --duration in seconds, 0.001 or more")
+    return round(duration * 1000)
 
 
 def _pairs(options: list[str]) -> dict[str, str]:
@@ -205,7 +213,7 @@ def simulate(
             raise InputError(f"there is no preset {preset!r}; choose {', '.join(simulation_module.PRESETS)}")
         chosen = simulation_module.PRESETS[preset]
         trials, duration, seed, held_out = chosen.trials, chosen.duration_ms / 1000, chosen.seed, chosen.held_out
-    steps = round(duration * 1000)
+    steps = _milliseconds(duration)
     simulation = _configure(
         simulation_module.Simulation,
         cell=cell,
@@ -430,7 +438,7 @@ def _trials_to_predict(
         events = read_events(path)
         if duration is None:
             raise InputError(f"{path} does not say how long the trial is; give its seconds with --duration")
-        steps = round(duration * 1000)
+        steps = _milliseconds(duration)
         events.check(twin.tree.n_inputs, steps)
         injection = None if inject is None else read_injection(inject, steps)
         return [(trial_identity(events, injection, steps), events, steps, injection)], repeat(None)

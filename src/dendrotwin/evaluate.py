@@ -57,6 +57,11 @@ class Evaluation:
     threshold: float
     electrodes: ElectrodeErrors | None = None
 
+    def head(self) -> dict[str, str | bool | float | None]:
+        """Name, mode and threshold, as JSON holds them: no threshold where it is infinite."""
+        threshold = self.threshold if np.isfinite(self.threshold) else None
+        return {"name": self.name, "one_step_ahead": self.one_step_ahead, "threshold": threshold}
+
     def summary(self, tree: Tree) -> dict[str, float | None]:
         """The row of a table: soma, dendrites (median, 5th percentile, worst), regions, spikes, electrodes."""
         dendrites = tree.dendrites

@@ -191,15 +191,7 @@ def write_report(
         test: the trials.
         context: "twin" and "data", their names; "seconds_per_simulated_second" of each predictor, if they were timed.
     """
-    rows = [
-        {
-            "name": e.name,
-            "one_step_ahead": e.one_step_ahead,
-            "threshold": e.threshold if np.isfinite(e.threshold) else None,
-            **e.summary(tree),
-        }
-        for e in evaluations
-    ]
+    rows = [{**e.head(), **e.summary(tree)} for e in evaluations]
     found = {
         **context,
         "test_trials": [trial.trial_id for trial in test],

@@ -270,9 +270,8 @@ class Tree:
         """A table of the inputs, (n_inputs,) a row for each, in the order in which `Events.input` counts them.
 
         Columns: index; kind, of the synapse; excitatory; compartment; section; x, the compartment's position in its
-        section, 0..1; region; distance_um, along the tree from the middle of the soma [um]; weight, factor
-        on the conductance of its events. A data frame of it
-        is `pandas.DataFrame(tree.inputs)`.
+        section, 0..1; region; distance_um, along the tree from the middle of the soma [um]; weight, factor on
+        the conductance of its events. A data frame of it is `pandas.DataFrame(tree.inputs)`.
         """
         at, kinds = self.input_compartment, [self.synapses[k] for k in self.input_synapse]
         columns = {
