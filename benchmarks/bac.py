@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dendrotwin.cell.tree import Injection, Tree
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.simulate import Simulation, run_trial
 from dendrotwin.recording import Recording, provenance, trial_identity, write_recordings
-from dendrotwin.simulate import Simulation, run_trial
-from dendrotwin.tree import Injection, Tree
 from generalise import NO_EVENTS, current_pulses, sites, synaptic_course
 
 STEPS, ONSET_MS, PULSE_MS = 450, 300, 2

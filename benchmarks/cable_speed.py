@@ -20,12 +20,12 @@ import matplotlib.figure
 import numpy as np
 import torch
 
+from dendrotwin.cell.tree import Events
+from dendrotwin.evaluation.timing import median_seconds, time_neuron
 from dendrotwin.models.cable import Cable
+from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.plot import save
-from dendrotwin.predict import predict
-from dendrotwin.simulate import Simulation
-from dendrotwin.speed import median_seconds, time_neuron
-from dendrotwin.tree import Events
+from dendrotwin.prediction import predict
 from generalise import twin_at
 
 STEPS, REPEATS = 1000, 3

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dendrotwin.measures import VoltageErrors
+from dendrotwin.cell.tree import APICAL
+from dendrotwin.evaluation.metrics import VoltageErrors
+from dendrotwin.evaluation.timing import median_seconds, time_neuron
+from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.recording import RecordingFile, index_trials, read_trial
-from dendrotwin.simulate import Simulation
-from dendrotwin.solve import coarse_cable
-from dendrotwin.speed import median_seconds, time_neuron
-from dendrotwin.tree import APICAL
+from dendrotwin.solver.tree_solver import coarse_cable
 
 
 def main() -> None:

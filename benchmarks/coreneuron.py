@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 
+from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
-from dendrotwin.inputs import Modulated, draw_events, trial_rng
-from dendrotwin.simulate import run_trial, run_trial_core
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.simulate import run_trial, run_trial_core
 
 
 def main() -> None:

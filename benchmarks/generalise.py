@@ -25,16 +25,17 @@ import torch
 from numpy.typing import NDArray
 
 import dendrotwin
+from dendrotwin.cell.spikes import predicted_spikes
+from dendrotwin.cell.stimuli import Modulated, Poisson, draw_events, trial_rng
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
-from dendrotwin.files import whole_file
-from dendrotwin.inputs import Modulated, Poisson, draw_events, trial_rng
-from dendrotwin.measures import SETTLE_MS, VoltageErrors, matched, predicted_spikes, spike_errors
+from dendrotwin.evaluation.metrics import VoltageErrors, matched, spike_errors
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.simulate import Simulation, run_trial
 from dendrotwin.plot import save
-from dendrotwin.predict import predict
-from dendrotwin.recording import trial_identity
-from dendrotwin.simulate import Simulation, run_trial
-from dendrotwin.tree import Events, Injection, Tree
+from dendrotwin.prediction import predict
+from dendrotwin.recording import SETTLE_MS, trial_identity
+from dendrotwin.support.atomic_files import whole_file
 from dendrotwin.twin import Twin
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))

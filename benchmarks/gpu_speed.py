@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 import dendrotwin
-from dendrotwin.inputs import draw_events, trial_rng
+from dendrotwin.cell.stimuli import draw_events, trial_rng
+from dendrotwin.cell.tree import Events
+from dendrotwin.evaluation.timing import TRIAL, median_seconds
 from dendrotwin.models.cable import Cable, CableConfig, stepper_on
+from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.plot import save
-from dendrotwin.simulate import Simulation
-from dendrotwin.speed import TRIAL, median_seconds
-from dendrotwin.tree import Events
 
 STEPS, TRIALS, CHUNK_MS, REPEATS = 1000, 16, 100, 3
 

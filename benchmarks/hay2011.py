@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import dendrotwin
+from dendrotwin.cell.tree import SPIKE_MV, Events, Injection, Tree
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
 from dendrotwin.models.cable import SETTINGS
-from dendrotwin.simulate import run_trial
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.simulate import run_trial
 from dendrotwin.solver.stepper import Stepper
-from dendrotwin.tree import SPIKE_MV, Events, Injection, Tree
 
 DT_MS, PEAK = 0.025, 1.435055
 NEURON = {

@@ -21,15 +21,14 @@ import matplotlib.figure
 import numpy as np
 import torch
 
-from dendrotwin.dataset import split_trials
-from dendrotwin.evaluate import evaluate, evaluate_twin
-from dendrotwin.measures import SETTLE_MS
+from dendrotwin.evaluation.evaluate import evaluate, evaluate_twin
+from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models import ARCHITECTURES
 from dendrotwin.plot import save
-from dendrotwin.recording import Recording, read_trial
-from dendrotwin.train import Training, measure_time, train
+from dendrotwin.recording import SETTLE_MS, Recording, read_trial
+from dendrotwin.support.workers import cores, start_worker
+from dendrotwin.training.loop import Training, measure_time, train
 from dendrotwin.twin import Twin
-from dendrotwin.workers import cores, start_worker
 
 RANKS = (2, 4, 8, 16, 32, 64, 128)
 MEASURES = ("EV dendrite median", "EV dendrite 5th percentile", "EV soma clipped", "spikes auc")

@@ -23,14 +23,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from dendrotwin.cell.stimuli import Modulated
+from dendrotwin.cell.tree import Tree
 from dendrotwin.cells import load_cell
-from dendrotwin.dataset import Batch, event_counts
-from dendrotwin.inputs import Modulated
-from dendrotwin.losses import Balance, Objective
+from dendrotwin.evaluation.timing import median_seconds, time_neuron
 from dendrotwin.models import build_network
-from dendrotwin.simulate import Simulation
-from dendrotwin.speed import median_seconds, time_neuron
-from dendrotwin.tree import Tree
+from dendrotwin.neuron.simulate import Simulation
+from dendrotwin.training.losses import Balance, Objective
+from dendrotwin.training.windows import Batch
 from dendrotwin.twin import run
 from slow_networks import SlowNetwork
 
@@ -38,7 +38,7 @@ STEPS = 1000
 
 
 def _tree() -> Tree:
-    from dendrotwin.cells.build import NeuronCell
+    from dendrotwin.neuron.build import NeuronCell
 
     return NeuronCell(load_cell("l5pc", {})).tree
 
@@ -89,7 +89,7 @@ def main() -> None:
     seconds = {f"dense, batch {cells}": median_seconds(lambda c=cells: dense(c), arguments.repeats) / cells
                for cells in (1, 8)}  # fmt: skip
     slow = SlowNetwork(network, config)
-    counts = torch.from_numpy(event_counts(events, tree.n_inputs, -network.context, STEPS))
+    counts = torch.from_numpy(events.counts(tree.n_inputs, -network.context, STEPS))
     began, worst = time.perf_counter(), 0.0
     for t in np.linspace(0, STEPS - 1, arguments.window_steps).astype(int):
         found, _ = slow.step(counts[:, t : t + network.context + 1])

@@ -21,8 +21,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 
-from dendrotwin.cells.compile import build_mechanisms, load_mechanisms, mechanism_names
 from dendrotwin.errors import CellError, DendrotwinError
+from dendrotwin.neuron.compile import build_mechanisms, load_mechanisms, mechanism_names
 
 HERE = Path(__file__).parent.parent
 ZOO = HERE / "tests" / "mechanisms"
@@ -111,8 +111,8 @@ def describe(one: Job) -> dict[str, str]:
     """One mechanism, read in this process, which has all of them."""
     from neuron import h
 
-    from dendrotwin.reading.bench import elements
-    from dendrotwin.reading.cell import read_all
+    from dendrotwin.neuron.reading.bench import elements
+    from dendrotwin.neuron.reading.cell import read_all
 
     name = one.name
     section = h.Section(name="one")

@@ -23,21 +23,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from numpy.typing import NDArray
 
+from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
+from dendrotwin.cell.tree import Events
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
 from dendrotwin.errors import CellError
-from dendrotwin.files import whole_file
-from dendrotwin.inputs import Modulated, draw_events, trial_rng
-from dendrotwin.measures import VoltageErrors, spike_errors
+from dendrotwin.evaluation.metrics import VoltageErrors, spike_errors
 from dendrotwin.models.cable import SETTINGS, spike_logits
-from dendrotwin.progress import progress
-from dendrotwin.reading import read_membrane
-from dendrotwin.reading.whole import prove_whole
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.reading import read_membrane
+from dendrotwin.neuron.reading.whole import prove_whole
+from dendrotwin.neuron.simulate import run_trial
 from dendrotwin.recording import spike_train
-from dendrotwin.simulate import run_trial
 from dendrotwin.solver.stepper import Stepper
-from dendrotwin.tree import Events
-from dendrotwin.workers import start_worker
+from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.progress import progress
+from dendrotwin.support.workers import start_worker
 
 HERE = Path(__file__).parent
 SEED = 990001  # of no training or tuning trial

@@ -30,14 +30,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dendrotwin import signals
+from dendrotwin.cell.stimuli import Modulated
+from dendrotwin.cell.tree import Tree
 from dendrotwin.cells import NAMES, load_cell
-from dendrotwin.cells.compile import cannot_build
-from dendrotwin.inputs import Modulated
+from dendrotwin.neuron.compile import cannot_build
+from dendrotwin.neuron.simulate import Simulation, simulate
 from dendrotwin.plot import save
 from dendrotwin.plot.style import STYLE
 from dendrotwin.recording import RecordingFile
-from dendrotwin.simulate import Simulation, simulate
-from dendrotwin.tree import Tree
 
 RECORD_DT_MS = 0.05
 IN_MS = 20

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from conftest import in_new_process
 from dendrotwin.cells import NAMES, load_cell
-from dendrotwin.cells.compile import cannot_build
+from dendrotwin.neuron.compile import cannot_build
 from test_cells import _kirchhoff
 from test_signals import _lfpy, _ve_after_storage
 

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
-from dendrotwin.inputs import Modulated, draw_events, trial_rng
-from dendrotwin.simulate import Simulation, run_trial, simulate
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.simulate import Simulation, run_trial, simulate
 
 
 def bare_loop(simulation: Simulation, trials: range, out: Path) -> None:

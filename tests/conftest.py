@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 
+from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import l5pc
-from dendrotwin.inputs import Modulated
-from dendrotwin.simulate import Simulation, simulate
+from dendrotwin.neuron.simulate import Simulation, simulate
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "hay2011"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from dendrotwin.models.experts import ACTIVATIONS, ExpertConfig
+from dendrotwin.models.networks.experts import ACTIVATIONS, ExpertConfig
 
 
 class SlowNetwork:

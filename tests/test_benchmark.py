@@ -20,18 +20,18 @@ import numpy as np
 import pytest
 
 import dendrotwin
-from dendrotwin import benchmark as module
-from dendrotwin.benchmark import benchmark, finished_rows
-from dendrotwin.cli import _entries
-from dendrotwin.cli import benchmark as command
-from dendrotwin.dataset import split_trials
-from dendrotwin.electrodes import WITHOUT
+from dendrotwin.benchmark import benchmark as module
+from dendrotwin.benchmark.benchmark import benchmark, finished_rows
+from dendrotwin.benchmark.paper_figures import figure_2
+from dendrotwin.cli.app import _entries
+from dendrotwin.cli.app import benchmark as command
 from dendrotwin.errors import FileError, InputError, TwinError
-from dendrotwin.evaluate import FED_BACK, baselines, evaluate_twin
-from dendrotwin.files import remove_dead_partials
-from dendrotwin.paper_figures import figure_2
-from dendrotwin.simulate import shard_path
-from dendrotwin.train import Training, train
+from dendrotwin.evaluation.evaluate import FED_BACK, baselines, evaluate_twin
+from dendrotwin.evaluation.lfp_metrics import WITHOUT
+from dendrotwin.evaluation.split import split_trials
+from dendrotwin.neuron.simulate import shard_path
+from dendrotwin.support.atomic_files import remove_dead_partials
+from dendrotwin.training.loop import Training, train
 from dendrotwin.twin import Twin
 from test_plot import small_tree
 from test_report import evaluation, parse
@@ -97,7 +97,8 @@ def test_a_killed_benchmark_trains_no_finished_twin_again(killed: tuple[Path, di
 
 def test_a_kill_while_a_twin_is_saved_leaves_nothing(tmp_path: Path) -> None:
     code = (
-        "import os, sys, time; from pathlib import Path; from dendrotwin.files import whole_file, whole_folder\n"
+        "import os, sys, time; from pathlib import Path\n"
+        "from dendrotwin.support.atomic_files import whole_file, whole_folder\n"
         "with whole_folder(Path('twin'), 'config.json', overwrite=False) as folder, whole_file(Path('row')) as file:\n"
         "    (folder / 'config.json').write_text('{}'); print(flush=True); time.sleep(60)"
     )

@@ -16,10 +16,10 @@ import h5py
 import numpy as np
 import pytest
 
-from dendrotwin.cli import ORDER
-from dendrotwin.dataset import split_trials
+from dendrotwin.cli.app import ORDER
+from dendrotwin.evaluation.split import split_trials
+from dendrotwin.neuron.simulate import shard_path
 from dendrotwin.recording import index_trials, read_trial
-from dendrotwin.simulate import shard_path
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

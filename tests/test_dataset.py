@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from dendrotwin.dataset import Scaling, Split, Windows, split_trials
+from dendrotwin.cell.tree import Events, Tree
 from dendrotwin.errors import FileError, InputError
+from dendrotwin.evaluation.split import Split, split_trials
+from dendrotwin.models.scaling import Scaling
+from dendrotwin.neuron.simulate import shard_path
 from dendrotwin.recording import Recording, index_trials, write_recordings
-from dendrotwin.simulate import shard_path
-from dendrotwin.tree import Events, Tree
+from dendrotwin.training.windows import Windows
 from test_recording import tree_with_inputs
 
 

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from dendrotwin import signals
-from dendrotwin.dataset import Split, split_trials
-from dendrotwin.electrodes import WITHOUT, Electrodes, stand
-from dendrotwin.evaluate import cable_predictor, evaluate
-from dendrotwin.measures import BANDS_HZ, SETTLE_MS, BandPower, SignalVariance, firing
-from dendrotwin.recording import Recording, index_trials, read_trial, write_recordings
-from dendrotwin.report import print_report, write_measured_error, write_report
+from dendrotwin.cell.tree import Events, Injection, Tree
+from dendrotwin.evaluation.evaluate import evaluate
+from dendrotwin.evaluation.lfp_metrics import WITHOUT, Electrodes, stand
+from dendrotwin.evaluation.metrics import BANDS_HZ, BandPower, SignalVariance, firing
+from dendrotwin.evaluation.report import print_report, write_measured_error, write_report
+from dendrotwin.evaluation.split import Split, split_trials
+from dendrotwin.models.baselines import cable_predictor
+from dendrotwin.recording import SETTLE_MS, Recording, index_trials, read_trial, write_recordings
 from dendrotwin.signals.extracellular import refuse_inside
 from dendrotwin.signals.placing import move, upright
-from dendrotwin.tree import Events, Injection, Tree
 from test_plot import small_tree
 from test_recording import tree_with_inputs
 

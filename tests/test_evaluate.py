@@ -10,26 +10,25 @@ import numpy as np
 import pytest
 import torch
 
-from dendrotwin.dataset import Split, measure_scaling, split_trials
+from dendrotwin.cell.tree import Injection, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.evaluate import (
+from dendrotwin.evaluation.evaluate import (
     BASELINES,
     FED_BACK,
     PENALTIES,
     Evaluation,
     baselines,
-    cable_predictor,
     evaluate,
     evaluate_twin,
-    linear_predictor,
-    persistence_predictor,
 )
-from dendrotwin.measures import SpikeErrors, best_threshold
+from dendrotwin.evaluation.metrics import SpikeErrors, best_threshold
+from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models import build_network
-from dendrotwin.predict import twin_predictor
+from dendrotwin.models.baselines import cable_predictor, linear_predictor, persistence_predictor
+from dendrotwin.models.scaling import measure_scaling
+from dendrotwin.prediction import twin_predictor
 from dendrotwin.recording import Recording, read_trial
-from dendrotwin.solve import coarse_cable, synaptic_conductances
-from dendrotwin.tree import Injection, Tree
+from dendrotwin.solver.tree_solver import coarse_cable, synaptic_conductances
 from dendrotwin.twin import Twin
 
 

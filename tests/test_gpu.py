@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton", reason="there is none for this system")
 
-from dendrotwin.errors import InputError
-from dendrotwin.membrane import (
+from dendrotwin.cell.membrane import (
     BOTH_C_MM,
     BOTH_V_MV,
     C_GRID_MM,
@@ -36,8 +35,9 @@ from dendrotwin.membrane import (
     Scheme,
     Term,
 )
+from dendrotwin.cell.tree import Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.errors import InputError
 from dendrotwin.models.cable import Cable, CableConfig, simulate_on, stepper_on
-from dendrotwin.solve import Rounds, hines
 from dendrotwin.solver import gpu
 from dendrotwin.solver.layout import (
     CLASS_BLOCK,
@@ -57,7 +57,7 @@ from dendrotwin.solver.layout import (
 )
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.solver.steps import State
-from dendrotwin.tree import Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.solver.tree_solver import Rounds, hines
 
 N = 6
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
@@ -407,7 +407,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np, torch
 import test_gpu as t
-from dendrotwin.inputs import Poisson, draw_events, trial_rng
+from dendrotwin.cell.stimuli import Poisson, draw_events, trial_rng
 from dendrotwin.models.cable import Cable, CableConfig
 tree = t.a_tree(90)
 events = [draw_events(tree, Poisson(), 100, trial_rng(7, k)) for k in range(3)]

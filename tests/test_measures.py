@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from dendrotwin.measures import (
-    SETTLE_MS,
+from dendrotwin.cell.spikes import predicted_spikes
+from dendrotwin.evaluation.metrics import (
     VoltageErrors,
     best_threshold,
     matched,
-    predicted_spikes,
     roc_auc,
     spike_errors,
 )
+from dendrotwin.recording import SETTLE_MS
 
 
 def _pair(rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:

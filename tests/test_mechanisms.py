@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.compile import mechanism_names
+from dendrotwin.neuron.compile import mechanism_names
 
 ZOO = Path(__file__).parent / "mechanisms"
 CELLS = Path(__file__).parents[1] / "benchmarks" / "cells"

@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from dendrotwin.dataset import event_counts
+from dendrotwin.cell.stimuli import Poisson, draw_events, trial_rng
 from dendrotwin.errors import InputError
-from dendrotwin.inputs import Poisson, draw_events, trial_rng
-from dendrotwin.measures import expert_diversity, permanent
+from dendrotwin.evaluation.metrics import expert_diversity, permanent
 from dendrotwin.models import ARCHITECTURES, build_network
-from dendrotwin.models.mmoeex import MMoEExConfig, draw_mask
-from dendrotwin.predict import predict
-from dendrotwin.solve import synaptic_conductances
-from dendrotwin.train import Training, train
+from dendrotwin.models.networks.mmoeex import MMoEExConfig, draw_mask
+from dendrotwin.prediction import predict
+from dendrotwin.solver.tree_solver import synaptic_conductances
+from dendrotwin.training.loop import Training, train
 from dendrotwin.twin import Twin, run
 from slow_networks import SlowNetwork
 from test_recording import tree_with_inputs
@@ -51,7 +50,7 @@ def _network(architecture: str, options: dict, history: bool = False) -> tuple[o
 
 def _input(context: int, steps: int) -> torch.Tensor:
     events = draw_events(TREE, Poisson(excitatory_hz=40, inhibitory_hz=40), steps, trial_rng(0, 0))
-    return torch.from_numpy(event_counts(events, TREE.n_inputs, -context, steps))[None].double()
+    return torch.from_numpy(events.counts(TREE.n_inputs, -context, steps))[None].double()
 
 
 @pytest.mark.parametrize("history", [False, True])
@@ -144,7 +143,7 @@ def test_synapses_are_the_exact_conductance() -> None:
     events = draw_events(TREE, Poisson(excitatory_hz=20, inhibitory_hz=20), steps, trial_rng(0, 0))
     exact = np.concatenate(list(synaptic_conductances(TREE, [events], steps)))[:, :, 0]
     synapses = network.experts.synapses
-    counts = torch.from_numpy(event_counts(events, TREE.n_inputs, -synapses.shorter, steps))[None]
+    counts = torch.from_numpy(events.counts(TREE.n_inputs, -synapses.shorter, steps))[None]
     with torch.no_grad():
         for column in (0, 1):  # AMPA and NMDA of input 0
             for weigh in synapses.weigh:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from conftest import in_new_process
+from dendrotwin.cell.stimuli import Modulated, Poisson, draw_events, trial_rng
+from dendrotwin.cell.tree import BLOCK_MV, Conductance, Events, Tree
 from dendrotwin.cells import EXCITATORY, INHIBITORY, CellModel, Sections, compile, load_cell
-from dendrotwin.cells.build import SYNAPSE_FILES, NeuronCell
-from dendrotwin.cells.synapses import read_synapses
 from dendrotwin.errors import CellError
-from dendrotwin.inputs import Modulated, Poisson, draw_events, trial_rng
-from dendrotwin.simulate import run_trial, run_trial_core
-from dendrotwin.solve import coarse_cable
-from dendrotwin.tree import BLOCK_MV, Conductance, Events, Tree
+from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell
+from dendrotwin.neuron.simulate import run_trial, run_trial_core
+from dendrotwin.neuron.synapses import read_synapses
+from dendrotwin.solver.tree_solver import coarse_cable
 
 # A dual exponential whose pieces a test replaces; {q}: what it declares besides.
 MOD = """

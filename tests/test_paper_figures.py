@@ -9,11 +9,12 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dendrotwin import TWINS, load, paper_figures, plot, signals
+from dendrotwin import TWINS, load, plot, signals
+from dendrotwin.benchmark import paper_figures
 from dendrotwin.errors import InputError
-from dendrotwin.measures import VoltageErrors
+from dendrotwin.evaluation.metrics import VoltageErrors
 from dendrotwin.plot.style import TRUE, TWIN
-from dendrotwin.predict import predict
+from dendrotwin.prediction import predict
 from dendrotwin.recording import index_trials, read_trial
 
 RECORDING, BAC = TWINS / "l5pc.recording.h5", TWINS / "l5pc.bac.h5"

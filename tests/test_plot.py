@@ -12,8 +12,8 @@ from matplotlib.collections import EventCollection, LineCollection
 from matplotlib.figure import Figure
 
 from dendrotwin import plot
+from dendrotwin.cell.tree import REGIONS, Events, Injection, Tree
 from dendrotwin.recording import Recording
-from dendrotwin.tree import REGIONS, Events, Injection, Tree
 
 RNG = np.random.default_rng(3)
 # Region, parent, start and end [um]: a cell that lies on its side, with its apical tree along x.

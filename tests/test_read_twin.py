@@ -21,19 +21,20 @@ from safetensors.torch import load_file, save_file
 
 import dendrotwin
 from conftest import in_new_process
-from dendrotwin import cli, reading
+from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
+from dendrotwin.cli import app as cli
 from dendrotwin.errors import CellError, InputError, TwinError
-from dendrotwin.evaluate import evaluate_twin
-from dendrotwin.inputs import Modulated, draw_events, trial_rng
+from dendrotwin.evaluation.evaluate import evaluate_twin
 from dendrotwin.models.cable import Cable, CableConfig
-from dendrotwin.predict import predict
+from dendrotwin.neuron import reading
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.reading import Reading, read_membrane
+from dendrotwin.neuron.simulate import Simulation, run_trial, simulate
+from dendrotwin.prediction import predict
 from dendrotwin.read_twin import card, make_twin
-from dendrotwin.reading import Reading, read_membrane
 from dendrotwin.recording import index_trials, read_trial
-from dendrotwin.simulate import Simulation, run_trial, simulate
-from dendrotwin.tree import Events, Injection, Tree
 from dendrotwin.twin import FILES, Twin
 
 DURATION_MS = 1200

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from conftest import in_new_process
+from dendrotwin.cell.membrane import BOTH_C_MM, BOTH_V_MV, C_GRID_MM, SCHEME_C_MM, SCHEME_V_MV, V_GRID_MV, Membrane
 from dendrotwin.errors import CellError
-from dendrotwin.membrane import BOTH_C_MM, BOTH_V_MV, C_GRID_MM, SCHEME_C_MM, SCHEME_V_MV, V_GRID_MV, Membrane
-from dendrotwin.reading import read_cell
-from dendrotwin.reading.trace import BOUND
-from dendrotwin.workers import WorkerError, run_apart
+from dendrotwin.neuron.reading import read_cell
+from dendrotwin.neuron.reading.trace import BOUND
+from dendrotwin.support.workers import WorkerError, run_apart
 
 ZOO = Path(__file__).parent / "mechanisms"
 # A current of which the state stands in no polynomial.
@@ -99,7 +99,7 @@ PLAIN = """
 print("once")
 from pathlib import Path
 import dendrotwin
-from dendrotwin.simulate import Simulation, simulate
+from dendrotwin.neuron.simulate import Simulation, simulate
 
 twin = dendrotwin.twin_of("ball_and_stick")
 trials = simulate(Simulation(cell="ball_and_stick", duration_ms=20), 2, Path({out!r}))
@@ -111,8 +111,8 @@ def _read_cases(files: list[Path]) -> Found:
     """All cases in one process, which has all mechanisms."""
     from neuron import h
 
-    from dendrotwin.cells.compile import load_mechanisms
-    from dendrotwin.reading.cell import read_all
+    from dendrotwin.neuron.compile import load_mechanisms
+    from dendrotwin.neuron.reading.cell import read_all
 
     load_mechanisms(files)
     found: Found = {}

@@ -17,11 +17,11 @@ import pytest
 from typer.main import get_command
 
 from conftest import in_new_process
+from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
-from dendrotwin.cli import app
-from dendrotwin.inputs import Modulated, draw_events, trial_rng
-from dendrotwin.simulate import run_trial
+from dendrotwin.cli.app import app
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.simulate import run_trial
 from test_cells import _facts
 
 ROOT = Path(__file__).parents[1]

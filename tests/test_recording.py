@@ -14,10 +14,9 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from dendrotwin import TWINS
-from dendrotwin.dataset import event_counts
+from dendrotwin.cell.stimuli import Modulated, Poisson, _smoothed, draw_events, read_events, read_injection, trial_rng
+from dendrotwin.cell.tree import APICAL, Conductance, Events, Injection, Synapse, Tree
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.files import refuse_existing, remove_dead_partials, whole_file, whole_folder
-from dendrotwin.inputs import Modulated, Poisson, _smoothed, draw_events, read_events, read_injection, trial_rng
 from dendrotwin.recording import (
     Recording,
     RecordingFile,
@@ -28,7 +27,7 @@ from dendrotwin.recording import (
     trial_identity,
     write_recordings,
 )
-from dendrotwin.tree import APICAL, Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.support.atomic_files import refuse_existing, remove_dead_partials, whole_file, whole_folder
 from test_plot import small_tree
 
 
@@ -376,7 +375,7 @@ def test_events_have_times_of_their_own(tmp_path: Path) -> None:
     events = Events.sort(inputs, times)
     assert events.time_ms.dtype == np.float64
     assert list(zip(events.time_ms, events.input, strict=True)) == sorted(zip(times, inputs, strict=True))
-    assert np.array_equal(event_counts(events, tree.n_inputs, -5, 40)[:, 5:], np.histogram2d(
+    assert np.array_equal(events.counts(tree.n_inputs, -5, 40)[:, 5:], np.histogram2d(
         inputs, times, [np.arange(tree.n_inputs + 1), np.arange(51)])[0][:, :40])  # fmt: skip
     made = dataclasses.replace(recording(tree), events=events)
     write_recordings(tmp_path / "r.h5", [made], {})

@@ -9,11 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dendrotwin.evaluate import Evaluation
-from dendrotwin.measures import SpikeErrors
+from dendrotwin.cell.tree import Tree
+from dendrotwin.evaluation.evaluate import Evaluation
+from dendrotwin.evaluation.metrics import SpikeErrors
+from dendrotwin.evaluation.report import (
+    MAIN,
+    Row,
+    draw_comparison,
+    markdown,
+    write_comparison,
+    write_measured_error,
+    write_report,
+)
 from dendrotwin.recording import TrialIndex
-from dendrotwin.report import MAIN, Row, draw_comparison, markdown, write_comparison, write_measured_error, write_report
-from dendrotwin.tree import Tree
 from test_plot import small_tree
 
 TEST = [TrialIndex(Path("a.h5"), 0, "one", 2000), TrialIndex(Path("b.h5"), 0, "two", 1500)]

@@ -14,15 +14,15 @@ from scipy.spatial.transform import Rotation
 
 from conftest import in_new_process
 from dendrotwin import signals
+from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.inputs import Modulated, draw_events, trial_rng
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.simulate import run_trial, shard_path
 from dendrotwin.recording import OFFSET_MV, SCALE_MV, Recording, RecordingFile, read_tree, to_int16, write_recordings
 from dendrotwin.signals.extracellular import dipole_matrix, lfp_matrix
 from dendrotwin.signals.placing import PlacedCell, move, soma_centre, turn, upright
-from dendrotwin.simulate import run_trial, shard_path
-from dendrotwin.tree import Events, Injection, Tree
 from test_recording import recording, tree_with_inputs
 
 BESIDE = signals.points([[60.0, 20.0, z] for z in (-150.0, -50.0, 30.0, 120.0, 220.0, 320.0)])

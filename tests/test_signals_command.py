@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 
 from dendrotwin import plot, signals
 from dendrotwin.errors import FileError, InputError
+from dendrotwin.neuron.simulate import shard_path
+from dendrotwin.plot.signal_report import draw_signals, telling_window
 from dendrotwin.recording import RecordingFile, write_recordings
-from dendrotwin.signal_report import draw_signals, telling_window
 from dendrotwin.signals import described
 from dendrotwin.signals.placing import PlacedCell, upright
-from dendrotwin.simulate import shard_path
 from test_cli import refused, run
 from test_recording import recording, tree_with_inputs
 

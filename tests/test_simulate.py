@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from conftest import in_new_process
+from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
+from dendrotwin.cell.tree import SPIKE_MV, Events, Injection
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.build import NeuronCell
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.inputs import Modulated, draw_events, trial_rng
-from dendrotwin.recording import HeldOut, index_trials, read_held_out, read_trial
-from dendrotwin.simulate import (
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.simulate import (
     PRESETS,
     Simulation,
     _spike_times,
@@ -27,7 +27,7 @@ from dendrotwin.simulate import (
     shard_path,
     simulate,
 )
-from dendrotwin.tree import SPIKE_MV, Events, Injection
+from dendrotwin.recording import HeldOut, index_trials, read_held_out, read_trial
 
 
 def test_data_set(data: Path, simulation: Simulation) -> None:

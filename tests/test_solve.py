@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
+from dendrotwin.cell.stimuli import Poisson, draw_events, trial_rng
+from dendrotwin.cell.tree import BLOCK_MV, Conductance, Events, Injection, Synapse, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.inputs import Poisson, draw_events, trial_rng
-from dendrotwin.solve import (
+from dendrotwin.solver.tree_solver import (
     Elimination,
     axial_matrix,
     blocks,
@@ -22,7 +23,6 @@ from dendrotwin.solve import (
     mean_time_course,
     synaptic_conductances,
 )
-from dendrotwin.tree import BLOCK_MV, Conductance, Events, Injection, Synapse, Tree
 from test_recording import tree_with_inputs
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))

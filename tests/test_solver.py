@@ -12,8 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
-from dendrotwin.errors import FileError
-from dendrotwin.membrane import (
+from dendrotwin.cell.membrane import (
     BOTH_C_MM,
     BOTH_V_MV,
     C_GRID_MM,
@@ -32,13 +31,14 @@ from dendrotwin.membrane import (
     Term,
     names_of,
 )
+from dendrotwin.cell.tree import BLOCK_MV, REGIONS, SPIKE_MV, Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.errors import FileError
 from dendrotwin.models.cable import spike_logits
 from dendrotwin.solver import layout as layout_module
 from dendrotwin.solver import lookup
 from dendrotwin.solver.layout import AT, START, STATE_LEAD
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.solver.steps import LEAST_MM, NO_PEAK_MV, State
-from dendrotwin.tree import BLOCK_MV, REGIONS, SPIKE_MV, Conductance, Events, Injection, Synapse, Tree
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
 REST_MV = -65.0

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from dendrotwin import start
-from dendrotwin.dataset import Scaling, Split, measure_scaling, split_trials
-from dendrotwin.measures import SETTLE_MS
+from dendrotwin.cell.tree import Tree
+from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models import build_network
-from dendrotwin.recording import TrialIndex, read_trial
-from dendrotwin.solve import synaptic_conductances
-from dendrotwin.train import Training, _Run, _step
-from dendrotwin.tree import Tree
+from dendrotwin.models.networks import ridge_init as start
+from dendrotwin.models.scaling import Scaling, measure_scaling
+from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
+from dendrotwin.solver.tree_solver import synaptic_conductances
+from dendrotwin.training.loop import Training, _Run, _step
 from dendrotwin.twin import run
 
 SIZES = {"channels": (8, 8), "synapse_ms": 700}  # long enough to be exact

@@ -15,16 +15,28 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
-from dendrotwin import train as train_module
-from dendrotwin.dataset import Batch, Scaling, split_trials
+from dendrotwin.cell.stimuli import Poisson
 from dendrotwin.errors import InputError, TwinError
-from dendrotwin.inputs import Poisson
-from dendrotwin.losses import Balance, CurrentLoss, Objective, meta_gradient, task_losses
-from dendrotwin.predict import predict, twin_predictor
+from dendrotwin.evaluation.split import split_trials
+from dendrotwin.models.scaling import Scaling
+from dendrotwin.neuron.simulate import Simulation, simulate
+from dendrotwin.prediction import predict, twin_predictor
 from dendrotwin.recording import read_trial
 from dendrotwin.signals import membrane_currents
-from dendrotwin.simulate import Simulation, simulate
-from dendrotwin.train import Training, _current_rows, _gradient, _rate, _Run, _step, _validate, measure_time, train
+from dendrotwin.training import loop as train_module
+from dendrotwin.training.loop import (
+    Training,
+    _current_rows,
+    _gradient,
+    _rate,
+    _Run,
+    _step,
+    _validate,
+    measure_time,
+    train,
+)
+from dendrotwin.training.losses import Balance, CurrentLoss, Objective, meta_gradient, task_losses
+from dendrotwin.training.windows import Batch
 from dendrotwin.twin import POSSIBLE_MV, Twin
 from test_recording import tree_with_inputs
 
@@ -234,7 +246,7 @@ def test_two_processes_are_as_one(data: Path, tmp_path: Path) -> None:
     """torchrun with two gloo processes: the same twin as one process with the same batches."""
     alone = train(data, tmp_path / "alone", QUICK)
     code = (
-        "import sys, torch; from pathlib import Path; from dendrotwin.train import Training, train\n"
+        "import sys, torch; from pathlib import Path; from dendrotwin.training.loop import Training, train\n"
         "torch.set_num_threads(1)\n"
         "twin = train(Path(sys.argv[1]), Path(sys.argv[2]), Training.model_validate_json(sys.argv[3]))\n"
         "import os; torch.save(twin.network.state_dict(), sys.argv[4] + os.environ['RANK'])"

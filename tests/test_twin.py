@@ -18,16 +18,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dendrotwin
-from dendrotwin.dataset import Windows, event_counts, measure_scaling, split_trials
+from dendrotwin.cell.spikes import predicted_spikes
+from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.errors import FileError, InputError, TwinError
-from dendrotwin.evaluate import baselines, evaluate, linear_predictor
-from dendrotwin.measures import SETTLE_MS, best_threshold, predicted_spikes
-from dendrotwin.predict import predict, predict_recordings
-from dendrotwin.recording import Recording, index_trials, read_trial
-from dendrotwin.simulate import Simulation, simulate
-from dendrotwin.solve import synaptic_conductances
-from dendrotwin.train import Training, train
-from dendrotwin.tree import Events, Injection
+from dendrotwin.evaluation.evaluate import baselines, evaluate
+from dendrotwin.evaluation.metrics import best_threshold
+from dendrotwin.evaluation.split import split_trials
+from dendrotwin.models.baselines import linear_predictor
+from dendrotwin.models.scaling import measure_scaling
+from dendrotwin.neuron.simulate import Simulation, simulate
+from dendrotwin.prediction import predict, predict_recordings
+from dendrotwin.recording import SETTLE_MS, Recording, index_trials, read_trial
+from dendrotwin.solver.tree_solver import synaptic_conductances
+from dendrotwin.training.loop import Training, train
+from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin
 
 SMALL = {"channels": (16, 16), "features": 16, "synapse_ms": 60}
@@ -81,7 +85,7 @@ def test_windows_are_cut_from_their_trials(data: Path) -> None:
         ]
         assert len(places) == 1
         r, start = places[0]
-        assert np.array_equal(events.numpy(), event_counts(r.events, tree.n_inputs, start - 30, start + 100))
+        assert np.array_equal(events.numpy(), r.events.counts(tree.n_inputs, start - 30, start + 100))
         assert np.array_equal(spikes.numpy().astype(bool), r.spike_train()[start : start + 100])
         assert spikes.sum() > 0  # spike_share is 1
     with pytest.raises(InputError, match="lasts 1500 ms, a window 2000 ms"):
@@ -90,7 +94,7 @@ def test_windows_are_cut_from_their_trials(data: Path) -> None:
 
 def test_event_counts() -> None:
     events = Events.sort(np.array([0, 0, 1, 1]), np.array([2, 2, 0, 5]))
-    assert event_counts(events, 2, -1, 4).tolist() == [[0, 0, 0, 2, 0], [0, 1, 0, 0, 0]]
+    assert events.counts(2, -1, 4).tolist() == [[0, 0, 0, 2, 0], [0, 1, 0, 0, 0]]
 
 
 # ----------------------------------------------------------------------------------------------- training

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dendrotwin.cell.tree import Events, Injection, Tree
     from dendrotwin.recording import Recording
-    from dendrotwin.tree import Events, Injection, Tree
     from dendrotwin.twin import Twin
 
 __version__ = "0.1.0"
@@ -19,7 +19,13 @@ TWINS = Path(__file__).parent / "twins"
 
 def __getattr__(name: str) -> Any:
     """Classes at their first use: `import dendrotwin` alone is to be quick."""
-    rooms = {"Events": "tree", "Injection": "tree", "Tree": "tree", "Recording": "recording", "Twin": "twin"}
+    rooms = {
+        "Events": "cell.tree",
+        "Injection": "cell.tree",
+        "Tree": "cell.tree",
+        "Recording": "recording",
+        "Twin": "twin",
+    }
     if name not in rooms:
         raise AttributeError(f"module 'dendrotwin' has no attribute {name!r}")
     return getattr(import_module(f"dendrotwin.{rooms[name]}"), name)
@@ -81,7 +87,7 @@ def twin_of(
         v_mV, score = predict(twin, [events], steps=500)  # (1, 500, 37) mV, (1, 500)
         spikes_ms = predicted_spikes(score[0], twin.threshold)
 
-    with `Events` of `dendrotwin`, `predict` of `dendrotwin.predict`, `predicted_spikes` of `dendrotwin.measures`.
+    with `Events` of `dendrotwin`, `predict` of `dendrotwin.prediction`, `predicted_spikes` of `dendrotwin.cell.spikes`.
     """
     from pydantic import ValidationError
 

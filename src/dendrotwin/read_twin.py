@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dendrotwin.cell.membrane import names_of
+from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import load_cell
-from dendrotwin.dataset import Scaling
-from dendrotwin.inputs import Modulated
-from dendrotwin.membrane import names_of
 from dendrotwin.models.cable import CABLE, Cable, CableConfig
-from dendrotwin.reading import Reading, read_cell
+from dendrotwin.models.scaling import Scaling
+from dendrotwin.neuron.reading import Reading, read_cell
+from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.recording import provenance
-from dendrotwin.simulate import Simulation
 from dendrotwin.twin import Twin
 
 DURATION_MS = 6000  # of the trials that the twin's speed is measured on

@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from dendrotwin import __version__
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.files import whole_file
-from dendrotwin.tree import Events, Injection, Tree
+from dendrotwin.support.atomic_files import whole_file
 
 FORMAT_VERSION = 1
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
 CHUNK_STEPS = 128
 SPLIT_FILE = "split.json"
 
+SETTLE_MS = 500  # the start of a trial does not count: the cell comes from rest
 EACH_MS = 1.0  # how far samples are apart, if nothing is said
 Volts = NDArray[np.float32]
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dendrotwin.dataset import Scaling, event_counts
+from dendrotwin.cell.membrane import Membrane
+from dendrotwin.cell.tree import Events, Tree
 from dendrotwin.errors import DendrotwinError, TwinError
-from dendrotwin.files import whole_file, whole_folder
-from dendrotwin.membrane import Membrane
 from dendrotwin.models import Network, build_network
 from dendrotwin.models.cable import CABLE, Cable, CableConfig
+from dendrotwin.models.scaling import Scaling
 from dendrotwin.recording import read_tree, write_tree
-from dendrotwin.tree import Events, Tree
+from dendrotwin.support.atomic_files import whole_file, whole_folder
 
 FORMAT_VERSION = 3
 CHUNK_MS = 1000
@@ -68,7 +68,7 @@ def run(
     known = None if z_rest is None else z_rest.to(device).expand(len(events), context + 1, tree.n)
     for begin in range(0, steps, chunk_ms):
         end = min(begin + chunk_ms, steps)
-        counts = np.stack([event_counts(trial, tree.n_inputs, begin - context, end) for trial in events])
+        counts = np.stack([trial.counts(tree.n_inputs, begin - context, end) for trial in events])
         chunk = torch.from_numpy(counts).to(device)
         piece = 1 if feeds_back else end - begin
         for start in range(begin, end, piece):

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dendrotwin.cell.tree import Conductance, Synapse
 from dendrotwin.errors import CellError
-from dendrotwin.tree import Conductance, Synapse
 
-MECHANISMS = Path(__file__).parent / "mechanisms"
+MECHANISMS = Path(__file__).parent / "mod"
 
 # The synapses of the paper's protocol (Beniaguev et al. 2021, doi:10.1016/j.neuron.2021.07.002).
 EXCITATORY = Synapse(

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from dendrotwin.cells import MECHANISMS, CellModel, Sections
-from dendrotwin.cells.compile import cache_folder
 from dendrotwin.cells.neurolucida import import_reconstruction, sections_of
 from dendrotwin.errors import CellError
-from dendrotwin.files import whole_file
+from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.cache import cache_folder
 
 CELSIUS = 6.3
 """Temperature of a run [degC]: it sets calcium's Nernst potential alone; the kinetics stand at 34 degC."""

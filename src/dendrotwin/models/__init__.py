@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 from pydantic import BaseModel, ValidationError
 
+from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
-from dendrotwin.models import elm, hard_sharing, mmoe, mmoeex
-from dendrotwin.tree import Tree
+from dendrotwin.models.networks import elm, hard_sharing, mmoe, mmoeex
 
 # Name: configuration, network, and named sets of options.
 ARCHITECTURES: dict[str, tuple[type[BaseModel], type[torch.nn.Module], dict[str, dict[str, Any]]]] = {

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from dendrotwin.cell.membrane import Membrane
+from dendrotwin.cell.spikes import spike_logits, spike_probability
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import MissingPackageError
-from dendrotwin.membrane import Membrane
 from dendrotwin.solver.stepper import Accuracy, Stepper
-from dendrotwin.tree import SPIKE_MV, Events, Injection, Tree
 
 if TYPE_CHECKING:
     from dendrotwin.solver.gpu import GPUStepper
@@ -32,8 +33,6 @@ SETTINGS = {
     "standard": Accuracy(least=2, most=128, tolerance_mV=0.04),
     "exact": Accuracy(least=4, most=256, tolerance_mV=0.006),
 }
-SPREAD_MV = 5.0  # a peak of the soma's potential at SPIKE_MV is a spike with a probability of 1/2
-NO_PEAK = -20.0  # logit of a millisecond without a peak, where the potential is at SPIKE_MV
 ON_DEVICE = 2**28  # potentials that a GPU keeps at once: 1 GiB
 
 
@@ -55,17 +54,6 @@ class CableConfig(BaseModel):
         """The steps that this means."""
         chosen = SETTINGS[self.accuracy]
         return chosen if self.tolerance_mV is None else Accuracy(chosen.least, chosen.most, self.tolerance_mV)
-
-
-def spike_logits(v_soma_mV: NDArray[np.floating], peak_mV: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Logit of an output spike in each millisecond: of the highest peak that the soma's potential passed in it.
-
-    Args:
-        v_soma_mV, peak_mV: (..., steps) potential at the end of each, and its highest local maximum, or far below.
-    """
-    peak = (peak_mV - SPIKE_MV) / SPREAD_MV
-    without = (v_soma_mV - SPIKE_MV) / SPREAD_MV + NO_PEAK
-    return np.asarray(np.maximum(peak, without), np.float32)
 
 
 def stepper_on(device: torch.device, tree: Tree, membrane: Membrane, accuracy: Accuracy) -> GPUStepper:
@@ -141,7 +129,7 @@ class Cable(nn.Module):
         logit = np.empty((len(events), steps), np.float32)
         if self.device.type == "cuda":
             peaks = simulate_on(self.on_gpu, events, v, injections)
-            return v, _probability(spike_logits(v[..., self.tree.soma], peaks))
+            return v, spike_probability(spike_logits(v[..., self.tree.soma], peaks))
         stepper = self.stepper
         _ = stepper.layout, stepper.kinetics  # once, not in every thread
 
@@ -155,11 +143,7 @@ class Cable(nn.Module):
         else:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(one, range(len(events))))
-        return v, _probability(logit)
-
-
-def _probability(logit: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
+        return v, spike_probability(logit)
 
 
 def simulate_on(

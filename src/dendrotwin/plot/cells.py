@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
+from dendrotwin.cell.tree import APICAL, REGIONS, Tree
 from dendrotwin.plot.style import (
     BELOW,
     MISSING,
@@ -29,7 +30,6 @@ from dendrotwin.plot.style import (
     colour_scale,
 )
 from dendrotwin.recording import Recording
-from dendrotwin.tree import APICAL, REGIONS, Tree
 
 SCALE_BAR_UM = 100.0
 

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MultipleLocator, NullFormatter, StrMethodFormatter
 
+from dendrotwin.cell.tree import REGIONS, Tree
 from dendrotwin.plot.cells import cell_inches, draw_cell
 from dendrotwin.plot.style import (
     BASELINE,
@@ -33,7 +34,6 @@ from dendrotwin.plot.style import (
     colour_scale,
     series_colours,
 )
-from dendrotwin.tree import REGIONS, Tree
 
 
 @matplotlib.rc_context(STYLE)

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.plot.cells import cell_inches, draw_cell, height_um, upright
 from dendrotwin.plot.comparisons import HANDLE, draw_curves, draw_distributions, draw_ev, legend_above, lowest_drawn
 from dendrotwin.plot.style import (
@@ -31,7 +32,6 @@ from dendrotwin.plot.style import (
     colour_scale,
     series_colours,
 )
-from dendrotwin.tree import Events, Injection, Tree
 
 EXCITATORY, INHIBITORY = "#D55E00", "#56B4E9"
 SITE_LINES: Any = ({"color": "#D55E00"}, {"color": "#009E73", "linestyle": (0, (4, 1.5))})

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 
+from dendrotwin.cell.tree import Tree
 from dendrotwin.plot.style import BASELINE, BELOW, MISSING, SERIES, STYLE, TWIN, Real
-from dendrotwin.tree import Tree
 
 MOST, SOME = 64, 24  # contacts that can be told apart in a grid; of more than that, so many heights
 DIVERGING = "RdBu_r"

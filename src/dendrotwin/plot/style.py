@@ -12,8 +12,8 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dendrotwin.files import whole_file
-from dendrotwin.tree import REGIONS
+from dendrotwin.cell.tree import REGIONS
+from dendrotwin.support.atomic_files import whole_file
 
 Floats = NDArray[np.float64]
 Real = NDArray[np.floating[Any]]

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dendrotwin.cell.tree import Floats, Injection, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.signals.placing import coordinates
-from dendrotwin.solve import axial_matrix
-from dendrotwin.tree import Floats, Injection, Tree
+from dendrotwin.solver.tree_solver import axial_matrix
 
 
 def membrane_currents(

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.signals.extras import need
 from dendrotwin.signals.placing import move, soma_centre
 from dendrotwin.signals.probes import Probe
-from dendrotwin.tree import Floats, Tree
 
 SOURCES = {"soma-point": "root_as_point", "line": "linesource", "point": "pointsource"}
 SIGMA_S_PER_M = 0.3

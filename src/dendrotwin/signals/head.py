@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.signals.extracellular import dipole_matrix
 from dendrotwin.signals.extras import need
 from dendrotwin.signals.placing import Triple, coordinates
-from dendrotwin.tree import Floats, Tree
 
 ANGLES_DEG = (0.0, 10.0, 20.0, 30.0, 45.0, 60.0)
 MU_0 = 4e-7 * np.pi  # T m / A

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from dendrotwin import __version__
-from dendrotwin.files import whole_file
 from dendrotwin.signals.extras import need
 from dendrotwin.signals.streaming import Signal
+from dendrotwin.support.atomic_files import whole_file
 
 TO_VOLT = {"mV": 1e-3, "uV": 1e-6}
 TO_SI = {

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import erf
 
+from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.tree import Floats, Tree
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from dendrotwin.cell.tree import Floats, Injection, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.tree import Floats, Injection, Tree
 
 
 @dataclass(frozen=True, eq=False)

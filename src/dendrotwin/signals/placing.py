@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from dendrotwin.cell.tree import APICAL, Floats, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.recording import RecordingFile
-from dendrotwin.tree import APICAL, Floats, Tree
 
 Triple = tuple[float, float, float]
 

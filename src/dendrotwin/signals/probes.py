@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.signals.extras import need
 from dendrotwin.signals.placing import coordinates, soma_centre
-from dendrotwin.tree import Floats, Tree
 
 POINTS = 24  # on a contact of finite size
 BESIDE_UM, CLEAR_UM, DIRECTIONS = 50.0, 10.0, 36  # of a shank beside a cell

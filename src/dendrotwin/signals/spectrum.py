@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import welch
 
+from dendrotwin.cell.tree import Floats
 from dendrotwin.signals.streaming import MS_PER_S, Signal
-from dendrotwin.tree import Floats
 
 WINDOW_MS = 500
 

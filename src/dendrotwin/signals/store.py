@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 
 from dendrotwin.errors import FileError
-from dendrotwin.files import whole_file
 from dendrotwin.recording import RecordingFile, provenance
 from dendrotwin.signals.streaming import (
     Instrument,
@@ -24,6 +23,7 @@ from dendrotwin.signals.streaming import (
     shape_of,
     stream,
 )
+from dendrotwin.support.atomic_files import whole_file
 
 FORMAT_VERSION = 1
 CHUNK_VALUES = 1 << 20  # of a data set at most

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dendrotwin.cell.tree import Floats, Injection, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.recording import RecordingFile, per_ms
 from dendrotwin.signals.currents import Currents, check_potentials
@@ -20,8 +21,7 @@ from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.placing import PlacedCell
 from dendrotwin.signals.probes import Probe
-from dendrotwin.solve import axial_matrix
-from dendrotwin.tree import Floats, Injection, Tree
+from dendrotwin.solver.tree_solver import axial_matrix
 
 CHUNK_SAMPLES = 2048
 MS_PER_S = 1000.0

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dendrotwin.membrane import Membrane
-from dendrotwin.solve import Elimination, Rounds
+from dendrotwin.cell.membrane import Membrane
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.solver.gpu_kernel import milliseconds
 from dendrotwin.solver.gpu_membrane import TILE, WARPS, Batch, Given, Known, Sizes
 from dendrotwin.solver.layout import (
@@ -24,7 +24,7 @@ from dendrotwin.solver.layout import (
     Net,
 )
 from dendrotwin.solver.stepper import Accuracy, Stepper
-from dendrotwin.tree import Events, Injection, Tree
+from dendrotwin.solver.tree_solver import Elimination, Rounds
 
 # Of each part of `Known`: whole numbers, double, and single precision for the rest.
 WHOLE = {

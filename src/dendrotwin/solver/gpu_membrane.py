@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from dendrotwin import membrane
+from dendrotwin.cell import membrane
 from dendrotwin.solver import layout, steps
 
 TILE = 64  # compartments or nodes at a time

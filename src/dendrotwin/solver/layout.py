@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
-from dendrotwin.membrane import (
+from dendrotwin.cell.membrane import (
     C_GRID_MM,
     PLANE_C_MM,
     PLANE_V_MV,
@@ -25,8 +25,8 @@ from dendrotwin.membrane import (
     Scheme,
     Term,
 )
-from dendrotwin.solve import Elimination
-from dendrotwin.tree import Conductance, Floats, Tree
+from dendrotwin.cell.tree import Conductance, Floats, Tree
+from dendrotwin.solver.tree_solver import Elimination
 
 Single = NDArray[np.float32]
 OVER_V, OVER_C, OVER_BOTH = 0, 1, 2

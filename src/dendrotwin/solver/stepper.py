@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.membrane import Membrane
+from dendrotwin.cell.membrane import Membrane
+from dendrotwin.cell.tree import Events, Floats, Injection, Tree
 from dendrotwin.solver.layout import Kinetics, Layout, lay_out
 from dendrotwin.solver.steps import Arrivals, State, begin, run
-from dendrotwin.tree import Events, Floats, Injection, Tree
 
 FOLD = 4
 

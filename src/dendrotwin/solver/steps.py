@@ -32,7 +32,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.membrane import (
+from dendrotwin.cell.membrane import (
     BOTH_C_MM,
     BOTH_C_STRIDE,
     BOTH_V_MV,
@@ -52,6 +52,7 @@ from dendrotwin.membrane import (
     V_BINS,
     V_LOW_MV,
 )
+from dendrotwin.cell.tree import Floats
 from dendrotwin.solver.layout import (
     AT,
     CLASS_BLOCK,
@@ -88,7 +89,6 @@ from dendrotwin.solver.layout import (
     Terms,
 )
 from dendrotwin.solver.lookup import JIT, go_nearer, look_up
-from dendrotwin.tree import Floats
 
 LOG_C_LOW = float(np.log(C_LOW_MM))
 C_BIN = float(np.log(C_GRID_MM[1] / C_GRID_MM[0]))

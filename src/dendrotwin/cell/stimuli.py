@@ -1,0 +1,233 @@
+"""What reaches the cell: seeded synaptic input protocols, and files of a user's own events and currents."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
+
+from dendrotwin.cell.tree import APICAL, Events, Injection, Tree
+from dendrotwin.errors import InputError
+
+# The protocol of the public data set (Beniaguev, Segev and London 2021, doi:10.1016/j.neuron.2021.07.002), in ms.
+RENEWAL_MS = (25, 30, 35, 40, 45, 55, 60, 65, 70, 75, 80, 85, 90, 100, 150, 200, 300, 450)
+SMOOTHING_MS = (25, 30, 35, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500, 600)
+JITTER_MS = 20
+MAX_EXCITATORY_PER_100_MS = 800.0
+INHIBITORY_BELOW, INHIBITORY_ABOVE = 600.0, 200.0  # inhibition lies between excitation - 600 and excitation + 200
+EXTRA_LENGTH_UM = 10.0
+CHUNK_MS = 1000  # of a trial whose rates are computed at once
+
+
+class Modulated(BaseModel):
+    """Rates that change in time, the protocol of Beniaguev, Segev and London 2021 (doi:10.1016/j.neuron.2021.07.002).
+
+    Basal and apical trees have their own rates, redrawn every few tens of ms and smoothed, so that a trial passes
+    through silence, excitation and inhibition of either tree. Inputs of soma and axon count to the basal tree.
+
+    Attributes:
+        rate_scale: factor on all rates. At 1, the published protocol, the excitatory inputs of each of the two trees
+            (basal, apical) together get 4000 events/s on average (0 to 8000), however many they are, the inhibitory
+            ones some 3100.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    protocol: Literal["modulated"] = "modulated"
+    rate_scale: NonNegativeFloat = 1.0
+
+
+class Poisson(BaseModel):
+    """Every input fires as a stationary Poisson process.
+
+    Attributes:
+        excitatory_hz, inhibitory_hz: rate of each input [Hz].
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    protocol: Literal["poisson"] = "poisson"
+    excitatory_hz: NonNegativeFloat = 1.0
+    inhibitory_hz: NonNegativeFloat = 1.0
+
+
+Protocol = Annotated[Modulated | Poisson, Field(discriminator="protocol")]
+
+
+def trial_rng(seed: int, trial: int) -> np.random.Generator:
+    """The random numbers of one trial: the child number `trial` of `SeedSequence(seed)`, whoever asks for it."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(trial,)))
+
+
+def draw_events(tree: Tree, protocol: Modulated | Poisson, steps: int, rng: np.random.Generator) -> Events:
+    """Input events of one trial of `steps` ms.
+
+    Args:
+        tree: the cell; its inputs say how many trains there are, and of which kind.
+        protocol: which protocol, with its parameters.
+        steps: duration [ms].
+        rng: see `trial_rng`.
+    """
+    if isinstance(protocol, Poisson):
+        return _poisson(tree, protocol, steps, rng)
+    return _modulated(tree, protocol, steps, rng)
+
+
+def _excitatory(tree: Tree) -> NDArray[np.bool_]:
+    return np.array([synapse.excitatory for synapse in tree.synapses])[tree.input_synapse]
+
+
+def _poisson(tree: Tree, protocol: Poisson, steps: int, rng: np.random.Generator) -> Events:
+    hz = np.where(_excitatory(tree), protocol.excitatory_hz, protocol.inhibitory_hz)
+    counts = rng.poisson(hz * steps / 1000.0)
+    inputs = np.repeat(np.arange(tree.n_inputs), counts)
+    return Events.sort(inputs, rng.integers(0, steps, size=len(inputs)))
+
+
+def _modulated(tree: Tree, protocol: Modulated, steps: int, rng: np.random.Generator) -> Events:
+    renewal = int(rng.choice(RENEWAL_MS)) + int(rng.integers(-JITTER_MS, JITTER_MS + 1))
+    smoothing = int(rng.choice(SMOOTHING_MS)) + int(rng.integers(-JITTER_MS, JITTER_MS + 1))
+    n_draws = -(-steps // renewal)
+    excitatory = _excitatory(tree)
+    inputs, times = [], []
+    for regions in (("basal", "soma", "axon"), APICAL):
+        on_tree = tree.in_region(*regions)[tree.input_compartment]
+        exc = rng.uniform(0.0, MAX_EXCITATORY_PER_100_MS, n_draws)
+        inh = rng.uniform(np.maximum(0.0, exc - INHIBITORY_BELOW), exc + INHIBITORY_ABOVE)
+        for per_100_ms, of_kind in ((exc, excitatory), (inh, ~excitatory)):
+            members = np.flatnonzero(on_tree & of_kind)
+            share = tree.length_um[tree.input_compartment[members]] + EXTRA_LENGTH_UM
+            share = share / share.sum() if len(members) else share
+            drawn = (per_100_ms / 100.0)[:, None] * share * rng.uniform(0.5, 1.5, (n_draws, len(members)))
+            rate = _smoothed(drawn.astype(np.float32) * np.float32(protocol.rate_scale), renewal, smoothing, steps)
+            rate *= rng.standard_exponential(rate.shape, dtype=np.float32)
+            time, member = np.nonzero(rng.random(rate.shape, dtype=np.float32) < rate)
+            inputs.append(members[member])
+            times.append(time)
+    return Events.sort(np.concatenate(inputs), np.concatenate(times))
+
+
+def _smoothed(drawn: NDArray[np.float32], hold: int, sd: int, steps: int) -> NDArray[np.float32]:
+    """Rates that are held for `hold` ms each, smoothed by a Gaussian of standard deviation `sd` [ms].
+
+    What `scipy.ndimage.gaussian_filter1d` with mode "nearest" gives of each ms, up to rounding: the share of the
+    Gaussian that lies over a held rate is a difference of two of its sums, and there are far fewer held rates than ms.
+    `drawn` is (draws, members) [events/ms], the result (steps, members), of each ms.
+    """
+    radius = int(4.0 * sd + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sd) ** 2)
+    below = np.concatenate([[0.0], np.cumsum(weights / weights.sum())])  # of offsets less than -radius, ... radius + 1
+    out = np.empty((steps, drawn.shape[1]), np.float32)
+    for start in range(0, steps, CHUNK_MS):
+        t = np.arange(start, min(start + CHUNK_MS, steps))
+        first, last = max(t[0] - radius, 0) // hold, min(t[-1] + radius, steps - 1) // hold
+        edges = np.arange(first, last + 2) * hold
+        share = below[np.clip(edges - t[:, None] + radius, 0, 2 * radius + 1)]
+        share[:, 0], share[:, -1] = 0.0, 1.0  # the first and the last rate go on beyond the trial
+        out[t] = np.diff(share, axis=1) @ drawn[first : last + 1]
+    return out
+
+
+def read_events(path: Path) -> Events:
+    """A user's own events: CSV with the columns `input` and `time`, or npz with the arrays `input` and `time` [ms].
+
+    A time may lie anywhere within its millisecond.
+
+    Raises:
+        InputError: the file is missing, or holds something else.
+    """
+    columns = _read_npz(path, ("input", "time")) if _is_npz(path) else _read_columns(path, ("input", "time"))
+    inputs, times = columns
+    if inputs.ndim != 1 or inputs.shape != times.shape:
+        raise InputError(
+            f"{path}: `input` and `time` must be lists of one length, not {inputs.shape} and {times.shape}"
+        )
+    if not (np.isfinite(inputs).all() and np.isfinite(times).all()):
+        raise InputError(f"{path}: an input or a time is not a finite number; correct that row")
+    if (inputs != np.rint(inputs)).any():
+        raise InputError(
+            f"{path}: input {inputs[inputs != np.rint(inputs)][0]} is no whole number; inputs are counted from 0"
+        )
+    return Events.sort(inputs, times)
+
+
+def read_injection(path: Path, steps: int) -> Injection:
+    """A user's own injected current, held for each 1 ms step; zero after the file's end.
+
+    npz: `compartment` (e,) and `current_nA` (rows, e). CSV: a header `time,C1,C2,...` with the compartments' numbers,
+    then a row for each ms: its number, and the current at each electrode [nA].
+
+    Raises:
+        InputError: the file is missing, holds something else, or is longer than the trial.
+    """
+    if _is_npz(path):
+        compartment, current = _read_npz(path, ("compartment", "current_nA"))
+    else:
+        rows = _rows(path)
+        if len(rows) < 2 or rows[0][0].strip() != "time":
+            raise InputError(
+                f"{path}: the first line must be `time,` and the compartments' numbers, then a row for each ms"
+            )
+        try:
+            compartment = np.array([int(name) for name in rows[0][1:]])
+            table = np.array([[float(cell) for cell in row] for row in rows[1:]])
+        except ValueError as error:
+            raise InputError(f"{path}: {error}; compartments are whole numbers, currents are numbers in nA") from error
+        if not np.array_equal(table[:, 0], np.arange(len(table))):
+            raise InputError(f"{path}: the column `time` must count the milliseconds 0, 1, 2, ...")
+        current = table[:, 1:]
+    if (compartment != np.rint(compartment)).any():
+        raise InputError(f"{path}: compartments are whole numbers, counted from 0")
+    if current.ndim != 2 or current.shape[1] != len(compartment):
+        raise InputError(f"{path}: the current needs a column for each of the {len(compartment)} compartments")
+    if len(current) > steps:
+        raise InputError(f"{path}: the current lasts {len(current)} ms, the trial {steps} ms; lengthen the trial")
+    padded = np.zeros((steps, len(compartment)))
+    padded[: len(current)] = current
+    return Injection(compartment.astype(np.int32), padded)
+
+
+def _is_npz(path: Path) -> bool:
+    if not Path(path).is_file():
+        raise InputError(f"{path} does not exist; name a CSV or npz file")
+    return Path(path).suffix == ".npz"
+
+
+def _read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return [np.asarray(arrays[name], dtype=np.float64) for name in names]
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} must be an npz file with the number arrays {' and '.join(names)} ({error})"
+        ) from error
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no CSV text; name a CSV or npz file") from error
+    if rows and any(len(row) != len(rows[0]) for row in rows):
+        raise InputError(f"{path}: every row must have the {len(rows[0])} columns of the header")
+    return rows
+
+
+def _read_columns(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
+    rows = _rows(path)
+    header = [name.strip() for name in rows[0]] if rows else []
+    if any(name not in header for name in names):
+        raise InputError(
+            f"{path}: the first line must name the columns {' and '.join(names)}, it says {','.join(header)!r}"
+        )
+    try:
+        table = np.array([[float(row[header.index(name)]) for name in names] for row in rows[1:]]).reshape(
+            -1, len(names)
+        )
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; every row needs two numbers") from error
+    return [table[:, i] for i in range(len(names))]

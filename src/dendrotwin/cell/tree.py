@@ -1,0 +1,417 @@
+"""The compartments of a cell and where its inputs arrive: all that a twin needs to know about the cell.
+
+A `Tree` holds what NEURON would integrate if every active current but Ih were taken away: capacitance, leak,
+Ih, axial conductances, and the synapses. Its units are NEURON's: um, mV, ms, nF, uS, nA (uS * mV = nA,
+nF * mV / ms = nA), so that no conversion factor appears in any equation that uses it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dendrotwin.errors import FileError, InputError
+
+REGIONS = ("soma", "basal", "oblique", "trunk", "tuft", "axon")
+APICAL = ("oblique", "trunk", "tuft")
+SPIKE_MV = -25.0  # [mV] an output spike is a local maximum of the soma's potential above this
+FORMAT_VERSION = 1
+BLOCK_MV = np.arange(-150.0, 100.01, 1.0)  # where a `Conductance.block` is given [mV]
+
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Conductance:
+    """One component of a synapse: a dual exponential, normalised to a peak of 1, times `g_max_uS`.
+
+    g(t) = g_max f (exp(-t/decay) - exp(-t/rise)) B(V), with f such that the peak of g/B is g_max; without a rise,
+    rise = 0, g(t) = g_max exp(-t/decay) B(V). The block B(V) is 1 / (1 + mg exp(-slope V) / 3.57), that of magnesium
+    (Jahr and Stevens 1990, doi:10.1523/JNEUROSCI.10-09-03178.1990), where mg = 0 means no block; or any other, given
+    by its values.
+
+    Attributes:
+        rise_ms, decay_ms: time constants [ms], 0 <= rise < decay.
+        g_max_uS: peak conductance of one event of weight 1, where the block is 1 [uS].
+        e_mV: reversal potential [mV].
+        mg_mM: magnesium concentration [mM].
+        slope_per_mV: slope of the block [1/mV].
+        block: values of B at BLOCK_MV, straight between them and level beyond; empty: by `mg_mM` and `slope_per_mV`.
+    """
+
+    rise_ms: float
+    decay_ms: float
+    g_max_uS: float
+    e_mV: float
+    mg_mM: float = 0.0
+    slope_per_mV: float = 0.08
+    block: tuple[float, ...] = field(default=(), repr=False)
+
+    def normalisation(self) -> float:
+        """The factor f that makes the peak of f (exp(-t/decay) - exp(-t/rise)) equal to 1."""
+        if self.rise_ms == 0.0:
+            return 1.0
+        t_peak = self.rise_ms * self.decay_ms / (self.decay_ms - self.rise_ms) * np.log(self.decay_ms / self.rise_ms)
+        return float(1.0 / (np.exp(-t_peak / self.decay_ms) - np.exp(-t_peak / self.rise_ms)))
+
+    def time_course(self, t_ms: Floats) -> Floats:
+        """Conductance at times t >= 0 after an event of weight 1, without the block [uS]."""
+        course = np.exp(-t_ms / self.decay_ms)
+        if self.rise_ms > 0.0:
+            course = course - np.exp(-t_ms / self.rise_ms)
+        return self.g_max_uS * self.normalisation() * course
+
+    def open_share(self, v_mV: Floats) -> Floats:
+        """The block B(V), at any potentials [mV]."""
+        if self.block:
+            return np.interp(v_mV, BLOCK_MV, self.block)
+        return 1.0 / (1.0 + self.mg_mM * np.exp(-self.slope_per_mV * np.asarray(v_mV)) / 3.57)
+
+
+@dataclass(frozen=True)
+class Synapse:
+    """A kind of synapse: its name, whether it excites, and the conductances that one event opens."""
+
+    name: str
+    excitatory: bool
+    conductances: tuple[Conductance, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Input events of one trial, sorted by time and then by input.
+
+    NEURON delivers an event at its time, to the nearest step of the integration. What goes by milliseconds (learned
+    networks, the coarse cable) takes it from the start of its 1 ms bin; see `bins`.
+
+    Attributes:
+        input: (k,) which input of the tree.
+        time_ms: (k,) when the event arrives, any real time [ms].
+    """
+
+    input: Ints
+    time_ms: Floats
+
+    @classmethod
+    def sort(cls, input: NDArray[Any], time_ms: NDArray[Any]) -> Events:
+        """Events in any order, at any real time [ms], sorted.
+
+        `Events.sort([3, 0], [12.7, 5.0])` is an event at input 0 after 5 ms, and one at input 3 after 12.7 ms.
+
+        Args:
+            input: (k,) number of the input of each event, from 0.
+            time_ms: (k,) its time [ms].
+
+        Raises:
+            InputError: a number is not finite, or beyond 32 bits.
+        """
+        limit = np.iinfo(np.int32).max
+        for name, values in (("input", input), ("time", time_ms)):
+            if len(values) and not np.abs(np.asarray(values, dtype=np.float64)).max() <= limit:  # NaN too
+                raise InputError(f"an event has {name} beyond {limit} or not a number; correct the events")
+        times = np.asarray(time_ms, dtype=np.float64)
+        inputs = np.asarray(input).astype(np.int32)
+        order = np.lexsort((inputs, times))
+        return cls(inputs[order], times[order])
+
+    def __repr__(self) -> str:
+        span = f" from {self.time_ms[0]:g} to {self.time_ms[-1]:g} ms" if len(self) else ""
+        return f"Events({len(self)} at {len(np.unique(self.input))} inputs{span})"
+
+    def bins(self) -> Ints:
+        """(k,) the 1 ms step in which each event arrives."""
+        return np.floor(self.time_ms).astype(np.int32)
+
+    def counts(self, n_inputs: int, start: int, stop: int) -> NDArray[np.float32]:
+        """(n_inputs, stop - start) number of events in each 1 ms step from `start` up to `stop` [ms].
+
+        Args:
+            n_inputs: of the cell.
+            start, stop: first step, and the one after the last; steps before 0 are silent.
+        """
+        counts = np.zeros((n_inputs, stop - start), dtype=np.float32)
+        first, last = np.searchsorted(self.time_ms, [start, stop])
+        np.add.at(counts, (self.input[first:last], self.bins()[first:last] - start), 1.0)
+        return counts
+
+    def __len__(self) -> int:
+        return len(self.input)
+
+    def check(self, n_inputs: int, steps: int) -> None:
+        """Raise InputError unless every event is at one of the `n_inputs` inputs and within `steps` ms."""
+        if len(self.input) == 0:
+            return
+        if not np.isfinite(self.time_ms).all():
+            raise InputError("an event has a time that is no finite number; correct the events")
+        if (np.diff(self.time_ms) < 0).any():
+            raise InputError("the events are not sorted by time; make them with Events.sort")
+        if self.input.min() < 0 or self.input.max() >= n_inputs:
+            wrong = self.input[(self.input < 0) | (self.input >= n_inputs)][0]
+            raise InputError(
+                f"an event names input {wrong}, the cell has inputs 0 to {n_inputs - 1}; correct the events"
+            )
+        if np.signbit(self.time_ms[0]):  # -0.0 too, which is another trial's input to the byte
+            raise InputError(
+                f"an event is at {self.time_ms[0]:g} ms, before the trial starts; shift the events to t >= 0"
+            )
+        last = float(self.time_ms.max())
+        if last >= steps:
+            raise InputError(
+                f"an event is at {last:.12g} ms, after the end at {steps} ms; drop it or lengthen the trial"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Injection:
+    """Current injected through electrodes during one trial.
+
+    Attributes:
+        compartment: (e,) compartment of each electrode.
+        current_nA: (steps, e) current, constant over each 1 ms step, positive depolarises [nA].
+    """
+
+    compartment: Ints
+    current_nA: Floats
+
+    def check(self, n: int, steps: int) -> None:
+        """Raise InputError unless the electrodes are in the cell's `n` compartments and cover `steps` ms."""
+        if not isinstance(self.compartment, np.ndarray) or self.compartment.dtype.kind not in "iu":
+            raise InputError(
+                f"the compartments of an injection are an array of whole numbers, not {self.compartment!r}; "
+                "such as np.array([0])"
+            )
+        outside = (self.compartment < 0) | (self.compartment >= n)
+        if outside.any():
+            raise InputError(
+                f"current is injected into compartment {self.compartment[outside][0]}, "
+                f"the cell has compartments 0 to {n - 1}; correct the injection"
+            )
+        if self.current_nA.shape != (steps, len(self.compartment)):
+            raise InputError(
+                f"the injected current has shape {self.current_nA.shape}, the trial needs "
+                f"{(steps, len(self.compartment))} (1 ms steps, electrodes)"
+            )
+        if not np.isfinite(self.current_nA).all():
+            raise InputError("the injected current holds NaN or infinity; replace them")
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """The compartments of one cell, n of them, in NEURON's order: soma, basal, apical, axon.
+
+    The axial network has n + j nodes: the n compartments, then j *joints*, the points without area at which
+    the sections of the cell meet (NEURON's nodes at the ends of sections). With them Kirchhoff's law holds exactly
+    at branch points; without them it does not.
+
+    Attributes:
+        parent: (n,) compartment next on the way to the root, -1 at the root (compartment 0).
+        region: (n,) index into REGIONS.
+        section: (n,) index into `section_names`.
+        section_names: names of the sections.
+        x: (n,) relative position of the compartment's centre in its section, 0..1.
+        ends_um: (n, 2, 3) 3-D start and end [um].
+        length_um, diameter_um, area_um2: (n,) [um], [um], [um2].
+        distance_um: (n,) path distance from the middle of the soma [um].
+        axial_parent: (n + j,) node next on the way to the root, -1 at the root.
+        axial_uS: (n + j,) conductance between a node and its axial parent [uS]; 0 at the root.
+        capacitance_nF, leak_uS, leak_mV: (n,) membrane capacitance [nF], leak conductance [uS], its reversal [mV].
+        ih_uS, ih_mV: (n,) maximal conductance [uS] and reversal [mV] of Ih (Kole et al. 2006,
+            doi:10.1523/JNEUROSCI.3664-05.2006), zero where there is none.
+        v_init_mV: potential of all compartments at the start of a trial [mV].
+        synapses: the kinds of synapse.
+        input_compartment, input_synapse: (m,) where each input arrives, and of which kind it is.
+        input_weight: (m,) factor on the conductances of each input's events; 1 where nothing is said.
+    """
+
+    parent: Ints
+    region: Ints
+    section: Ints
+    section_names: tuple[str, ...]
+    x: Floats
+    ends_um: Floats
+    length_um: Floats
+    diameter_um: Floats
+    area_um2: Floats
+    distance_um: Floats
+    axial_parent: Ints
+    axial_uS: Floats
+    capacitance_nF: Floats
+    leak_uS: Floats
+    leak_mV: Floats
+    ih_uS: Floats
+    ih_mV: Floats
+    v_init_mV: float
+    synapses: tuple[Synapse, ...]
+    input_compartment: Ints
+    input_synapse: Ints
+    input_weight: Floats = field(default_factory=lambda: np.ones(0))
+
+    def __post_init__(self) -> None:
+        m = len(self.input_synapse)
+        if len(self.input_weight) != m:
+            if (self.input_weight != 1.0).any():
+                raise InputError(f"the tree has {m} inputs and {len(self.input_weight)} weights; give one for each")
+            object.__setattr__(self, "input_weight", np.ones(m))
+
+    @property
+    def n(self) -> int:
+        """Number of compartments."""
+        return len(self.parent)
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs (synapses of the twin: a compartment and a kind)."""
+        return len(self.input_compartment)
+
+    def __repr__(self) -> str:
+        regions = ", ".join(f"{count} {name}" for name in REGIONS if (count := int(self.in_region(name).sum())))
+        kinds = ", ".join(
+            f"{int((self.input_synapse == k).sum())} {synapse.name}" for k, synapse in enumerate(self.synapses)
+        )
+        return f"Tree({self.n} compartments: {regions}; {self.n_inputs} inputs: {kinds or 'none'})"
+
+    @property
+    def inputs(self) -> NDArray[np.void]:
+        """A table of the inputs, (n_inputs,) a row for each, in the order in which `Events.input` counts them.
+
+        Columns: index; kind, of the synapse; excitatory; compartment; section; x, the compartment's position in its
+        section, 0..1; region; distance_um, along the tree from the middle of the soma [um]; weight, factor on
+        the conductance of its events. A data frame of it is `pandas.DataFrame(tree.inputs)`.
+        """
+        at, kinds = self.input_compartment, [self.synapses[k] for k in self.input_synapse]
+        columns = {
+            "index": np.arange(self.n_inputs),
+            "kind": np.array([synapse.name for synapse in kinds], str),
+            "excitatory": np.array([synapse.excitatory for synapse in kinds], bool),
+            "compartment": at,
+            "section": np.array([self.section_names[s] for s in self.section[at]], str),
+            "x": self.x[at],
+            "region": np.array([REGIONS[r] for r in self.region[at]], str),
+            "distance_um": self.distance_um[at],
+            "weight": self.input_weight,
+        }
+        table = np.empty(self.n_inputs, [(name, column.dtype) for name, column in columns.items()])
+        for name, column in columns.items():
+            table[name] = column
+        return table
+
+    @property
+    def names(self) -> list[str]:
+        """NEURON's names of the compartments, such as `dend[3](0.166667)`."""
+        return [f"{self.section_names[s]}({x:f})" for s, x in zip(self.section, self.x, strict=True)]
+
+    def in_region(self, *names: str) -> NDArray[np.bool_]:
+        """Mask (n,) of the compartments whose region is one of `names`."""
+        return np.isin(self.region, [REGIONS.index(name) for name in names])
+
+    @property
+    def dendrites(self) -> NDArray[np.bool_]:
+        """Mask (n,) of the basal and apical compartments."""
+        return self.in_region("basal", *APICAL)
+
+    @property
+    def soma(self) -> int:
+        """The compartment in the middle of the soma, which makes the output spikes (without one, the root)."""
+        somatic = np.flatnonzero(self.in_region("soma"))
+        return int(somatic[len(somatic) // 2]) if len(somatic) else 0
+
+    def fingerprint(self) -> str:
+        """Hash of everything in the tree: two recordings are of one cell where it is equal."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.to_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+        return digest.hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Arrays and scalars from which `from_dict` makes the same tree; what the files store."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["section_names"] = json.dumps(self.section_names)
+        synapses = [dataclasses.asdict(synapse) for synapse in self.synapses]
+        # What is as it always was is left away: such a tree has the fingerprint that it had before there was a choice.
+        for conductance in (g for synapse in synapses for g in synapse["conductances"] if not g["block"]):
+            del conductance["block"]
+        values["synapses"] = json.dumps(synapses)
+        if (self.input_weight == 1.0).all():
+            del values["input_weight"]
+        values["format_version"] = FORMAT_VERSION
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Tree:
+        """The inverse of `to_dict`.
+
+        Raises:
+            FileError: a field is missing, or the format is of another version.
+        """
+        values = dict(values)
+        version = values.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise FileError(
+                f"the tree has format version {version}, this dendrotwin reads {FORMAT_VERSION}; "
+                "simulate or train again with this version"
+            )
+        fields = {field.name for field in dataclasses.fields(cls)} - {"input_weight"}
+        missing = sorted(fields - values.keys())
+        if missing:
+            raise FileError(f"the tree lacks {', '.join(missing)}; the file is damaged, make it again")
+        values["section_names"] = tuple(json.loads(values["section_names"]))
+        values["synapses"] = tuple(
+            Synapse(
+                s["name"],
+                s["excitatory"],
+                tuple(Conductance(**{**c, "block": tuple(c.get("block", ()))}) for c in s["conductances"]),
+            )
+            for s in json.loads(values["synapses"])
+        )
+        values["v_init_mV"] = float(values["v_init_mV"])
+        return cls(**values)
+
+
+def apical_regions(parent: list[int], length_um: list[float], side_share: float = 0.3) -> list[str]:
+    """Divide an apical tree into trunk, obliques and tuft.
+
+    The trunk follows the child with the longer subtree (sum of lengths) from the root, and ends at the *main
+    bifurcation*: the first branch point at which a second child's subtree has at least `side_share` of the length of
+    the first one's. What branches off the trunk is oblique, what lies beyond the main bifurcation is tuft.
+
+    Args:
+        parent: parent section of each apical section, -1 at a root; parents come before their children.
+        length_um: length of each section [um].
+        side_share: see above.
+
+    Returns:
+        Region of each section: "trunk", "oblique" or "tuft".
+    """
+    n = len(parent)
+    subtree = np.array(length_um, dtype=float)
+    children: list[list[int]] = [[] for _ in range(n)]
+    for section in range(n - 1, -1, -1):
+        if parent[section] >= 0:
+            subtree[parent[section]] += subtree[section]
+            children[parent[section]].append(section)
+    roots = [section for section in range(n) if parent[section] < 0]
+    region = ["oblique"] * n
+    if not roots:
+        return region
+    here = max(roots, key=lambda section: subtree[section])
+    region[here] = "trunk"
+    while children[here]:
+        by_size = sorted(children[here], key=lambda section: -subtree[section])
+        if len(by_size) > 1 and subtree[by_size[1]] >= side_share * subtree[by_size[0]]:
+            beyond = list(by_size)
+            while beyond:
+                section = beyond.pop()
+                region[section] = "tuft"
+                beyond += children[section]
+            break
+        here = by_size[0]
+        region[here] = "trunk"
+    return region

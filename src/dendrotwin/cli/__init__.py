@@ -1,0 +1,1 @@
+"""The command line, `dendrotwin`: one file for each group of commands."""

@@ -1,0 +1,5 @@
+"""`python -m dendrotwin.cli`, for `torchrun` too."""
+
+from dendrotwin.cli.app import main
+
+main()

@@ -1,0 +1,62 @@
+"""NEURON as a predictor: its own default beside the converged recording, on the same input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dendrotwin.cell.tree import Tree
+from dendrotwin.errors import InputError
+from dendrotwin.evaluation.evaluate import Evaluation, evaluate
+from dendrotwin.neuron.simulate import Simulation, built_cell, run_trial
+from dendrotwin.recording import Recording, RecordingFile, TrialIndex, made_by, spike_train
+from dendrotwin.support.progress import progress
+from dendrotwin.support.workers import cores, worker_pool
+
+DEFAULT = "NEURON's default"
+DEFAULT_DT_MS, DEFAULT_METHOD = 0.025, "backward-euler"
+Floats = NDArray[np.float32]
+
+
+def _run(simulation: Simulation, trial: TrialIndex) -> tuple[Floats, Floats]:
+    """V (steps, n) and, as a score, whether a millisecond holds an output spike."""
+    cell = built_cell(simulation)
+    with RecordingFile(trial.path) as file:
+        events, injection = file.events(trial.number), file.injection(trial.number)
+    v, spikes = run_trial(cell, events, trial.steps, DEFAULT_DT_MS, DEFAULT_METHOD, injection)
+    return v.astype(np.float32), spike_train(spikes, trial.steps).astype(np.float32)
+
+
+def neuron_row(tree: Tree, test: Sequence[TrialIndex]) -> Evaluation:
+    """NEURON's own default (backward Euler, 0.025 ms) on the test trials, against what they hold.
+
+    Args:
+        tree: the cell.
+        test: trials that NEURON recorded more exactly, such as by Crank-Nicolson in steps of 0.025 ms.
+
+    Raises:
+        InputError: the trials were not made by `simulate`, or were made by NEURON's default itself.
+    """
+    simulations = [made_by(trial) for trial in test]
+    if not all(simulations):
+        raise InputError(
+            "the trials were not made by `simulate`, so that NEURON cannot run them again; leave --neuron away"
+        )
+    exact = all((s["dt_ms"], s["method"]) != (DEFAULT_DT_MS, DEFAULT_METHOD) for s in simulations)
+    if not exact:
+        raise InputError("the trials are NEURON's default themselves; simulate with --dt 0.025 --method crank-nicolson")
+    workers = min(cores(), len(test))
+    with (
+        worker_pool(workers) as pool,
+        progress("NEURON's default", len(test), "trials") as advance,
+    ):
+        # Each trial's result is taken once, in the order of the trials.
+        coming = pool.map(_run, [Simulation(**s) for s in simulations], test)
+
+        def predictor(_: Recording) -> tuple[Floats, Floats]:
+            advance(1)
+            return next(coming)
+
+        return evaluate(DEFAULT, predictor, tree, test, threshold=0.5)

@@ -1,0 +1,101 @@
+"""Wall seconds per simulated second: NEURON, the coarse cable and a twin, on the same input, in one run, one thread."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from dendrotwin.cell.stimuli import draw_events, trial_rng
+from dendrotwin.cell.tree import Events
+from dendrotwin.cells import load_cell
+from dendrotwin.errors import InputError
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.simulate import Simulation, run_trial
+from dendrotwin.prediction import predict
+from dendrotwin.solver.tree_solver import coarse_cable
+from dendrotwin.support.progress import progress
+from dendrotwin.support.workers import run_apart
+from dendrotwin.twin import Twin
+
+# NEURON's own default, and the tuned setting that is more accurate at half the price.
+SETTINGS = {"NEURON default": (0.025, "backward-euler"), "NEURON tuned": (0.05, "crank-nicolson")}
+BATCH = 8
+CLOSED_LOOP_MS = 50  # on its own predictions a twin goes step by step, each of the same cost, and slowly
+TRIAL = 1_000_000  # number of the trial whose input is used; no data set is that long
+
+
+def median_seconds(run: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def time_neuron(simulation: Simulation, steps: int, repeats: int) -> tuple[Events, dict[str, float]]:
+    """Median wall seconds of each setting, building and compiling not counted; runs in a process of its own."""
+    cell = NeuronCell(load_cell(simulation.cell, simulation.cell_options))
+    events = draw_events(cell.tree, simulation.inputs, steps, trial_rng(simulation.seed, TRIAL))
+    run_trial(cell, Events.sort(np.zeros(0), np.zeros(0)), 20)
+    seconds = {
+        name: median_seconds(lambda setting=setting: run_trial(cell, events, steps, *setting), repeats)  # type: ignore[misc]
+        for name, setting in SETTINGS.items()
+    }
+    return events, seconds
+
+
+def measure_speed(
+    twins: Mapping[str, Twin], simulation: Simulation, *, steps: int = 1000, repeats: int = 3, batch: int = BATCH
+) -> dict[str, float]:
+    """Median wall seconds per simulated second of one cell, free-running, on one thread.
+
+    Args:
+        twins: by name, of one cell.
+        simulation: of the cell, and of the input that they are timed on.
+        steps: simulated time [ms]; of a twin that predicts one step ahead, which goes in closed loop, `CLOSED_LOOP_MS`.
+        repeats: of each timing.
+        batch: cells that a twin and the cable evaluate at once; a row for 1 and one for this.
+
+    Returns:
+        Seconds by name; the ratio to NEURON is theirs to divide.
+    """
+    events, of_neuron = run_apart(time_neuron, simulation, steps, repeats)
+    seconds = {name: value / (steps / 1000.0) for name, value in of_neuron.items()}
+    tree = next(iter(twins.values())).tree
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        timings = [(name, cells) for cells in (1, batch) for name in ("coarse cable", *twins)]
+        with progress("timing", len(timings), "timings") as advance:
+            for name, cells in timings:
+                twin = twins.get(name)
+                ms = CLOSED_LOOP_MS if twin is not None and twin.one_step_ahead else steps
+                early = events.time_ms < ms
+                many = [Events(events.input[early], events.time_ms[early])] * cells
+
+                def run(twin: Twin | None = twin, many: list[Events] = many, ms: int = ms) -> object:
+                    return coarse_cable(tree, many, ms) if twin is None else predict(twin, many, ms)
+
+                run()  # compiles, and fills the caches
+                label = f"{name}, batch {cells}"
+                seconds[label] = median_seconds(run, repeats) / cells / (ms / 1000.0)
+                advance(1, label)
+    finally:
+        torch.set_num_threads(threads)
+    return seconds
+
+
+def speed_beside_neuron(twin: Twin) -> dict[str, float]:
+    """`measure_speed` of one twin, called "twin", on the simulation that its data came from.
+
+    Raises:
+        InputError: its data were not simulated.
+    """
+    if not twin.training["simulation"]:
+        raise InputError("the twin's data were not made by `simulate`, so NEURON cannot be timed; leave --speed away")
+    return measure_speed({"twin": twin}, Simulation(**twin.training["simulation"]))

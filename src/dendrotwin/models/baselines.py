@@ -1,0 +1,93 @@
+"""Predictors that learn little or nothing, beside which every other one stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from dendrotwin.cell.tree import Tree
+from dendrotwin.recording import SETTLE_MS, Recording, TrialIndex, read_trial
+from dendrotwin.solver.tree_solver import coarse_cable, components, synaptic_conductances
+
+Floats = NDArray[np.float32]
+# A trial to its potentials (steps, n) [mV] and a score for each step (steps,), the higher the likelier a spike.
+# Predictors get the whole recording; all but persistence look at its input only.
+Predictor = Callable[[Recording], tuple[Floats, Floats]]
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the linear baseline
+TYPICAL_US, TYPICAL_MV = 1e-4, -70.0  # so that its numbers are near 1
+
+
+def mean_predictor(mean_mV: NDArray[np.floating]) -> Predictor:
+    """Baseline: the mean potential of each compartment over the training trials, whatever happens."""
+
+    def predictor(recording: Recording) -> tuple[Floats, Floats]:
+        v = np.broadcast_to(mean_mV.astype(np.float32), recording.v_mV.shape)
+        return v, v[:, recording.tree.soma]
+
+    return predictor
+
+
+def persistence_predictor() -> Predictor:
+    """Baseline of one step ahead: V(t) = V(t - 1), from the true potential."""
+
+    def predictor(recording: Recording) -> tuple[Floats, Floats]:
+        start = np.full((1, recording.tree.n), recording.tree.v_init_mV, dtype=np.float32)
+        v = np.concatenate([start, recording.v_mV[:-1]])
+        return v, v[:, recording.tree.soma]
+
+    return predictor
+
+
+def cable_predictor() -> Predictor:
+    """Baseline: the coarse cable, which learns nothing (see `solve.coarse_cable`)."""
+
+    def predictor(recording: Recording) -> tuple[Floats, Floats]:
+        v = coarse_cable(recording.tree, [recording.events], recording.steps, [recording.injection])[0]
+        return v, v[:, recording.tree.soma]
+
+    return predictor
+
+
+def linear_predictor(tree: Tree, train: Sequence[TrialIndex], validation: Sequence[TrialIndex]) -> Predictor:
+    """Baseline: a ridge regression of all potentials on the exactly filtered synaptic conductances.
+
+    Its one penalty, relative to the mean square of the conductances, is the best of a few on the validation trials.
+    """
+
+    def filtered(recording: Recording) -> Floats:
+        chunks = [chunk[:, :, 0] for chunk in synaptic_conductances(tree, [recording.events], recording.steps)]
+        return np.concatenate(chunks) / TYPICAL_US
+
+    size = len(components(tree)[0])
+
+    def products(trials: Sequence[TrialIndex]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """X'X, X'V and the sum of V^2: all that the weights and their error need, however many trials there are."""
+        gram, cross, squares = np.zeros((size + 1, size + 1)), np.zeros((size + 1, tree.n)), 0.0
+        for trial in trials:
+            recording = read_trial(trial, tree)
+            x = np.column_stack([filtered(recording), np.ones(recording.steps, np.float32)])[SETTLE_MS:]
+            v = (
+                recording.v_mV[SETTLE_MS:] - TYPICAL_MV
+            )  # single precision of a trial's sums is enough, and twice as fast
+            gram, cross, squares = gram + x.T @ x, cross + x.T @ v, squares + float((v.astype(np.float64) ** 2).sum())
+        return gram, cross, squares
+
+    gram, cross, _ = products(train)
+    check_gram, check_cross, check_squares = products(validation)
+    scale = np.trace(gram[:size, :size]) / size or 1.0  # silent inputs
+    best, best_error = cross, np.inf
+    for penalty in PENALTIES:
+        ridge = np.append(np.full(size, penalty * scale), 0.0)  # the constant is not penalised
+        weights = cho_solve(cho_factor(gram + np.diag(ridge)), cross)
+        error = float((weights * (check_gram @ weights - 2.0 * check_cross)).sum()) + check_squares
+        if error < best_error:
+            best, best_error = weights, error
+
+    def predictor(recording: Recording) -> tuple[Floats, Floats]:
+        v = (filtered(recording) @ best[:size] + best[size] + TYPICAL_MV).astype(np.float32)
+        return v, v[:, tree.soma]
+
+    return predictor

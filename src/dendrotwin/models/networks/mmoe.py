@@ -1,0 +1,66 @@
+"""Multi-gate mixture of experts (MMoE): several experts, and for each task a gate that mixes them.
+
+Ma, Zhao, Yi, Chen, Hong and Chi 2018 (doi:10.1145/3219819.3220007); on a neuron Verhellen et al. 2024
+(doi:10.1371/journal.pcbi.1011728).
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from dendrotwin.cell.tree import Tree
+from dendrotwin.models.networks.expert_network import ExpertNetwork
+from dendrotwin.models.networks.experts import PAPER, Channels, ExpertConfig
+from dendrotwin.models.networks.task_heads import in_pieces
+
+GATE_SCALE = 0.2  # no expert is out of the game at the start, however strong the input
+
+
+class MMoEConfig(ExpertConfig):
+    """Sizes of the network: those of `ExpertConfig`, and the mixture's.
+
+    Attributes:
+        experts: how many, 2 to 16; one more, of the same size, is the input of the gates.
+    """
+
+    channels: Channels = (64, 64, 64, 64)
+    experts: int = Field(default=4, ge=2)
+
+
+PRESETS = {"paper": {**PAPER, "experts": 2, "tower": 5}}
+
+
+class MMoE(ExpertNetwork):
+    """Experts, a softmax gate for each task that depends on the input, and a tower for each task on its mixture."""
+
+    def __init__(self, tree: Tree, config: MMoEConfig, history: bool) -> None:
+        super().__init__(tree, config, config.experts + 1, history)
+        self.n_experts = config.experts
+        self.gate = nn.Linear(config.channels[-1] * config.tower_ms, config.experts * (tree.n + 1))
+        with torch.no_grad():
+            self.gate.weight *= GATE_SCALE
+
+    def tasks(self, seen: torch.Tensor) -> torch.Tensor:
+        """See `ExpertNetwork`; the last of the experts is the input of the gates."""
+        outputs: torch.Tensor = self.towers(seen[:, :-1], self._gates(seen))
+        return outputs
+
+    def _gates(self, seen: torch.Tensor) -> torch.Tensor:
+        """(batch, experts + 1, time, channels * tower_ms) to the experts' weights (batch, time, experts, tasks)."""
+        return torch.softmax(self._gate_logits(seen[:, -1]), 2)
+
+    def _gate_logits(self, seen: torch.Tensor) -> torch.Tensor:
+        """(batch, time, channels * tower_ms) to (batch, time, experts, tasks)."""
+        logits: torch.Tensor = self.gate(seen).unflatten(2, (self.n_experts, -1))
+        return logits
+
+    def gates(self, events: torch.Tensor, past: torch.Tensor | None = None) -> torch.Tensor:
+        """Weight of each expert for each task, (batch, time, experts, tasks); sums to 1 over the experts."""
+        return in_pieces(self._gates, self.experts(events, past)[0], self.tower_ms)
+
+    def expert_outputs(self, events: torch.Tensor, past: torch.Tensor | None = None) -> torch.Tensor:
+        """What the experts say, (batch, experts, channels, tower_ms - 1 + time), such as for their diversity."""
+        outputs: torch.Tensor = self.experts(events, past)[0][:, :-1]
+        return outputs

@@ -1,0 +1,44 @@
+"""Mean and standard deviation of each compartment's potential, which networks are scaled by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dendrotwin.recording import SETTLE_MS, RecordingFile, TrialIndex
+
+MIN_SD_MV = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Mean and standard deviation (n,) of each compartment's potential over the training split [mV]."""
+
+    mean_mV: torch.Tensor
+    sd_mV: torch.Tensor
+
+    def normalise(self, v_mV: torch.Tensor) -> torch.Tensor:
+        """mV to z-scores, (..., n)."""
+        return (v_mV - self.mean_mV) / self.sd_mV
+
+    def restore(self, z: torch.Tensor) -> torch.Tensor:
+        """z-scores to mV, (..., n)."""
+        return z * self.sd_mV + self.mean_mV
+
+
+def measure_scaling(trials: list[TrialIndex]) -> Scaling:
+    """The scaling of these (training) trials, without their first SETTLE_MS where they are longer."""
+    count = 0
+    total = squares = shift = np.zeros(0)
+    for trial in trials:
+        with RecordingFile(trial.path) as file:
+            v = file.v(trial.number, SETTLE_MS if trial.steps > SETTLE_MS else 0).astype(np.float64)
+        if count == 0:
+            shift = v.mean(axis=0)  # sums of squares of small numbers lose fewer digits
+            total, squares = np.zeros_like(shift), np.zeros_like(shift)
+        count, total, squares = count + len(v), total + (v - shift).sum(0), squares + ((v - shift) ** 2).sum(0)
+    mean = total / count
+    sd = np.sqrt(np.maximum(squares / count - mean**2, MIN_SD_MV**2))
+    return Scaling(*(torch.as_tensor(a, dtype=torch.float32) for a in (mean + shift, sd)))
