@@ -91,3 +91,24 @@ def test_the_command_line_starts_without_the_heavy_packages() -> None:
     code = f"import sys, dendrotwin.cli.app; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS = 450, 80, 8
+
+
+def _parameters(function: ast.FunctionDef) -> int:
+    spec = function.args
+    return len([a for a in [*spec.posonlyargs, *spec.args, *spec.kwonlyargs] if a.arg not in ("self", "cls")])
+
+
+@pytest.mark.parametrize("path", [*FILES, SOURCE / "__init__.py"], ids=_name)
+def test_nothing_is_too_long(path: Path) -> None:
+    text = path.read_text()
+    found = [f"{len(text.splitlines())} lines"] if len(text.splitlines()) > MOST_LINES else []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            found += [f"{node.name} has {lines} lines"] * (lines > MOST_LINES_OF_A_FUNCTION)
+            many = _room(path) != "cli" and _parameters(node) > MOST_PARAMETERS
+            found += [f"{node.name} has {_parameters(node)} parameters"] * many
+    assert not found, f"{_name(path)}: {'; '.join(found)}"
