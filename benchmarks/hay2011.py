@@ -81,7 +81,7 @@ def describe(spikes: NDArray[np.floating], true: NDArray[np.floating], site_mV: 
 def main() -> None:
     """Print what NEURON and the twin do, protocol by protocol."""
     twin = dendrotwin.load("l5pc-hay2011")
-    tree, membrane = twin.tree, twin.network.membrane  # type: ignore[union-attr]
+    tree, membrane = twin.tree, twin.model.membrane  # type: ignore[union-attr]
     there = np.flatnonzero(np.array([tree.section_names[k] == SECTION for k in tree.section]))
     site = int(there[np.argmin(np.abs(tree.x[there] - SITE_X))])
     silence = Events.sort(np.zeros(0), np.zeros(0))

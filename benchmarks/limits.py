@@ -21,7 +21,7 @@ import matplotlib.figure
 import numpy as np
 import torch
 
-from dendrotwin.evaluation.evaluate import evaluate, evaluate_twin
+from dendrotwin.evaluation.predictors import evaluate_predictor, evaluate_twin
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models import ARCHITECTURES
 from dendrotwin.plot import save
@@ -84,7 +84,7 @@ def _cut_to_rank(data: Path) -> dict[int, dict[str, float | None]]:
             found = ((z @ first) @ first.T * sd + mean).astype(np.float32)
             return found, found[:, tree.soma]
 
-        return evaluate(f"rank {rank}", predictor, tree, split.test, split.validation).summary(tree)
+        return evaluate_predictor(f"rank {rank}", predictor, tree, split.test, split.validation).summary(tree)
 
     return {rank: cut(rank) for rank in RANKS if rank < tree.n}
 

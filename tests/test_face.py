@@ -34,7 +34,7 @@ def test_texts_fit_a_screen() -> None:
     twin = dendrotwin.load("l5pc")
     tree, (trial,) = index_trials(dendrotwin.TWINS / "l5pc.recording.h5")
     recording = read_trial(trial, tree)
-    for value in (twin, tree, recording, recording.events, twin.network.membrane, tree.synapses):
+    for value in (twin, tree, recording, recording.events, twin.model.membrane, tree.synapses):
         assert len(repr(value)) < SCREEN, repr(value)
     assert "642 compartments" in repr(twin)
     assert "642 compartments" in repr(recording)

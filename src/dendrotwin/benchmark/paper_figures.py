@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 import dendrotwin
 from dendrotwin import plot
-from dendrotwin.benchmark.benchmark import finished_rows
+from dendrotwin.benchmark.rows import finished_rows
 from dendrotwin.cell.tree import APICAL, REGIONS, Injection, Tree
 from dendrotwin.evaluation.metrics import SignalVariance
 from dendrotwin.evaluation.report import busiest
-from dendrotwin.prediction import predict_recordings
 from dendrotwin.recording import Recording, read_trial, trials_of_cell
 from dendrotwin.signals import lfp_matrix, membrane_currents, points
 from dendrotwin.twin import Twin
@@ -122,8 +121,7 @@ def _pairs(name: str) -> list[tuple[Recording, Recording]]:
     twin = Twin.load(dendrotwin.TWINS / CELL)
     trials = trials_of_cell(dendrotwin.TWINS / name, twin.tree, "the twin's")
     true = [read_trial(trial, twin.tree) for trial in trials]
-    predicted = predict_recordings(twin, [(r.trial_id, r.events, r.steps, r.injection) for r in true])
-    return list(zip(true, predicted, strict=True))
+    return [(recording, twin.predict(recording)) for recording in true]
 
 
 def _middle_of(tree: Tree, region: str) -> int:
