@@ -8,7 +8,7 @@ the usual ones; a constant input for a minute (rate and CV of intervals). Curren
 Then minutes at five times the rates, by the twin alone: are all potentials finite, and does it come back to rest?
 Writes generalise.json and generalise.png into OUT, and what NEURON gave into OUT/neuron, where another run with the
 same cell finds it. TWIN is a twin's folder, or a cell, of which a twin is read. The cell's reconstruction must be at
-hand (docs/cells.md).
+hand (docs/tutorials/paper-cell.md).
 """
 
 from __future__ import annotations

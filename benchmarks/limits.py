@@ -6,7 +6,7 @@ Trains one twin for each point, all for the same number of optimiser steps, that
 and evaluates it on the test trials: 1/8, 1/4, 1/2 and all of the training trials; half and twice the width; a history
 of a third and two thirds. Beside them, what is left when the true potentials of the test trials are cut to their first
 principal components (of the training trials): the best that an output of that rank could do. Finished twins are not
-trained again. Writes limits.json and limits.png into OUT; the results stand in docs/benchmark.md.
+trained again. Writes limits.json and limits.png into OUT; the results are in docs/measurements/limits.md.
 """
 
 from __future__ import annotations

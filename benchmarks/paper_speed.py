@@ -4,8 +4,8 @@
 
 One thread. The same weights are evaluated densely over a simulated second (all tasks batched), and as the published
 code does it: for every millisecond a window, expert by expert and task by task (`tests/slow_networks.py`). Then the
-memory of a training step of 32 windows of 1 s. The cell's reconstruction must be at hand (docs/cells.md). Results are
-in docs/measurements.md.
+memory of a training step of 32 windows of 1 s. The cell's reconstruction must be at hand
+(docs/tutorials/paper-cell.md). Results are in docs/measurements/speed.md.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ written into OUT with a figure, sampling.json and sampling.png:
 - ringing: what alternates from sample to sample, (2 x[k] - x[k - 1] - x[k + 1]) / 4, rms from 0.2 to 1.5 ms after the
   trough, over its depth. Crank-Nicolson with steps of 0.05 ms has some, which samples each ms do not show.
 
-The results stand in docs/signals.md.
+The results are in docs/measurements/sampling.md.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ import pytest
 
 import dendrotwin
 from dendrotwin.benchmark import benchmark as module
+from dendrotwin.benchmark import plan as plan_module
+from dendrotwin.benchmark import rows as rows_module
 from dendrotwin.benchmark.benchmark import benchmark
 from dendrotwin.benchmark.paper_figures import figure_2
 from dendrotwin.benchmark.rows import finished_rows
@@ -188,8 +190,8 @@ def test_what_is_done_is_not_done_again(
 ) -> None:
     out, _, _ = killed
     table = (out / "table.json").read_text()
-    for name in ("worker_pool", "baselines", "measure_speed"):
-        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("done already"))
+    for where, name in ((module, "worker_pool"), (rows_module, "baseline_rows"), (rows_module, "measure_speed")):
+        monkeypatch.setattr(where, name, lambda *_, **__: pytest.fail("done already"))
     entries = _entries(ARCHS, autoregressive=False, train_trials=None)
     command(data, BUDGET, out, ARCHS, seeds=2, workers=2)
     assert (out / "table.md").read_text() in capsys.readouterr().out
@@ -284,7 +286,8 @@ def test_a_cable_twin_is_read_once(data: Path, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(dendrotwin, "twin_of", twin_of)
     monkeypatch.setattr(module, "card", lambda twin: "# A twin\n")
-    monkeypatch.setattr(module, "CABLE", "hard-sharing")  # what the stand-in is
+    known = architectures()
+    monkeypatch.setattr(plan_module, "load_architecture", lambda name: known[{"hard-sharing": "cable"}.get(name, name)])
     label = f"mmoe:experts=2:{SIZES}"
     entries = _entries(f"hard-sharing:accuracy=fast,{label}", autoregressive=False, train_trials=None)
     out = tmp_path / "out"
@@ -428,7 +431,7 @@ def test_a_training_that_diverges_counts_with_its_best_weights_or_is_named(
     monkeypatch.setattr(module, "train", diverge)
     module._train_and_evaluate(data, tmp_path, "late-seed0", tame)
     assert "no longer finite" in (tmp_path / "twins" / "late-seed0.log").read_text()
-    (row,) = module._kept(tmp_path, "late-seed0")
+    (row,) = rows_module.kept(tmp_path, "late-seed0")
     (direct,) = evaluate_twin("late-seed0", Twin.load(tmp_path / "twins" / "late-seed0"), split_trials(data)[1].test)
     assert np.array_equal(row.ev, direct.ev)
     assert (row.spikes, row.threshold, row.name) == (direct.spikes, direct.threshold, "late-seed0")
@@ -436,8 +439,8 @@ def test_a_training_that_diverges_counts_with_its_best_weights_or_is_named(
 
 def test_a_threshold_that_nothing_reaches_is_kept(tmp_path: Path) -> None:
     never = dataclasses.replace(evaluation(small_tree(), "it"), threshold=float("inf"))
-    module._keep(tmp_path, "it", [never])
+    rows_module.keep(tmp_path, "it", [never])
     assert '"threshold": null' in (tmp_path / "rows" / "it.json").read_text()  # JSON knows no infinity
-    (kept,) = module._kept(tmp_path, "it")
+    (kept,) = rows_module.kept(tmp_path, "it")
     assert (kept.name, kept.one_step_ahead, kept.threshold) == ("it", False, float("inf"))
     assert kept.spikes == never.spikes

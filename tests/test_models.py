@@ -298,7 +298,7 @@ def test_the_cable_is_read_not_trained() -> None:
 
 def test_the_documented_architecture_works(data: Path, tmp_path: Path) -> None:
     """A file alone: named by its path it is trained, saved, opened again and used."""
-    text = (Path(__file__).parents[1] / "docs/benchmark.md").read_text()
+    text = (Path(__file__).parents[1] / "docs/how-to/own-architecture.md").read_text()
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
     assert len([line for line in code.splitlines() if line.strip()]) <= 30
     (tmp_path / "smooth.py").write_text(code)

@@ -365,7 +365,7 @@ def test_twins_are_loaded_by_name_or_by_folder(tmp_path: Path) -> None:
 
 
 def test_the_twin_that_comes_along_predicts_the_recording_beside_it() -> None:
-    """With bounds far below what docs/cable.md reports."""
+    """With bounds far below what docs/measurements/read-twins.md reports."""
     twin = dendrotwin.load("l5pc")
     tree, (trial,) = index_trials(dendrotwin.TWINS / "l5pc.recording.h5")
     true = read_trial(trial, tree)

@@ -92,6 +92,6 @@ def demo(
 Look at {out / "report-network" / "traces.png"}: the same of the network.
 Next:
   dendrotwin cells                                   which cells there are
-  dendrotwin twin YOUR_CELL.py --out TWIN            a twin of your own NEURON cell (docs/cells.md)
+  dendrotwin twin YOUR_CELL.py --out TWIN            a twin of your own NEURON cell (docs/tutorials/own-cell.md)
   dendrotwin train {data} --out TWIN --steps 20000     a better network, with more time"""
     )

@@ -26,7 +26,7 @@ from dendrotwin.solver.stepper import Accuracy, Stepper
 if TYPE_CHECKING:
     from dendrotwin.solver.gpu import GPUStepper
 
-# How each setting was chosen: docs/cable.md.
+# How each setting was chosen: docs/methods/steps.md.
 SETTINGS = {
     "fast": Accuracy(least=1, most=16, tolerance_mV=0.08),
     "standard": Accuracy(least=2, most=128, tolerance_mV=0.04),

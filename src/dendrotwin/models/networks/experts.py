@@ -36,7 +36,7 @@ Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(nu
 
 
 class ExpertConfig(BaseModel):
-    """Sizes of experts and towers; the defaults were chosen on validation trials (docs/measurements.md).
+    """Sizes of experts and towers; the defaults were chosen on validation trials (docs/measurements/defaults.md).
 
     Attributes:
         synapse_ms: how long the response of a synapse is followed; 0 feeds bare events to the experts.
