@@ -70,7 +70,7 @@ def test_the_lfp_is_that_of_the_recording_at_the_electrodes_that_are_drawn(first
     to_page = np.linalg.lstsq(middles - middles[tree.soma], on_page - on_page[tree.soma], rcond=None)[0]
     places = middles[tree.soma] + drawn @ to_page.T
     lfp = signals.lfp(signals.PlacedCell(RECORDING, as_built=True, position_um=tuple(middles[tree.soma])),
-                      signals.points(places)).values * 1e3  # fmt: skip
+                      signals.point_electrodes(places)).values * 1e3  # fmt: skip
     panels = [axes for name, axes in titled(first).items() if name[:1] in "123456"]
     for k, axes in enumerate(panels):
         times, values = trace(axes, TRUE).T

@@ -19,7 +19,7 @@ from dendrotwin.evaluation.metrics import SignalVariance
 from dendrotwin.evaluation.report import busiest
 from dendrotwin.prediction import predict_recordings
 from dendrotwin.recording import Recording, read_trial, trials_of_cell
-from dendrotwin.signals import lfp_matrix, membrane_currents, points
+from dendrotwin.signals import lfp_matrix, membrane_currents, point_electrodes
 from dendrotwin.twin import Twin
 
 CELL = "l5pc"
@@ -53,7 +53,7 @@ def figure_1() -> Figure:
         for site in (_middle_of(tree, region) for region in SITES)
     }
     electrodes, positions = _electrodes(tree)
-    matrix = lfp_matrix(tree, points(positions))
+    matrix = lfp_matrix(tree, point_electrodes(positions))
     lfps = [membrane_currents(tree, recording.v_mV) @ matrix.T * MV_TO_UV for recording in (true, predicted)]
     ve = _explained(lfps[0], lfps[1], true.spikes_ms)
     contacts = [

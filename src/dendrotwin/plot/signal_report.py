@@ -49,7 +49,7 @@ def draw_signals(folder: Path, signals: Iterable[Signal], trees: Sequence[Tree],
         in_ms = round(signal.sampling_hz / 1000.0)
         samples = slice(window.start * in_ms, window.stop * in_ms)
         figures = {signal.name: _figure(signal, trees, samples)}
-        if signal.kind in SPECTRA:
+        if signal.modality in SPECTRA:
             figures[f"{signal.name}-spectrum"] = plot.figure_spectrum(
                 *power_spectrum(signal), _labels(signal), _shown(signal.unit)
             )
@@ -60,7 +60,7 @@ def draw_signals(folder: Path, signals: Iterable[Signal], trees: Sequence[Tree],
 
 
 def _figure(signal: Signal, trees: Sequence[Tree], window: slice) -> Figure:
-    time, values, kind = signal.time_ms[window], signal.values[window], signal.kind
+    time, values, kind = signal.time_ms[window], signal.values[window], signal.modality
     if kind in ("lfp", "ecog"):
         positions = np.stack([signal.channels[name] for name in ("x_um", "y_um", "z_um")], axis=1)
         return plot.figure_contacts(
