@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from dendrotwin import plot, signals
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.neuron.simulate import shard_path
-from dendrotwin.plot.signal_report import draw_signals, telling_window
-from dendrotwin.recording import RecordingFile, write_recordings
+from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
+from dendrotwin.recording import RecordingFile
 from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
 from dendrotwin.signals.placing import PlacedCell, read_places, upright
 from test_cli import refused, run
-from test_recording import recording, tree_with_inputs
+from test_recording import tree_with_inputs
 
 ALL = (
     "currents",
@@ -258,13 +258,13 @@ def test_power_of_a_sine() -> None:
     assert (hz[0], hz[-1], hz[np.argmax(power)]) == (2.0, 10_000.0, 3000.0)
 
 
-def test_window_around_the_first_spike(data: Path, tmp_path: Path) -> None:
-    write_recordings(tmp_path / "short.h5", [recording(tree_with_inputs(), 60)], {})
-    assert telling_window(PlacedCell(tmp_path / "short.h5")) == slice(0, 60)
+def test_window_around_the_first_spike(data: Path) -> None:
+    assert window_around_first_spike(np.zeros(0), 60) == slice(0, 60)
+    assert window_around_first_spike(np.array([900.0]), 2000, 40) == slice(890, 930)
     for trial in range(10):
         with RecordingFile(shard_path(data, trial)) as file:
             spikes = file.spikes_ms(0)
-        window = telling_window(PlacedCell(shard_path(data, trial)))
+            window = window_around_first_spike(spikes, file.steps(0))
         assert window.stop - window.start == 100
         settled = spikes[spikes >= 500.0]
         assert window.start >= 400
@@ -276,7 +276,7 @@ def test_a_window_has_the_samples_of_the_signal(monkeypatch: pytest.MonkeyPatch,
     draw = plot.figure_series
     monkeypatch.setattr(plot, "figure_series", lambda time, *rest: (drawn.append(time), draw(time, *rest))[1])
     fine = signals.Signal("patch", "mV", np.arange(2000.0)[:, None], {"compartment": np.array([-1])}, 20_000.0)
-    draw_signals(tmp_path, [fine], [], slice(20, 50))
+    save_signal_figures(tmp_path, [fine], [], slice(20, 50))
     assert len(drawn[0]) == 600
     assert drawn[0][[0, -1]] == pytest.approx([20.05, 50.0])
 
@@ -323,5 +323,5 @@ def test_figures_of_signals_that_never_change(value: float, tmp_path: Path) -> N
         signals.Signal("dye", "mV um2", np.full((5, 1, 1), value), {name: np.zeros(1) for name in ("x_um", "y_um")}),
         signals.Signal("patch", "mV", flat, {"compartment": np.array([-1])}),
     ]
-    names = draw_signals(tmp_path, made, [tree], slice(0, 5))
+    names = save_signal_figures(tmp_path, made, [tree], slice(0, 5))
     assert all((tmp_path / name).stat().st_size > 0 for name in names)

@@ -651,10 +651,13 @@ def signals(
         signals_module.write_nwb(nwb, made, f"signals of {', '.join(str(path) for path in recordings)}")
         print(f"the same in {nwb}")
     if figures is not None:
-        from dendrotwin.plot.signal_report import draw_signals, telling_window
+        from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
+        from dendrotwin.recording import RecordingFile
 
+        with RecordingFile(cells[0].recording) as first:
+            window = window_around_first_spike(first.spikes_ms(trial), first.steps(trial))
         with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
-            names = draw_signals(folder, made, [cell.tree() for cell in cells], telling_window(cells[0]))
+            names = save_signal_figures(folder, made, [cell.tree() for cell in cells], window)
             (folder / MARKER).write_text(f"{out}\n")
         print(f"{', '.join(names)} in {figures}")
 
