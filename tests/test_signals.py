@@ -360,12 +360,26 @@ def test_contacts_with_a_size_see_the_mean_over_them(tree: Tree) -> None:
     assert (np.linalg.norm(from_centre, axis=1) ** 2).mean() == pytest.approx(50.0)  # r^2 / 2 over a disc
 
 
+@pytest.mark.parametrize(("distance", "most"), [(1.0, 0.011), (2.0, 0.006)])
+def test_few_points_of_a_contact_give_its_mean(distance: float, most: float) -> None:
+    """For a point source so many radii in front of a disc, on its axis and beside it."""
+    disc = signals.Probe(np.zeros((1, 3)), 1.0)
+    fine = dataclasses.replace(disc, points_per_contact=5000)
+    for aside in (0.0, 0.5, 1.0, 2.0):
+        source = np.array([distance, aside, 0.0])
+        few, many = ((1.0 / np.linalg.norm(p.points_um()[0] - source, axis=1)).mean() for p in (disc, fine))
+        assert few == pytest.approx(many, rel=most)
+
+
 def test_layouts() -> None:
     line = signals.linear_probe(contacts=4)
     assert line.positions_um[:, 2].tolist() == [-300.0, 200.0, 700.0, 1200.0]
     square = signals.square_array(3, 5, 10.0, (1.0, 2.0, 3.0))
     assert square.positions_um.mean(axis=0).tolist() == [1.0, 2.0, 3.0]
     assert np.ptp(square.positions_um, axis=0).tolist() == [40.0, 0.0, 20.0]
+    grid = signals.ecog_grid(900.0, contacts=3, pitch_um=100.0)
+    assert np.ptp(grid.positions_um, axis=0).tolist() == [200.0, 200.0, 0.0]
+    assert grid.positions_um.mean(axis=0).tolist() == [0.0, 0.0, 900.0]
     shank = signals.neuropixels("Neuropixels-384")
     assert len(shank) == 384
     assert np.pi * shank.radius_um**2 == pytest.approx(12.0**2)  # contacts of 12 um by 12 um
@@ -548,6 +562,7 @@ def test_wrong_conductor(tree: Tree, options: dict[str, object], message: str) -
         (lambda: signals.point_electrodes([1.0, 2.0, 3.0]), r"have shape \(3,\)"),
         (lambda: signals.point_electrodes([[np.nan, 0.0, 0.0]]), "NaN or infinity"),
         (lambda: signals.point_electrodes([["a", "b", "c"]]), "are not numbers"),
+        (lambda: signals.Probe(np.zeros((1, 3)), 5.0, points_per_contact=0), "has 0 points per contact"),
         (lambda: signals.linear_probe(contacts=0), "with 0 contacts"),
         (lambda: signals.linear_probe(radius_um=-1.0), "have a radius of -1"),
         (lambda: signals.square_array(0, 3), "0 by 3 contacts"),
@@ -582,6 +597,9 @@ def test_a_flat_cell_has_contacts_apart(tree: Tree) -> None:
     flat = dataclasses.replace(tree, ends_um=tree.ends_um * [1.0, 1.0, 0.0])
     z = signals.shank_beside(flat).positions_um[:, 2]
     assert z == pytest.approx(np.linspace(-50.0, 50.0, 6))
+    farther = signals.shank_beside(tree, 4, distance_um=200.0, clearance_um=150.0).positions_um
+    assert np.hypot(farther[0, 0], farther[0, 1]) >= 200.0
+    assert len(farther) == 4
 
 
 def test_wrong_places(tree: Tree, shard: Path) -> None:

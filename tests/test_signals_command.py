@@ -308,7 +308,7 @@ def test_depth_frames_and_series_show_the_data() -> None:
     series = plot.figure_series(np.arange(20.0), values, list("abcdef"), "x (mV)")
     assert np.allclose([axes.lines[0].get_ydata() for axes in series.axes], values.T)
     spectrum = plot.figure_spectrum(np.arange(1.0, 21.0), values**2, list("abcdef"), "nA µm")
-    assert spectrum.axes[0].get_ylabel() == "power ((nA µm)²/Hz)"
+    assert spectrum.axes[0].get_ylabel() == "power spectral density ((nA µm)²/Hz)"
     assert all(isinstance(figure, Figure) for figure in (depth, frames, series, spectrum))
 
 

@@ -265,7 +265,7 @@ def figure_soma(
     ticks.spines[["left", "bottom"]].set_visible(False)
     soma.plot(time + 1.0, recording_true.v_mV[steps, recording_true.tree.soma], color=TRUE, linewidth=1.2, label="true")
     soma.plot(time + 1.0, v_predicted_mV[steps], color=TWIN, linewidth=1.2, alpha=0.85, label="predicted")
-    soma.set_ylabel("V, soma (mV)")
+    soma.set_ylabel("V at the soma (mV)")
     soma.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.0)
     if probability is not None:
         shown = probability[steps]

@@ -337,5 +337,5 @@ def _draw_contacts(axes: Axes, tree: Tree, positions_um: Real) -> None:
     axes.add_collection(LineCollection(list(tree.ends_um @ plane), colors=MISSING, linewidths=widths, capstyle="round"))
     axes.plot(*(np.asarray(positions_um) @ plane).T, "s", color=BELOW, markersize=7, markeredgewidth=0)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set_xlabel("towards the contacts (µm)")
+    axes.set_xlabel("distance towards the contacts (µm)")
     axes.set_ylabel("height above the soma (µm)")

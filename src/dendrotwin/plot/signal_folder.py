@@ -17,7 +17,14 @@ FRAMES = 8  # of a movie: two rows of four
 NA_UM3_TO_UA_MM3 = 1e6
 MV_TO_UV = 1e3
 LEAST_NA = 1e-6  # added before the logarithm, where a compartment has no current at all
-NAMES = {"lfp": "LFP", "ecog": "ECoG", "eeg": "EEG", "meg": "B", "patch": "V, pipette", "dipole": "dipole moment"}
+NAMES = {
+    "lfp": "LFP",
+    "ecog": "ECoG",
+    "eeg": "EEG",
+    "meg": "magnetic field",
+    "patch": "pipette potential",
+    "dipole": "current dipole moment",
+}
 WITH_SPECTRUM = ("lfp", "ecog", "dipole", "eeg", "meg", "patch")
 
 
@@ -79,7 +86,7 @@ def _figure(signal: Signal, trees: Sequence[Tree], window: slice) -> Figure:
         return plot.figure_depth(time, signal.channels["z_um"], values * NA_UM3_TO_UA_MM3, "CSD (µA/mm³)")
     if modality == "currents":
         rms = np.sqrt((values.astype(np.float64) ** 2).mean(axis=0))
-        return plot.figure_morphology(trees[0], np.log10(rms + LEAST_NA), "log₁₀ of membrane current, RMS (nA)", None)
+        return plot.figure_morphology(trees[0], np.log10(rms + LEAST_NA), "log₁₀ of RMS membrane current (nA)", None)
     if values.ndim == 3:
         return _movie(signal, window)
     return plot.figure_series(time, values, _labels(signal), f"{NAMES[modality]} ({_typeset(signal.unit)})")

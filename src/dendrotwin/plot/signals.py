@@ -138,7 +138,8 @@ def figure_spectrum(frequency_Hz: Real, power: Real, labels: Sequence[str], unit
     if (power[:, shown] > 0.0).any():  # not of a signal that never changes
         axes.set_yscale("log")
     axes.set_xlabel("frequency (Hz)")
-    axes.set_ylabel(f"power (({unit})²/Hz)" if " " in unit else f"power ({unit}²/Hz)")
+    squared = f"({unit})²" if " " in unit else f"{unit}²"
+    axes.set_ylabel(f"power spectral density ({squared}/Hz)")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 

@@ -117,7 +117,7 @@ def figure_experts(diversity: Sequence[Mapping[str, Any]], title: str = "") -> F
     matrix.set_xlabel("expert (number)")
     matrix.set_ylabel("expert (number)")
     matrix.set_title(f"after step {diversity[-1]['step']:,}", loc="left")
-    figure.colorbar(image, ax=matrix, shrink=0.8).set_label("distance of outputs (1: the largest)")
+    figure.colorbar(image, ax=matrix, shrink=0.8).set_label("distance between outputs (1: the largest)")
     step = [point["step"] for point in diversity]
     first = None
     for row, name in enumerate(("determinant", "permanent")):
