@@ -59,7 +59,7 @@ def contacts(tree: Tree) -> signals.Probe:
     middle = np.average(tree.ends_um[tuft].mean(axis=1), axis=0, weights=tree.length_um[tuft])
     beside = np.array([0.0, BESIDE_UM, 0.0])
     soma = np.array([0.0, tree.diameter_um[tree.soma] / 2, 0.0])
-    return signals.points([soma + beside, middle + beside])
+    return signals.point_electrodes([soma + beside, middle + beside])
 
 
 def mean_each_ms(values: np.ndarray) -> np.ndarray:

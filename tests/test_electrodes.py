@@ -19,8 +19,8 @@ from dendrotwin.evaluation.report import print_report, write_measured_error, wri
 from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models.baselines import cable_predictor
 from dendrotwin.recording import SETTLE_MS, Recording, index_trials, read_trial, write_recordings
-from dendrotwin.signals.extracellular import refuse_inside
-from dendrotwin.signals.placing import move, upright
+from dendrotwin.signals.extracellular import check_outside_compartments
+from dendrotwin.signals.placing import translate, upright
 from test_plot import small_tree
 from test_recording import tree_with_inputs
 
@@ -133,9 +133,9 @@ def test_contacts_keep_clear_of_a_fat_cell_and_go_with_it() -> None:
     fat = dataclasses.replace(tree, diameter_um=np.where(tree.in_region("soma"), 130.0, tree.diameter_um))
     distance = np.hypot(*signals.shank_beside(fat).positions_um[0, :2])
     assert distance > 70.0
-    refuse_inside(fat, signals.shank_beside(fat).points_um())
+    check_outside_compartments(fat, signals.shank_beside(fat).points_um())
     by = np.array([30.0, -200.0, 55.0])
-    moved = signals.shank_beside(move(fat, by)).positions_um - by
+    moved = signals.shank_beside(translate(fat, by)).positions_um - by
     assert moved == pytest.approx(signals.shank_beside(fat).positions_um, abs=1e-6)
 
 

@@ -65,11 +65,11 @@ def test_the_lfp_is_that_of_the_recording_at_the_electrodes_that_are_drawn(first
     assert [drawn[0, 1], drawn[-1, 1]] == [plot.height_um(tree).max(), plot.height_um(tree).min()]
     middles = tree.ends_um.mean(axis=1)
     # The page's plane in space, from where the compartments are on both.
-    on_page = plot.upright(tree).mean(axis=1)
+    on_page = plot.project(tree).mean(axis=1)
     to_page = np.linalg.lstsq(middles - middles[tree.soma], on_page - on_page[tree.soma], rcond=None)[0]
     places = middles[tree.soma] + drawn @ to_page.T
     lfp = signals.lfp(signals.PlacedCell(RECORDING, as_built=True, position_um=tuple(middles[tree.soma])),
-                      signals.points(places)).values * 1e3  # fmt: skip
+                      signals.point_electrodes(places)).values * 1e3  # fmt: skip
     panels = [axes for name, axes in titled(first).items() if name[:1] in "123456"]
     for k, axes in enumerate(panels):
         times, values = trace(axes, TRUE).T

@@ -117,8 +117,8 @@ def signals(
     Of recordings: membrane currents, LFP, CSD, dipole, EEG, MEG, dye, patch.
     """
     from dendrotwin import signals as signals_module
-    from dendrotwin.signals import described
-    from dendrotwin.signals.extras import need
+    from dendrotwin.signals.extras import import_extra
+    from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
     from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file, whole_folder
 
     files = [path for path in (out, nwb) if path is not None]
@@ -130,12 +130,12 @@ def signals(
     if figures is not None:
         refuse_existing(figures, MARKER, overwrite=overwrite)
     if nwb is not None:
-        need("pynwb", "nwb")  # before anything is written
+        import_extra("pynwb", "nwb")  # before anything is written
     cells = [signals_module.PlacedCell(path, trial, as_built=as_built) for path in recordings]
-    cells = cells if places is None else described.read_places(places, cells)
-    contacts = None if probe is None else described.probe(probe)
-    layers = None if slab is None else described.slab(slab)
-    instruments = [described.instrument(text, contacts, layers, cells) for text in signal or ["lfp", "dipole"]]
+    cells = cells if places is None else signals_module.read_places(places, cells)
+    contacts = None if probe is None else parse_probe(probe)
+    layers = None if slab is None else parse_slab(slab)
+    instruments = [parse_instrument(text, contacts, layers, cells) for text in signal or ["lfp", "dipole"]]
     signals_module.write_signals(out, cells, instruments)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
     if nwb is None and figures is None:
@@ -145,10 +145,13 @@ def signals(
         signals_module.write_nwb(nwb, made, f"signals of {', '.join(str(path) for path in recordings)}")
         print(f"the same in {nwb}")
     if figures is not None:
-        from dendrotwin.plot.signal_report import draw_signals, telling_window
+        from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
+        from dendrotwin.recording import RecordingFile
 
+        with RecordingFile(cells[0].recording) as first:
+            window = window_around_first_spike(first.spikes_ms(trial), first.steps(trial))
         with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
-            names = draw_signals(folder, made, [cell.tree() for cell in cells], telling_window(cells[0]))
+            names = save_signal_figures(folder, made, [cell.tree() for cell in cells], window)
             (folder / MARKER).write_text(f"{out}\n")
         print(f"{', '.join(names)} in {figures}")
 
