@@ -25,7 +25,7 @@ import dendrotwin
 from dendrotwin.cell.stimuli import draw_events, trial_rng
 from dendrotwin.cell.tree import Events
 from dendrotwin.evaluation.timing import TRIAL, median_seconds
-from dendrotwin.models.cable import Cable, CableConfig, stepper_on
+from dendrotwin.models.cable import Cable, CableConfig, make_gpu_stepper
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.plot import save
 
@@ -69,7 +69,7 @@ def cut(events: Events, start: int, length: int) -> Events:
 
 def time_batch(network: Cable, events: list[Events], cells: int) -> dict[str, float]:
     """Simulated seconds per second, and solves in a millisecond of a cell."""
-    stepper = network.on_gpu
+    stepper = network.gpu_stepper
     # Each cell has one of the trials, begun at another time.
     pieces = STEPS // CHUNK_MS - 1
     many = [(events[k % TRIALS], CHUNK_MS * (k // TRIALS % pieces)) for k in range(cells)]
@@ -114,7 +114,7 @@ def main() -> int:
     network = Cable(twin.tree, twin.model.membrane, CableConfig(accuracy=arguments.accuracy))
     rngs = [trial_rng(simulation.seed, TRIAL + k) for k in range(TRIALS)]
     events = [draw_events(twin.tree, simulation.inputs, STEPS, rng) for rng in rngs]
-    stepper_on(torch.device("cuda"), twin.tree, network.membrane, network.config.steps)  # is Triton there?
+    make_gpu_stepper(torch.device("cuda"), twin.tree, network.membrane, network.config.steps)  # is Triton there?
     same, cpu = compare(network, events)
     print(
         f"{torch.cuda.get_device_name()}; CPU and GPU: {same}; CPU, one thread: {cpu:.4f} s per simulated s", flush=True

@@ -20,7 +20,7 @@ class SlowNetwork:
 
     def __init__(self, network: torch.nn.Module, config: ExpertConfig) -> None:
         self.network, self.config = network.eval(), config
-        self.tasks = network.heads.tasks
+        self.tasks = network.heads.n_tasks
         self.channels = config.channels[-1]
 
     @torch.no_grad()
@@ -31,7 +31,7 @@ class SlowNetwork:
         """
         network, config = self.network, self.config
         x = self._inputs(events, past)
-        experts = [self._expert(x, e) for e in range(network.experts.experts)]
+        experts = [self._expert(x, e) for e in range(network.experts.n_experts)]
         gated = hasattr(network, "gate")
         y = []
         for task in range(self.tasks):
@@ -47,7 +47,7 @@ class SlowNetwork:
             y = [value + readout.direct.weight[k] @ now + readout.direct.bias[k] for k, value in enumerate(y)]
         z = torch.stack(y[:-1])
         if past is not None:
-            z = z + readout.past.weight @ past[:, -1]
+            z = z + readout.transition.weight @ past[:, -1]
         return z, y[-1] + readout.spike_gain * z[readout.soma] + readout.spike_offset
 
     def _inputs(self, events: torch.Tensor, past: torch.Tensor | None) -> torch.Tensor:
@@ -55,18 +55,17 @@ class SlowNetwork:
         x = events
         if config.synapse_ms:
             features = []
-            for weigh, place, course in zip(
-                experts.synapses.weigh, experts.synapses.place, experts.synapses.course, strict=True
-            ):
-                weighed = sum(weigh[row][:, None] * events[i] for i, row in enumerate(place) if row >= 0)
+            synapses = experts.synapses
+            for weight, rows, course in zip(synapses.weights, synapses.weight_row, synapses.time_course, strict=True):
+                weighed = sum(weight[row][:, None] * events[i] for i, row in enumerate(rows) if row >= 0)
                 for t in range(config.synapse_ms - 1, events.shape[1]):
                     recent = weighed[:, t - config.synapse_ms + 1 : t + 1].flip(1)  # the newest first
                     features.append(recent @ course)
             time = events.shape[1] - config.synapse_ms + 1
             x = sum(torch.stack(features[i : i + time], 1) for i in range(0, len(features), time))
         if past is not None:
-            seen = experts.past.weight[:, :, 0] @ past[:, -x.shape[1] :] + experts.past.bias[:, None]
-            x = torch.cat([x, seen])
+            mix = experts.past_features
+            x = torch.cat([x, mix.weight[:, :, 0] @ past[:, -x.shape[1] :] + mix.bias[:, None]])
         return x
 
     def _expert(self, x: torch.Tensor, expert: int) -> torch.Tensor:
@@ -78,8 +77,8 @@ class SlowNetwork:
                 dilation = layer.dilation[0]
                 inside = activation(functional.conv1d(inside, layer.weight[rows], layer.bias[rows], dilation=dilation))
             kept = x[:, -inside.shape[1] :]
-            if not isinstance(block.fit, torch.nn.Identity):
-                kept = functional.conv1d(kept, block.fit.weight[rows], block.fit.bias[rows])
+            if not isinstance(block.shortcut, torch.nn.Identity):
+                kept = functional.conv1d(kept, block.shortcut.weight[rows], block.shortcut.bias[rows])
             x = kept + inside
         return x
 
@@ -96,8 +95,8 @@ class SlowNetwork:
     def _tower(self, x: torch.Tensor, task: int) -> torch.Tensor:
         heads = self.network.heads
         rows = slice(task * heads.hidden, (task + 1) * heads.hidden)
-        hidden = functional.elu(heads.read.weight[rows] @ x.flatten() + heads.bias[task])
+        hidden = functional.elu(heads.first.weight[rows] @ x.flatten() + heads.first_bias[task])
         if heads.second is not None:
             hidden = functional.elu(heads.second[task] @ hidden + heads.second_bias[task])
-        y = heads.out[task] @ hidden + heads.offset[task]
+        y = heads.output[task] @ hidden + heads.output_bias[task]
         return y if heads.linear is None else y + heads.linear.weight[task] @ x.flatten()

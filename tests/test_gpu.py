@@ -37,7 +37,7 @@ from dendrotwin.cell.membrane import (
 )
 from dendrotwin.cell.tree import Conductance, Events, Injection, Synapse, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.models.cable import Cable, CableConfig, simulate_on, stepper_on
+from dendrotwin.models.cable import Cable, CableConfig, make_gpu_stepper, simulate_on_gpu
 from dendrotwin.solver import gpu
 from dendrotwin.solver.layout import (
     CLASS_BLOCK,
@@ -288,13 +288,13 @@ def test_trials_in_pieces() -> None:
     events = [Events.sort(rng.integers(0, tree.n_inputs, 9), rng.uniform(0, steps, 9)) for _ in range(2)]
     currents = [injection(tree, steps, 0.02), None]
     v_mV, logit = network.predict(events, steps, injections=currents)
-    stepper = stepper_on(torch.device("cpu"), tree, firing(3), network.config.steps)
+    stepper = make_gpu_stepper(torch.device("cpu"), tree, firing(3), network.config.steps)
     v = np.empty_like(v_mV)
-    peak = simulate_on(stepper, events, v, currents, at_once=2 * tree.n * 3)  # 3 ms, then 2
+    peak = simulate_on_gpu(stepper, events, v, currents, at_once=2 * tree.n * 3)  # 3 ms, then 2
     assert np.abs(v - v_mV).max() < 1e-4
     assert peak.shape == logit.shape
     alone = np.empty_like(v_mV[1:])
-    simulate_on(stepper, events[1:], alone)
+    simulate_on_gpu(stepper, events[1:], alone)
     assert np.array_equal(alone, v[1:])
 
 
@@ -302,11 +302,11 @@ def test_a_cable_knows_its_device() -> None:
     network = Cable(a_tree(3), firing(3), CableConfig())
     assert network.device == torch.device("cpu")
     assert not network.state_dict()
-    network.on_gpu = None  # type: ignore[assignment]
-    assert "on_gpu" not in vars(pickle.loads(pickle.dumps(network)))
+    network.gpu_stepper = None  # type: ignore[assignment]
+    assert "gpu_stepper" not in vars(pickle.loads(pickle.dumps(network)))
     assert network.to("meta") is network
     assert network.device == torch.device("meta")
-    assert "on_gpu" not in vars(network)
+    assert "gpu_stepper" not in vars(network)
 
 
 def test_triton_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +318,7 @@ def test_triton_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(InputError, match=r"needs Triton on cuda:0 \(No module named 'triton'\); install triton, or"):
-        stepper_on(torch.device("cuda:0"), a_tree(3), firing(3), CableConfig().steps)
+        make_gpu_stepper(torch.device("cuda:0"), a_tree(3), firing(3), CableConfig().steps)
 
 
 def solve_in_rounds(rounds: Rounds, axial: np.ndarray, diagonal: np.ndarray, right: np.ndarray) -> np.ndarray:

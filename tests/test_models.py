@@ -34,7 +34,7 @@ NETWORKS = [
     ("mmoe", SMALL),
     ("mmoe", PAPER),
     ("mmoeex", SMALL),
-    ("mmoeex", {**SMALL, "kind": "exclusion", "probability": 1.0, "of": "task"}),
+    ("mmoeex", {**SMALL, "rule": "exclusion", "probability": 1.0, "groups": "task"}),
     ("mmoeex", PAPER),
 ]
 
@@ -112,7 +112,7 @@ def test_feeding_back_is_one_step_ahead_of_its_own_predictions() -> None:
     """What a network says of its own predictions, given as the truth, are those predictions."""
     _, network = _network("mmoe", SMALL, True)
     network.float()
-    network.readout.past.weight.data *= 0.5  # so that it does not run away
+    network.readout.transition.weight.data *= 0.5  # so that it does not run away
     events = [draw_events(TREE, Poisson(excitatory_hz=40), 60, trial_rng(0, 0))]
     network.scaling.mean_mV.fill_(TREE.v_init_mV)
     own, _ = network.predict(events, 60)
@@ -139,12 +139,12 @@ def test_synapses_are_the_exact_conductance() -> None:
     events = draw_events(TREE, Poisson(excitatory_hz=20, inhibitory_hz=20), steps, trial_rng(0, 0))
     exact = np.concatenate(list(synaptic_conductances(TREE, [events], steps)))[:, :, 0]
     synapses = network.experts.synapses
-    counts = torch.from_numpy(events.counts(TREE.n_inputs, -synapses.shorter, steps))[None]
+    counts = torch.from_numpy(events.counts(TREE.n_inputs, -synapses.context, steps))[None]
     with torch.no_grad():
         for column in (0, 1):  # AMPA and NMDA of input 0
-            for weigh in synapses.weigh:
-                weigh.zero_()
-            synapses.weigh[column][0, 0] = 1.0
+            for weight in synapses.weights:
+                weight.zero_()
+            synapses.weights[column][0, 0] = 1.0
             feature = synapses(binned(counts))[0, 0].numpy()
             assert feature.std() > 0
             assert np.corrcoef(feature, exact[:, column])[0, 1] > 0.9999
@@ -156,16 +156,21 @@ def test_elm_is_the_published_recurrence() -> None:
     steps, low, high = 30, *network.config.memory_ms
     counts = _input(network.context, steps)[0].numpy()
     p = {name: value.detach().numpy() for name, value in network.named_parameters()}
-    tau = low + (high - low) / (1 + np.exp(-p["tau"]))
-    keep_branch, keep = math.exp(-1 / config.branch_ms), np.exp(-1 / tau)
+    tau = low + (high - low) / (1 + np.exp(-p["tau_logit"]))
+    decay_branch, decay = math.exp(-1 / config.branch_ms), np.exp(-1 / tau)
     branch, memory, z = np.zeros(config.branches), np.zeros(config.memory), []
     routing = network.routing.numpy()
     for x in counts.T:
-        branch = keep_branch * branch + (p["weight"] * routing) @ x
-        hidden = np.maximum(p["drive.weight"] @ branch + p["drive.bias"] + p["inward.weight"] @ (keep * memory), 0)
-        change = np.tanh(p["outward.weight"] @ hidden + p["outward.bias"])
-        memory = keep * memory + (1 - np.exp(-config.rate / tau)) * change
-        z.append(p["read.weight"] @ memory + p["read.bias"])
+        branch = decay_branch * branch + (p["synapse_weight"] * routing) @ x
+        hidden = np.maximum(
+            p["input_to_hidden.weight"] @ branch
+            + p["input_to_hidden.bias"]
+            + p["memory_to_hidden.weight"] @ (decay * memory),
+            0,
+        )
+        change = np.tanh(p["hidden_to_memory.weight"] @ hidden + p["hidden_to_memory.bias"])
+        memory = decay * memory + (1 - np.exp(-config.rate / tau)) * change
+        z.append(p["output.weight"] @ memory + p["output.bias"])
     with torch.no_grad():
         found, logit, _ = network(binned(torch.from_numpy(counts)[None]))
     expected = np.array(z)[-steps:]
@@ -201,30 +206,30 @@ def test_gates_vary_with_the_input_and_are_not_one_hot_at_first() -> None:
         assert float(gates.std(0).mean()) > 1e-4
 
 
-@pytest.mark.parametrize("kind", ["exclusivity", "exclusion"])
+@pytest.mark.parametrize("rule", ["exclusivity", "exclusion"])
 @pytest.mark.parametrize("of", ["task", "region"])
-def test_exclusive_experts(kind: str, of: str) -> None:
+def test_exclusive_experts(rule: str, of: str) -> None:
     groups = np.append(TREE.region, 99) if of == "region" else np.arange(TREE.n + 1)
     drawn = set()
     for seed in range(200):
-        config = MMoEExConfig(experts=4, kind=kind, of=of, probability=0.6, exclusive_seed=seed)
+        config = MMoEExConfig(experts=4, rule=rule, groups=of, probability=0.6, exclusive_seed=seed)
         mask = draw_mask(config, groups)
         assert np.array_equal(mask, draw_mask(config, groups))
         assert mask.any(0).all()  # every task keeps an expert
         for expert in mask[:-1]:  # the last one may have tasks back that nobody served
             if not expert.all():
-                odd = expert if kind == "exclusivity" else ~expert
+                odd = expert if rule == "exclusivity" else ~expert
                 assert len(np.unique(groups[odd])) == 1
                 assert odd.sum() == (groups == groups[odd][0]).sum()
         drawn.add(int((~mask.all(1)).sum()))
     assert drawn >= {1, 2, 3}
-    never = draw_mask(MMoEExConfig(kind=kind, of=of, probability=0.0), groups)
+    never = draw_mask(MMoEExConfig(rule=rule, groups=of, probability=0.0), groups)
     assert never.all()
 
 
 def test_exclusivity_holds_after_training_steps() -> None:
     torch.manual_seed(0)
-    options = {**SMALL, "probability": 1.0, "of": "task", "experts": 5}
+    options = {**SMALL, "probability": 1.0, "groups": "task", "experts": 5}
     _, network = build_model("mmoeex", options, TREE)
     closed = ~network.mask
     assert closed.any()
@@ -330,7 +335,9 @@ def test_files_that_define_no_architecture(tmp_path: Path) -> None:
 def test_binned_events_are_the_counts() -> None:
     """Sparse and dense hold the same, of windows that begin before the trial too, and of a part of the windows."""
     events = [draw_events(TREE, Poisson(excitatory_hz=200, inhibitory_hz=50), 60, trial_rng(0, k)) for k in range(3)]
-    sparse = BinnedEvents.of([(e, start) for e, start in zip(events, (-20, 0, 35), strict=True)], TREE.n_inputs, 25)
+    sparse = BinnedEvents.from_windows(
+        [(e, start) for e, start in zip(events, (-20, 0, 35), strict=True)], TREE.n_inputs, 25
+    )
     dense = np.stack([e.counts(TREE.n_inputs, s, s + 25) for e, s in zip(events, (-20, 0, 35), strict=True)])
     assert dense.max() > 1
     assert np.array_equal(sparse.counts().numpy(), dense)

@@ -11,7 +11,7 @@ import torch
 from dendrotwin.cell.tree import Tree
 from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models import build_model
-from dendrotwin.models.networks import ridge_init as start
+from dendrotwin.models.networks.experts import ExpertConfig
 from dendrotwin.models.scaling import Scaling, measure_scaling
 from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
 from dendrotwin.solver.tree_solver import synaptic_conductances
@@ -19,7 +19,8 @@ from dendrotwin.training.config import Training
 from dendrotwin.training.loop import _step
 from dendrotwin.training.run import Run
 
-SIZES = {"channels": (8, 8), "synapse_ms": 700}  # long enough to be exact
+SIZES = {"channels": (8, 8), "synapse_ms": 700, "ridge_penalty": 1e-9}  # long enough to be exact
+EVERY_MS = ExpertConfig().ridge_every_ms
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def _least_squares(parts: tuple[Tree, Split, Scaling], trials: list[TrialIndex],
         r = read_trial(trial, tree)
         x = np.concatenate(list(synaptic_conductances(tree, [r.events], r.steps)))[:, :, 0].astype(float)
         z = scaling.normalise(torch.from_numpy(r.v_mV)).numpy().astype(float)
-        at = np.arange(SETTLE_MS, r.steps, start.EVERY_MS)
+        at = np.arange(SETTLE_MS, r.steps, EVERY_MS)
         known = np.column_stack([x[at] * 1e4, np.ones(len(at)), *([z[at - 1]] if autoregressive else [])])
         return known, z[at]
 
@@ -58,17 +59,14 @@ def _started(
         true = scaling.normalise(torch.from_numpy(r.v_mV))
         v, _ = network.predict([r.events], r.steps, r.v_mV[None] if autoregressive else None)
         z = scaling.normalise(torch.from_numpy(v[0]))
-        at = np.arange(SETTLE_MS, r.steps, start.EVERY_MS)
+        at = np.arange(SETTLE_MS, r.steps, EVERY_MS)
         found.append(z.numpy()[at])
         truth.append(true.numpy()[at])
         before.append(true.numpy()[at - 1])
     return np.concatenate(found), np.concatenate(truth), np.concatenate(before)
 
 
-def test_start_is_least_squares_on_the_conductances(
-    parts: tuple[Tree, Split, Scaling], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(start, "PENALTY", 1e-9)
+def test_start_is_least_squares_on_the_conductances(parts: tuple[Tree, Split, Scaling]) -> None:
     tree, split, _ = parts
     trials = split.train[:2] + split.validation
     found, truth, _ = _started(parts, trials, False, features=tree.n)
@@ -77,11 +75,8 @@ def test_start_is_least_squares_on_the_conductances(
     assert float(((found - expected) ** 2).mean()) < 1e-4 * float(((found - truth) ** 2).mean())
 
 
-def test_start_one_step_ahead_is_as_good_as_least_squares(
-    parts: tuple[Tree, Split, Scaling], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_one_step_ahead_is_as_good_as_least_squares(parts: tuple[Tree, Split, Scaling]) -> None:
     """Potentials of neighbours are nearly the same, so that weights are not comparable, but errors are."""
-    monkeypatch.setattr(start, "PENALTY", 1e-9)
     tree, split, _ = parts
     found, truth, before = _started(parts, split.train, True, features=tree.n)
     best = ((_least_squares(parts, split.train, True) - truth) ** 2).mean()
@@ -89,11 +84,8 @@ def test_start_one_step_ahead_is_as_good_as_least_squares(
     assert best <= ((found - truth) ** 2).mean() < 1.05 * best < 0.9 * persistence
 
 
-def test_rank_is_that_of_the_features_and_keeps_the_mean(
-    parts: tuple[Tree, Split, Scaling], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rank_is_that_of_the_features_and_keeps_the_mean(parts: tuple[Tree, Split, Scaling]) -> None:
     """The best projection of the full prediction, as principal components of that give it."""
-    monkeypatch.setattr(start, "PENALTY", 1e-9)
     _, split, _ = parts
     found, truth, _ = _started(parts, split.train, False, features=3)
     full = _least_squares(parts, split.train, False)
@@ -109,7 +101,7 @@ def test_start_rate_holds_the_linear_paths_back(data: Path) -> None:
     options = {"channels": (8, 8), "features": 8, "synapse_ms": 40}
     work = Run(data, Training(options=options, autoregressive=True, start_rate=0.0, steps=5, batch=2, window_ms=100))
     held = {id(p) for p in work.model.linear_paths()}
-    assert len(held) == len(work.model.experts.synapses.weigh) + 3
+    assert len(held) == len(work.model.experts.synapses.weights) + 3
     before = {p: p.detach().clone() for p in work.model.parameters()}
     for step, batch in enumerate(work.batches(0, 3)):
         _step(work, step, batch)

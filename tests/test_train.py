@@ -21,7 +21,7 @@ from dendrotwin.evaluation.predictors import twin_predictor
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models import build_model
 from dendrotwin.models.base import Batch
-from dendrotwin.models.networks.network import POSSIBLE_MV
+from dendrotwin.models.networks.network import CLOSED_LOOP_MV
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.neuron.simulate import Simulation, simulate
 from dendrotwin.recording import read_trial
@@ -222,8 +222,8 @@ def test_one_step_ahead(data: Path, tmp_path: Path) -> None:
     persistence = (truth.v_mV[499:-1] - truth.v_mV[500:]) ** 2
     assert error.mean() < 0.8 * persistence.mean()
     assert own_error.mean() > error.mean()
-    assert (own >= POSSIBLE_MV[0] - 1e-3).all()
-    assert (own <= POSSIBLE_MV[1] + 1e-3).all()
+    assert (own >= CLOSED_LOOP_MV[0] - 1e-3).all()
+    assert (own <= CLOSED_LOOP_MV[1] + 1e-3).all()
     again, _ = twin.predict_batch([truth.events], truth.steps, truth.v_mV[None], chunk_ms=100)
     assert again[0] == pytest.approx(one, abs=1e-2)
 

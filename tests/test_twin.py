@@ -68,7 +68,7 @@ def test_scaling_is_that_of_the_training_split(data: Path) -> None:
     assert scaling.mean_mV.numpy() == pytest.approx(v.mean(0), rel=1e-5)
     assert scaling.sd_mV.numpy() == pytest.approx(v.std(0), rel=1e-4)
     some = torch.randn(4, tree.n)
-    assert torch.allclose(scaling.normalise(scaling.restore(some)), some, atol=1e-4)
+    assert torch.allclose(scaling.normalise(scaling.denormalise(some)), some, atol=1e-4)
 
 
 def test_windows_are_cut_from_their_trials(data: Path) -> None:

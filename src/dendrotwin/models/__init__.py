@@ -23,7 +23,7 @@ from dendrotwin.models.base import Architecture, Trainable
 
 @cache
 def architectures() -> dict[str, Architecture]:
-    """Those that come with dendrotwin, by name: of networks, those that can be trained, and the cable."""
+    """Those that come with dendrotwin, by name: the networks, which are trained, and the cable, which is read."""
     names = (module.name for module in pkgutil.iter_modules(networks.__path__))
     modules = [importlib.import_module(f"{networks.__name__}.{name}") for name in names]
     found = [module.ARCHITECTURE for module in (*modules, cable) if hasattr(module, "ARCHITECTURE")]
@@ -35,6 +35,9 @@ def load_architecture(name: str) -> Architecture:
 
     Args:
         name: of one that comes with dendrotwin, or the path of a Python file that defines `ARCHITECTURE`.
+
+    Returns:
+        Its name, configuration, class and presets.
 
     Raises:
         InputError: there is none of this name, or the file defines none.
@@ -73,6 +76,9 @@ def configure(architecture: Architecture, options: dict[str, Any]) -> BaseModel:
         architecture: the architecture.
         options: of its configuration; `preset` names a set of options that the others change.
 
+    Returns:
+        An instance of `architecture.config`.
+
     Raises:
         InputError: the preset or one of the options is unknown or wrong.
     """
@@ -104,6 +110,9 @@ def build_model(
         options: see `configure`.
         tree: the cell.
         autoregressive: whether it also sees past potentials, and predicts one step ahead.
+
+    Returns:
+        The configuration and the model.
 
     Raises:
         InputError: the architecture, its preset or one of its options is unknown, does not fit the cell, or does not

@@ -24,7 +24,7 @@ CHUNK_MS = 1000  # of a trial that a network evaluates at once: memory does not 
 
 
 class BinnedEvents:
-    """Events of several windows, counted in steps of 1 ms; only what is not silent is kept.
+    """Events of several windows, counted in steps of 1 ms; only steps and inputs with events are kept.
 
     No dataclass: in mixed precision Fabric would round the tensors of one.
 
@@ -38,11 +38,12 @@ class BinnedEvents:
     def __init__(
         self, shape: tuple[int, int, int], step: torch.Tensor, input: torch.Tensor, count: torch.Tensor
     ) -> None:
+        """Args: see the class."""
         self.shape, self.step, self.input, self.count = shape, step, input, count
 
     @classmethod
-    def of(cls, windows: Sequence[tuple[Events, int]], n_inputs: int, steps: int) -> BinnedEvents:
-        """The events of some windows.
+    def from_windows(cls, windows: Sequence[tuple[Events, int]], n_inputs: int, steps: int) -> BinnedEvents:
+        """Count the events of some windows.
 
         Args:
             windows: events of a trial, and the step of it at which the window starts; before 0 it is silent.
@@ -66,12 +67,20 @@ class BinnedEvents:
         dense[self.step // steps, self.input, self.step % steps] = self.count
         return dense
 
-    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> BinnedEvents:
-        """The same with every tensor changed, such as moved to a GPU."""
-        return BinnedEvents(self.shape, change(self.step), change(self.input), change(self.count))
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> BinnedEvents:
+        """The same with a function applied to every tensor, such as one that moves it to a GPU.
+
+        Args:
+            function: of a tensor (k,), to one of the same shape.
+        """
+        return BinnedEvents(self.shape, function(self.step), function(self.input), function(self.count))
 
     def part(self, windows: slice) -> BinnedEvents:
-        """Some of the windows."""
+        """Some of the windows.
+
+        Args:
+            windows: which, with a step of 1.
+        """
         start, stop, _ = windows.indices(self.shape[0])
         steps = self.shape[2]
         limits = torch.tensor([start, stop], device=self.step.device) * steps
@@ -94,22 +103,31 @@ class Batch:
     """
 
     def __init__(self, events: BinnedEvents, v_mV: torch.Tensor, spikes: torch.Tensor) -> None:
+        """Args: see the class."""
         self.events, self.v_mV, self.spikes = events, v_mV, spikes
 
     def __len__(self) -> int:
         return len(self.spikes)
 
-    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        """The batch with every tensor changed."""
-        return Batch(self.events.map(change), change(self.v_mV), change(self.spikes))
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """The same with a function applied to every tensor, such as one that moves it to a GPU.
+
+        Args:
+            function: of a tensor (batch, ...), to one of the same shape.
+        """
+        return Batch(self.events.map(function), function(self.v_mV), function(self.spikes))
 
     def part(self, windows: slice) -> Batch:
-        """Some of its windows."""
+        """Some of its windows.
+
+        Args:
+            windows: which, with a step of 1.
+        """
         return Batch(self.events.part(windows), self.v_mV[windows], self.spikes[windows])
 
 
 class Losses(NamedTuple):
-    """What a model is wrong by on a batch.
+    """The errors of a model on a batch.
 
     Attributes:
         tasks: (n + 1,) mean squared error of each compartment's potential, in its variances over the training trials;
@@ -159,7 +177,11 @@ class Model(nn.Module, ABC):
         """
 
     def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """What a file keeps: what JSON can hold, and tensors by name."""
+        """What a file keeps of it, beside the cell and the configuration.
+
+        Returns:
+            What JSON can hold, and tensors (...,) of any shape by name.
+        """
         return {}, self.state_dict()
 
     @classmethod
@@ -178,7 +200,11 @@ class Model(nn.Module, ABC):
             tree: the cell.
             config: an instance of the architecture's configuration class.
             autoregressive: see the class.
-            values, tensors: what `state` gave.
+            values: what `state` gave for JSON.
+            tensors: those of `state`, (...,) of any shape by name.
+
+        Returns:
+            The model.
 
         Raises:
             TwinError: a tensor is missing, unknown, or of another shape.
@@ -197,7 +223,7 @@ class Trainable(Model):
     @classmethod
     @abstractmethod
     def untrained(cls, tree: Tree, config: Any, autoregressive: bool) -> Trainable:
-        """A new one.
+        """A new model, as it is before its first training step.
 
         Args:
             tree: the cell.
@@ -222,13 +248,20 @@ class Trainable(Model):
 
     @abstractmethod
     def loss(self, batch: Batch) -> Losses:
-        """How wrong it is on a batch."""
+        """How wrong it is on a batch; gradients flow through the result.
+
+        Args:
+            batch: windows, with the true potentials before them for an autoregressive model.
+        """
 
     def diagnose(self, batch: Batch) -> dict[str, Any]:
         """What else there is to know of it in each round of a training, such as how far its experts are apart.
 
         Args:
             batch: a window of a validation trial.
+
+        Returns:
+            What JSON can hold; nothing where there is nothing to say.
         """
         return {}
 

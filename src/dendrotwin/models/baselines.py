@@ -1,4 +1,4 @@
-"""Predictors that learn little or nothing, beside which every other one stands."""
+"""Baselines: predictors that learn little or nothing, with which every other one is compared."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ Floats = NDArray[np.float32]
 # A trial to its potentials (steps, n) [mV] and a score for each step (steps,), the higher the likelier a spike.
 # Predictors get the whole recording; all but persistence look at its input only.
 Predictor = Callable[[Recording], tuple[Floats, Floats]]
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the linear baseline
-TYPICAL_US, TYPICAL_MV = 1e-4, -70.0  # so that its numbers are near 1
+# Of the linear baseline, relative to the mean square of the conductances; the best is chosen on validation trials.
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+TYPICAL_US, TYPICAL_MV = 1e-4, -70.0  # what its conductances and potentials are scaled by: numbers near 1
 
 
 def mean_predictor(mean_mV: NDArray[np.floating]) -> Predictor:
-    """Baseline: the mean potential of each compartment over the training trials, whatever happens."""
+    """Baseline: the mean potential of each compartment over the training trials, whatever the input.
+
+    Args:
+        mean_mV: (n,) these means [mV].
+    """
 
     def predictor(recording: Recording) -> tuple[Floats, Floats]:
         v = np.broadcast_to(mean_mV.astype(np.float32), recording.v_mV.shape)
@@ -42,7 +47,7 @@ def persistence_predictor() -> Predictor:
 
 
 def cable_predictor() -> Predictor:
-    """Baseline: the coarse cable, which learns nothing (see `solve.coarse_cable`)."""
+    """Baseline: the coarse cable, which learns nothing (see `solver.tree_solver.coarse_cable`)."""
 
     def predictor(recording: Recording) -> tuple[Floats, Floats]:
         v = coarse_cable(recording.tree, [recording.events], recording.steps, [recording.injection])[0]
@@ -52,9 +57,14 @@ def cable_predictor() -> Predictor:
 
 
 def linear_predictor(tree: Tree, train: Sequence[TrialIndex], validation: Sequence[TrialIndex]) -> Predictor:
-    """Baseline: a ridge regression of all potentials on the exactly filtered synaptic conductances.
+    """Baseline: a ridge regression of all potentials on the synaptic conductances, computed exactly.
 
-    Its one penalty, relative to the mean square of the conductances, is the best of a few on the validation trials.
+    Its one penalty, relative to the mean square of the conductances, is the best of PENALTIES on the validation trials.
+
+    Args:
+        tree: the cell.
+        train: trials that the weights are from.
+        validation: trials that the penalty is chosen on.
     """
 
     def filtered(recording: Recording) -> Floats:
@@ -69,9 +79,8 @@ def linear_predictor(tree: Tree, train: Sequence[TrialIndex], validation: Sequen
         for trial in trials:
             recording = read_trial(trial, tree)
             x = np.column_stack([filtered(recording), np.ones(recording.steps, np.float32)])[SETTLE_MS:]
-            v = (
-                recording.v_mV[SETTLE_MS:] - TYPICAL_MV
-            )  # single precision of a trial's sums is enough, and twice as fast
+            # Single precision is enough for the sums of a trial, and twice as fast.
+            v = recording.v_mV[SETTLE_MS:] - TYPICAL_MV
             gram, cross, squares = gram + x.T @ x, cross + x.T @ v, squares + float((v.astype(np.float64) ** 2).sum())
         return gram, cross, squares
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from dendrotwin.recording import SETTLE_MS, RecordingFile, TrialIndex
 
-MIN_SD_MV = 1e-3  # of a compartment that does not move
+MIN_SD_MV = 1e-3  # of a compartment that does not move, so that nothing is divided by zero
 
 
 class Scaling(nn.Module):
@@ -24,21 +24,47 @@ class Scaling(nn.Module):
     sd_mV: torch.Tensor
 
     def __init__(self, mean_mV: torch.Tensor, sd_mV: torch.Tensor) -> None:
+        """Keep them as buffers, which move with a model and are saved with it.
+
+        Args:
+            mean_mV, sd_mV: (n,) see the class [mV].
+        """
         super().__init__()
         self.register_buffer("mean_mV", mean_mV)
         self.register_buffer("sd_mV", sd_mV)
 
     def normalise(self, v_mV: torch.Tensor) -> torch.Tensor:
-        """Potentials (..., n) [mV] to z-scores (..., n)."""
+        """Potentials to z-scores.
+
+        Args:
+            v_mV: (..., n) potentials [mV].
+
+        Returns:
+            (..., n) z-scores.
+        """
         return (v_mV - self.mean_mV) / self.sd_mV
 
-    def restore(self, z: torch.Tensor) -> torch.Tensor:
-        """z-scores (..., n) to potentials (..., n) [mV]."""
+    def denormalise(self, z: torch.Tensor) -> torch.Tensor:
+        """z-scores to potentials.
+
+        Args:
+            z: (..., n) z-scores.
+
+        Returns:
+            (..., n) potentials [mV].
+        """
         return z * self.sd_mV + self.mean_mV
 
 
 def measure_scaling(trials: Sequence[TrialIndex]) -> Scaling:
-    """The scaling of these (training) trials, without their first SETTLE_MS where they are longer."""
+    """The scaling of some trials, without their first SETTLE_MS where they are longer.
+
+    Args:
+        trials: of the training split; they are read one by one.
+
+    Returns:
+        Mean and standard deviation of each compartment, of at least MIN_SD_MV.
+    """
     count = 0
     total = squares = shift = np.zeros(0)
     for trial in trials:

@@ -72,7 +72,7 @@ class Windows:
             potentials.append(np.concatenate([rest, v]))
             spikes.append(spike_train(self._spikes[trial], stop)[start:].astype(np.float32))
         return Batch(
-            BinnedEvents.of(events, self._tree.n_inputs, self._context + self._window),
+            BinnedEvents.from_windows(events, self._tree.n_inputs, self._context + self._window),
             torch.from_numpy(np.stack(potentials)),
             torch.from_numpy(np.stack(spikes)),
         )

@@ -12,6 +12,12 @@ def permanent(matrix: NDArray[np.floating]) -> float:
     """Permanent of a square matrix: the determinant's sum over permutations, without its signs.
 
     By Ryser's formula (Ryser 1963, Combinatorial Mathematics), 2^n sums; for n up to some 16.
+
+    Args:
+        matrix: (n, n).
+
+    Returns:
+        Its permanent.
     """
     n = len(matrix)
     total = 0.0

@@ -7,7 +7,7 @@ and the output spikes; the read-out of all compartments is ours.
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -17,45 +17,41 @@ from torch import nn
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
 from dendrotwin.models.base import Architecture, BinnedEvents
-from dendrotwin.models.networks.experts import numbers
+from dendrotwin.models.networks.experts import split_commas
 from dendrotwin.models.networks.network import Network
 from dendrotwin.models.networks.task_heads import Readout
 
-BRANCH_INPUTS = 100
+BRANCH_INPUTS = 100  # the published number
 
 
-def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
     if not 0 < pair[0] < pair[1]:
         raise ValueError("the first must be above 0, the second above the first")
     return pair
 
 
 class ELMConfig(BaseModel):
-    """Sizes of the network; the defaults are the published ones.
+    """Sizes of the network; the defaults are the published ones."""
 
-    Attributes:
-        memory: memory units, 1 to 100.
-        branches: groups of neighbouring inputs that are summed first.
-        branch_inputs: inputs of a branch; neighbouring branches overlap. None means the published 100, or all inputs
-            of a cell that has fewer.
-        hidden: units of the network that drives the memory; 0 means twice the memory units.
-        branch_ms: time constant of a branch [ms].
-        memory_ms: shortest and longest time constant of the memory units [ms].
-        rate: lambda of the paper, how fast a memory unit may change relative to its time constant.
-        features: of past potentials, where they are seen.
-        burn_in: steps before a training window in which the memory forgets that it started from zero.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     memory: int = Field(default=100, ge=1)
+    """Memory units, 1 to 100."""
     branches: int = Field(default=45, ge=1)
+    """Groups of neighbouring inputs that are summed first."""
     branch_inputs: int | None = Field(default=None, ge=1)
+    """Inputs of a branch; neighbours share some. None is the published 100, or all inputs of a cell that has fewer."""
     hidden: int = Field(default=0, ge=0)
+    """Units of the network that drives the memory; 0 means twice the memory units."""
     branch_ms: float = Field(default=5.0, gt=0)
-    memory_ms: Annotated[tuple[float, float], BeforeValidator(numbers), AfterValidator(_rising)] = (1.0, 150.0)
+    """Time constant of a branch [ms]."""
+    memory_ms: Annotated[tuple[float, float], BeforeValidator(split_commas), AfterValidator(_ascending)] = (1.0, 150.0)
+    """Shortest and longest time constant of the memory units [ms]."""
     rate: float = Field(default=5.0, gt=0)
+    """Lambda of the paper: how fast a memory unit may change, relative to its time constant."""
     features: int = Field(default=32, ge=1)
+    """Linear mixtures of past potentials, where they are seen."""
     burn_in: int = Field(default=150, ge=1)
+    """Steps before a training window in which the memory forgets that it started from zero."""
 
 
 def _routing(tree: Tree, branches: int, inputs: int) -> torch.Tensor:
@@ -70,20 +66,34 @@ def _routing(tree: Tree, branches: int, inputs: int) -> torch.Tensor:
     return torch.from_numpy(routing)
 
 
-def _remember(
-    drive: torch.Tensor, memory: torch.Tensor, keep: torch.Tensor, change: torch.Tensor,
-    inward: torch.Tensor, outward: torch.Tensor, bias: torch.Tensor,
-) -> torch.Tensor:  # fmt: skip
-    """The memory after each step: m <- keep m + change tanh(outward relu(drive_t + inward keep m) + bias).
+class _Weights(NamedTuple):
+    """Weights of the memory's recurrence."""
 
-    Args: drive (time, batch, hidden), memory (batch, units), weights (hidden, units), (units, hidden). This recurrence
-    is the one thing that has to go step by step. Returns (time, batch, units).
+    decay: torch.Tensor  # (units,)
+    change: torch.Tensor  # (units,)
+    memory_to_hidden: torch.Tensor  # (hidden, units)
+    hidden_to_memory: torch.Tensor  # (units, hidden)
+    bias: torch.Tensor  # (units,)
+
+
+def _recur(drive: torch.Tensor, memory: torch.Tensor, w: _Weights) -> torch.Tensor:
+    """The memory after each step: m <- decay m + change tanh(W_hm relu(drive_t + W_mh decay m) + bias).
+
+    This recurrence is the one thing that has to go step by step.
+
+    Args:
+        drive: (time, batch, hidden) what comes from the branches.
+        memory: (batch, units) at the start.
+        w: its weights.
+
+    Returns:
+        (time, batch, units).
     """
     memories: list[torch.Tensor] = []
     for step in drive.unbind(0):
-        kept = keep * memory
-        hidden = torch.relu(step + torch.mm(kept, inward.t()))
-        memory = kept + change * torch.tanh(torch.addmm(bias, hidden, outward.t()))
+        decayed = w.decay * memory
+        hidden = torch.relu(step + torch.mm(decayed, w.memory_to_hidden.t()))
+        memory = decayed + w.change * torch.tanh(torch.addmm(w.bias, hidden, w.hidden_to_memory.t()))
         memories.append(memory)
     return torch.stack(memories)
 
@@ -93,6 +103,10 @@ class ELM(Network):
 
     k_b = exp(-1/tau_b), k_m = exp(-1/tau_m) and k_l = exp(-rate/tau_m) for steps of 1 ms; tau_m is learned. All
     potentials and the spikes are linear in m.
+
+    Attributes:
+        config: the sizes.
+        routing: (branches, n_inputs) 1 where an excitatory input reaches a branch, -1 where an inhibitory one does.
     """
 
     routing: torch.Tensor
@@ -110,19 +124,19 @@ class ELM(Network):
         self.config = config
         self.register_buffer("routing", _routing(tree, config.branches, inputs))
         # The paper's start: equal weights, so that a branch sums what its synapses get.
-        self.weight = nn.Parameter(torch.full((config.branches, tree.n_inputs), 0.5))
-        self.past = nn.Linear(tree.n, config.features) if autoregressive else None
+        self.synapse_weight = nn.Parameter(torch.full((config.branches, tree.n_inputs), 0.5))
+        self.past_features = nn.Linear(tree.n, config.features) if autoregressive else None
         hidden = config.hidden or 2 * config.memory
-        self.drive = nn.Linear(config.branches + (config.features if autoregressive else 0), hidden)
-        self.inward = nn.Linear(config.memory, hidden, bias=False)
-        self.outward = nn.Linear(hidden, config.memory)
+        self.input_to_hidden = nn.Linear(config.branches + (config.features if autoregressive else 0), hidden)
+        self.memory_to_hidden = nn.Linear(config.memory, hidden, bias=False)
+        self.hidden_to_memory = nn.Linear(hidden, config.memory)
         low, high = config.memory_ms
         tau = torch.logspace(math.log10(low), math.log10(high), config.memory + 2)[1:-1]
-        self.tau = nn.Parameter(torch.logit((tau - low) / (high - low)))
-        self.read = nn.Linear(config.memory, tree.n + 1)
+        self.tau_logit = nn.Parameter(torch.logit((tau - low) / (high - low)))
+        self.output = nn.Linear(config.memory, tree.n + 1)
         if autoregressive:  # begin at persistence
-            nn.init.zeros_(self.read.weight)
-            nn.init.zeros_(self.read.bias)
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
         self.readout = Readout(tree.n, tree.soma, autoregressive)
 
     def forward(
@@ -130,34 +144,38 @@ class ELM(Network):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See `Network`; the state is (batch, branches + memory)."""
         low, high = self.config.memory_ms
-        tau = low + (high - low) * torch.sigmoid(self.tau)
+        tau = low + (high - low) * torch.sigmoid(self.tau_logit)
         # (time, batch, branches): what reaches each branch, then its leaky sum.
-        arriving = torch.einsum("bit,ri->tbr", events.counts(), self.weight * self.routing)
-        fresh = state is None
+        arriving = torch.einsum("bit,ri->tbr", events.counts(), self.synapse_weight * self.routing)
+        from_zero = state is None
         if state is None:
             state = arriving.new_zeros(arriving.shape[1], self.config.branches + self.config.memory)
         branch, memory = state.split((self.config.branches, self.config.memory), 1)
         branches = _leaky_sum(arriving, branch, math.exp(-1.0 / self.config.branch_ms))
-        seen = branches
-        if self.past is not None and past is not None:
-            seen = torch.cat([branches, self.past(past.permute(2, 0, 1))], 2)
-        memories = _remember(
-            self.drive(seen), memory, torch.exp(-1.0 / tau), 1.0 - torch.exp(-self.config.rate / tau),
-            self.inward.weight, self.outward.weight, self.outward.bias,
-        )  # fmt: skip
+        inputs = branches
+        if self.past_features is not None and past is not None:
+            inputs = torch.cat([branches, self.past_features(past.permute(2, 0, 1))], 2)
+        weights = _Weights(
+            torch.exp(-1.0 / tau),
+            1.0 - torch.exp(-self.config.rate / tau),
+            self.memory_to_hidden.weight,
+            self.hidden_to_memory.weight,
+            self.hidden_to_memory.bias,
+        )
+        memories = _recur(self.input_to_hidden(inputs), memory, weights)
         state = torch.cat([branches[-1], memories[-1]], 1)
-        y = self.read(memories[self.context :] if fresh else memories).transpose(0, 1)
+        y = self.output(memories[self.context :] if from_zero else memories).transpose(0, 1)
         return *self.readout(y, past), state
 
 
-def _leaky_sum(x: torch.Tensor, start: torch.Tensor, keep: float) -> torch.Tensor:
-    """y_t = keep y_(t-1) + x_t from y_(-1) = start, along the first axis."""
+def _leaky_sum(x: torch.Tensor, start: torch.Tensor, decay: float) -> torch.Tensor:
+    """y_t = decay y_(t-1) + x_t from y_(-1) = start, along the first axis."""
     steps = x.shape[0]
     age = torch.arange(steps, device=x.device)
     age = age[:, None] - age
-    band = torch.where(age >= 0, keep ** age.clamp(min=0).to(x.dtype), 0.0)
-    decay = keep ** torch.arange(1, steps + 1, device=x.device, dtype=x.dtype)
-    return torch.einsum("st,tbr->sbr", band, x) + decay[:, None, None] * start
+    of_inputs = torch.where(age >= 0, decay ** age.clamp(min=0).to(x.dtype), 0.0)
+    of_start = decay ** torch.arange(1, steps + 1, device=x.device, dtype=x.dtype)
+    return torch.einsum("st,tbr->sbr", of_inputs, x) + of_start[:, None, None] * start
 
 
 ARCHITECTURE = Architecture("elm", ELMConfig, ELM)

@@ -1,4 +1,7 @@
-"""What hard sharing and mixtures of experts have in common: experts, task heads, and what is made of their outputs."""
+"""What hard sharing and mixtures of experts have in common: experts, task heads, and what is made of their outputs.
+
+The shape of Verhellen et al. 2024 (doi:10.1371/journal.pcbi.1011728).
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,36 @@ from dendrotwin.models.base import BinnedEvents
 from dendrotwin.models.networks.experts import ExpertConfig, Experts
 from dendrotwin.models.networks.network import Network
 from dendrotwin.models.networks.ridge_init import start_from_linear
-from dendrotwin.models.networks.task_heads import Readout, TaskHeads, in_pieces
+from dendrotwin.models.networks.task_heads import Readout, TaskHeads, apply_sliding
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.recording import TrialIndex
 
 
 class ExpertNetwork(Network):
-    """Experts on the input, and a head for every compartment and one for the output spikes on what they say."""
+    """Experts on the input, and a head for every compartment and one for the output spikes on what they say.
 
-    def __init__(self, tree: Tree, config: ExpertConfig, experts: int, autoregressive: bool) -> None:
-        """Args: the cell, the sizes, how many experts, and whether past potentials are seen."""
+    Attributes:
+        config: the sizes.
+        experts, heads, readout: the parts, in the order in which the input goes through them.
+    """
+
+    def __init__(self, tree: Tree, config: ExpertConfig, n_experts: int, autoregressive: bool) -> None:
+        """Start with random weights; an autoregressive network starts at persistence, V(t) = V(t - 1).
+
+        Args:
+            tree: the cell.
+            config: the sizes.
+            n_experts: how many experts.
+            autoregressive: whether past potentials are seen.
+        """
         super().__init__(tree, autoregressive, 0)
-        self.tower_ms = config.tower_ms
-        self.experts = Experts(tree, config, experts, autoregressive)
+        self.config = config
+        self.experts = Experts(tree, config, n_experts, autoregressive)
         self.heads = TaskHeads(tree.n + 1, config.channels[-1], config)
         self.readout = Readout(tree.n, tree.soma, autoregressive, self.experts.features)
-        if autoregressive:  # begin at persistence
-            self.heads.silence()
-            self.readout.silence()
+        if autoregressive:
+            self.heads.zero_init()
+            self.readout.zero_init()
         self.context = self.experts.context + config.tower_ms - 1
 
     def forward(
@@ -37,19 +52,26 @@ class ExpertNetwork(Network):
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
         """See `Network`."""
         outputs, synaptic = self.experts(events, past)
-        y = in_pieces(self.tasks, outputs, self.tower_ms)
+        y = apply_sliding(self.apply_heads, outputs, self.config.tower_ms)
         return *self.readout(y, past, synaptic), None
 
-    def tasks(self, seen: torch.Tensor) -> torch.Tensor:
-        """Recent outputs of the experts (batch, experts, time, channels * tower_ms) to tasks (batch, time, n + 1)."""
+    def apply_heads(self, recent: torch.Tensor) -> torch.Tensor:
+        """From the experts to the tasks; this is where architectures differ.
+
+        Args:
+            recent: (batch, experts, time, channels * tower_ms) the experts' last tower_ms outputs at each step.
+
+        Returns:
+            (batch, time, n + 1) outputs of the tasks: compartments, then spikes.
+        """
         raise NotImplementedError
 
     def linear_paths(self) -> list[nn.Parameter]:
-        """What the ridge regression sets: weights of synapses, and of the paths past the experts."""
+        """What the ridge regression sets: weights of synapses, and of the linear paths past the experts."""
         if self.experts.synapses is None:
             return []
-        paths = [part for part in (self.readout.direct, self.readout.past) if part is not None]
-        return [*self.experts.synapses.weigh, *(p for part in paths for p in part.parameters())]
+        paths = [part for part in (self.readout.direct, self.readout.transition) if part is not None]
+        return [*self.experts.synapses.weights, *(p for part in paths for p in part.parameters())]
 
     def prepare(self, trials: Sequence[TrialIndex], scaling: Scaling) -> list[nn.Parameter]:
         """See `Trainable`: the linear paths start from a ridge regression."""

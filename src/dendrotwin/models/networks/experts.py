@@ -22,48 +22,57 @@ from dendrotwin.cell.tree import Tree
 from dendrotwin.models.base import BinnedEvents
 from dendrotwin.solver.tree_solver import mean_time_course
 
-TYPICAL_HZ = 5.0
-BLOCK_MS = 64
+TYPICAL_HZ = 5.0  # a cortical rate; it only sets the scale of the initial features
+BLOCK_MS = 64  # outputs of one matrix product: as long as is worth it beside 300 ms of synapse
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"gelu": functional.gelu, "sigmoid": torch.sigmoid}
 
 
-def numbers(value: Any) -> Any:
-    """Sizes from a command line: "32,16,8"."""
+def split_commas(value: Any) -> Any:
+    """Sizes as they come from a command line.
+
+    Args:
+        value: a text such as "32,16,8", or anything else.
+
+    Returns:
+        The parts of the text, which pydantic makes numbers of; anything else as it is.
+    """
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
 
-Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(numbers), Field(min_length=1)]
+Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(split_commas), Field(min_length=1)]
 
 
 class ExpertConfig(BaseModel):
-    """Sizes of experts and towers; the defaults were chosen on validation trials (docs/measurements/defaults.md).
+    """Sizes of experts and towers; the defaults were chosen on validation trials (docs/measurements/defaults.md)."""
 
-    Attributes:
-        synapse_ms: how long the response of a synapse is followed; 0 feeds bare events to the experts.
-        features: mixtures of synaptic conductances that the experts get, and of past potentials where they are seen,
-            32 to 256.
-        channels: of each residual block of an expert; block b has dilation 2^b, so that they reach
-            2 (kernel - 1) (2^blocks - 1) ms back.
-        kernel: taps of each convolution, 2 to 10.
-        activation: of the blocks, "gelu" or "sigmoid".
-        dropout: share of the features dropped in training.
-        tower: hidden units in each layer of each task's tower.
-        tower_layers: hidden layers of a tower, 1 or 2.
-        tower_ms: how much of the experts' recent output a tower sees.
-        tower_linear: whether a tower has a linear path beside its hidden units.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     synapse_ms: int = Field(default=300, ge=0)
+    """How long the response of a synapse is followed [ms]; 0 feeds bare events to the experts."""
     features: int = Field(default=160, ge=1)
+    """Mixtures of synaptic conductances that experts get, and of past potentials where they are seen; 32 to 256."""
     channels: Channels = (128, 128, 128, 128)
+    """Of each residual block of an expert; block b has dilation 2^b, so that they look 2 (kernel - 1) (2^blocks - 1) ms
+    back."""
     kernel: int = Field(default=3, ge=2)
+    """Taps of each convolution, 2 to 10."""
     activation: Literal["gelu", "sigmoid"] = "gelu"
+    """Nonlinearity of the blocks: gelu or sigmoid."""
     dropout: float = Field(default=0.05, ge=0.0, lt=1.0)
+    """Share of the features dropped in training."""
     tower: int = Field(default=2, ge=1)
+    """Hidden units in each layer of each task's tower."""
     tower_layers: Literal[1, 2] = 1
+    """Hidden layers of a tower, 1 or 2."""
     tower_ms: int = Field(default=1, ge=1)
+    """How much of the experts' recent output a tower sees [ms]."""
     tower_linear: bool = True
+    """Whether a tower has a linear path beside its hidden units."""
+    ridge_trials: int = Field(default=60, ge=1)
+    """Training trials of the ridge regression that training starts from; reading 60 takes half a minute."""
+    ridge_every_ms: int = Field(default=5, ge=1)
+    """Distance between the samples of that regression [ms]; neighbouring milliseconds say nearly the same."""
+    ridge_penalty: float = Field(default=1e-2, gt=0)
+    """Penalty of that regression, relative to the mean square of the conductances."""
 
 
 # Sizes of the paper's public configuration (https://github.com/Jonas-Verhellen/LFDeep, configs/ and the comments in
@@ -87,88 +96,122 @@ class Synapses(nn.Module):
     For each conductance (AMPA, NMDA, GABA_A) the events of the inputs that open it are summed with learned weights into
     `features` features, which are then convolved with its dual exponential, averaged over each step, and added up over
     the conductances. The weights are learned, the time courses are not.
+
+    Attributes:
+        weights: for each conductance (inputs that open it, features), learned.
+        weight_row: (conductances, inputs) row of each input in `weights`, -1 where it does not open the conductance.
+        time_course: (conductances, synapse_ms) response to an event, so scaled that inputs at TYPICAL_HZ make features
+            of variance 1.
+        toeplitz: (conductances, context + BLOCK_MS, BLOCK_MS) the convolution with it, as a matrix.
+        context: steps of input before the first output, synapse_ms - 1.
     """
 
-    place: torch.Tensor
-    course: torch.Tensor
-    bands: torch.Tensor
+    weight_row: torch.Tensor
+    time_course: torch.Tensor
+    toeplitz: torch.Tensor
 
     def __init__(self, tree: Tree, features: int, synapse_ms: int) -> None:
+        """Start with random weights.
+
+        Args:
+            tree: the cell.
+            features: how many there are.
+            synapse_ms: how long the response of a synapse is followed [ms], 1 or more.
+        """
         super().__init__()
-        self.shorter = synapse_ms - 1
-        kinds = [(kind, g) for kind, synapse in enumerate(tree.synapses) for g in synapse.conductances]
-        # The inputs that do not open a conductance have no weight in it: `place` is their row there, -1 for none.
-        members = [np.flatnonzero(tree.input_synapse == kind) for kind, _ in kinds]
-        place = np.full((len(kinds), tree.n_inputs), -1)
-        for row, opened in zip(place, members, strict=True):
-            row[opened] = np.arange(len(opened))
-        self.register_buffer("place", torch.from_numpy(place), persistent=False)
-        self.weigh = nn.ParameterList(
-            (2.0 * torch.rand(len(opened), features) - 1.0) / math.sqrt(len(opened)) for opened in members
+        self.context = synapse_ms - 1
+        conductances = [(synapse, g) for synapse, model in enumerate(tree.synapses) for g in model.conductances]
+        opening = [np.flatnonzero(tree.input_synapse == synapse) for synapse, _ in conductances]
+        weight_row = np.full((len(conductances), tree.n_inputs), -1)
+        for row, inputs in zip(weight_row, opening, strict=True):
+            row[inputs] = np.arange(len(inputs))
+        self.register_buffer("weight_row", torch.from_numpy(weight_row), persistent=False)
+        self.weights = nn.ParameterList(
+            (2.0 * torch.rand(len(inputs), features) - 1.0) / math.sqrt(len(inputs)) for inputs in opening
         )
-        courses = torch.stack([torch.from_numpy(mean_time_course(g, synapse_ms)).float() for _, g in kinds])
-        # Scaled so that inputs at TYPICAL_HZ make features of variance 1, without which learning is slow.
+        courses = torch.stack([torch.from_numpy(mean_time_course(g, synapse_ms)).float() for _, g in conductances])
+        # Features of variance 1, without which learning is slow.
         courses /= courses.norm(dim=1, keepdim=True) * math.sqrt(TYPICAL_HZ / 1000.0)
-        self.register_buffer("course", courses, persistent=False)
-        # A piece of input to BLOCK_MS outputs, (synapse_ms - 1 + BLOCK_MS, BLOCK_MS), for each conductance: as products
-        # with these the convolution is several times faster than as one with a long kernel.
-        lag = self.shorter + torch.arange(BLOCK_MS) - torch.arange(self.shorter + BLOCK_MS)[:, None]
+        self.register_buffer("time_course", courses, persistent=False)
+        # As products with a Toeplitz matrix, BLOCK_MS outputs each, the convolution is several times faster than as one
+        # with a long kernel.
+        lag = self.context + torch.arange(BLOCK_MS) - torch.arange(self.context + BLOCK_MS)[:, None]
         inside = (lag >= 0) & (lag < synapse_ms)
-        self.register_buffer("bands", courses[:, lag.clamp(0, self.shorter)] * inside, persistent=False)
+        self.register_buffer("toeplitz", courses[:, lag.clamp(0, self.context)] * inside, persistent=False)
 
     def forward(self, events: BinnedEvents) -> torch.Tensor:
-        """Events of time steps to features (batch, features, time - shorter)."""
-        features: torch.Tensor = sum(self._convolved(events, list(self.weigh)), start=torch.zeros(()))
+        """What the experts get of the synapses.
+
+        Args:
+            events: of context + time steps.
+
+        Returns:
+            (batch, features, time) features.
+        """
+        features: torch.Tensor = sum(self._convolved(events, list(self.weights)), start=torch.zeros(()))
         return features
 
     def conductances(self, events: BinnedEvents) -> torch.Tensor:
-        """Events of time steps to every input's own conductances (batch, conductances, time - shorter).
+        """Every input's own conductances; features are linear in them, with `weights`.
 
-        In the order of the rows of `weigh`: features are linear in them with these weights.
+        Args:
+            events: of context + time steps.
+
+        Returns:
+            (batch, conductances of all inputs, time), in the order of the rows of `weights`, scaled as `time_course`.
         """
-        return torch.cat([*self._convolved(events, [torch.eye(len(w), device=w.device) for w in self.weigh])], 1)
+        return torch.cat([*self._convolved(events, [torch.eye(len(w), device=w.device) for w in self.weights])], 1)
 
     def _convolved(self, events: BinnedEvents, weights: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """For each conductance the events, summed with weights (inputs, features), as features in time."""
         batch, _, time = events.shape
-        wanted = time - self.shorter
-        length = self.shorter + -(-wanted // BLOCK_MS) * BLOCK_MS
+        wanted = time - self.context
+        length = self.context + -(-wanted // BLOCK_MS) * BLOCK_MS
         # Most of the input is silent, and only what is not costs time.
         step = events.step // time * length + events.step % time
-        for weigh, place, band in zip(weights, self.place, self.bands, strict=True):
-            row = place[events.input]
+        for weight, weight_row, toeplitz in zip(weights, self.weight_row, self.toeplitz, strict=True):
+            row = weight_row[events.input]
             opens = row >= 0
             starts = torch.searchsorted(step[opens], torch.arange(batch * length, device=step.device))
             arriving = functional.embedding_bag(
-                row[opens], weigh, starts, mode="sum", per_sample_weights=events.count[opens].to(weigh.dtype)
+                row[opens], weight, starts, mode="sum", per_sample_weights=events.count[opens].to(weight.dtype)
             ).view(batch, length, -1)
-            pieces = arriving.unfold(1, self.shorter + BLOCK_MS, BLOCK_MS) @ band
+            pieces = arriving.unfold(1, self.context + BLOCK_MS, BLOCK_MS) @ toeplitz
             yield pieces.transpose(1, 2).flatten(2)[..., :wanted]
 
 
 class _Block(nn.Module):
-    """Two dilated convolutions in each expert, added to what came in; shortens its input by 2 (kernel - 1) dilation."""
+    """Two dilated convolutions in each expert, added to what came in; `context` is 2 (kernel - 1) dilation."""
 
     def __init__(self, experts: int, shared: bool, inputs: int, channels: int, dilation: int, c: ExpertConfig) -> None:
-        """Args: whether all experts get the same input, its channels (per expert where not), and what it becomes."""
+        """A block of all experts.
+
+        Args:
+            experts: how many there are.
+            shared: whether all experts get the same input.
+            inputs: channels of the input; of each expert's where it is not shared.
+            channels: of each expert's output.
+            dilation: distance of the taps [ms].
+            c: kernel, activation and dropout.
+        """
         super().__init__()
         groups = 1 if shared else experts
         inputs = inputs if shared else experts * inputs
-        self.shorter = 2 * (c.kernel - 1) * dilation
+        self.context = 2 * (c.kernel - 1) * dilation
         self.first = weight_norm(nn.Conv1d(inputs, experts * channels, c.kernel, dilation=dilation, groups=groups))
         self.second = weight_norm(
             nn.Conv1d(experts * channels, experts * channels, c.kernel, dilation=dilation, groups=experts)
         )
         same = not shared and inputs == experts * channels
-        self.fit = nn.Identity() if same else nn.Conv1d(inputs, experts * channels, 1, groups=groups)
+        self.shortcut = nn.Identity() if same else nn.Conv1d(inputs, experts * channels, 1, groups=groups)
         self.activation = ACTIVATIONS[c.activation]
         self.dropout = nn.Dropout(c.dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, inputs, time) to (batch, experts * channels, time - shorter)."""
+        """(batch, inputs, context + time) to (batch, experts * channels, time)."""
         change = self.dropout(self.activation(self.first(x)))
         change = self.dropout(self.activation(self.second(change)))
-        out: torch.Tensor = self.fit(x[..., self.shorter :]) + change
+        out: torch.Tensor = self.shortcut(x[..., self.context :]) + change
         return out
 
 
@@ -176,24 +219,33 @@ class Experts(nn.Module):
     """Several experts on the same input, evaluated together by grouped convolutions.
 
     Attributes:
+        n_experts: how many there are.
+        features: of the synapses; 0 where experts get bare events.
         context: steps of input before the first output that it depends on.
-        reach: how many of them the experts proper look at, behind the synapses; past potentials are seen that far.
+        conv_context: those of them that the convolutions look at, behind the synapses; past potentials are seen as far.
     """
 
-    def __init__(self, tree: Tree, config: ExpertConfig, experts: int, autoregressive: bool) -> None:
-        """Args: the cell, the sizes, how many experts, and whether they see past potentials too."""
+    def __init__(self, tree: Tree, config: ExpertConfig, n_experts: int, autoregressive: bool) -> None:
+        """Start with random weights.
+
+        Args:
+            tree: the cell.
+            config: the sizes.
+            n_experts: how many experts.
+            autoregressive: whether they see past potentials too.
+        """
         super().__init__()
-        self.experts = experts
+        self.n_experts = n_experts
         self.synapses = Synapses(tree, config.features, config.synapse_ms) if config.synapse_ms else None
         self.features = config.features if config.synapse_ms else 0
-        self.past = nn.Conv1d(tree.n, config.features, 1) if autoregressive else None
+        self.past_features = nn.Conv1d(tree.n, config.features, 1) if autoregressive else None
         blocks, inputs = [], (self.features or tree.n_inputs) + (config.features if autoregressive else 0)
         for b, channels in enumerate(config.channels):
-            blocks.append(_Block(experts, b == 0, inputs, channels, 2**b, config))
+            blocks.append(_Block(n_experts, b == 0, inputs, channels, 2**b, config))
             inputs = channels
         self.blocks = nn.ModuleList(blocks)
-        self.reach = sum(block.shorter for block in blocks)
-        self.context = self.reach + max(config.synapse_ms - 1, 0)
+        self.conv_context = sum(block.context for block in blocks)
+        self.context = self.conv_context + max(config.synapse_ms - 1, 0)
 
     def forward(self, events: BinnedEvents, past: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What the experts make of the input, and the synapses' features.
@@ -203,13 +255,14 @@ class Experts(nn.Module):
             past: (batch, n, context + time) z-scored potentials at the start of each step, where they are seen.
 
         Returns:
-            (batch, experts, channels, time), and (batch, features, reach + time), None without known time courses.
+            (batch, experts, channels, time), and (batch, features, conv_context + time), None where experts get bare
+            events.
         """
-        # (batch, features, reach + time): which synapses are open, and what the potentials were.
+        # (batch, features, conv_context + time): which synapses are open, and what the potentials were.
         synaptic = None if self.synapses is None else self.synapses(events)
         x = events.counts() if synaptic is None else synaptic
-        if self.past is not None and past is not None:
-            x = torch.cat([x, self.past(past[..., past.shape[-1] - x.shape[-1] :])], 1)
+        if self.past_features is not None and past is not None:
+            x = torch.cat([x, self.past_features(past[..., past.shape[-1] - x.shape[-1] :])], 1)
         for block in self.blocks:
             x = block(x)
-        return x.unflatten(1, (self.experts, -1)), synaptic
+        return x.unflatten(1, (self.n_experts, -1)), synaptic

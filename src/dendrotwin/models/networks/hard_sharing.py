@@ -23,9 +23,9 @@ class HardSharing(ExpertNetwork):
     def __init__(self, tree: Tree, config: HardSharingConfig, autoregressive: bool) -> None:
         super().__init__(tree, config, 1, autoregressive)
 
-    def tasks(self, seen: torch.Tensor) -> torch.Tensor:
+    def apply_heads(self, recent: torch.Tensor) -> torch.Tensor:
         """See `ExpertNetwork`."""
-        outputs: torch.Tensor = self.heads(seen)
+        outputs: torch.Tensor = self.heads(recent)
         return outputs
 
 

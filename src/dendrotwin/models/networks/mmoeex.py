@@ -21,20 +21,16 @@ from dendrotwin.models.networks.mmoe import MMoE, MMoEConfig
 
 
 class MMoEExConfig(MMoEConfig):
-    """Sizes of the network: those of `MMoEConfig`, and which experts are exclusive.
+    """Sizes of the network: those of `MMoEConfig`, and which experts are exclusive."""
 
-    Attributes:
-        kind: "exclusivity": an exclusive expert serves one task; "exclusion": all tasks but one.
-        probability: that an expert is exclusive, 0 to 1.
-        of: what counts as one task there: "task", each compartment and the spikes, or "region", all compartments of a
-            region together, and the spikes.
-        exclusive_seed: of the draw.
-    """
-
-    kind: Literal["exclusivity", "exclusion"] = "exclusivity"
+    rule: Literal["exclusivity", "exclusion"] = "exclusivity"
+    """Exclusivity: an exclusive expert serves one group of tasks; exclusion: all groups but one."""
     probability: float = Field(default=0.5, ge=0.0, le=1.0)
-    of: Literal["task", "region"] = "region"
+    """Probability that an expert is exclusive, 0 to 1."""
+    groups: Literal["task", "region"] = "region"
+    """What a group is: one task (a compartment, or the spikes), or a region (all its compartments; or the spikes)."""
     exclusive_seed: int = Field(default=0, ge=0)
+    """Seed of the draw of exclusive experts."""
 
 
 def draw_mask(config: MMoEExConfig, groups: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -44,8 +40,8 @@ def draw_mask(config: MMoEExConfig, groups: NDArray[np.integer]) -> NDArray[np.b
     task that no expert would be left for gets one back, of those drawn last.
 
     Args:
-        config: the kind, the probability, the number of experts and the seed.
-        groups: (tasks,) what counts as one task.
+        config: the rule, the probability, the number of experts and the seed.
+        groups: (tasks,) number of each task's group.
 
     Returns:
         (experts, tasks), True where allowed; every task is allowed at least one expert.
@@ -55,26 +51,30 @@ def draw_mask(config: MMoEExConfig, groups: NDArray[np.integer]) -> NDArray[np.b
     for allowed in mask:
         if rng.random() < config.probability:
             chosen = groups == rng.choice(np.unique(groups))
-            allowed[:] = chosen if config.kind == "exclusivity" else ~chosen
+            allowed[:] = chosen if config.rule == "exclusivity" else ~chosen
     mask[-1, ~mask.any(0)] = True
     return mask
 
 
 class MMoEEx(MMoE):
-    """MMoE whose gates are closed, before the softmax, where an expert is not for a task."""
+    """MMoE whose gates are closed, before the softmax, where an expert is not for a task.
+
+    Attributes:
+        mask: (experts, tasks) True where an expert may serve a task.
+    """
 
     mask: torch.Tensor
 
     def __init__(self, tree: Tree, config: MMoEExConfig, autoregressive: bool) -> None:
         super().__init__(tree, config, autoregressive)
         spikes = int(tree.region.max()) + 1
-        groups = np.append(tree.region, spikes) if config.of == "region" else np.arange(tree.n + 1)
+        groups = np.append(tree.region, spikes) if config.groups == "region" else np.arange(tree.n + 1)
         self.register_buffer("mask", torch.from_numpy(draw_mask(config, groups)))
 
-    def _gate_logits(self, seen: torch.Tensor) -> torch.Tensor:
-        return super()._gate_logits(seen).masked_fill(~self.mask, -torch.inf)
+    def _gate_logits(self, recent: torch.Tensor) -> torch.Tensor:
+        return super()._gate_logits(recent).masked_fill(~self.mask, -torch.inf)
 
 
 ARCHITECTURE = Architecture(
-    "mmoeex", MMoEExConfig, MMoEEx, {"paper": {**PAPER, "experts": 5, "tower": 10, "of": "task"}}
+    "mmoeex", MMoEExConfig, MMoEEx, {"paper": {**PAPER, "experts": 5, "tower": 10, "groups": "task"}}
 )

@@ -1,4 +1,8 @@
-"""What all networks have in common: z-scores inside, losses, and whole trials chunk by chunk."""
+"""What all networks have in common: z-scores inside, losses, and whole trials chunk by chunk.
+
+One millisecond after the other, for all compartments at once, as in Verhellen et al. 2024
+(doi:10.1371/journal.pcbi.1011728).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,8 @@ from dendrotwin.models.base import CHUNK_MS, Batch, BinnedEvents, Losses, Traina
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.recording import TrialIndex
 
-POSSIBLE_MV = (-150.0, 80.0)  # what a membrane can be at; in a closed loop a step map with gain above 1 would explode
+# In closed loop, predictions are held within what a membrane can be at: a map with gain above 1 would explode.
+CLOSED_LOOP_MV = (-150.0, 80.0)
 
 
 class Network(Trainable):
@@ -31,7 +36,13 @@ class Network(Trainable):
     """
 
     def __init__(self, tree: Tree, autoregressive: bool, context: int) -> None:
-        """Args: the cell, whether past potentials are seen, and steps of input before the first output of a call."""
+        """Start without a scaling, which `prepare` or `restore` sets.
+
+        Args:
+            tree: the cell.
+            autoregressive: whether past potentials are seen.
+            context: steps of input before the first output of a call without a state.
+        """
         super().__init__()
         self.tree, self.autoregressive, self.context = tree, autoregressive, context
         self.scaling = Scaling(torch.zeros(tree.n), torch.ones(tree.n))
@@ -90,7 +101,8 @@ class Network(Trainable):
         """See `Model`.
 
         A network without state gets the input before each chunk, one with state goes on from it. An autoregressive
-        network gets the true potentials or, without them, its own, millisecond by millisecond, held within POSSIBLE_MV.
+        network gets the true potentials or, without them, its own (closed loop), millisecond by millisecond, held
+        within CLOSED_LOOP_MV.
         """
         if any(injection is not None and np.any(injection.current_nA) for injection in injections or ()):
             raise InputError(
@@ -100,28 +112,29 @@ class Network(Trainable):
         self.eval()
         v = np.empty((len(events), duration_ms, self.tree.n), np.float32)
         logit = np.empty(v.shape[:2], np.float32)
-        known = self._rest(len(events)) if self.autoregressive else None
+        before = self._rest(len(events)) if self.autoregressive else None  # z-scores of the steps before a chunk
         true = None if true_mV is None else torch.from_numpy(true_mV.astype(np.float32))
         length = 1 if self.autoregressive and true is None else chunk_ms
         state = None
         for start in range(0, duration_ms, length):
             stop = min(start + length, duration_ms)
             first = start - self.context if state is None else start
-            seen = BinnedEvents.of([(e, first) for e in events], self.tree.n_inputs, stop - first).map(self._here)
+            windows = [(trial, first) for trial in events]
+            binned = BinnedEvents.from_windows(windows, self.tree.n_inputs, stop - first).map(self._to_device)
             past = z_true = None
-            if known is not None:
-                z_true = None if true is None else self.scaling.normalise(self._here(true[:, start:stop]))
-                newer = known[:, :0] if z_true is None else z_true[:, :-1]
-                past = torch.cat([known, newer], 1)[:, first - stop :].transpose(1, 2)
-            z, out, state = self(seen, past, state)
-            if known is not None:
-                now = self._possible(z) if z_true is None else z_true
-                z = now if z_true is None else z
-                known = torch.cat([known, now], 1)[:, -self.context - 1 :]
-            v[:, start:stop], logit[:, start:stop] = self.scaling.restore(z).cpu().numpy(), out.cpu().numpy()
+            if before is not None:
+                z_true = None if true is None else self.scaling.normalise(self._to_device(true[:, start:stop]))
+                newer = before[:, :0] if z_true is None else z_true[:, :-1]
+                past = torch.cat([before, newer], 1)[:, first - stop :].transpose(1, 2)
+            z, out, state = self(binned, past, state)
+            if before is not None:
+                if z_true is None:
+                    z = self._clamp(z)
+                before = torch.cat([before, z if z_true is None else z_true], 1)[:, -self.context - 1 :]
+            v[:, start:stop], logit[:, start:stop] = self.scaling.denormalise(z).cpu().numpy(), out.cpu().numpy()
         return v, logit
 
-    def _here(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self.scaling.mean_mV.device)
 
     def _rest(self, trials: int) -> torch.Tensor:
@@ -129,9 +142,9 @@ class Network(Trainable):
         rest = self.scaling.normalise(torch.full_like(self.scaling.mean_mV, self.tree.v_init_mV))
         return rest.expand(trials, self.context + 1, self.tree.n)
 
-    def _possible(self, z: torch.Tensor) -> torch.Tensor:
-        """z-scores (..., n) within POSSIBLE_MV."""
-        low, high = (self.scaling.normalise(torch.full_like(self.scaling.mean_mV, mV)) for mV in POSSIBLE_MV)
+    def _clamp(self, z: torch.Tensor) -> torch.Tensor:
+        """z-scores (..., n) within CLOSED_LOOP_MV."""
+        low, high = (self.scaling.normalise(torch.full_like(self.scaling.mean_mV, mV)) for mV in CLOSED_LOOP_MV)
         return z.clamp(low, high)
 
     @classmethod

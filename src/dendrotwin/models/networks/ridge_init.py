@@ -15,16 +15,14 @@ from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
 
 if TYPE_CHECKING:
     from dendrotwin.models.networks.expert_network import ExpertNetwork
+    from dendrotwin.models.networks.experts import Synapses
 
-TRIALS = 60  # enough, and read in half a minute
-EVERY_MS = 5
-PENALTY = 1e-2  # relative to the mean square of the conductances
-SMALLEST_VARIANCE = 1e-12  # of a feature, where inputs are silent
+SMALLEST_VARIANCE = 1e-12  # of a feature where inputs are silent, so that nothing is divided by zero
 
 
 @torch.no_grad()
 def start_from_linear(network: ExpertNetwork, trials: Sequence[TrialIndex]) -> None:
-    """Set the linear paths of a network to a reduced-rank ridge regression, and silence its task heads for the start.
+    """Set the linear paths of a network to a reduced-rank ridge regression, and the outputs of its task heads to 0.
 
     Free-running: z(t) = B x(t) + c with all synaptic conductances x. One step ahead, where an untrained network has
     z(t) = z(t-1): z(t) = z(t-1) + A z(t-1) + B x(t) + c. B is cut to the rank of the features, in the directions that
@@ -32,35 +30,19 @@ def start_from_linear(network: ExpertNetwork, trials: Sequence[TrialIndex]) -> N
     over the trials. Networks that take bare events are left as they are.
 
     Args:
-        network: with the scaling of the training split.
-        trials: of the training split; some are enough.
+        network: with the scaling of the training split; `ridge_trials`, `ridge_every_ms` and `ridge_penalty` of its
+            configuration say how many trials are used, every how many milliseconds, and how strong the penalty is.
+        trials: of the training split.
     """
-    tree, scaling = network.tree, network.scaling
-    synapses, direct, from_past = network.experts.synapses, network.readout.direct, network.readout.past
+    config = network.config
+    synapses, direct, transition = network.experts.synapses, network.readout.direct, network.readout.transition
     if synapses is None or direct is None:
         return
-    n_conductances = sum(len(weigh) for weigh in synapses.weigh)
-
-    def rows(trial: TrialIndex) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """What is known at some steps, (steps, conductances + potentials before + 1), and what is asked for."""
-        recording = read_trial(trial, tree)
-        events = BinnedEvents.of(
-            [(recording.events, -synapses.shorter)], tree.n_inputs, synapses.shorter + recording.steps
-        )
-        at = np.arange(SETTLE_MS, recording.steps, EVERY_MS)
-        x = synapses.conductances(events)[0].numpy().T[at]
-        z = scaling.normalise(torch.from_numpy(recording.v_mV)).numpy()
-        known = [x, z[at - 1], np.ones((len(at), 1))] if from_past is not None else [x, np.ones((len(at), 1))]
-        return np.column_stack(known).astype(np.float64), z[at] - z[at - 1] if from_past is not None else z[at]
-
-    gram, cross, count = np.zeros(()), np.zeros(()), 0
-    for trial in trials[:TRIALS]:
-        known, asked = rows(trial)
-        gram, cross, count = gram + known.T @ known, cross + known.T @ asked, count + len(known)
-    gram, cross = gram / count, cross / count
+    n_conductances = sum(len(weight) for weight in synapses.weights)
+    gram, cross = _moments(network, synapses, trials[: config.ridge_trials])
     size = np.trace(gram[:n_conductances, :n_conductances]) / n_conductances or 1.0  # silent inputs
-    penalty = np.full(len(gram), PENALTY * size)
-    penalty[-1] = 0.0
+    penalty = np.full(len(gram), config.ridge_penalty * size)
+    penalty[-1] = 0.0  # the constant is not penalised
     solution = np.linalg.solve(gram + np.diag(penalty), cross)
     weights, past, offset = np.split(solution, [n_conductances, len(solution) - 1])
 
@@ -68,17 +50,43 @@ def start_from_linear(network: ExpertNetwork, trials: Sequence[TrialIndex]) -> N
     mean = gram[-1, :n_conductances]
     covariance = gram[:n_conductances, :n_conductances] - np.outer(mean, mean)
     variance, axes = eigh(weights.T @ covariance @ weights)
-    rank = min(network.experts.features, tree.n)
+    n = network.tree.n
+    rank = min(network.experts.features, n)
     axes, sd = axes[:, -rank:], np.sqrt(np.maximum(variance[-rank:], SMALLEST_VARIANCE))
     first = 0
-    for weigh in synapses.weigh:
-        part = weights[first : first + len(weigh)] @ axes / sd
-        weigh[:, :rank] = torch.from_numpy(part).float()
-        first += len(weigh)
+    for weight in synapses.weights:
+        part = weights[first : first + len(weight)] @ axes / sd
+        weight[:, :rank] = torch.from_numpy(part).float()
+        first += len(weight)
     direct.weight.zero_()
-    direct.weight[: tree.n, :rank] = torch.from_numpy(axes * sd).float()
+    direct.weight[:n, :rank] = torch.from_numpy(axes * sd).float()
     cut = weights - weights @ axes @ axes.T  # its mean goes into the constant
-    direct.bias[: tree.n] = torch.from_numpy(offset[0] + mean @ cut).float()
-    if from_past is not None:
-        from_past.weight += torch.from_numpy(past.T).float()
-    network.heads.silence()
+    direct.bias[:n] = torch.from_numpy(offset[0] + mean @ cut).float()
+    if transition is not None:
+        transition.weight += torch.from_numpy(past.T).float()
+    network.heads.zero_init()
+
+
+def _moments(
+    network: ExpertNetwork, synapses: Synapses, trials: Sequence[TrialIndex]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means of X'X and X'Z over samples of the trials after SETTLE_MS.
+
+    X are conductances, potentials of the step before (of an autoregressive network) and a constant; Z are potentials,
+    or their change since the step before.
+    """
+    tree, context = network.tree, synapses.context
+    gram, cross, count = np.zeros(()), np.zeros(()), 0
+    for trial in trials:
+        recording = read_trial(trial, tree)
+        events = BinnedEvents.from_windows([(recording.events, -context)], tree.n_inputs, context + recording.steps)
+        at = np.arange(SETTLE_MS, recording.steps, network.config.ridge_every_ms)
+        columns = [synapses.conductances(events)[0].numpy().T[at], np.ones((len(at), 1))]
+        z = network.scaling.normalise(torch.from_numpy(recording.v_mV)).numpy()
+        target = z[at]
+        if network.autoregressive:
+            columns.insert(1, z[at - 1])
+            target = z[at] - z[at - 1]
+        x = np.column_stack(columns).astype(np.float64)
+        gram, cross, count = gram + x.T @ x, cross + x.T @ target, count + len(x)
+    return gram / count, cross / count

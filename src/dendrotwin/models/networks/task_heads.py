@@ -11,23 +11,23 @@ from torch.nn import functional
 
 from dendrotwin.models.networks.experts import ExpertConfig
 
-PIECE_STEPS = 256  # cells times milliseconds
+PIECE_STEPS = 256  # windows times milliseconds at once: what stays in the cache of a processor core
 
 
-def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, steps: int) -> torch.Tensor:
-    """A function of the recent past, at each time.
+def apply_sliding(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, width: int) -> torch.Tensor:
+    """A function of the recent past, at each step; on a CPU some steps at a time, on a GPU all at once.
 
     Args:
-        function: of the last steps, (batch, experts, time, channels * steps), to (batch, time, ...).
-        x: (batch, experts, channels, steps - 1 + time).
-        steps: how many it sees.
+        function: of (batch, experts, time, channels * width), to (batch, time, ...).
+        x: (batch, experts, channels, width - 1 + time) outputs of the experts.
+        width: how many steps the function sees.
 
     Returns:
-        (batch, time, ...); evaluated some steps at a time, which stay in a processor's cache, or all at once on a GPU.
+        (batch, time, ...) what the function gives.
     """
-    seen = x.unfold(3, steps, 1).transpose(2, 3)
-    length = seen.shape[2] if x.is_cuda else max(1, PIECE_STEPS // len(x))
-    return torch.cat([function(piece.flatten(3)) for piece in seen.split(length, 2)], 1)
+    recent = x.unfold(3, width, 1).transpose(2, 3)
+    length = recent.shape[2] if x.is_cuda else max(1, PIECE_STEPS // len(x))
+    return torch.cat([function(piece.flatten(3)) for piece in recent.split(length, 2)], 1)
 
 
 class TaskHeads(nn.Module):
@@ -39,26 +39,32 @@ class TaskHeads(nn.Module):
     """
 
     def __init__(self, tasks: int, channels: int, config: ExpertConfig) -> None:
-        """Args: how many tasks, channels of an expert, and the sizes."""
+        """Start with random weights.
+
+        Args:
+            tasks: how many there are.
+            channels: of an expert's output.
+            config: the sizes.
+        """
         super().__init__()
-        self.tasks, self.hidden = tasks, config.tower
+        self.n_tasks, self.hidden = tasks, config.tower
         inputs = channels * config.tower_ms
-        self.read = nn.Linear(inputs, tasks * config.tower, bias=False)
+        self.first = nn.Linear(inputs, tasks * config.tower, bias=False)
         self.linear = nn.Linear(inputs, tasks, bias=False) if config.tower_linear else None
-        self.bias = nn.Parameter(torch.zeros(tasks, config.tower))
+        self.first_bias = nn.Parameter(torch.zeros(tasks, config.tower))
         self.second = None
         if config.tower_layers == 2:
             self.second = nn.Parameter(torch.randn(tasks, config.tower, config.tower) / math.sqrt(config.tower))
             self.second_bias = nn.Parameter(torch.zeros(tasks, config.tower))
-        self.out = nn.Parameter(torch.randn(tasks, config.tower) / math.sqrt(config.tower))
-        self.offset = nn.Parameter(torch.zeros(tasks))
+        self.output = nn.Parameter(torch.randn(tasks, config.tower) / math.sqrt(config.tower))
+        self.output_bias = nn.Parameter(torch.zeros(tasks))
         self.dropout = nn.Dropout(config.dropout)
 
     @torch.no_grad()
-    def silence(self) -> None:
-        """Let all outputs be 0, until the first step of a training."""
-        self.out.zero_()
-        self.offset.zero_()
+    def zero_init(self) -> None:
+        """Let all outputs be 0 until the first step of a training."""
+        self.output.zero_()
+        self.output_bias.zero_()
         if self.linear is not None:
             self.linear.weight.zero_()
 
@@ -74,48 +80,60 @@ class TaskHeads(nn.Module):
             (batch, time, tasks).
         """
         # Each task's first layer on each expert, mixed as the gates say: (batch, time, tasks, units).
-        first: torch.Tensor = self.bias
-        y: torch.Tensor = self.offset
-        for e, seen in enumerate(self.dropout(x).unbind(1)):
-            units = self.read(seen).unflatten(2, (self.tasks, self.hidden))
+        first: torch.Tensor = self.first_bias
+        y: torch.Tensor = self.output_bias
+        for e, expert in enumerate(self.dropout(x).unbind(1)):
+            units = self.first(expert).unflatten(2, (self.n_tasks, self.hidden))
             first = first + (units if gates is None else gates[:, :, e, :, None] * units)
             if self.linear is not None:
-                y = y + (self.linear(seen) if gates is None else gates[:, :, e] * self.linear(seen))
+                y = y + (self.linear(expert) if gates is None else gates[:, :, e] * self.linear(expert))
         hidden = functional.elu(first)
         if self.second is not None:
             second: torch.Tensor = self.second_bias
             for u in range(self.hidden):  # a few units: faster than 643 products with tiny matrices
                 second = torch.addcmul(second, hidden[..., u : u + 1], self.second[:, :, u])
             hidden = functional.elu(second)
-        return y + (hidden * self.out).sum(3)
+        return y + (hidden * self.output).sum(3)
 
 
 class Readout(nn.Module):
     """From the tasks' outputs to potentials and spike logits.
 
-    Where the synapses' time courses are known, all tasks have a direct path from their features, past the experts. The
-    spikes are one more task. To its
-    tower's output comes a calibrated reading of the soma's predicted potential,
-    whose gradient ends there: output spikes are what the soma does, and their loss must not bend it.
+    z(t) = y(t) + D f(t) + A z(t - 1), with y the tasks' outputs, f the synapses' features (where they are computed),
+    and z(t - 1) the potentials of the step before (of an autoregressive network). D is a direct path past the experts.
+    A starts as the identity, so that an untrained network whose towers give 0 is persistence. As in Verhellen et al.
+    2024 (doi:10.1371/journal.pcbi.1011728) each task has a tower; the paths past the experts are ours.
 
-    Where past potentials are known (one step ahead), all potentials of the step before reach every compartment through
-    a linear map that starts as the identity, so that an untrained network with silent towers is persistence.
+    The spikes are one more task. Their logit is its output plus a z_soma(t) + b, with a and b learned. The gradient
+    ends at z_soma: output spikes are what the soma does, and their loss must not bend its potential.
+
+    Attributes:
+        direct: D, linear; None without features.
+        spike_gain, spike_offset: a and b.
+        transition: A, linear; None for a free-running network.
     """
 
     def __init__(self, n: int, soma: int, autoregressive: bool, features: int = 0) -> None:
-        """Args: compartments, which is the soma, whether past potentials are seen, and features of the linear path."""
+        """Start with A = 1, and D random.
+
+        Args:
+            n: compartments.
+            soma: which of them is the soma.
+            autoregressive: whether past potentials are seen.
+            features: of the direct path; 0 for none.
+        """
         super().__init__()
         self.n, self.soma = n, soma
         self.direct = nn.Linear(features, n + 1) if features else None
         self.spike_gain = nn.Parameter(torch.tensor(2.0))
         self.spike_offset = nn.Parameter(torch.tensor(-6.0))
-        self.past = nn.Linear(n, n, bias=False) if autoregressive else None
-        if self.past is not None:
-            nn.init.eye_(self.past.weight)
+        self.transition = nn.Linear(n, n, bias=False) if autoregressive else None
+        if self.transition is not None:
+            nn.init.eye_(self.transition.weight)
 
     @torch.no_grad()
-    def silence(self) -> None:
-        """Let the direct path be 0, until the first step of a training."""
+    def zero_init(self) -> None:
+        """Let the direct path be 0 until the first step of a training."""
         if self.direct is not None:
             self.direct.weight.zero_()
             self.direct.bias.zero_()
@@ -128,7 +146,7 @@ class Readout(nn.Module):
         Args:
             y: (batch, time, n + 1) outputs of the tasks, the spikes' last.
             past: (batch, n, at least time) z-scored potentials at the start of each step, where they are seen.
-            synaptic: (batch, features, at least time) features of the linear path, where there is one.
+            synaptic: (batch, features, at least time) features of the direct path, where there is one.
 
         Returns:
             z-scored potentials (batch, time, n), and spike logits (batch, time).
@@ -136,7 +154,7 @@ class Readout(nn.Module):
         if self.direct is not None and synaptic is not None:
             y = y + self.direct(synaptic[..., synaptic.shape[-1] - y.shape[1] :].transpose(1, 2))
         z = y[..., : self.n]
-        if self.past is not None and past is not None:
-            with torch.autocast(z.device.type, enabled=False):  # next to the identity, half a digit would show
-                z = z + self.past(past[..., past.shape[-1] - z.shape[1] :].transpose(1, 2))
+        if self.transition is not None and past is not None:
+            with torch.autocast(z.device.type, enabled=False):  # next to the identity, half precision would show
+                z = z + self.transition(past[..., past.shape[-1] - z.shape[1] :].transpose(1, 2))
         return z, y[..., self.n] + self.spike_gain * z[..., self.soma].detach() + self.spike_offset
