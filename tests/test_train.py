@@ -31,7 +31,7 @@ from dendrotwin.training.config import Training
 from dendrotwin.training.loop import _gradient, _step, measure_time, train
 from dendrotwin.training.losses import Balance, CurrentLoss, Objective, meta_gradient
 from dendrotwin.training.rounds import _validate
-from dendrotwin.training.run import Run, _current_rows, _rate
+from dendrotwin.training.run import Run, _current_matrix, _rate
 from dendrotwin.twin import Twin
 from slow_networks import binned
 from test_recording import tree_with_inputs
@@ -66,7 +66,7 @@ def test_losses_are_their_definitions(autoregressive: bool) -> None:
     assert torch.allclose(residual, found - z[:, before:])
     for i in range(TREE.n):
         assert tasks[i].item() == pytest.approx(float(functional.mse_loss(found[..., i], z[:, before:, i])), rel=1e-5)
-    p = torch.sigmoid(logit)
+    p = torch.sigmoid(logit.double())  # 1 - p loses digits in single precision
     cross = -(batch.spikes * p.log() + (1 - batch.spikes) * (1 - p).log()).mean()
     assert float(tasks[-1]) == pytest.approx(float(cross), rel=1e-5)
 
@@ -80,25 +80,25 @@ def test_current_loss_is_its_definition() -> None:
     sd_nA = membrane_currents(TREE, true[500:]).std(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "read_trial", lambda trial, tree: SimpleNamespace(v_mV=true))
-        rows = _current_rows(TREE, [None], scaling)  # type: ignore[list-item]
+        matrix = _current_matrix(TREE, [None], scaling)  # type: ignore[list-item]
     z, true_z = (scaling.normalise(torch.from_numpy(v))[None] for v in (off, true))
     slow = np.mean((membrane_currents(TREE, off - true) / sd_nA) ** 2)
-    assert float(CurrentLoss(rows, 0.5)(z - true_z)) == pytest.approx(0.5 * slow, rel=1e-4)
+    assert float(CurrentLoss(matrix, 0.5)(z - true_z)) == pytest.approx(0.5 * slow, rel=1e-4)
     # All compartments a little higher: no current at all.
-    assert float(CurrentLoss(rows, 1.0)((1.0 / sd_mV).expand(true_z.shape))) < 1e-6
+    assert float(CurrentLoss(matrix, 1.0)((1.0 / sd_mV).expand(true_z.shape))) < 1e-6
 
 
 def test_training_minds_currents(tmp_path: Path, data: Path) -> None:
     """The loss of a step has their part, which is refused where it would be left out."""
     work = Run(data, QUICK.model_copy(update={"current_weight": 3.0}))
-    assert work.bare.currents is not None
+    assert work.objective.currents is not None
     batch = next(work.batches(0, 1))
     with torch.no_grad():
-        loss, losses = work.bare(batch)
-        tasks, currents = work.bare.balance(losses), work.bare.currents(work.model.loss(batch).residual)
+        loss, losses = work.objective(batch)
+        tasks, currents = work.objective.balance(losses), work.objective.currents(work.model.loss(batch).residual)
     assert float(currents) > 0
     assert float(loss) == pytest.approx(float(tasks + currents))
-    with pytest.raises(InputError, match="leave --meta-rate or --current-weight away"):
+    with pytest.raises(InputError, match="use one of --meta-rate and --current-weight"):
         Run(data, QUICK.model_copy(update={"current_weight": 3.0, "meta_rate": 0.1}))
 
 

@@ -1,1 +1,1 @@
-"""A data set to a trained network."""
+"""Training: from a data set to a trained network."""

@@ -14,14 +14,27 @@ from dendrotwin.training.run import Run
 
 
 def save_checkpoint(path: Path, run: Run) -> None:
-    """Write all that a killed training needs to go on, under a temporary name until it is whole."""
+    """Write all that a killed training needs to go on, under a temporary name until it is complete.
+
+    Args:
+        path: the file.
+        run: the training.
+    """
     with whole_file(path) as temporary:
         parts = {name: part.state_dict() for name, part in run.parts().items()}
         torch.save({"identity": run.identity(), "state": run.state, **parts}, temporary)
 
 
 def resume(checkpoint: Path, run: Run) -> None:
-    """Go on where a killed run of the same training was, if there is one; another's checkpoint is not used."""
+    """Go on where a killed run of the same training was, if there is one; another's checkpoint is not used.
+
+    Args:
+        checkpoint: the file, which need not exist.
+        run: a training that has not begun; it gets the weights and counts of the killed one.
+
+    Raises:
+        TwinError: the file is damaged.
+    """
     if not checkpoint.is_file():
         return
     try:
@@ -36,9 +49,22 @@ def resume(checkpoint: Path, run: Run) -> None:
 
 
 class Log:
-    """The rounds of a training as lines of JSON and, if wanted, for TensorBoard."""
+    """The rounds of a training as lines of JSON and, if wanted, for TensorBoard.
+
+    Attributes:
+        path: the file of JSON lines, beside the twin's folder.
+    """
 
     def __init__(self, out: Path, tensorboard: bool) -> None:
+        """Name the files; `start` writes the first.
+
+        Args:
+            out: folder of the twin.
+            tensorboard: whether to write for TensorBoard too.
+
+        Raises:
+            MissingPackageError: TensorBoard is not installed.
+        """
         self.path = out.parent / f"{out.name}.log.jsonl"
         self._board: Any = None
         if tensorboard:
@@ -51,12 +77,20 @@ class Log:
             self._board = SummaryWriter(str(out.parent / f"{out.name}.tensorboard"))
 
     def start(self, curve: list[dict[str, Any]]) -> None:
-        """Begin with the rounds that a resumed run has behind it."""
+        """Begin the file.
+
+        Args:
+            curve: the rounds that a resumed run has behind it; see `rounds.end_round`.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("".join(json.dumps(point) + "\n" for point in curve))
 
     def add(self, point: dict[str, Any]) -> None:
-        """The line of a round."""
+        """Add the line of a round.
+
+        Args:
+            point: see `rounds.end_round`.
+        """
         with self.path.open("a") as file:
             file.write(json.dumps(point) + "\n")
         if self._board is not None:

@@ -17,7 +17,7 @@ class Training(BaseModel):
     architecture: str = "hard-sharing"
     """Architecture: hard-sharing, mmoe, mmoeex, elm, or a Python file that defines one."""
     options: dict[str, Any] = {}
-    """Options of the network; what is not said has its default, or that of the `preset` named there."""
+    """Options of the network; others have their default, or the value of the `preset` named there."""
     autoregressive: bool = False
     """Also see the true potentials up to 1 ms before (teacher forcing), and predict one step ahead."""
     steps: int = Field(default=4000, ge=1)
@@ -49,7 +49,7 @@ class Training(BaseModel):
     meta_rate: float = Field(default=0.0, ge=0)
     """Learning rate of the first step of the two-step update (arXiv:2012.11202); 0 leaves it out."""
     round_steps: int = Field(default=250, ge=1)
-    """Steps between two looks at the validation trials."""
+    """Steps of a round, after which the validation loss is measured."""
     patience: int | None = Field(default=None, ge=1)
     """Rounds without a better validation loss after which training stops [never]."""
     checkpoint_minutes: float = Field(default=2.0, ge=0)

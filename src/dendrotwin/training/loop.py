@@ -1,4 +1,4 @@
-"""A data set to a twin."""
+"""Training: from a data set to a twin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dendrotwin.support.progress import progress
 from dendrotwin.training.checkpoint import Log, resume, save_checkpoint
 from dendrotwin.training.config import Training
 from dendrotwin.training.losses import meta_gradient
-from dendrotwin.training.rounds import end_round, finish
+from dendrotwin.training.rounds import end_round, save_best
 from dendrotwin.training.run import Run
 from dendrotwin.twin import Twin
 
@@ -32,7 +32,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
     Args:
         data: the data set.
         out: folder of the twin.
-        training: how.
+        training: how to train.
         overwrite: replace a twin that is there.
         tensorboard: also write the rounds for TensorBoard, into `NAME.tensorboard`.
 
@@ -62,13 +62,13 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
             except (torch.OutOfMemoryError, MemoryError) as error:
                 raise TwinError(f"out of memory ({error}); use a smaller --micro-batch or --batch") from error
             except FloatingPointError as error:
-                kept = ""
+                saved_best = ""
                 if state["best"] is not None:
                     if log is not None:
-                        finish(run, out, overwrite=overwrite)
+                        save_best(run, out, overwrite=overwrite)
                     run.fabric.barrier()
-                    kept = f"; the best weights so far, of step {state['best']['step']}, are kept in {out}"
-                raise TwinError(f"{error}; use a lower --learning-rate{kept}") from error
+                    saved_best = f"; the best weights so far, of step {state['best']['step']}, are kept in {out}"
+                raise TwinError(f"{error}; use a lower --learning-rate{saved_best}") from error
             state["seconds"] = before + time.monotonic() - began
             advance(1)
             if state["step"] % training.round_steps == 0 or state["step"] == steps:
@@ -76,7 +76,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
                 advance(0, f"validation loss {point['validation']:.4f}, best {state['best']['validation']:.4f}")
                 if log is not None:
                     log.add(point)
-            if training.patience is not None and _stale(state) >= training.patience * training.round_steps:
+            if training.patience is not None and _steps_since_best(state) >= training.patience * training.round_steps:
                 break
             if log is not None and time.monotonic() - saved >= 60.0 * training.checkpoint_minutes:
                 save_checkpoint(checkpoint, run)
@@ -84,13 +84,13 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
     if log is None:
         run.fabric.barrier()
         return Twin.load(out)
-    twin = finish(run, out, overwrite=overwrite)
+    twin = save_best(run, out, overwrite=overwrite)
     checkpoint.unlink(missing_ok=True)
     run.fabric.barrier()
     return twin
 
 
-def _stale(state: dict[str, Any]) -> int:
+def _steps_since_best(state: dict[str, Any]) -> int:
     """Steps since the best round, counted at the end of the last one."""
     return int(state["curve"][-1]["step"] - state["best"]["step"]) if state["curve"] else 0
 
@@ -101,22 +101,22 @@ def _step(run: Run, step: int, batch: Batch) -> None:
     Raises:
         FloatingPointError: the loss is not finite.
     """
-    training, objective = run.training, run.objective
+    training, wrapped = run.training, run.wrapped
     # Dropout of a step does not depend on where a killed run was started again.
     torch.manual_seed(int(np.random.SeedSequence([training.seed, step, run.fabric.global_rank]).generate_state(1)[0]))
-    objective.train()
+    wrapped.train()
     run.optimiser.zero_grad()
     if training.meta_rate > 0:
         groups = np.append(run.tree.region, run.tree.region.max() + 1)
-        tasks = meta_gradient(run.bare, batch, groups, training.meta_rate, run.fabric.autocast)
+        tasks = meta_gradient(run.objective, batch, groups, training.meta_rate, run.fabric.autocast)
     else:
         tasks = _gradient(run, batch)
     if run.fabric.world_size > 1:  # each process has seen its share of the batch; all decide on the same numbers
         tasks = cast(torch.Tensor, run.fabric.all_reduce(tasks, reduce_op="mean"))
-    loss = run.bare.balance(tasks).item()
+    loss = run.objective.balance(tasks).item()
     norm = cast(
         torch.Tensor,
-        run.fabric.clip_gradients(objective, run.optimiser, max_norm=training.clip, error_if_nonfinite=False),
+        run.fabric.clip_gradients(wrapped, run.optimiser, max_norm=training.clip, error_if_nonfinite=False),
     )
     skips = getattr(run.fabric.strategy.precision, "scaler", None) is not None  # fp16 leaves such a step out
     what = "loss" if not math.isfinite(loss) else "gradient"
@@ -141,8 +141,8 @@ def _gradient(run: Run, batch: Batch) -> torch.Tensor:
     for start in range(0, size, at_once):
         part = batch.part(slice(start, start + at_once))
         share = len(part) / size
-        with run.fabric.no_backward_sync(run.objective, enabled=start + at_once < size):
-            loss, losses = run.objective(part)
+        with run.fabric.no_backward_sync(run.wrapped, enabled=start + at_once < size):
+            loss, losses = run.wrapped(part)
             run.fabric.backward(share * loss)
         tasks += share * losses.detach()
     return tasks
@@ -153,11 +153,14 @@ def measure_time(data: Path, training: Training, steps: int = 20) -> tuple[float
 
     Args:
         data: the data set.
-        training: how.
+        training: how to train.
         steps: how many are timed, after a first one that is not; their median counts.
 
     Returns:
-        Wall seconds before the first step, and of each, with its share of a look at the validation trials.
+        Wall seconds before the first step, and of each step, with its share of the validation after a round.
+
+    Raises:
+        TwinError: the loss is no longer finite.
     """
     began = time.perf_counter()
     run = Run(data, training)
@@ -172,5 +175,5 @@ def measure_time(data: Path, training: Training, steps: int = 20) -> tuple[float
         seconds.append(now - last)
         last = now
     end_round(run)
-    look = (time.perf_counter() - last) / training.round_steps
-    return first - began, float(np.median(seconds[1:])) + look
+    validation = (time.perf_counter() - last) / training.round_steps
+    return first - began, float(np.median(seconds[1:])) + validation

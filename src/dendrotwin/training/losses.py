@@ -1,4 +1,4 @@
-"""What training minimises: a loss for each task, and how the tasks are weighed against each other."""
+"""What training minimises: a loss for each task, and how the tasks are weighted against each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from dendrotwin.models.base import Batch, Trainable
 from dendrotwin.training.config import Balancing
 
-TEMPERATURE = 2.0  # of dynamic weight average, the published value
+TEMPERATURE = 2.0  # of dynamic weight average: the published value
 
 
 class CurrentLoss(nn.Module):
@@ -22,74 +22,121 @@ class CurrentLoss(nn.Module):
 
     Errors of potentials that differ from neighbour to neighbour hardly count in the potentials and much in the
     currents, which are what a field outside the cell is made of.
+
+    Attributes:
+        currents: (n, n) currents, in their standard deviations, of an error of one in each compartment's z-score.
+        weight: of this loss beside the others.
     """
 
-    rows: torch.Tensor
+    currents: torch.Tensor
 
-    def __init__(self, rows: NDArray[np.floating], weight: float) -> None:
-        """Args:
-        rows: (n, n) currents, in their standard deviations, for errors of one in each compartment's z-score.
-        weight: of this loss beside the others.
-        """
+    def __init__(self, currents: NDArray[np.floating], weight: float) -> None:
+        """Args: see the class."""
         super().__init__()
         self.weight = weight
-        self.register_buffer("rows", torch.as_tensor(rows, dtype=torch.float32), persistent=False)
+        self.register_buffer("currents", torch.as_tensor(currents, dtype=torch.float32), persistent=False)
 
     def forward(self, residual: torch.Tensor) -> torch.Tensor:
-        """The weighed loss of residuals (batch, time, n), in standard deviations of the potentials."""
-        return self.weight * (residual.float() @ self.rows.T).square().mean()
+        """The weighted loss.
+
+        Args:
+            residual: (batch, time, n) predicted minus true potentials, in standard deviations.
+
+        Returns:
+            A scalar.
+        """
+        return self.weight * (residual.float() @ self.currents.T).square().mean()
 
 
 class Balance(nn.Module):
-    """The loss of all tasks: the mean over compartments plus `spike_weight` times that of the spikes, each weighed.
+    """The loss of all tasks: the mean over compartments plus `spike_weight` times that of the spikes, each weighted.
 
     "equal": weights 1. "uncertainty" (Kendall, Gal and Cipolla 2018, doi:10.1109/CVPR.2018.00781): exp(-s_k) L_k +
     s_k/2 with learned s_k, the first term halved for compartments, whose losses are Gaussian. "dwa", dynamic weight
     average (Liu, Johns and Davison 2019, doi:10.1109/CVPR.2019.00197): weights proportional to exp(r_k / 2), r_k the
     ratio of the task's loss in the last two rounds, so that tasks which improve least get most.
+
+    Attributes:
+        fixed_weight: (tasks,) 1 / compartments, and `spike_weight` for the spikes.
+        weight: (tasks,) what dynamic weight average multiplies that with; 1 otherwise.
+        previous: (tasks,) mean losses of the round before; 0 where there was none.
+        log_variance: (tasks,) s_k of "uncertainty"; None otherwise.
     """
 
-    share: torch.Tensor
+    fixed_weight: torch.Tensor
     weight: torch.Tensor
-    last: torch.Tensor
+    previous: torch.Tensor
 
     def __init__(self, tasks: int, balancing: Balancing, spike_weight: float) -> None:
+        """Start with equal weights.
+
+        Args:
+            tasks: how many: compartments, and the spikes.
+            balancing: equal, uncertainty or dwa.
+            spike_weight: weight of the spikes' loss beside the mean of the compartments'.
+        """
         super().__init__()
         self.balancing = balancing
-        share = torch.full((tasks,), 1.0 / (tasks - 1))
-        share[-1] = spike_weight
-        self.register_buffer("share", share, persistent=False)
+        fixed_weight = torch.full((tasks,), 1.0 / (tasks - 1))
+        fixed_weight[-1] = spike_weight
+        self.register_buffer("fixed_weight", fixed_weight, persistent=False)
         self.register_buffer("weight", torch.ones(tasks))
-        self.register_buffer("last", torch.zeros(tasks))  # losses of the round before; zero where there was none
+        self.register_buffer("previous", torch.zeros(tasks))
         self.log_variance = nn.Parameter(torch.zeros(tasks)) if balancing == "uncertainty" else None
 
-    def forward(self, losses: torch.Tensor, only: torch.Tensor | None = None) -> torch.Tensor:
-        """(n + 1,) losses to the one that is minimised, or to the part of it that `only` some tasks (n + 1,) have."""
-        weighed = self.weight * losses
+    def forward(self, losses: torch.Tensor, chosen: torch.Tensor | None = None) -> torch.Tensor:
+        """The loss that is minimised.
+
+        Args:
+            losses: (tasks,) of each.
+            chosen: (tasks,) True for the tasks whose part is asked for; all where it is None.
+
+        Returns:
+            A scalar.
+        """
+        weighted = self.weight * losses
         if self.log_variance is not None:
             half = torch.full_like(losses, 0.5)
             half[-1] = 1.0
-            weighed = half * torch.exp(-self.log_variance) * losses + 0.5 * self.log_variance
-        weighed = self.share * weighed
-        return weighed.sum() if only is None else weighed[only].sum()
+            weighted = half * torch.exp(-self.log_variance) * losses + 0.5 * self.log_variance
+        weighted = self.fixed_weight * weighted
+        return weighted.sum() if chosen is None else weighted[chosen].sum()
 
     @torch.no_grad()
     def end_round(self, losses: torch.Tensor) -> None:
-        """Take note of the tasks' mean losses (n + 1,) over a round of training."""
-        if self.balancing == "dwa" and bool(self.last.any()):
-            self.weight.copy_(len(losses) * torch.softmax(losses / self.last / TEMPERATURE, 0))
-        self.last.copy_(losses)
+        """Set the weights of dynamic weight average for the next round.
+
+        Args:
+            losses: (tasks,) means over the round of training that ends.
+        """
+        if self.balancing == "dwa" and bool(self.previous.any()):
+            self.weight.copy_(len(losses) * torch.softmax(losses / self.previous / TEMPERATURE, 0))
+        self.previous.copy_(losses)
 
 
 class Objective(nn.Module):
-    """A model with its balance, as one module, so that all that is learned is in one place."""
+    """A model with its losses, as one module, so that all that is learned is in one place.
+
+    Attributes:
+        model: what learns.
+        balance: of the tasks.
+        currents: the loss of membrane currents; None where it does not count.
+    """
 
     def __init__(self, model: Trainable, balance: Balance, currents: CurrentLoss | None = None) -> None:
+        """Args: see the class."""
         super().__init__()
         self.model, self.balance, self.currents = model, balance, currents
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of a batch, and the (n + 1,) losses of its tasks."""
+        """The loss of a batch.
+
+        Args:
+            batch: windows of training trials.
+
+        Returns:
+            The loss, a scalar, and those of the tasks, (n + 1,).
+        """
         tasks, residual = self.model.loss(batch)
         loss = self.balance(tasks)
         return (loss if self.currents is None else loss + self.currents(residual)), tasks
@@ -128,15 +175,15 @@ def meta_gradient(
         _, before = objective(outer)
     for group in np.unique(groups):
         tasks = torch.from_numpy(groups == group).to(batch.v_mV.device)
-        away = gradients(inner, tasks)
+        trial_step = gradients(inner, tasks)
         start = [p.detach().clone() for p in parameters]
         with torch.no_grad():
-            for p, g in zip(parameters, away, strict=True):
+            for p, g in zip(parameters, trial_step, strict=True):
                 if g is not None:
                     p -= rate * g
-        here = gradients(outer, tasks)
+        after = gradients(outer, tasks)
         with torch.no_grad():
-            for i, (p, old, g) in enumerate(zip(parameters, start, here, strict=True)):
+            for i, (p, old, g) in enumerate(zip(parameters, start, after, strict=True)):
                 p.copy_(old)
                 if g is not None:
                     so_far = total[i]

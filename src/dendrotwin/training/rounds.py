@@ -19,16 +19,25 @@ from dendrotwin.training.run import Run
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin
 
-NEVER = float(np.nextafter(1.0, 2.0))  # a probability that no step reaches
-DIAGNOSED_MS = 500  # how much of a validation trial the model's own diagnosis sees
+# Where no threshold separates spikes (it is infinite, which JSON cannot hold): a probability that no step reaches.
+NO_SPIKES = float(np.nextafter(1.0, 2.0))
+DIAGNOSED_MS = 500  # how much of a validation trial the model's own diagnosis sees: enough for the distances of experts
 
 
 def end_round(run: Run) -> dict[str, Any]:
-    """Look at the validation split, keep the weights if they are the best; returns the round's line of the log."""
+    """Measure the validation loss, and keep the weights if they are the best.
+
+    Args:
+        run: the training; what happened is added to its `state`.
+
+    Returns:
+        The round's line of the log: step, losses, learning rate, time [min], and the share of the time that training
+        waited for data.
+    """
     state, fabric = run.state, run.fabric
     tasks = state["tasks"] / state["in_round"]
-    run.bare.balance.end_round(fabric.to_device(tasks))
-    # One process looks, so that all go on, or stop, together.
+    run.objective.balance.end_round(fabric.to_device(tasks))
+    # One process validates, so that all go on, or stop, together.
     validation = {}
     if fabric.global_rank == 0:
         validation = _validate(run)
@@ -96,8 +105,20 @@ def _validation_window(run: Run) -> Batch:
     return windows.draw(1, np.random.default_rng(0)).map(run.fabric.to_device)
 
 
-def finish(run: Run, out: Path, *, overwrite: bool) -> Twin:
-    """The twin of the best weights so far, saved."""
+def save_best(run: Run, out: Path, *, overwrite: bool) -> Twin:
+    """Save the twin of the best weights so far; its threshold is the best one on the validation trials.
+
+    Args:
+        run: the training, of at least one round.
+        out: folder of the twin.
+        overwrite: replace a twin that is there.
+
+    Returns:
+        The twin.
+
+    Raises:
+        FileError: the folder exists.
+    """
     training, state, split = run.training, run.state, run.split
     true_spikes = []
     for trial in split.validation:
@@ -110,7 +131,7 @@ def finish(run: Run, out: Path, *, overwrite: bool) -> Twin:
         run.options.model_dump(mode="json"),
         run.tree,
         run.model,
-        threshold=min(best_threshold(true_spikes, [score.numpy() for score in state["best"]["scores"]]), NEVER),
+        threshold=min(best_threshold(true_spikes, [score.numpy() for score in state["best"]["scores"]]), NO_SPIKES),
         training={
             "configuration": training.model_dump(mode="json"),
             "simulation": made_by(split.train[0]),

@@ -28,22 +28,39 @@ from dendrotwin.training.config import Training
 from dendrotwin.training.losses import Balance, CurrentLoss, Objective
 from dendrotwin.training.windows import Windows
 
-LEAST_CURRENT = 1e-6  # standard deviation of a current that counts, relative to what 1 mV around it drives
-CURRENT_TRIALS = 10  # from which the scale of currents is known
+# A current that varies less than this counts as none: its standard deviation, relative to what 1 mV around it drives.
+LEAST_CURRENT = 1e-6
+CURRENT_TRIALS = 10  # enough for the standard deviation of currents
 
 
 class Run:
     """Everything that a training works with: the parts that learn, the data, and what has happened so far.
 
     Attributes:
-        training, tree, split, scaling: how, the cell, its trials, and their scaling.
-        model: what learns; `options` its full configuration.
-        bare, objective: the model with its losses, without and with what Fabric wraps around it.
+        training: how to train.
+        tree: the cell.
+        split: its trials.
+        scaling: of the training trials.
+        windows: of the training trials.
+        model: what learns.
+        options: its full configuration.
+        objective: the model with its losses.
+        wrapped: the objective in Fabric's wrapper, which is called in training steps for precision and processes.
         optimiser, schedule, fabric: of the training.
         state: what has happened so far.
     """
 
     def __init__(self, data: Path, training: Training) -> None:
+        """Build everything, up to the start of the first step.
+
+        Args:
+            data: the data set.
+            training: how to train.
+
+        Raises:
+            InputError: an option is wrong or does not fit the data, or the data have no output spikes.
+            FileError: the data set is not one.
+        """
         self.training = training
         self.tree, self.split = split_trials(data, training.validation, training.test, training.train_trials)
         torch.manual_seed(training.seed)
@@ -65,20 +82,20 @@ class Run:
         if training.meta_rate > 0 and (training.micro_batch is not None or training.batch % 2):
             raise InputError("the two-step update halves the batch; choose an even --batch, and no --micro-batch")
         if training.meta_rate > 0 and training.current_weight > 0:
-            raise InputError("the two-step update is of tasks alone; leave --meta-rate or --current-weight away")
-        started = {id(p) for p in self.model.prepare(self.split.train, self.scaling)}
+            raise InputError("the two-step update is of tasks alone; use one of --meta-rate and --current-weight")
+        initialised = {id(p) for p in self.model.prepare(self.split.train, self.scaling)}
         balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
         currents = None
         if training.current_weight > 0:
-            rows = _current_rows(self.tree, self.split.train, self.scaling)
-            currents = CurrentLoss(rows, training.current_weight)
-        self.bare = Objective(self.model, balance, currents)
-        learned = [p for p in self.bare.parameters() if p.requires_grad]
-        slow, fast = ([p for p in learned if (id(p) in started) is chosen] for chosen in (True, False))
+            matrix = _current_matrix(self.tree, self.split.train, self.scaling)
+            currents = CurrentLoss(matrix, training.current_weight)
+        self.objective = Objective(self.model, balance, currents)
+        learned = [p for p in self.objective.parameters() if p.requires_grad]
+        slow, fast = ([p for p in learned if (id(p) in initialised) is chosen] for chosen in (True, False))
         rate = training.learning_rate
         groups: list[dict[str, Any]] = [{"params": fast}, {"params": slow, "lr": training.start_rate * rate}]
         optimiser = torch.optim.AdamW(groups, rate, weight_decay=training.weight_decay)
-        self.objective, self.optimiser = self.fabric.setup(self.bare, optimiser)
+        self.wrapped, self.optimiser = self.fabric.setup(self.objective, optimiser)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: _rate(step, training))
         self.state: dict[str, Any] = {
             "step": 0, "best": None, "curve": [], "diagnoses": [],
@@ -86,7 +103,15 @@ class Run:
         }  # fmt: skip
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """This process's share of the batch of each step, the next one read while one is worked on."""
+        """This process's share of the batch of each step; the next one is read while one is worked on.
+
+        Args:
+            first: the first step.
+            last: the step before which they end.
+
+        Yields:
+            The batches, on the device of the training.
+        """
         t, f = self.training, self.fabric
 
         def draw(step: int) -> Batch:
@@ -103,28 +128,31 @@ class Run:
                 yield batch.map(f.to_device)
 
     def identity(self) -> str:
-        """What a checkpoint must be of to go on from it."""
+        """What must be the same for a checkpoint to be gone on from: how to train, and on which trials."""
         trials = [trial.trial_id for trial in self.split.train + self.split.validation]
         return json.dumps([self.training.model_dump(mode="json"), trials])
 
     def parts(self) -> dict[str, Any]:
-        """What has weights or counts of its own; of the precision, the scale of fp16's gradients."""
+        """What a checkpoint keeps the state of, by name; the precision has the scale of fp16's gradients."""
         return {
-            "objective": self.objective,
+            "objective": self.wrapped,
             "optimiser": self.optimiser,
             "schedule": self.schedule,
             "precision": self.fabric.strategy.precision,
         }
 
 
-def _current_rows(tree: Tree, trials: list[TrialIndex], scaling: Scaling) -> NDArray[np.float64]:
-    """(n, n) what `CurrentLoss` takes; standard deviations are those of the first `CURRENT_TRIALS` trials."""
+def _current_matrix(tree: Tree, trials: list[TrialIndex], scaling: Scaling) -> NDArray[np.float64]:
+    """What `CurrentLoss` takes, (n, n), without rows of no current.
+
+    Standard deviations are those of the first CURRENT_TRIALS trials.
+    """
     matrix = axial_matrix(tree)
     currents = [read_trial(trial, tree).v_mV[SETTLE_MS:] @ matrix for trial in trials[:CURRENT_TRIALS]]
     sd_nA = np.concatenate(currents).std(axis=0)
     some = sd_nA > LEAST_CURRENT * abs(matrix).sum(axis=1)  # a cell of one compartment has no current
     if not some.any():
-        raise InputError("no current flows between compartments; leave --current-weight away")
+        raise InputError("no current flows between compartments; train without --current-weight")
     return np.asarray(matrix.toarray()[some] * scaling.sd_mV.double().numpy() / sd_nA[some, None])
 
 
@@ -142,7 +170,7 @@ def _fabric(training: Training) -> Fabric:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return Fabric(accelerator=accelerator, devices=1, precision=precision)
     if training.meta_rate > 0:
-        raise InputError("the two-step update runs in one process; leave --meta-rate away, or torchrun")
+        raise InputError("the two-step update runs in one process; train without --meta-rate, or without torchrun")
     local = int(os.environ["LOCAL_WORLD_SIZE"])
     if accelerator == "cuda" and local > torch.cuda.device_count():
         raise InputError(

@@ -59,16 +59,20 @@ class Windows:
         Args:
             size: windows of all processes together.
             rng: decides where they lie.
-            rank, ranks: number of this process, and of all.
+            rank: number of this process.
+            ranks: how many processes there are.
+
+        Returns:
+            The windows, with what comes before them.
         """
         events, potentials, spikes = [], [], []
-        for trial, start in [self._place(rng) for _ in range(size)][rank::ranks]:
+        for trial, start in [self._draw_window(rng) for _ in range(size)][rank::ranks]:
             stop = start + self._window
             events.append((self._events[trial], start - self._context))
             with RecordingFile(self._trials[trial].path) as file:  # a data set has more files than may be open
                 v = file.v(self._trials[trial].number, max(start - self._before, 0), stop)
-            lacking = self._window + self._before - len(v)
-            rest = np.full((lacking, self._tree.n), self._tree.v_init_mV, dtype=np.float32)
+            missing = self._window + self._before - len(v)
+            rest = np.full((missing, self._tree.n), self._tree.v_init_mV, dtype=np.float32)
             potentials.append(np.concatenate([rest, v]))
             spikes.append(spike_train(self._spikes[trial], stop)[start:].astype(np.float32))
         return Batch(
@@ -77,15 +81,16 @@ class Windows:
             torch.from_numpy(np.stack(spikes)),
         )
 
-    def _place(self, rng: np.random.Generator) -> tuple[int, int]:
+    def _draw_window(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Trial and first step of a window."""
         around_spike = rng.random() < self._spike_share and len(self._spike_at) > 0
         if around_spike:
-            trial, at = self._spike_at[int(rng.integers(len(self._spike_at)))]
+            trial, spike = self._spike_at[int(rng.integers(len(self._spike_at)))]
         else:
-            places = self._latest - self._earliest + 1
-            trial = int(rng.choice(len(places), p=places / places.sum()))
+            starts = self._latest - self._earliest + 1
+            trial = int(rng.choice(len(starts), p=starts / starts.sum()))
         earliest, latest = int(self._earliest[trial]), int(self._latest[trial])
         if not around_spike:
             return trial, int(rng.integers(earliest, latest + 1))
-        start = at - int(rng.integers(self._window))
+        start = spike - int(rng.integers(self._window))
         return trial, int(np.clip(start, earliest, latest))
