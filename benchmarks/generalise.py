@@ -29,7 +29,7 @@ from dendrotwin.cell.spikes import predicted_spikes
 from dendrotwin.cell.stimuli import Modulated, Poisson, draw_events, trial_rng
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cells import load_cell
-from dendrotwin.evaluation.metrics import VoltageErrors, matched, spike_errors
+from dendrotwin.evaluation.metrics import VoltageErrors, count_matches, spike_errors
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.simulate import Simulation, run_trial
 from dendrotwin.plot import save
@@ -138,7 +138,7 @@ def compare(tree: Tree, twin: Twin, trials: dict[str, Trial], truth: dict, folde
             pooled.setdefault(name.split(" trial")[0], []).append((true, v[0], spikes, score[0]))
             continue
         row = {"NEURON": _intervals(spikes), "twin": _intervals(ours)} if name == "constant" else {}
-        row |= {"spikes": [len(spikes), len(ours)], "hits": matched(spikes, ours)}
+        row |= {"spikes": [len(spikes), len(ours)], "hits": count_matches(spikes, ours)}
         late = slice(SETTLE_MS if steps > 1000 else 280, None)
         row["rms_mV"] = float(np.sqrt(np.mean((v[0, late] - true[late]) ** 2)))
         found[name] = row

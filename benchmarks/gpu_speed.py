@@ -24,7 +24,7 @@ import torch
 import dendrotwin
 from dendrotwin.cell.stimuli import draw_events, trial_rng
 from dendrotwin.cell.tree import Events
-from dendrotwin.evaluation.timing import TRIAL, median_seconds
+from dendrotwin.evaluation.timing import TIMED_TRIAL, median_seconds
 from dendrotwin.models.cable import Cable, CableConfig, make_gpu_stepper
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.plot import save
@@ -112,7 +112,7 @@ def main() -> int:
     simulation = Simulation(**twin.training["simulation"])
     assert isinstance(twin.model, Cable)
     network = Cable(twin.tree, twin.model.membrane, CableConfig(accuracy=arguments.accuracy))
-    rngs = [trial_rng(simulation.seed, TRIAL + k) for k in range(TRIALS)]
+    rngs = [trial_rng(simulation.seed, TIMED_TRIAL + k) for k in range(TRIALS)]
     events = [draw_events(twin.tree, simulation.inputs, STEPS, rng) for rng in rngs]
     make_gpu_stepper(torch.device("cuda"), twin.tree, network.membrane, network.config.steps)  # is Triton there?
     same, cpu = compare(network, events)

@@ -29,8 +29,8 @@ from dendrotwin.benchmark.rows import finished_rows
 from dendrotwin.cli.measure import _entries
 from dendrotwin.cli.measure import benchmark as command
 from dendrotwin.errors import FileError, InputError, TwinError
-from dendrotwin.evaluation.lfp_metrics import WITHOUT
-from dendrotwin.evaluation.predictors import FED_BACK, baseline_rows, evaluate_twin
+from dendrotwin.evaluation.lfp_metrics import NO_LFP
+from dendrotwin.evaluation.predictors import CLOSED_LOOP, baseline_rows, evaluate_twin
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models import architectures
 from dendrotwin.neuron.simulate import shard_path
@@ -248,8 +248,8 @@ def test_rows_of_before_have_no_electrodes(
     (out / "electrodes.png").unlink()
     entries = _entries(ARCHS, autoregressive=False, train_trials=None)
     text = benchmark(data, out, entries, budget_minutes=BUDGET, seeds=2, workers=2).read_text()
-    assert WITHOUT in text
-    assert WITHOUT not in (killed[0] / "table.md").read_text()
+    assert NO_LFP in text
+    assert NO_LFP not in (killed[0] / "table.md").read_text()
     (tables,) = parse(text).values()
     assert list(tables["LFP and dipole, VE"]) == [*LABELS, "mean", "coarse cable"]
     assert not (out / "electrodes.png").exists()
@@ -262,7 +262,7 @@ def test_one_step_ahead_comes_with_a_closed_loop(data: Path, tmp_path: Path) -> 
     benchmark(data, out, entries, budget_minutes=0.01, seeds=1, speed=False)
     rows = {row["name"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
     assert {name: row["one_step_ahead"] for name, row in rows.items()} == {
-        LABELS[0]: True, f"{LABELS[0]}{FED_BACK} (2 trials)": False,
+        LABELS[0]: True, f"{LABELS[0]}{CLOSED_LOOP} (2 trials)": False,
         "mean": False, "linear": False, "coarse cable": False, "persistence": True,
     }  # fmt: skip
     assert [row.name for row in finished_rows(out)[1]] == [LABELS[0], "persistence"]
@@ -286,7 +286,7 @@ def test_a_cable_twin_is_read_once(data: Path, tmp_path: Path, monkeypatch: pyte
         return dataclasses.replace(other, training={"minutes": 0.25})
 
     monkeypatch.setattr(dendrotwin, "twin_of", twin_of)
-    monkeypatch.setattr(module, "card", lambda twin: "# A twin\n")
+    monkeypatch.setattr(module, "model_card", lambda twin: "# A twin\n")
     known = architectures()
     monkeypatch.setattr(plan_module, "load_architecture", lambda name: known[{"hard-sharing": "cable"}.get(name, name)])
     label = f"mmoe:experts=2:{SIZES}"
@@ -344,7 +344,7 @@ def test_wrong_names_are_refused_before_anything_is_written(data: Path, tmp_path
         entries = {"fine": Training(), name: Training(architecture=name, options=options)}
         with pytest.raises(InputError, match=message):
             _run(data, out, entries)
-    with pytest.raises(InputError, match=r"the cable twin is free-running .*; leave cable or --autoregressive away"):
+    with pytest.raises(InputError, match=r"the cable twin is free-running .*; use one of cable and --autoregressive"):
         _run(data, out, {"cable": Training(architecture="cable", autoregressive=True)})
     with pytest.raises(InputError, match="the cable twin has no option 'units'; its only one here is accuracy"):
         _run(data, out, {"cable": Training(architecture="cable", options={"units": 3})})
@@ -411,7 +411,7 @@ def test_neuron_cannot_be_timed_on_data_of_others(data: Path, tmp_path: Path) ->
             del file.attrs["simulation"]
     with pytest.raises(InputError, match="was not made by `simulate`, so NEURON cannot be timed; use --no-speed"):
         _run(foreign, tmp_path / "out", {"x": Training()})
-    with pytest.raises(InputError, match="was not made by `simulate`, so there is no cell to read; leave cable away"):
+    with pytest.raises(InputError, match="so there is no cell to read; name other architectures than cable"):
         _run(foreign, tmp_path / "out", {"x": Training(architecture="cable")}, speed=False)
 
 
@@ -432,7 +432,7 @@ def test_a_training_that_diverges_counts_with_its_best_weights_or_is_named(
     monkeypatch.setattr(module, "train", diverge)
     module._train_and_evaluate(data, tmp_path, "late-seed0", tame)
     assert "no longer finite" in (tmp_path / "twins" / "late-seed0.log").read_text()
-    (row,) = rows_module.kept(tmp_path, "late-seed0")
+    (row,) = rows_module.load_evaluations(tmp_path, "late-seed0")
     (direct,) = evaluate_twin("late-seed0", Twin.load(tmp_path / "twins" / "late-seed0"), split_trials(data)[1].test)
     assert np.array_equal(row.ev, direct.ev)
     assert (row.spikes, row.threshold, row.name) == (direct.spikes, direct.threshold, "late-seed0")
@@ -440,8 +440,8 @@ def test_a_training_that_diverges_counts_with_its_best_weights_or_is_named(
 
 def test_a_threshold_that_nothing_reaches_is_kept(tmp_path: Path) -> None:
     never = dataclasses.replace(evaluation(small_tree(), "it"), threshold=float("inf"))
-    rows_module.keep(tmp_path, "it", [never])
+    rows_module.save_evaluations(tmp_path, "it", [never])
     assert '"threshold": null' in (tmp_path / "rows" / "it.json").read_text()  # JSON knows no infinity
-    (kept,) = rows_module.kept(tmp_path, "it")
+    (loaded,) = rows_module.load_evaluations(tmp_path, "it")
     assert (kept.name, kept.one_step_ahead, kept.threshold) == ("it", False, float("inf"))
     assert kept.spikes == never.spikes

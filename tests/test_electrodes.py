@@ -12,8 +12,8 @@ import pytest
 
 from dendrotwin import signals
 from dendrotwin.cell.tree import Events, Injection, Tree
-from dendrotwin.evaluation.lfp_metrics import WITHOUT, Electrodes, stand
-from dendrotwin.evaluation.metrics import BANDS_HZ, BandPower, SignalVariance, firing
+from dendrotwin.evaluation.lfp_metrics import NO_LFP, LFPComparison, upright_beside_shank
+from dendrotwin.evaluation.metrics import BANDS_HZ, BandPower, SignalVariance, firing_mask
 from dendrotwin.evaluation.predictors import evaluate_predictor
 from dendrotwin.evaluation.report import print_report, write_measured_error, write_report
 from dendrotwin.evaluation.split import Split, split_trials
@@ -37,14 +37,14 @@ def tree_and_split(data: Path) -> tuple[Tree, Split]:
 
 def test_a_sample_is_firing_near_an_output_spike() -> None:
     spikes = np.array([100.4, 190.0, 700.0])
-    found = firing(spikes, 1000)
+    found = firing_mask(spikes, 1000)
     for step in range(1000):
         time_ms = step + 1.0  # a sample is the state at the end of its step
         assert found[step] == any(spike - 10.0 <= time_ms <= spike + 150.0 for spike in spikes), step
-    assert not firing(np.zeros(0), 50).any()
+    assert not firing_mask(np.zeros(0), 50).any()
 
 
-def test_explained_variance_of_stretches_is_the_definition_over_all_trials(rng: np.random.Generator) -> None:
+def test_explained_variance_of_periods_is_the_definition_over_all_trials(rng: np.random.Generator) -> None:
     lengths, spikes = (900, 1400), ([450.0, 800.0], [1000.0])  # 450: before anything counts, and fires until 600
     true = [1e-4 * rng.normal(3.0, 1.0, (length, 2)) for length in lengths]
     predicted = [x + 3e-5 * rng.normal(size=x.shape) for x in true]
@@ -52,18 +52,18 @@ def test_explained_variance_of_stretches_is_the_definition_over_all_trials(rng: 
     masks = []
     for t, p, times in zip(true, predicted, spikes, strict=True):
         sums.add(t, p, np.array(times))
-        masks.append(firing(np.array(times), len(t))[SETTLE_MS:])
+        masks.append(firing_mask(np.array(times), len(t))[SETTLE_MS:])
     fires = np.concatenate(masks)
     assert fires[:100].all()
     assert not fires[100]
     t, p = (np.concatenate([x[SETTLE_MS:] for x in part]) for part in (true, predicted))
-    for stretch, here in (("all", fires | ~fires), ("silent", ~fires), ("firing", fires)):
+    for period, here in (("all", fires | ~fires), ("silent", ~fires), ("firing", fires)):
         x, y = t[here], p[here]
         ve = 1 - ((x - y) ** 2).sum(0) / ((x - x.mean(0)) ** 2).sum(0)
-        assert sums.explained_variance()[stretch] == pytest.approx(ve)
+        assert sums.explained_variance()[period] == pytest.approx(ve)
 
 
-def test_without_variance_or_stretch_there_is_no_explained_variance(rng: np.random.Generator) -> None:
+def test_without_variance_or_period_there_is_no_explained_variance(rng: np.random.Generator) -> None:
     sums = SignalVariance(2)
     x = rng.normal(size=(800, 2))
     x[:, 1] = 1e-3
@@ -174,7 +174,7 @@ def _read(path: Path, tree: Tree) -> Recording:
 def test_errors_are_those_of_the_signals_of_files(tmp_path: Path, rng: np.random.Generator) -> None:
     """Two trials, one with injected current, written to files; the LFP and dipole that `signals` reads there."""
     tree = tree_with_inputs()
-    electrodes = Electrodes(tree)
+    comparison = LFPComparison(tree)
     true, again = [], []
     for k, steps in enumerate((1600, 2100)):
         v = np.cumsum(rng.normal(size=(steps, tree.n)), axis=0).clip(-20, 40) - 70.0
@@ -185,16 +185,18 @@ def test_errors_are_those_of_the_signals_of_files(tmp_path: Path, rng: np.random
         for path, recording in zip(paths, (first, other), strict=True):
             write_recordings(path, [recording], {})
         stored = [_read(path, tree) for path in paths]
-        electrodes.add(stored[0], stored[1].v_mV)
-        seen = [[signals.lfp(path, stand(tree)[1]).values, signals.dipole(path).values] for path in paths]
+        comparison.add(stored[0], stored[1].v_mV)
+        seen = [
+            [signals.lfp(path, upright_beside_shank(tree)[1]).values, signals.dipole(path).values] for path in paths
+        ]
         for parts, of in zip((true, again), seen, strict=True):
             parts.append(np.concatenate(of, axis=1)[SETTLE_MS:])
     t, p = np.concatenate(true), np.concatenate(again)
-    fires = np.concatenate([firing(np.array([700.0, 1200.0]), steps)[SETTLE_MS:] for steps in (1600, 2100)])
-    found = electrodes.errors()
-    for stretch, here in (("all", fires | ~fires), ("silent", ~fires), ("firing", fires)):
+    fires = np.concatenate([firing_mask(np.array([700.0, 1200.0]), steps)[SETTLE_MS:] for steps in (1600, 2100)])
+    found = comparison.errors()
+    for period, here in (("all", fires | ~fires), ("silent", ~fires), ("firing", fires)):
         ve = 1 - ((t - p)[here] ** 2).sum(0) / ((t[here] - t[here].mean(0)) ** 2).sum(0)
-        assert [*found.lfp_ve[stretch], *found.dipole_ve[stretch]] == pytest.approx(ve.tolist(), rel=1e-6)
+        assert [*found.lfp_ve[period], *found.dipole_ve[period]] == pytest.approx(ve.tolist(), rel=1e-6)
     row = found.summary()
     assert row["LFP VE silent worst"] == min(found.lfp_ve["silent"])
     assert row["LFP VE firing contact 3"] == found.lfp_ve["firing"][2]
@@ -205,10 +207,10 @@ def test_errors_are_those_of_the_signals_of_files(tmp_path: Path, rng: np.random
 def test_a_shift_of_all_compartments_is_invisible(rng: np.random.Generator) -> None:
     tree = tree_with_inputs()
     v = np.cumsum(rng.normal(size=(1800, tree.n)), axis=0) - 70.0
-    electrodes = Electrodes(tree)
+    comparison = LFPComparison(tree)
     recording = _made(tree, v, np.zeros(0), None)
-    electrodes.add(recording, recording.v_mV + np.float32(8.0))
-    assert min(electrodes.errors().lfp_ve["all"]) == pytest.approx(1.0, abs=1e-6)
+    comparison.add(recording, recording.v_mV + np.float32(8.0))
+    assert min(comparison.errors().lfp_ve["all"]) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_evaluation_without_lfpykit_is_the_rest_of_it(
@@ -222,24 +224,24 @@ def test_evaluation_without_lfpykit_is_the_rest_of_it(
     whole = evaluate_predictor(*arguments, threshold=-50.0)
     monkeypatch.setitem(sys.modules, "lfpykit", None)
     rest = evaluate_predictor(*arguments, threshold=-50.0)
-    assert rest.electrodes is None
+    assert rest.lfp is None
     seen = {key for key in whole.summary(tree) if key.startswith(("LFP", "dipole"))}
     assert len(seen) == 3 * (2 + 6) + 3 * 3 + 6 * (1 + 6)
     assert rest.summary(tree) == {key: value for key, value in whole.summary(tree).items() if key not in seen}
     write_report(tmp_path, tree, [rest], split.test, NAMED)
     text = (tmp_path / "report.md").read_text()
-    assert text.endswith(f"\n{WITHOUT}\n")
+    assert text.endswith(f"\n{NO_LFP}\n")
     assert "LFP silent" not in text
     assert "contacts_um" not in (tmp_path / "report.json").read_text()
     print_report(tree, [rest], split.test, {})
     shown = capsys.readouterr().out
-    assert shown.endswith(f"\n{WITHOUT}\n")
+    assert shown.endswith(f"\n{NO_LFP}\n")
     assert "dipole z" not in shown
     write_report(tmp_path, tree, [whole], split.test, NAMED)  # what was measured can be drawn and written everywhere
     assert len(json.loads((tmp_path / "report.json").read_text())["contacts_um"]) == 6
     print_report(tree, [whole], split.test, {})
     shown = capsys.readouterr().out
-    assert WITHOUT not in shown
+    assert NO_LFP not in shown
     assert "dipole z firing" in shown
     (tmp_path / "README.md").write_text("# A twin\n")
     for evaluation, columns in ((whole, True), (rest, False)):

@@ -15,7 +15,7 @@ from dendrotwin.errors import InputError
 from dendrotwin.evaluation.metrics import SpikeErrors, best_threshold
 from dendrotwin.evaluation.predictors import (
     BASELINES,
-    FED_BACK,
+    CLOSED_LOOP,
     Evaluation,
     baseline_rows,
     evaluate_predictor,
@@ -144,14 +144,14 @@ def _twin(tree: Tree, split: Split, *, autoregressive: bool, gain: float = 0.3) 
 def test_a_twin_that_sees_the_past_has_two_rows(tree_and_split: tuple[Tree, Split]) -> None:
     tree, split = tree_and_split
     twin = _twin(tree, split, autoregressive=True)
-    ahead, fed_back = evaluate_twin("x", twin, split.test, 1)
-    assert (ahead.name, fed_back.name) == ("x", f"x{FED_BACK} (1 trials)")
-    assert (ahead.one_step_ahead, fed_back.one_step_ahead) == (True, False)
+    ahead, in_loop = evaluate_twin("x", twin, split.test, 1)
+    assert (ahead.name, in_loop.name) == ("x", f"x{CLOSED_LOOP} (1 trials)")
+    assert (ahead.one_step_ahead, in_loop.one_step_ahead) == (True, False)
     direct = evaluate_predictor("x", twin_predictor(twin), tree, split.test, threshold=0.4)
     assert np.array_equal(ahead.ev, direct.ev)
     closed = evaluate_predictor("x", twin_predictor(twin, feed_back=True), tree, split.test[:1], threshold=0.4)
-    assert np.array_equal(fed_back.ev, closed.ev)
-    assert not np.allclose(ahead.ev, fed_back.ev)
+    assert np.array_equal(in_loop.ev, closed.ev)
+    assert not np.allclose(ahead.ev, in_loop.ev)
     (free,) = evaluate_twin("y", _twin(tree, split, autoregressive=False), split.test)
     assert (free.name, free.one_step_ahead, free.threshold) == ("y", False, 0.4)
 
@@ -167,7 +167,7 @@ def test_a_twin_is_not_measured_on_current_that_it_does_not_see(tree_and_split: 
 
 def test_a_closed_loop_that_diverges_is_a_bad_row_not_an_error(tree_and_split: tuple[Tree, Split]) -> None:
     tree, split = tree_and_split
-    _, fed_back = evaluate_twin("x", _twin(tree, split, autoregressive=True, gain=4.0), split.test, 1)
-    assert np.nanmax(fed_back.ev) < -10.0
-    assert np.isfinite(fed_back.rmse_mV).all()
-    assert fed_back.rmse_mV.max() < 300.0
+    _, in_loop = evaluate_twin("x", _twin(tree, split, autoregressive=True, gain=4.0), split.test, 1)
+    assert np.nanmax(in_loop.ev) < -10.0
+    assert np.isfinite(in_loop.rmse_mV).all()
+    assert in_loop.rmse_mV.max() < 300.0

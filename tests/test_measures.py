@@ -10,7 +10,7 @@ from dendrotwin.cell.spikes import predicted_spikes
 from dendrotwin.evaluation.metrics import (
     VoltageErrors,
     best_threshold,
-    matched,
+    count_matches,
     roc_auc,
     spike_errors,
 )
@@ -61,11 +61,11 @@ def test_auc_is_the_probability_of_the_right_order(rng: np.random.Generator) -> 
 
 
 def test_matching_is_one_to_one() -> None:
-    assert matched(np.array([10.9, 20.0]), np.array([12.0, 12.9])) == 1
-    assert matched(np.array([10.0, 11.0]), np.array([10.5])) == 1
-    assert matched(np.array([10.0, 13.0]), np.array([12.0, 15.0])) == 2
-    assert matched(np.array([10.0]), np.array([12.01])) == 0
-    assert matched(np.array([]), np.array([1.0])) == 0
+    assert count_matches(np.array([10.9, 20.0]), np.array([12.0, 12.9])) == 1
+    assert count_matches(np.array([10.0, 11.0]), np.array([10.5])) == 1
+    assert count_matches(np.array([10.0, 13.0]), np.array([12.0, 15.0])) == 2
+    assert count_matches(np.array([10.0]), np.array([12.01])) == 0
+    assert count_matches(np.array([]), np.array([1.0])) == 0
 
 
 def test_predicted_spikes_are_peaks() -> None:

@@ -32,7 +32,7 @@ from dendrotwin.neuron import reading
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading import Reading, read_membrane
 from dendrotwin.neuron.simulate import Simulation, run_trial, simulate
-from dendrotwin.read_twin import card, twin_of
+from dendrotwin.read_twin import model_card, twin_of
 from dendrotwin.recording import index_trials, read_trial
 from dendrotwin.twin import FILES, Twin
 
@@ -152,7 +152,7 @@ def test_the_folder_says_what_was_read(folder: Path, twin: Twin) -> None:
     assert 0.0 < found["whole_cell_mV"] < 0.02 * found["moved_mV"]
     assert 0.0 < found["neuron_default_mV"] < 0.02 * found["moved_mV"]
     readme = (folder / "README.md").read_text()
-    assert readme == card(twin)
+    assert readme == model_card(twin)
     assert "dendrotwin twin ball_and_stick --accuracy standard --out TWIN" in readme
     peri = int(twin.tree.in_region("soma", "axon").sum())
     for name, compartments in (("hh", peri), ("pas", 37), ("Ih", 37)):
@@ -162,7 +162,7 @@ def test_the_folder_says_what_was_read(folder: Path, twin: Twin) -> None:
 
 def test_a_saved_twin_predicts_the_same_to_the_last_bit(tmp_path: Path) -> None:
     made = twin_of("ball_and_stick")
-    made.save(tmp_path / "twin", card(made))
+    made.save(tmp_path / "twin", model_card(made))
     loaded = dendrotwin.load(tmp_path / "twin")
     assert loaded.tree.fingerprint() == made.tree.fingerprint()
     steps = 300

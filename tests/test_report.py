@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from dendrotwin.cell.tree import Tree
+from dendrotwin.evaluation.figures import draw_comparison
 from dendrotwin.evaluation.metrics import SpikeErrors
 from dendrotwin.evaluation.predictors import Evaluation
 from dendrotwin.evaluation.report import (
-    MAIN,
+    MAIN_COLUMNS,
     Row,
-    draw_comparison,
     markdown,
     write_comparison,
     write_measured_error,
@@ -133,7 +133,7 @@ def test_the_measured_error_in_the_readme_is_that_of_the_last_time(tmp_path: Pat
     )
     assert "of `first`" in once
     readme.write_text(f"{once}\n## Later\n\nMine too.\n")
-    rows = [evaluation(tree, "x", 1, ahead=True), evaluation(tree, "x, fed back", 2)]
+    rows = [evaluation(tree, "x", 1, ahead=True), evaluation(tree, "x, closed loop", 2)]
     write_measured_error(tmp_path, tree, rows, TEST, Path("second"))
     text = readme.read_text()
     assert "first" not in text
@@ -142,8 +142,8 @@ def test_the_measured_error_in_the_readme_is_that_of_the_last_time(tmp_path: Pat
     table = parse(text)["Measured error"][""]
     assert list(table) == ["one step ahead (sees the true V of 1 ms before)", "free-running"]
     assert table["free-running"]["EV soma"] == f"{rows[1].ev[tree.soma]:.3f}"
-    seen = {title for key, title in MAIN.items() if key.startswith(("LFP", "dipole"))}
-    assert list(table["free-running"])[1:] == [title for title in MAIN.values() if title not in seen]
+    seen = {title for key, title in MAIN_COLUMNS.items() if key.startswith(("LFP", "dipole"))}
+    assert list(table["free-running"])[1:] == [title for title in MAIN_COLUMNS.values() if title not in seen]
 
 
 def test_figures_of_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

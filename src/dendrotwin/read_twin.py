@@ -1,4 +1,4 @@
-"""A twin of a NEURON cell, read from the model: its folder says what was read, and how that was proved."""
+"""A twin of a NEURON cell, read from the model, and the model card of its folder: what was read, and how exactly."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def twin_of(
         cell: name of a cell (`dendrotwin cells`), or path of a Python file that defines one.
         options: of the cell, such as {"parameters": "hay2011"}.
         accuracy: fast, standard or exact.
-        tolerance_mV: in place of the setting's own [mV]; see `models.cable.CableConfig`.
+        tolerance_mV: in place of the tolerance of that accuracy [mV]; see `models.cable.CableConfig`.
 
     Returns:
-        The twin; `twin.save(folder, card(twin))` with `dendrotwin.read_twin.card` writes its folder.
+        The twin; `twin.save(folder, model_card(twin))` with `dendrotwin.read_twin.model_card` writes its folder.
 
     Raises:
         CellError: the cell cannot be built, or holds what a twin cannot; or the reading fails its proof.
@@ -88,11 +88,18 @@ def _proofs(reading: Reading) -> dict[str, object]:
     }
 
 
-def card(twin: Twin) -> str:
-    """README.md of a read twin's folder."""
+def model_card(twin: Twin) -> str:
+    """The README.md of a read twin's folder: how it was made, and how exact its parts are.
+
+    Args:
+        twin: of `twin_of`.
+
+    Returns:
+        The text, in Markdown.
+    """
     reading, simulation = twin.training["reading"], twin.training["simulation"]
     options = "".join(f" --option {key}={value}" for key, value in simulation["cell_options"].items())
-    accuracy = "".join(f" --{name} {value}" for name, value in (("accuracy", twin.options["accuracy"]),))
+    accuracy = f" --accuracy {twin.options['accuracy']}"
     model = twin.model
     assert isinstance(model, Cable)
     rows = [

@@ -27,7 +27,7 @@ from dendrotwin.support.atomic_files import whole_file, whole_folder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 4  # of a twin's folder
 FILES = ("config.json", "model.safetensors", "tree.h5", "README.md")
 Floats = NDArray[np.float32]
 TWINS = Path(__file__).parent / "twins"  # those that come with the package
@@ -59,7 +59,7 @@ class Twin:
 
     @property
     def inputs(self) -> NDArray[np.void]:
-        """A table of the inputs, see `Tree.inputs`."""
+        """A table of the inputs, (inputs,) with a named column for each property; see `Tree.inputs`."""
         return self.tree.inputs
 
     @property
@@ -101,7 +101,7 @@ class Twin:
         true_mV = None
         if isinstance(source, Recording):
             if duration_ms is not None or injection is not None:
-                raise InputError("a recording says itself how long it is and what is injected; leave that away")
+                raise InputError("a recording says itself how long it is and what is injected; give neither here")
             recording = source.each_ms()
             events, steps, injection = recording.events, recording.steps, recording.injection
             identity = recording.trial_id
@@ -151,7 +151,7 @@ class Twin:
                 potentials, or knows no injected current.
         """
         if true_mV is not None and not self.one_step_ahead:
-            raise InputError("this twin is free-running and looks at no true potential; leave it away")
+            raise InputError("this twin is free-running and sees no true potential; predict without true_mV")
         for trial in events:
             trial.check(self.tree.n_inputs, duration_ms)
         if injections is not None and len(injections) != len(events):
@@ -221,6 +221,9 @@ class Twin:
         Args:
             path: the folder.
 
+        Returns:
+            The twin.
+
         Raises:
             TwinError: it is missing, incomplete or altered.
         """
@@ -277,6 +280,9 @@ def load(name: str | Path) -> Twin:
 
     Args:
         name: such as "l5pc", or a path; where both are there, the folder.
+
+    Returns:
+        The twin.
 
     Raises:
         TwinError: there is none of this name, or the folder is no twin.

@@ -22,21 +22,31 @@ from typing import Any
 import torch
 
 import dendrotwin
-from dendrotwin.benchmark.plan import Job, check_data, check_entry, claim, dumped, is_read, simulation_of, write_json
-from dendrotwin.benchmark.rows import keep, row_path, rows_of_baselines, rows_of_twins, times, with_speed
-from dendrotwin.errors import DendrotwinError, FileError, InputError, TwinError
-from dendrotwin.evaluation.predictors import BASELINES, FED_BACK_TRIALS, evaluate_twin
-from dendrotwin.evaluation.report import (
-    Row,
-    describe_missing,
-    describe_test,
-    draw_comparison,
-    write_comparison,
-    write_measured_error,
+from dendrotwin.benchmark.plan import (
+    Job,
+    check_data,
+    check_entry,
+    is_read,
+    open_plan,
+    simulation_of,
+    with_steps,
+    write_json,
 )
+from dendrotwin.benchmark.rows import (
+    load_or_measure_speed,
+    row_path,
+    rows_of_baselines,
+    rows_of_twins,
+    save_evaluations,
+    with_speed,
+)
+from dendrotwin.errors import DendrotwinError, FileError, InputError, TwinError
+from dendrotwin.evaluation.figures import draw_comparison
+from dendrotwin.evaluation.predictors import BASELINES, CLOSED_LOOP_TRIALS, evaluate_twin
+from dendrotwin.evaluation.report import Row, describe_missing, describe_test, write_comparison, write_measured_error
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.neuron.simulate import Simulation
-from dendrotwin.read_twin import card
+from dendrotwin.read_twin import model_card
 from dendrotwin.recording import TrialIndex, made_by, provenance
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import cores, worker_pool
@@ -90,14 +100,14 @@ def benchmark(
         for label, training in entries.items()
         for seed in range(1 if is_read(training.architecture) else seeds)
     ]
-    plan = claim(out, tree, split, first, budget_minutes, workers)
+    plan = open_plan(out, tree, split, first, budget_minutes, workers)
     train_all(data, out, jobs, plan, workers)
 
     rows = rows_of_twins(out, jobs)
     names = BASELINES if first.autoregressive else BASELINES[:-1]  # persistence is for one step ahead
     rows += rows_of_baselines(out, tree, split, names)
     if simulation is not None:
-        rows = with_speed(rows, times(out, jobs, simulation))
+        rows = with_speed(rows, load_or_measure_speed(out, jobs, simulation))
     measured = describe_test(rows[0].evaluations[0], split.test)
     context = {
         "data": str(data),
@@ -114,10 +124,23 @@ def benchmark(
 
 
 def train_all(data: Path, out: Path, jobs: Sequence[Job], plan: dict[str, Any], workers: int) -> None:
-    """Time, train and evaluate what has no row yet, `workers` at a time."""
+    """Time, train and evaluate what has no row yet.
+
+    Args:
+        data: the data set.
+        out: folder of the benchmark.
+        jobs: all trainings and readings.
+        plan: see `plan.open_plan`; steps are added to it, and written.
+        workers: how many at a time, each in a process.
+
+    Raises:
+        FileError: a job was begun with other options.
+        InputError: the budget is too short for one step.
+        TwinError: a training cannot go on, or a worker died.
+    """
     for job in jobs:
-        known = plan["runs"].get(job.name)
-        if known is not None and {**known["training"], "steps": 0} != dumped(job.training, 0):
+        begun = plan["runs"].get(job.name)
+        if begun is not None and {**begun["training"], "steps": 0} != with_steps(job.training, 0):
             raise FileError(f"{out} holds {job.name} with other options; name another folder")
     todo = [job for job in jobs if not row_path(out, job.name).exists()]
     if not todo:
@@ -129,14 +152,14 @@ def train_all(data: Path, out: Path, jobs: Sequence[Job], plan: dict[str, Any], 
         coming: dict[Future[tuple[float, float] | None], Job] = {}
 
         def submit(job: Job) -> None:
-            if job.read:
+            if job.is_read:
                 plan["runs"][job.name] = {"training": job.training.model_dump(mode="json")}
                 write_json(out / "plan.json", plan)
             if job.name in plan["runs"]:
                 training = Training(**plan["runs"][job.name]["training"])
                 coming[pool.submit(_train_and_evaluate, data, out, job.name, training)] = job
             else:
-                coming[pool.submit(_time, data, job.name, job.training)] = job
+                coming[pool.submit(_time_training, data, job.name, job.training)] = job
 
         for job in todo:
             submit(job)
@@ -158,7 +181,7 @@ def train_all(data: Path, out: Path, jobs: Sequence[Job], plan: dict[str, Any], 
                         "seconds_before": before,
                         "seconds_per_step": per_step,
                         "threads": threads,
-                        "training": dumped(job.training, steps),
+                        "training": with_steps(job.training, steps),
                     }
                     write_json(out / "plan.json", plan)
                     submit(job)
@@ -175,7 +198,7 @@ def train_all(data: Path, out: Path, jobs: Sequence[Job], plan: dict[str, Any], 
 
 
 @contextmanager
-def _naming(job: str) -> Iterator[None]:
+def _job_in_errors(job: str) -> Iterator[None]:
     """Say in an error which training it is about."""
     try:
         yield
@@ -183,9 +206,9 @@ def _naming(job: str) -> Iterator[None]:
         raise type(error)(f"{job}: {error}") from error
 
 
-def _time(data: Path, name: str, training: Training) -> tuple[float, float]:
+def _time_training(data: Path, name: str, training: Training) -> tuple[float, float]:
     """Wall seconds before the first step, and of each; runs in a worker."""
-    with _naming(name):
+    with _job_in_errors(name):
         return measure_time(data, training)
 
 
@@ -193,7 +216,7 @@ def _train_and_evaluate(data: Path, out: Path, name: str, training: Training) ->
     """The twin and its row, what is there already not again; runs in a worker, whose progress goes to a log."""
     folder = out / "twins" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{name}.log").open("a") as log, redirect_stderr(log), _naming(name):
+    with (folder.parent / f"{name}.log").open("a") as log, redirect_stderr(log), _job_in_errors(name):
         tree, split = split_trials(data, training.validation, training.test, training.train_trials)
         if not folder.exists() and is_read(training.architecture):
             _read(folder, training, split.train[0])
@@ -206,14 +229,14 @@ def _train_and_evaluate(data: Path, out: Path, name: str, training: Training) ->
                 print(error, file=log)  # it diverged, and the best weights before that count
         evaluations = evaluate_twin(name, Twin.load(folder), split.test)
         write_measured_error(folder, tree, evaluations[:1], split.test, data)  # the row on all of the trials
-        keep(out, name, evaluations)
+        save_evaluations(out, name, evaluations)
 
 
 def _read(folder: Path, entry: Training, trial: TrialIndex) -> None:
     """The cable twin of the cell that a trial was simulated with."""
     simulation = Simulation.model_validate(made_by(trial))
     twin = dendrotwin.twin_of(simulation.cell, simulation.cell_options, **entry.options)
-    twin.save(folder, card(twin))
+    twin.save(folder, model_card(twin))
 
 
 def _notes(context: Mapping[str, Any], first: Training, seeds: int, rows: Sequence[Row]) -> str:
@@ -226,8 +249,8 @@ def _notes(context: Mapping[str, Any], first: Training, seeds: int, rows: Sequen
     ]
     if first.autoregressive:
         lines.append(
-            "Fed back: the same twins on their own predictions in place of the true potentials, on the first "
-            f"{FED_BACK_TRIALS} test trials; all else is on all of them. Their speed is that of this closed loop."
+            "Closed loop: the same twins on their own predictions in place of the true potentials, on the first "
+            f"{CLOSED_LOOP_TRIALS} test trials; all else is on all of them. Their speed is that of this closed loop."
         )
     stopped = {
         f"{row.name}, seed {k}"

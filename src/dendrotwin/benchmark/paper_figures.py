@@ -1,6 +1,6 @@
-"""Figures 1 to 3 of Verhellen et al. 2024 (doi:10.1371/journal.pcbi.1011728), with the twin that comes along.
+"""Figures 1 to 3 of Verhellen et al. 2024 (doi:10.1371/journal.pcbi.1011728), with the twin of the package.
 
-What NEURON recorded comes along too, so that none of them needs NEURON or the cell's reconstruction.
+What NEURON recorded is in the package too, so that none of them needs NEURON or the cell's reconstruction.
 """
 
 from __future__ import annotations
@@ -15,39 +15,42 @@ import dendrotwin
 from dendrotwin import plot
 from dendrotwin.benchmark.rows import finished_rows
 from dendrotwin.cell.tree import APICAL, REGIONS, Injection, Tree
+from dendrotwin.evaluation.figures import most_active_window
 from dendrotwin.evaluation.metrics import SignalVariance
-from dendrotwin.evaluation.report import busiest
 from dendrotwin.recording import Recording, read_trial, trials_of_cell
 from dendrotwin.signals import lfp_matrix, membrane_currents, point_electrodes
 from dendrotwin.twin import Twin
 
 CELL = "l5pc"
-WINDOW_MS, INPUT_MS = 300, 3
+WINDOW_MS, INPUT_MS = 300, 3  # of the traces of figure 1, and of the input beside its snapshot
 SITES = ("tuft", "trunk", "oblique", "soma", "basal")  # from top to bottom
-ELECTRODES, BESIDE_UM = 6, 50.0
+ELECTRODES, BESIDE_UM = 6, 50.0  # electrodes of figure 1, and their distance from the cell's long axis
 MV_TO_UV = 1e3
 # The trials of l5pc.bac.h5, made by benchmarks/bac.py; their electrodes are in the soma and in the apical tree.
 BAC_TRIALS = ("current into the soma", "into the dendrite", "into both")
 BAC_WINDOW_MS = (285, 385)
-PLATEAU_MV = -40.0
+PLATEAU_MV = -40.0  # the apical site is above it in the calcium spike only
 
 
 def figure_1() -> Figure:
-    """Figure 1, B to D: the recording that comes along beside its twin, potentials and LFP.
+    """Figure 1, B to D: the recording of the package beside its twin, potentials and LFP.
+
+    Returns:
+        The figure.
 
     Raises:
         InputError: LFPykit, whose forward model makes the LFP, is not installed.
     """
     ((true, predicted),) = _pairs(f"{CELL}.recording.h5")
     tree = true.tree
-    window = busiest(true, WINDOW_MS)
+    window = most_active_window(true, WINDOW_MS)
     # Where the apical dendrites are most depolarised, in NEURON.
     apical = true.v_mV[window][:, tree.in_region(*APICAL)].mean(axis=1)
     moment = window.start + int(apical.argmax())
     ev = _explained(true.v_mV, predicted.v_mV, true.spikes_ms)
     sites = {
         site: plot.TracePair(
-            _described(tree, site), true.v_mV[window, site], predicted.v_mV[window, site], f"EV {ev[site]:.3f}"
+            _compartment_name(tree, site), true.v_mV[window, site], predicted.v_mV[window, site], f"EV {ev[site]:.3f}"
         )
         for site in (_middle_of(tree, region) for region in SITES)
     }
@@ -122,7 +125,7 @@ def _explained(
 
 
 def _pairs(name: str) -> list[tuple[Recording, Recording]]:
-    """Every trial of a recording that comes along, as NEURON and as the twin have it."""
+    """Every trial of a recording of the package, as NEURON and as the twin have it."""
     twin = Twin.load(dendrotwin.TWINS / CELL)
     trials = trials_of_cell(dendrotwin.TWINS / name, twin.tree, "the twin's")
     true = [read_trial(trial, twin.tree) for trial in trials]
@@ -135,7 +138,7 @@ def _middle_of(tree: Tree, region: str) -> int:
     return int(here[np.argsort(tree.distance_um[here], kind="stable")[len(here) // 2]])
 
 
-def _described(tree: Tree, compartment: int) -> str:
+def _compartment_name(tree: Tree, compartment: int) -> str:
     region = REGIONS[tree.region[compartment]]
     return region if compartment == tree.soma else f"{region}, {tree.distance_um[compartment]:.0f} µm"
 

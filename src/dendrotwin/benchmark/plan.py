@@ -21,26 +21,48 @@ from dendrotwin.training.config import Training
 
 
 def is_read(architecture: str) -> bool:
-    """Whether models of this architecture are read from the cell, and learn nothing."""
+    """Whether models of an architecture are read from the cell, and learn nothing.
+
+    Args:
+        architecture: see `models.load_architecture`.
+    """
     return not issubclass(load_architecture(architecture).model, Trainable)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training, whose number of steps is not yet known, or one reading."""
+    """One training, whose number of steps is not yet known, or one reading.
+
+    Attributes:
+        label: of its entry, which it shares with those of other seeds.
+        name: its own, of its folder and files.
+        training: how to train; of a reading, its options.
+    """
 
     label: str
     name: str
     training: Training
 
     @property
-    def read(self) -> bool:
+    def is_read(self) -> bool:
         """Whether the twin is read from the cell."""
         return is_read(self.training.architecture)
 
 
 def check_data(data: Path, entries: Mapping[str, Training]) -> tuple[Tree, Split, Training]:
-    """The cell, the split, and one of the entries, which agree on both and on what a twin sees."""
+    """Look for what the entries share.
+
+    Args:
+        data: the data set.
+        entries: how to train, by label.
+
+    Returns:
+        The cell, the split, and one of the entries, which agree on both and on what a twin sees.
+
+    Raises:
+        InputError: they do not agree, or a part of the split has no output spikes.
+        FileError: the data set is not one.
+    """
     first = next(iter(entries.values()))
     shared = ("autoregressive", "train_trials", "validation", "test")
     if any(getattr(training, name) != getattr(first, name) for training in entries.values() for name in shared):
@@ -60,10 +82,19 @@ def _spikes(trial: TrialIndex) -> bool:
         return bool((file.spikes_ms(trial.number) >= SETTLE_MS).any())
 
 
-def simulation_of(trial: TrialIndex, otherwise: str) -> Simulation:
+def simulation_of(trial: TrialIndex, consequence: str) -> Simulation:
+    """The simulation that a trial is of.
+
+    Args:
+        trial: of a data set.
+        consequence: what is not possible without a simulation, for the message.
+
+    Raises:
+        InputError: the trial was not made by `simulate`.
+    """
     made = made_by(trial)
     if not made:
-        raise InputError(f"{trial.path} was not made by `simulate`, so {otherwise}")
+        raise InputError(f"{trial.path} was not made by `simulate`, so {consequence}")
     return Simulation.model_validate(made)
 
 
@@ -83,15 +114,32 @@ def check_entry(entry: Training, tree: Tree, trial: TrialIndex) -> None:
         return
     if entry.autoregressive:
         raise InputError(
-            "the cable twin is free-running and looks at no true potential; leave cable or --autoregressive away"
+            "the cable twin is free-running and looks at no true potential; use one of cable and --autoregressive"
         )
     if unknown := entry.options.keys() - {"accuracy"}:
         raise InputError(f"the cable twin has no option {min(unknown)!r}; its only one here is accuracy")
-    simulation_of(trial, "there is no cell to read; leave cable away")
+    simulation_of(trial, "there is no cell to read; name other architectures than cable")
 
 
-def claim(out: Path, tree: Tree, split: Split, first: Training, budget_minutes: float, workers: int) -> dict[str, Any]:
-    """The plan in `out`, begun where there is none."""
+def open_plan(
+    out: Path, tree: Tree, split: Split, first: Training, budget_minutes: float, workers: int
+) -> dict[str, Any]:
+    """The plan in a folder, begun where there is none.
+
+    Args:
+        out: folder of the benchmark.
+        tree: the cell.
+        split: its trials.
+        first: one of the entries.
+        budget_minutes: wall time of each training [min].
+        workers: trainings at a time.
+
+    Returns:
+        What makes it this benchmark, and "runs": what is known of each job by its name.
+
+    Raises:
+        FileError: the folder holds another benchmark, something else, or a damaged plan.
+    """
     trials = [[trial.trial_id for trial in part] for part in (split.train, split.validation, split.test)]
     here = {
         "cell": tree.fingerprint(),
@@ -121,10 +169,22 @@ def claim(out: Path, tree: Tree, split: Split, first: Training, budget_minutes: 
     return plan
 
 
-def dumped(training: Training, steps: int) -> dict[str, Any]:
+def with_steps(training: Training, steps: int) -> dict[str, Any]:
+    """A training with its number of steps, as JSON holds it.
+
+    Args:
+        training: how to train.
+        steps: in place of its own.
+    """
     return {**training.model_dump(mode="json"), "steps": steps}
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Write a file, under a temporary name until it is complete.
+
+    Args:
+        path: the file.
+        content: what JSON can hold.
+    """
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -14,9 +14,9 @@ import numpy as np
 from dendrotwin.benchmark.plan import Job, is_read, write_json
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import FileError
-from dendrotwin.evaluation.lfp_metrics import ElectrodeErrors
+from dendrotwin.evaluation.lfp_metrics import LFPErrors
 from dendrotwin.evaluation.metrics import SpikeErrors
-from dendrotwin.evaluation.predictors import BASELINES, FED_BACK, Evaluation, baseline_rows
+from dendrotwin.evaluation.predictors import BASELINES, CLOSED_LOOP, Evaluation, baseline_rows
 from dendrotwin.evaluation.report import Row
 from dendrotwin.evaluation.split import Split
 from dendrotwin.evaluation.timing import BATCH, measure_speed
@@ -26,31 +26,49 @@ from dendrotwin.support.progress import progress
 from dendrotwin.training.config import Training
 from dendrotwin.twin import Twin
 
-ERRORS = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")
+ERRORS = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")  # of `Evaluation`, which have a value for each compartment
 
 
 def row_path(out: Path, name: str) -> Path:
+    """The file of a job's or a baseline's evaluations; where it exists, they are finished.
+
+    Args:
+        out: folder of the benchmark.
+        name: of the job or baseline.
+    """
     return out / "rows" / f"{name}.json"
 
 
-def keep(out: Path, name: str, evaluations: Sequence[Evaluation]) -> None:
-    """Store evaluations: numbers as JSON, written last, and errors of the compartments as npz."""
+def save_evaluations(out: Path, name: str, evaluations: Sequence[Evaluation]) -> None:
+    """Store evaluations: numbers as JSON, written last, and errors of the compartments as npz.
+
+    Args:
+        out: folder of the benchmark.
+        name: of the job or baseline.
+        evaluations: its rows, one for each mode.
+    """
     path = row_path(out, name)
     with whole_file(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
         arrays: dict[str, Any] = {error: np.stack([getattr(e, error) for e in evaluations]) for error in ERRORS}
         np.savez(file, **arrays)
     numbers = [
         {
-            **e.head(),
+            **e.metadata(),
             "spikes": asdict(e.spikes),
-            "electrodes": None if e.electrodes is None else asdict(e.electrodes),
+            "electrodes": None if e.lfp is None else asdict(e.lfp),
         }
         for e in evaluations
     ]
     write_json(path, numbers)
 
 
-def kept(out: Path, name: str) -> list[Evaluation]:
+def load_evaluations(out: Path, name: str) -> list[Evaluation]:
+    """The inverse of `save_evaluations`.
+
+    Args:
+        out: folder of the benchmark.
+        name: of the job or baseline.
+    """
     path = row_path(out, name)
     numbers = json.loads(path.read_text())
     with np.load(path.with_suffix(".npz")) as arrays:
@@ -59,8 +77,8 @@ def kept(out: Path, name: str) -> list[Evaluation]:
     for i, row in enumerate(numbers):
         row["spikes"] = SpikeErrors(**row["spikes"])
         row["threshold"] = math.inf if row["threshold"] is None else row["threshold"]
-        if row.get("electrodes"):  # there are none in rows of older versions, and where LFPykit is not installed
-            row["electrodes"] = ElectrodeErrors(**row["electrodes"])
+        lfp = row.pop("electrodes", None)  # not in rows of older versions, and None where LFPykit is not installed
+        row["lfp"] = None if lfp is None else LFPErrors(**lfp)
         evaluations.append(Evaluation(**row, **{error: errors[error][i] for error in ERRORS}))
     return evaluations
 
@@ -70,6 +88,9 @@ def finished_rows(out: Path) -> tuple[Tree, list[Row]]:
 
     Args:
         out: folder of the benchmark, which may still be running.
+
+    Returns:
+        Both.
 
     Raises:
         FileError: it is no benchmark, is damaged, or has no finished twin.
@@ -91,19 +112,24 @@ def finished_rows(out: Path) -> tuple[Tree, list[Row]]:
     if not jobs:
         raise FileError(f"{out} has no finished twin yet; let `dendrotwin benchmark` go on")
     rows = rows_of_twins(out, jobs)
-    rows += [Row(name, kept(out, name)) for name in BASELINES if row_path(out, name).exists()]
+    rows += [Row(name, load_evaluations(out, name)) for name in BASELINES if row_path(out, name).exists()]
     return Twin.load(out / "twins" / jobs[0].name).tree, [row for row in rows if row.one_step_ahead == autoregressive]
 
 
 def rows_of_twins(out: Path, jobs: Sequence[Job]) -> list[Row]:
-    """One row for each entry and mode."""
+    """One row for each entry and mode, with the evaluations of all its seeds.
+
+    Args:
+        out: folder of the benchmark.
+        jobs: what is finished, the seeds of an entry one after the other.
+    """
     rows = []
     for label in dict.fromkeys(job.label for job in jobs):
         names = [job.name for job in jobs if job.label == label]
         twins = [Twin.load(out / "twins" / name) for name in names]
         costs = [_cost(twin) for twin in twins]
         trainings = [twin.training for twin in twins if not is_read(twin.architecture)]
-        for evaluations in zip(*(kept(out, name) for name in names), strict=True):  # one or two modes
+        for evaluations in zip(*(load_evaluations(out, name) for name in names), strict=True):  # one or two modes
             mode = evaluations[0].name.removeprefix(names[0])
             rows.append(Row(label + mode, evaluations, costs, trainings))
     return rows
@@ -119,17 +145,36 @@ def _cost(twin: Twin) -> dict[str, float]:
 
 
 def rows_of_baselines(out: Path, tree: Tree, split: Split, names: Sequence[str]) -> list[Row]:
+    """One row for each baseline, measured where it has not been.
+
+    Args:
+        out: folder of the benchmark.
+        tree: the cell.
+        split: its trials.
+        names: which of `BASELINES`.
+    """
     missing = [name for name in names if not row_path(out, name).exists()]
     if missing:
         with progress("measuring the baselines", len(missing), "baselines") as advance:
             for evaluation in baseline_rows(tree, split.train, split.validation, split.test, missing):
-                keep(out, evaluation.name, [evaluation])
+                save_evaluations(out, evaluation.name, [evaluation])
                 advance(1, evaluation.name)
-    return [Row(name, kept(out, name)) for name in names]
+    return [Row(name, load_evaluations(out, name)) for name in names]
 
 
-def times(out: Path, jobs: Sequence[Job], simulation: Simulation) -> dict[str, float]:
-    """Wall seconds by name, of the first twin of each entry; taken again, all in one run, where one is missing."""
+def load_or_measure_speed(out: Path, jobs: Sequence[Job], simulation: Simulation) -> dict[str, float]:
+    """The speed of NEURON, the coarse cable and the first twin of each entry; see `timing.measure_speed`.
+
+    Where one is missing in the folder all are measured again, in one run.
+
+    Args:
+        out: folder of the benchmark.
+        jobs: what is finished.
+        simulation: of the cell, and of the input that they are timed on.
+
+    Returns:
+        Wall seconds per simulated second by name.
+    """
     path = out / "speed.json"
     first = {job.label: job.name for job in reversed(jobs)}
     seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
@@ -144,10 +189,14 @@ def with_speed(rows: Sequence[Row], seconds: Mapping[str, float]) -> list[Row]:
     """The rows with their speed, as a ratio to NEURON's default, on the first seed.
 
     A twin of one step ahead is timed in closed loop, as nothing else can take NEURON's place.
+
+    Args:
+        rows: of the benchmark.
+        seconds: wall seconds per simulated second by name, see `load_or_measure_speed`.
     """
     timed = []
     for row in rows:
-        label = row.name.split(FED_BACK)[0]
+        label = row.name.split(CLOSED_LOOP)[0]
         ratios = {
             f"x_neuron_batch_{cells}": seconds["NEURON default"] / seconds[f"{label}, batch {cells}"]
             for cells in (1, BATCH)

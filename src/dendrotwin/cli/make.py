@@ -32,12 +32,12 @@ def twin(
 
     Tree, synapses and channels are read from the model, and what was read is proved beside NEURON.
     """
-    from dendrotwin.read_twin import card
+    from dendrotwin.read_twin import model_card
     from dendrotwin.support.atomic_files import refuse_existing
 
     refuse_existing(out, "config.json", overwrite=overwrite)
     made = dendrotwin.twin_of(cell, pairs(option), accuracy, tolerance)
-    made.save(out, card(made), overwrite=overwrite)
+    made.save(out, model_card(made), overwrite=overwrite)
     reading = made.training["reading"]
     worst = max(reading["errors"], key=reading["errors"].get, default="")
     print(

@@ -170,7 +170,7 @@ def plot(
 
     All compartments, and the soma with its spikes.
     """
-    from dendrotwin.evaluation.report import draw_pair
+    from dendrotwin.evaluation.figures import draw_pair
     from dendrotwin.recording import index_trials, read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import whole_folder
 

@@ -1,1 +1,1 @@
-"""How good a predictor is: metrics, the evaluation of a twin beside baselines, its speed, the report."""
+"""How good a predictor is: metrics, the evaluation of a twin beside baselines, its speed, tables and figures."""

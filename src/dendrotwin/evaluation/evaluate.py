@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dendrotwin.evaluation.figures import draw_report
 from dendrotwin.evaluation.neuron_default import neuron_row
 from dendrotwin.evaluation.predictors import Evaluation, baseline_rows, evaluate_twin
-from dendrotwin.evaluation.report import draw_report, print_report, write_measured_error, write_report
+from dendrotwin.evaluation.report import print_report, write_measured_error, write_report
 from dendrotwin.evaluation.split import trials_of_twin
 from dendrotwin.evaluation.timing import speed_beside_neuron
 from dendrotwin.support.atomic_files import refuse_existing, whole_folder
@@ -48,10 +49,10 @@ def evaluate(
     loaded = twin if isinstance(twin, Twin) else load(twin)
     train, validation, test = trials_of_twin(loaded, data, training_data, fit=baselines)
     seconds = speed_beside_neuron(loaded) if speed else {}
-    own = evaluate_twin(loaded.architecture, loaded, test)
+    twin_rows = evaluate_twin(loaded.architecture, loaded, test)
     if neuron:
-        own.append(neuron_row(loaded.tree, test))
-    rows = own + (list(baseline_rows(loaded.tree, train, validation, test)) if baselines else [])
+        twin_rows.append(neuron_row(loaded.tree, test))
+    rows = twin_rows + (list(baseline_rows(loaded.tree, train, validation, test)) if baselines else [])
     context = {"twin": str(folder or loaded), "data": str(data), "seconds_per_simulated_second": seconds}
     with whole_folder(out, "report.json", overwrite=overwrite) as report:
         write_report(report, loaded.tree, rows, test, context)
@@ -63,5 +64,5 @@ def evaluate(
             "on all, name other ones for fitting with --training-data, or use --no-baselines"
         )
     if folder is not None and (folder / "config.json").is_file():  # not into the package
-        write_measured_error(folder, loaded.tree, own, test, data)
+        write_measured_error(folder, loaded.tree, twin_rows, test, data)
     return rows

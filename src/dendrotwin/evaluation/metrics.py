@@ -14,13 +14,14 @@ from dendrotwin.cell.spikes import predicted_spikes
 from dendrotwin.errors import InputError
 from dendrotwin.recording import SETTLE_MS
 
-CLIP_MV = -55.0
-MATCH_MS = 2.0
+CLIP_MV = -55.0  # about the threshold of a spike: what is above it is cut for the fidelity below it
+MATCH_MS = 2.0  # how far a predicted spike may be from a true one
 BIN_MV = 0.25
-BINS_MV = np.arange(-250.0, 150.0 + BIN_MV, BIN_MV)
-BEFORE_MS, AFTER_MS = 10.0, 150.0  # the cell is firing so long before and after each output spike, else silent
-STRETCHES = ("all", "silent", "firing")
-SAMPLING_HZ = 1000.0
+BINS_MV = np.arange(-250.0, 150.0 + BIN_MV, BIN_MV)  # wider than any potential; the outer bins hold what is beyond
+# The cell is firing so long before and after each output spike, else silent; why: docs/methods/evaluation.md.
+BEFORE_MS, AFTER_MS = 10.0, 150.0
+PERIODS = ("all", "silent", "firing")
+SAMPLING_HZ = 1000.0  # of trials with one sample each ms
 SPECTRUM_MS = 1000  # a window of the spectrum: 1 Hz apart, so that delta has three frequencies
 # The usual bands of the field, from the first frequency up to but without the second; their borders differ between
 # laboratories. Above gamma it is everything that samples of 1 ms can hold.
@@ -32,21 +33,38 @@ BANDS_HZ = {
     "gamma": (30.0, 80.0),
     "high gamma": (80.0, 500.0),
 }
-NOTHING = 1e-12  # as a share of a signal's mean square, it is rounding
+ROUNDING = 1e-12  # less variance or power than this share of a signal's mean square is rounding error
 
 Floats = NDArray[np.float64]
 
 
 class VoltageErrors:
-    """Sums over trials from which the errors of all compartments follow; add trials one after the other."""
+    """Sums over trials from which the errors of all compartments follow; add trials one after the other.
+
+    Attributes:
+        count: how many steps were added.
+    """
 
     def __init__(self, n: int) -> None:
+        """Start empty.
+
+        Args:
+            n: compartments.
+        """
         self.count = 0
         self._sums = {clipped: np.zeros((3, n)) for clipped in (False, True)}
         self._histograms = np.zeros((2, n, len(BINS_MV) - 1))
 
     def add(self, true_mV: NDArray[np.floating], predicted_mV: NDArray[np.floating]) -> None:
-        """Add a trial, (steps, n) both; its first SETTLE_MS do not count."""
+        """Add a trial; its first SETTLE_MS do not count.
+
+        Args:
+            true_mV: (steps, n) true potentials [mV].
+            predicted_mV: (steps, n) predicted ones [mV].
+
+        Raises:
+            InputError: a predicted potential is not finite.
+        """
         true, predicted = (np.asarray(v[SETTLE_MS:], dtype=np.float64) for v in (true_mV, predicted_mV))
         if not np.isfinite(predicted).all():
             raise InputError("the predicted potential holds NaN or infinity: the predictor diverged; train it again")
@@ -61,9 +79,13 @@ class VoltageErrors:
             histogram += np.bincount(flat.ravel(), minlength=histogram.size).reshape(histogram.shape)
 
     def explained_variance(self, *, clipped: bool = False) -> Floats:
-        """(n,) 1 - sum (V - V^)^2 / sum (V - mean V)^2, over all trials; NaN where V never changes.
+        """EV = 1 - sum (V - V^)^2 / sum (V - mean V)^2, over all trials.
 
-        With `clipped`, both potentials are cut at CLIP_MV first: fidelity below threshold.
+        Args:
+            clipped: cut both potentials at CLIP_MV first: fidelity below threshold.
+
+        Returns:
+            (n,) EV, NaN where V never changes.
         """
         total, squares, errors = self._sums[clipped]
         variance = squares - total**2 / max(self.count, 1)
@@ -80,12 +102,15 @@ class VoltageErrors:
         return np.asarray(np.abs(cumulative[0] - cumulative[1]).sum(axis=1) * BIN_MV)
 
 
-def firing(spikes_ms: NDArray[np.floating], steps: int) -> NDArray[np.bool_]:
-    """(steps,) whether a sample lies up to BEFORE_MS before or AFTER_MS after an output spike.
+def firing_mask(spikes_ms: NDArray[np.floating], steps: int) -> NDArray[np.bool_]:
+    """Whether a sample lies up to BEFORE_MS before or AFTER_MS after an output spike.
 
     Args:
-        spikes_ms: true output spikes, sorted [ms]; those that are predicted do not matter.
+        spikes_ms: (s,) true output spikes, sorted [ms]; those that are predicted do not matter.
         steps: samples, sample t at t + 1 ms.
+
+    Returns:
+        (steps,) True in firing periods.
     """
     time_ms = np.arange(1.0, steps + 1.0)
     over = np.searchsorted(spikes_ms, time_ms - AFTER_MS, side="left")
@@ -94,33 +119,42 @@ def firing(spikes_ms: NDArray[np.floating], steps: int) -> NDArray[np.bool_]:
 
 
 class SignalVariance:
-    """Sums over trials from which the explained variance of signals follows, silent and firing stretches apart."""
+    """Sums over trials from which the explained variance of signals follows, silent and firing periods apart."""
 
     def __init__(self, channels: int) -> None:
-        self._counts = dict.fromkeys(STRETCHES, 0)
-        self._sums = {stretch: np.zeros((3, channels)) for stretch in STRETCHES}
+        """Start empty.
+
+        Args:
+            channels: how many signals there are.
+        """
+        self._counts = dict.fromkeys(PERIODS, 0)
+        self._sums = {period: np.zeros((3, channels)) for period in PERIODS}
 
     def add(self, true: NDArray[np.floating], predicted: NDArray[np.floating], spikes_ms: NDArray[np.floating]) -> None:
-        """Add a trial, (steps, channels) both in any unit, with its true output spikes [ms].
+        """Add a trial; its first SETTLE_MS do not count, but after a spike in them the cell is firing too.
 
-        Its first SETTLE_MS do not count, but a spike in them makes what follows it a firing stretch.
+        Args:
+            true: (steps, channels) true signals, in any unit.
+            predicted: (steps, channels) predicted ones, in the same unit.
+            spikes_ms: (s,) true output spikes, sorted [ms].
         """
-        fires = firing(spikes_ms, len(true))[SETTLE_MS:]
+        fires = firing_mask(spikes_ms, len(true))[SETTLE_MS:]
         t, p = (np.asarray(x[SETTLE_MS:], dtype=np.float64) for x in (true, predicted))
-        for stretch, here in zip(STRETCHES, (np.ones_like(fires), ~fires, fires), strict=True):
-            self._counts[stretch] += int(here.sum())
-            self._sums[stretch] += np.stack([t[here].sum(0), (t[here] ** 2).sum(0), ((t - p)[here] ** 2).sum(0)])
+        for period, here in zip(PERIODS, (np.ones_like(fires), ~fires, fires), strict=True):
+            self._counts[period] += int(here.sum())
+            self._sums[period] += np.stack([t[here].sum(0), (t[here] ** 2).sum(0), ((t - p)[here] ** 2).sum(0)])
 
     def explained_variance(self) -> dict[str, Floats]:
-        """(channels,) for each stretch: VE = 1 - sum (x - x^)^2 / sum (x - mean x)^2, over all trials.
+        """VE = 1 - sum (x - x^)^2 / sum (x - mean x)^2, over all trials, with the mean of the period.
 
-        The mean is that of the stretch. NaN where a signal never changes, or there is no such stretch.
+        Returns:
+            (channels,) VE by period; NaN where a signal never changes, or there is no such period.
         """
         found = {}
-        for stretch, (total, squares, errors) in self._sums.items():
-            variance = squares - total**2 / max(self._counts[stretch], 1)
-            varies = variance > NOTHING * squares
-            found[stretch] = np.where(varies, 1.0 - errors / np.where(varies, variance, 1.0), np.nan)
+        for period, (total, squares, errors) in self._sums.items():
+            variance = squares - total**2 / max(self._counts[period], 1)
+            varies = variance > ROUNDING * squares
+            found[period] = np.where(varies, 1.0 - errors / np.where(varies, variance, 1.0), np.nan)
         return found
 
 
@@ -128,14 +162,23 @@ class BandPower:
     """Power of true and predicted signals in the bands of BANDS_HZ, summed over trials."""
 
     def __init__(self, channels: int) -> None:
+        """Start empty.
+
+        Args:
+            channels: how many signals there are.
+        """
         self._power = np.zeros((2, len(BANDS_HZ), channels))
         self._squares = np.zeros((2, 1, channels))  # the mean with them, of which rounding is a share
 
     def add(self, true: NDArray[np.floating], predicted: NDArray[np.floating]) -> None:
-        """Add a trial, (steps, channels) both, without its first SETTLE_MS; one shorter than a window adds nothing.
+        """Add a trial, without its first SETTLE_MS; one shorter than a window adds nothing.
 
         Periodograms of Hann windows of SPECTRUM_MS that overlap by half, each without its mean (Welch 1967,
         doi:10.1109/TAU.1967.1161901).
+
+        Args:
+            true: (steps, channels) true signals, in any unit.
+            predicted: (steps, channels) predicted ones, in the same unit.
         """
         windows = (len(true) - SETTLE_MS) // (SPECTRUM_MS // 2) - 1
         if windows < 1:
@@ -148,12 +191,14 @@ class BandPower:
                 band += windows * density[(hz >= low) & (hz < high)].sum(axis=0)
 
     def errors_dB(self) -> dict[str, Floats]:
-        """(channels,) for each band: 10 log10(P^ / P) of the powers in it [dB], positive where too much is predicted.
+        """The error of the power in each band, 10 log10(P^ / P).
 
-        NaN where the true or the predicted signal has none.
+        Returns:
+            (channels,) by band [dB], positive where too much is predicted; NaN where the true or the predicted signal
+            has no power.
         """
         true, predicted = self._power
-        both = (self._power > NOTHING * self._squares).all(axis=0)
+        both = (self._power > ROUNDING * self._squares).all(axis=0)
         ratio = np.where(both, predicted, 1.0) / np.where(both, true, 1.0)
         return dict(zip(BANDS_HZ, np.where(both, 10.0 * np.log10(ratio), np.nan), strict=True))
 
@@ -178,8 +223,17 @@ class SpikeErrors:
     predicted_spikes: int
 
 
-def matched(true_ms: Floats, predicted_ms: Floats, within_ms: float = MATCH_MS) -> int:
-    """How many spikes can be paired one to one, within a distance; the times are sorted."""
+def count_matches(true_ms: Floats, predicted_ms: Floats, within_ms: float = MATCH_MS) -> int:
+    """How many spikes can be paired one to one.
+
+    Args:
+        true_ms: (s,) true output spikes, sorted [ms].
+        predicted_ms: (p,) predicted ones, sorted [ms].
+        within_ms: largest distance of a pair [ms].
+
+    Returns:
+        The number of pairs.
+    """
     i = j = pairs = 0
     while i < len(true_ms) and j < len(predicted_ms):
         gap = predicted_ms[j] - true_ms[i]
@@ -193,6 +247,7 @@ def matched(true_ms: Floats, predicted_ms: Floats, within_ms: float = MATCH_MS) 
 
 
 def _settled(spikes_ms: Floats) -> Floats:
+    """The spikes that count."""
     return spikes_ms[spikes_ms >= SETTLE_MS]
 
 
@@ -200,22 +255,25 @@ def spike_errors(true_ms: Sequence[Floats], scores: Sequence[NDArray[np.floating
     """Compare a score for each 1 ms step with the true output spikes, over several trials.
 
     Args:
-        true_ms: true output spikes of each trial [ms].
+        true_ms: (s,) true output spikes of each trial, sorted [ms].
         scores: (steps,) of each trial; the higher, the likelier a spike.
         threshold: at which a score is a spike, chosen on other trials (see `best_threshold`).
+
+    Returns:
+        The errors after the first SETTLE_MS.
     """
     settled = [np.asarray(score[SETTLE_MS:], dtype=np.float64) for score in scores]
     labels = []
     pairs = n_true = n_predicted = 0
     rate_errors = []
     for true, score in zip(true_ms, scores, strict=True):
-        true, guess = _settled(true), _settled(predicted_spikes(score, threshold))
+        true, predicted = _settled(true), _settled(predicted_spikes(score, threshold))
         label = np.zeros(len(score), dtype=bool)
         label[np.floor(true[true < len(score)]).astype(int)] = True
         labels.append(label[SETTLE_MS:])
-        pairs += matched(true, guess)
-        n_true, n_predicted = n_true + len(true), n_predicted + len(guess)
-        rate_errors.append(1000.0 * abs(len(true) - len(guess)) / max(len(score) - SETTLE_MS, 1))
+        pairs += count_matches(true, predicted)
+        n_true, n_predicted = n_true + len(true), n_predicted + len(predicted)
+        rate_errors.append(1000.0 * abs(len(true) - len(predicted)) / max(len(score) - SETTLE_MS, 1))
     spikes = n_true > 0
     return SpikeErrors(
         auc=roc_auc(np.concatenate(labels), np.concatenate(settled)),
@@ -229,7 +287,15 @@ def spike_errors(true_ms: Sequence[Floats], scores: Sequence[NDArray[np.floating
 
 
 def roc_auc(label: NDArray[np.bool_], score: Floats) -> float:
-    """Probability that a bin with a spike scores higher than one without (ties count half)."""
+    """Area under the ROC curve: the probability that a bin with a spike scores higher than one without.
+
+    Args:
+        label: (bins,) True where a spike is.
+        score: (bins,) of each; ties count half.
+
+    Returns:
+        0..1; NaN where all labels are the same.
+    """
     positive = int(label.sum())
     negative = len(label) - positive
     if positive == 0 or negative == 0:
@@ -239,9 +305,15 @@ def roc_auc(label: NDArray[np.bool_], score: Floats) -> float:
 
 
 def best_threshold(true_ms: Sequence[Floats], scores: Sequence[NDArray[np.floating]]) -> float:
-    """The threshold of the score with the highest F1 on these (validation) trials.
+    """The threshold of the score with the highest F1.
 
-    Without true spikes after SETTLE_MS, and for a score that never changes, it is infinite: nothing is called a spike.
+    Args:
+        true_ms: (s,) true output spikes of each validation trial, sorted [ms].
+        scores: (steps,) of each trial; the higher, the likelier a spike.
+
+    Returns:
+        The threshold. Without true spikes after SETTLE_MS, and for a score that never changes, it is infinite: nothing
+        is called a spike.
     """
     n_true = sum(len(_settled(true)) for true in true_ms)
     if n_true == 0:

@@ -36,13 +36,16 @@ def neuron_row(tree: Tree, test: Sequence[TrialIndex]) -> Evaluation:
         tree: the cell.
         test: trials that NEURON recorded more exactly, such as by Crank-Nicolson in steps of 0.025 ms.
 
+    Returns:
+        Its row.
+
     Raises:
         InputError: the trials were not made by `simulate`, or were made by NEURON's default itself.
     """
     simulations = [made_by(trial) for trial in test]
     if not all(simulations):
         raise InputError(
-            "the trials were not made by `simulate`, so that NEURON cannot run them again; leave --neuron away"
+            "the trials were not made by `simulate`, so that NEURON cannot run them again; evaluate without --neuron"
         )
     exact = all((s["dt_ms"], s["method"]) != (DEFAULT_DT_MS, DEFAULT_METHOD) for s in simulations)
     if not exact:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import REGIONS, SPIKE_MV, Tree
-from dendrotwin.evaluation.lfp_metrics import ElectrodeErrors, Electrodes, can_see
+from dendrotwin.evaluation.lfp_metrics import LFPComparison, LFPErrors, has_lfpykit
 from dendrotwin.evaluation.metrics import SpikeErrors, VoltageErrors, best_threshold, spike_errors
 from dendrotwin.models.baselines import (
     Predictor,
@@ -24,10 +24,10 @@ from dendrotwin.recording import Recording, TrialIndex, read_trial
 from dendrotwin.twin import Twin
 
 Floats = NDArray[np.float32]
-FED_BACK = ", fed back"
-FED_BACK_TRIALS = 3  # a closed loop goes millisecond by millisecond
+CLOSED_LOOP = ", closed loop"  # in the name of a row
+CLOSED_LOOP_TRIALS = 3  # a closed loop goes millisecond by millisecond, which is slow
 BASELINES = ("mean", "linear", "coarse cable", "persistence")
-LEARNED = ("mean", "linear")  # from training trials
+FITTED = ("mean", "linear")  # those that need training trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Evaluation:
         rmse_mV, wasserstein_mV: (n,) [mV].
         spikes: errors of the output spikes.
         threshold: of the score, chosen on validation trials; infinite where these hold no spike after SETTLE_MS.
-        electrodes: errors of LFP and dipole; None where LFPykit is not installed.
+        lfp: errors of LFP and dipole; None where LFPykit is not installed.
     """
 
     name: str
@@ -52,15 +52,23 @@ class Evaluation:
     wasserstein_mV: NDArray[np.float64]
     spikes: SpikeErrors
     threshold: float
-    electrodes: ElectrodeErrors | None = None
+    lfp: LFPErrors | None = None
 
-    def head(self) -> dict[str, str | bool | float | None]:
+    def metadata(self) -> dict[str, str | bool | float | None]:
         """Name, mode and threshold, as JSON holds them: no threshold where it is infinite."""
         threshold = self.threshold if np.isfinite(self.threshold) else None
         return {"name": self.name, "one_step_ahead": self.one_step_ahead, "threshold": threshold}
 
     def summary(self, tree: Tree) -> dict[str, float | None]:
-        """The row of a table: soma, dendrites (median, 5th percentile, worst), regions, spikes, electrodes."""
+        """The row of a table.
+
+        Args:
+            tree: the cell.
+
+        Returns:
+            Every number by its name, None where it is not finite: soma, dendrites (median, 5th percentile, worst),
+            regions, output spikes, LFP and dipole.
+        """
         dendrites = tree.dendrites
         row = {
             "EV soma": self.ev[tree.soma],
@@ -77,8 +85,8 @@ class Evaluation:
             if tree.in_region(region).any():
                 row[f"EV {region} median"] = _nan(np.nanmedian, self.ev[tree.in_region(region)])
         row |= {f"spikes {name}": value for name, value in asdict(self.spikes).items()}
-        if self.electrodes is not None:
-            row |= self.electrodes.summary()
+        if self.lfp is not None:
+            row |= self.lfp.summary()
         return {name: None if not np.isfinite(value) else float(value) for name, value in row.items()}
 
 
@@ -107,6 +115,12 @@ def evaluate_predictor(
         validation: trials on which the threshold of the score is chosen, where it is not given.
         threshold: the predictor's own threshold.
         one_step_ahead: whether it sees the true potential up to 1 ms before.
+
+    Returns:
+        Its errors.
+
+    Raises:
+        InputError: a predicted potential is not finite.
     """
     if threshold is None:
         truth, scores = [], []
@@ -116,14 +130,14 @@ def evaluate_predictor(
             scores.append(predictor(recording)[1])
         threshold = best_threshold(truth, scores)
     errors = VoltageErrors(tree.n)
-    electrodes = Electrodes(tree) if can_see() else None
+    lfp = LFPComparison(tree) if has_lfpykit() else None
     truth, scores = [], []
     for trial in test:
         recording = read_trial(trial, tree)
         v, score = predictor(recording)
         errors.add(recording.v_mV, v)
-        if electrodes is not None:
-            electrodes.add(recording, v)
+        if lfp is not None:
+            lfp.add(recording, v)
         truth.append(recording.spikes_ms)
         scores.append(score)
     return Evaluation(
@@ -135,7 +149,7 @@ def evaluate_predictor(
         errors.wasserstein_mV(),
         spike_errors(truth, scores, threshold),
         threshold,
-        None if electrodes is None else electrodes.errors(),
+        None if lfp is None else lfp.errors(),
     )
 
 
@@ -145,6 +159,9 @@ def twin_predictor(twin: Twin, feed_back: bool = False) -> Predictor:
     Args:
         twin: the twin; of the recordings, a free-running one sees the input only.
         feed_back: let a twin that predicts one step ahead see its own predictions in place of the true potential.
+
+    Returns:
+        From a recording to potentials and the probability of an output spike.
     """
 
     def predictor(recording: Recording) -> tuple[Floats, Floats]:
@@ -156,7 +173,7 @@ def twin_predictor(twin: Twin, feed_back: bool = False) -> Predictor:
 
 
 def evaluate_twin(
-    name: str, twin: Twin, test: Sequence[TrialIndex], fed_back_trials: int = FED_BACK_TRIALS
+    name: str, twin: Twin, test: Sequence[TrialIndex], closed_loop_trials: int = CLOSED_LOOP_TRIALS
 ) -> list[Evaluation]:
     """Measure a twin with its own threshold.
 
@@ -164,20 +181,20 @@ def evaluate_twin(
         name: of the row.
         twin: the twin.
         test: trials that it never saw.
-        fed_back_trials: run a twin that sees past potentials freely on the first so many trials only.
+        closed_loop_trials: run a twin that sees past potentials in closed loop on the first so many trials only.
 
     Returns:
         The row of a free-running twin. Of a twin that sees past potentials two: one step ahead from the true ones, and
-        free-running on its own predictions, named with FED_BACK and how many trials.
+        in closed loop on its own predictions, named with CLOSED_LOOP and how many trials.
     """
     if not twin.one_step_ahead:
         return [evaluate_predictor(name, twin_predictor(twin), twin.tree, test, threshold=twin.threshold)]
     ahead, closed_loop = twin_predictor(twin), twin_predictor(twin, feed_back=True)
-    few = test[:fed_back_trials]
-    fed_back = f"{name}{FED_BACK} ({len(few)} trials)"
+    few = test[:closed_loop_trials]
+    closed_loop_name = f"{name}{CLOSED_LOOP} ({len(few)} trials)"
     return [
         evaluate_predictor(name, ahead, twin.tree, test, threshold=twin.threshold, one_step_ahead=True),
-        evaluate_predictor(fed_back, closed_loop, twin.tree, few, threshold=twin.threshold),
+        evaluate_predictor(closed_loop_name, closed_loop, twin.tree, few, threshold=twin.threshold),
     ]
 
 
@@ -188,10 +205,20 @@ def baseline_rows(
     test: Sequence[TrialIndex],
     names: Sequence[str] = BASELINES,
 ) -> Iterable[Evaluation]:
-    """The rows that stand beside every predictor: mean, linear, coarse cable, and persistence (one step ahead).
+    """Measure the baselines: mean, linear, coarse cable, and persistence (one step ahead).
 
     Their scores are potentials of the soma. Without validation trials the simulator's own threshold of an output spike
     is theirs.
+
+    Args:
+        tree: the cell.
+        train: trials that mean and linear are fitted to; without them these are left out.
+        validation: trials that thresholds, and the penalty of linear, are chosen on.
+        test: trials that are measured on.
+        names: which of BASELINES.
+
+    Yields:
+        Their rows.
     """
     threshold = None if validation else SPIKE_MV
     predictors: dict[str, Callable[[], Predictor]] = {
@@ -201,7 +228,7 @@ def baseline_rows(
         "persistence": persistence_predictor,
     }
     for name in names:
-        if name in LEARNED and not train:
+        if name in FITTED and not train:
             continue
         yield evaluate_predictor(
             name, predictors[name](), tree, test, validation, threshold=threshold, one_step_ahead=name == "persistence"

@@ -1,11 +1,11 @@
-"""What an evaluation or a benchmark found, for people and for programs: tables, JSON, CSV, figures."""
+"""What an evaluation or a benchmark found, for people and for programs: tables, JSON, CSV."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,32 +13,32 @@ from typing import Any
 
 import numpy as np
 
-from dendrotwin import __version__, plot
+from dendrotwin import __version__
 from dendrotwin.cell.tree import REGIONS, Tree
-from dendrotwin.evaluation.lfp_metrics import WITHOUT, stand
-from dendrotwin.evaluation.metrics import BANDS_HZ, STRETCHES
-from dendrotwin.evaluation.predictors import BASELINES, Evaluation
-from dendrotwin.recording import SETTLE_MS, Recording, TrialIndex, read_trial
+from dendrotwin.evaluation.lfp_metrics import NO_LFP, upright_beside_shank
+from dendrotwin.evaluation.metrics import BANDS_HZ
+from dendrotwin.evaluation.predictors import Evaluation
+from dendrotwin.recording import SETTLE_MS, TrialIndex
 from dendrotwin.support.atomic_files import whole_file
-from dendrotwin.twin import Twin
 
 MODES = {False: "free-running", True: "one step ahead (sees the true V of 1 ms before)"}
-EXPLAINED = {
+# Columns of tables: the key of a number in `Evaluation.summary` or `Row.costs`, and how it is called.
+EV_COLUMNS = {
     "EV soma": "EV soma",
     "EV soma clipped": "clipped",
     "EV dendrite median": "EV dendrite, median",
     "EV dendrite 5th percentile": "5th percentile",
     "EV dendrite worst": "worst",
 }
-MAIN = {
-    **EXPLAINED,
+MAIN_COLUMNS = {
+    **EV_COLUMNS,
     "RMSE dendrite median mV": "RMSE dendrite [mV]",
     "Wasserstein dendrite median mV": "W1 dendrite [mV]",
     "spikes auc": "AUC",
     "spikes f1": "F1 ±2 ms",
     "spikes rate_error_hz": "rate error [Hz]",
 }
-ELECTRODES = {
+LFP_COLUMNS = {
     "LFP VE silent worst": "LFP silent, worst",
     "LFP VE silent median": "silent, median",
     "LFP VE firing worst": "LFP firing, worst",
@@ -58,7 +58,7 @@ COSTS = {
 DECIMALS = {"parameters": 0, "steps": 0, "windows": 0, "x_neuron_batch_1": 1, "x_neuron_batch_8": 1}
 TABLES = {
     "Potentials": {
-        **EXPLAINED,
+        **EV_COLUMNS,
         "RMSE soma mV": "RMSE soma [mV]",
         "RMSE dendrite median mV": "dendrite, median [mV]",
         "Wasserstein dendrite median mV": "W1 dendrite, median [mV]",
@@ -71,7 +71,7 @@ TABLES = {
         "spikes recall": "recall",
         "spikes rate_error_hz": "rate error [Hz]",
     },
-    "LFP and dipole, VE": ELECTRODES,
+    "LFP and dipole, VE": LFP_COLUMNS,
     "LFP, error of the power [dB]": {
         f"LFP dB {band}": f"{band} ({low:g}-{high:g} Hz)" for band, (low, high) in BANDS_HZ.items()
     },
@@ -102,7 +102,14 @@ class Row:
         return self.evaluations[0].one_step_ahead
 
     def statistics(self, tree: Tree) -> dict[str, tuple[float, float | None]]:
-        """Mean and standard deviation over the seeds (None for one) of every number that some seed has."""
+        """Mean and standard deviation over the seeds of every number that some seed has.
+
+        Args:
+            tree: the cell.
+
+        Returns:
+            Both by the name of the number; no deviation of a single value.
+        """
         found: dict[str, list[float]] = {}
         for numbers in [*(e.summary(tree) for e in self.evaluations), *self.costs]:
             for name, value in numbers.items():
@@ -115,14 +122,26 @@ class Row:
 
 
 def describe_test(evaluation: Evaluation, trials: Sequence[TrialIndex]) -> str:
-    """What was measured on, in words."""
+    """What was measured on, in words.
+
+    Args:
+        evaluation: of any predictor on these trials.
+        trials: the test trials.
+    """
     seconds = sum(trial.steps for trial in trials) / 1000.0
     return f"{len(trials)} test trials, {seconds:g} s, {evaluation.spikes.true_spikes} output spikes"
 
 
 def describe_missing(evaluations: Sequence[Evaluation]) -> str:
-    """What some of the rows lack, and how to get it, in a line; nothing where they lack nothing."""
-    missing = [WITHOUT] if any(e.electrodes is None for e in evaluations) else []
+    """What could not be measured, and how to get it, in a line.
+
+    Args:
+        evaluations: the rows.
+
+    Returns:
+        The line; empty where nothing is missing.
+    """
+    missing = [NO_LFP] if any(e.lfp is None for e in evaluations) else []
     if evaluations and evaluations[0].spikes.true_spikes == 0:
         missing.append(
             f"the test trials hold no output spike after their first {SETTLE_MS} ms, so there is no AUC and no F1; "
@@ -131,11 +150,13 @@ def describe_missing(evaluations: Sequence[Evaluation]) -> str:
     return "; ".join(missing)
 
 
-# ------------------------------------------------------------------------------------------------------ tables
-
-
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines of a table in Markdown; the first column holds names, the others numbers."""
+    """A table in Markdown.
+
+    Args:
+        header: titles of the columns.
+        rows: texts of each line; the first is a name, the others are numbers.
+    """
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
@@ -146,15 +167,15 @@ def _cell(numbers: Mapping[str, tuple[float, float | None]], key: str) -> str:
         return "-"
     value, sd = numbers[key]
     decimals = DECIMALS.get(key, 3)
-    shown = [value] if sd is None else [value, sd]
-    return " ± ".join(f"{v:,.{decimals}f}" if key in DECIMALS or abs(v) < 1e3 else f"{v:.3g}" for v in shown)
+    values = [value] if sd is None else [value, sd]
+    return " ± ".join(f"{v:,.{decimals}f}" if key in DECIMALS or abs(v) < 1e3 else f"{v:.3g}" for v in values)
 
 
 def _lines(columns: Mapping[str, str], rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
     """Header and lines of a table: columns that some row has a number for, rows that have one of them; or nothing."""
     present = [key for key in columns if any(key in numbers for _, numbers in rows)]
-    shown = [(name, numbers) for name, numbers in rows if any(key in numbers for key in present)]
-    lines = [[name, *(_cell(numbers, key) for key in present)] for name, numbers in shown]
+    measured = [(name, numbers) for name, numbers in rows if any(key in numbers for key in present)]
+    lines = [[name, *(_cell(numbers, key) for key in present)] for name, numbers in measured]
     return [["", *(columns[key] for key in present)], *lines] if lines else []
 
 
@@ -190,7 +211,7 @@ def write_report(
         test: the trials.
         context: "twin" and "data", their names; "seconds_per_simulated_second" of each predictor, if they were timed.
     """
-    rows = [{**e.head(), **e.summary(tree)} for e in evaluations]
+    rows = [{**e.metadata(), **e.summary(tree)} for e in evaluations]
     found = {
         **context,
         "test_trials": [trial.trial_id for trial in test],
@@ -217,9 +238,9 @@ def write_report(
 
 def _contacts(tree: Tree, evaluations: Sequence[Evaluation]) -> dict[str, list[list[float]]]:
     """Where the contacts are, x, y and z from the soma of the upright cell [um]; nothing where there were none."""
-    if all(e.electrodes is None for e in evaluations):
+    if all(e.lfp is None for e in evaluations):
         return {}
-    return {"contacts_um": stand(tree)[1].positions_um.tolist()}
+    return {"contacts_um": upright_beside_shank(tree)[1].positions_um.tolist()}
 
 
 def write_comparison(
@@ -255,7 +276,13 @@ def write_comparison(
 
 
 def write_compartments(path: Path, tree: Tree, evaluations: Sequence[Evaluation]) -> None:
-    """Write the errors of every predictor as CSV, a row for each compartment."""
+    """Write the errors of every predictor as CSV, a row for each compartment.
+
+    Args:
+        path: the file.
+        tree: the cell.
+        evaluations: the predictors.
+    """
     columns = ("ev", "ev_clipped", "rmse_mV", "wasserstein_mV")
     with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
@@ -279,7 +306,7 @@ def write_measured_error(
         data: the data set that they are of.
     """
     rows = [(MODES[e.one_step_ahead], Row(e.name, [e]).statistics(tree)) for e in evaluations]
-    tables = [_lines(columns, rows) for columns in (MAIN, ELECTRODES)]
+    tables = [_lines(columns, rows) for columns in (MAIN_COLUMNS, LFP_COLUMNS)]
     section = (
         f"{HEADING}\n\nOn {describe_test(evaluations[0], test)}, of `{data}`, which the twin has not seen; measured on "
         f"{datetime.now(UTC).date().isoformat()} with dendrotwin {__version__}.\n\n"
@@ -298,16 +325,26 @@ def _write(path: Path, text: str) -> None:
 def print_report(
     tree: Tree, evaluations: Sequence[Evaluation], test: Sequence[TrialIndex], seconds: Mapping[str, float]
 ) -> None:
-    """Show the main numbers of an evaluation on the terminal, and the times where some were taken."""
+    """Show the main numbers of an evaluation on the terminal.
+
+    Args:
+        tree: the cell.
+        evaluations: the rows.
+        test: the trials.
+        seconds: wall seconds for a simulated second by name, see `timing.measure_speed`; empty where none were taken.
+    """
     from rich.console import Console
     from rich.table import Table
 
     for mode in dict.fromkeys(e.one_step_ahead for e in evaluations):
         title = MODES[mode]
         rows = [(e.name, Row(e.name, [e]).statistics(tree)) for e in evaluations if e.one_step_ahead == mode]
-        for columns, of in ((MAIN, describe_test(evaluations[0], test)), (ELECTRODES, "LFP and dipole, VE")):
+        for columns, subject in (
+            (MAIN_COLUMNS, describe_test(evaluations[0], test)),
+            (LFP_COLUMNS, "LFP and dipole, VE"),
+        ):
             if lines := _lines(columns, rows):
-                table = Table(*lines[0], title=f"{title}: {of}")
+                table = Table(*lines[0], title=f"{title}: {subject}")
                 for line in lines[1:]:
                     table.add_row(*line)
                 Console(width=140).print(table)
@@ -317,99 +354,3 @@ def print_report(
         print("wall seconds per simulated second of one cell, one thread (median of 3):")
         for name, value in seconds.items():
             print(f"  {name:<24} {value:9.4f} s   {seconds['NEURON default'] / value:8.1f} x NEURON default")
-
-
-# ----------------------------------------------------------------------------------------------------- figures
-
-
-def draw_report(folder: Path, twin: Twin, test: Sequence[TrialIndex], evaluations: Sequence[Evaluation]) -> None:
-    """The figures of an evaluation; the trial that is drawn is the first with output spikes.
-
-    Args:
-        folder: where.
-        twin: the twin.
-        test: the trials.
-        evaluations: its rows, the twin's main one first.
-    """
-    recordings: Iterator[Recording] = (read_trial(trial, twin.tree) for trial in test)
-    first = read_trial(test[0], twin.tree)
-    true = next((r for r in recordings if (r.spikes_ms >= SETTLE_MS).any()), first)
-    predicted = twin.predict(true)
-    tree, ours = twin.tree, evaluations[0]
-    names = {e: f"{e.name}, one step ahead" if e.one_step_ahead else e.name for e in evaluations}
-    title = names[ours] if twin.one_step_ahead else ""
-    draw_pair(folder, true, predicted, busiest(true), twin.threshold, title)
-    plot.save(plot.figure_morphology(tree, ours.ev, f"explained variance (EV), {names[ours]}"), folder / "ev.png")
-    shown = [e for e in evaluations if e.name != "mean" and (e.name != "persistence" or twin.one_step_ahead)]
-    plot.save(plot.figure_errors(tree, {names[e]: e.ev for e in shown}, twin=names[ours]), folder / "errors.png")
-    if "curve" in twin.training:
-        plot.save(plot.figure_training(twin.training["curve"]), folder / "training.png")
-    if all(e.electrodes for e in shown):
-        _draw_electrodes(folder, tree, {names[e]: [e] for e in shown}, [names[e] for e in shown if e is not ours])
-
-
-def _draw_electrodes(
-    folder: Path, tree: Tree, predictors: Mapping[str, Sequence[Evaluation]], grey: Sequence[str]
-) -> None:
-    """VE at each contact, the mean over the seeds of a predictor."""
-    ve = {
-        stretch: {
-            name: np.mean([e.electrodes.lfp_ve[stretch] for e in seeds if e.electrodes], axis=0)
-            for name, seeds in predictors.items()
-        }
-        for stretch in STRETCHES[1:]
-    }
-    cell, probe = stand(tree)
-    plot.save(plot.figure_electrodes(cell, probe.positions_um, ve, grey), folder / "electrodes.png")
-
-
-def busiest(recording: Recording, length: int = 600) -> slice:
-    """The stretch of a trial, after it has settled, with the most output spikes."""
-    train = recording.spike_train()
-    starts = range(min(SETTLE_MS, max(recording.steps - length, 0)), max(recording.steps - length, 0) + 1, 50)
-    start = max(starts, key=lambda at: train[at : at + length].sum())
-    return slice(start, start + length)
-
-
-def draw_pair(
-    folder: Path, true: Recording, predicted: Recording, window: slice, threshold: float, title: str = ""
-) -> None:
-    """Two recordings of one trial: the potentials of all compartments in a window, and the soma with its spikes."""
-    traces = plot.figure_traces(true.tree, true.v_mV[window], predicted.v_mV[window], window.start)
-    soma = plot.figure_soma(
-        true, predicted.v_mV[:, true.tree.soma], predicted.spike_probability, threshold, predicted.spikes_ms
-    )
-    for name, figure in (("traces", traces), ("soma", soma)):
-        if title:
-            figure.suptitle(title)
-        plot.save(figure, folder / f"{name}.png")
-
-
-def draw_comparison(folder: Path, tree: Tree, rows: Sequence[Row]) -> None:
-    """The figures of a benchmark, each seed's errors averaged; the experts are those of the first seed.
-
-    Args:
-        folder: where.
-        tree: the cell.
-        rows: of one mode; baselines are drawn grey.
-    """
-    ours = [row for row in rows if row.name not in BASELINES]
-    ev, rmse = (
-        {row.name: np.mean([getattr(e, name) for e in row.evaluations], axis=0) for row in rows}
-        for name in ("ev", "rmse_mV")
-    )
-    grey = [row.name for row in rows if row not in ours]
-    plot.save(plot.figure_distributions(tree, ev, rmse, grey), folder / "distributions.png")
-    of_ours = {row.name: ev[row.name] for row in ours}
-    plot.save(plot.figure_cells(tree, of_ours), folder / "cells.png")
-    plot.save(plot.figure_distances(tree, of_ours), folder / "distances.png")
-    trained = [row for row in ours if row.trainings]
-    if trained:
-        curves = {row.name: [training["curve"] for training in row.trainings] for row in trained}
-        plot.save(plot.figure_curves(curves), folder / "curves.png")
-    if all(e.electrodes for row in rows for e in row.evaluations):
-        _draw_electrodes(folder, tree, {row.name: row.evaluations for row in rows}, grey)
-    for row in trained:
-        if row.trainings[0].get("diversity"):
-            figure = plot.figure_experts(row.trainings[0]["diversity"], row.name)
-            plot.save(figure, folder / f"experts-{row.name}.png")

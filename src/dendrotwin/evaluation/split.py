@@ -25,7 +25,13 @@ from dendrotwin.twin import Twin
 
 @dataclass(frozen=True)
 class Split:
-    """The trials of a data set, each in one part only."""
+    """The trials of a data set, each in one part only.
+
+    Attributes:
+        train: what a network learns from.
+        validation: what its weights and threshold are chosen on.
+        test: what it is measured on.
+    """
 
     train: list[TrialIndex]
     validation: list[TrialIndex]
@@ -111,6 +117,9 @@ def trials_of_twin(
         training_data: where the training and validation trials are, if not there.
         fit: whether training and validation trials are needed, for baselines; without, none are given.
 
+    Returns:
+        Training, validation and test trials.
+
     Raises:
         FileError: the data set is not one, or is of another cell.
         InputError: `data` holds no trial that is new, a new one is too short, training trials are missing, or a trial
@@ -128,8 +137,8 @@ def trials_of_twin(
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
     # Where its own data set is given these are its test trials, also if it used a part of the training trials only.
-    kept = set(twin.training["test_trials"])
-    test = [trial for trial in test if trial.trial_id in kept] or test
+    its_test = set(twin.training["test_trials"])
+    test = [trial for trial in test if trial.trial_id in its_test] or test
     if not test:
         raise InputError(f"the twin was trained on every trial in {data}; simulate others, such as with another --seed")
     if not fit:

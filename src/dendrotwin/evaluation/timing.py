@@ -20,14 +20,23 @@ from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import run_apart
 from dendrotwin.twin import Twin
 
-# NEURON's own default, and the tuned setting that is more accurate at half the price.
-SETTINGS = {"NEURON default": (0.025, "backward-euler"), "NEURON tuned": (0.05, "crank-nicolson")}
-BATCH = 8
-CLOSED_LOOP_MS = 50  # on its own predictions a twin goes step by step, each of the same cost, and slowly
-TRIAL = 1_000_000  # number of the trial whose input is used; no data set is that long
+# Step [ms] and method: NEURON's own default, and a setting that is more accurate in half the time.
+NEURON_SETTINGS = {"NEURON default": (0.025, "backward-euler"), "NEURON tuned": (0.05, "crank-nicolson")}
+BATCH = 8  # cells at once of the second timing
+CLOSED_LOOP_MS = 50  # in closed loop a twin goes step by step, each of the same cost, and slowly
+TIMED_TRIAL = 1_000_000  # number of the trial whose input is used; no data set is that long
 
 
 def median_seconds(run: Callable[[], object], repeats: int) -> float:
+    """Time a call.
+
+    Args:
+        run: what is timed.
+        repeats: how often.
+
+    Returns:
+        Median wall time [s].
+    """
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -37,13 +46,22 @@ def median_seconds(run: Callable[[], object], repeats: int) -> float:
 
 
 def time_neuron(simulation: Simulation, steps: int, repeats: int) -> tuple[Events, dict[str, float]]:
-    """Median wall seconds of each setting, building and compiling not counted; runs in a process of its own."""
+    """Time NEURON on one trial, without building the cell; to be run in a process of its own.
+
+    Args:
+        simulation: the cell and its input.
+        steps: simulated time [ms].
+        repeats: of each timing.
+
+    Returns:
+        The events, and the median wall time of each of NEURON_SETTINGS [s].
+    """
     cell = NeuronCell(load_cell(simulation.cell, simulation.cell_options))
-    events = draw_events(cell.tree, simulation.inputs, steps, trial_rng(simulation.seed, TRIAL))
+    events = draw_events(cell.tree, simulation.inputs, steps, trial_rng(simulation.seed, TIMED_TRIAL))
     run_trial(cell, Events.sort(np.zeros(0), np.zeros(0)), 20)
     seconds = {
         name: median_seconds(lambda setting=setting: run_trial(cell, events, steps, *setting), repeats)  # type: ignore[misc]
-        for name, setting in SETTINGS.items()
+        for name, setting in NEURON_SETTINGS.items()
     }
     return events, seconds
 
@@ -61,7 +79,7 @@ def measure_speed(
         batch: cells that a twin and the cable evaluate at once; a row for 1 and one for this.
 
     Returns:
-        Seconds by name; the ratio to NEURON is theirs to divide.
+        Wall seconds by name: of NEURON_SETTINGS; of the coarse cable and each twin with "batch 1" and the batch.
     """
     events, of_neuron = run_apart(time_neuron, simulation, steps, repeats)
     seconds = {name: value / (steps / 1000.0) for name, value in of_neuron.items()}
@@ -90,11 +108,19 @@ def measure_speed(
 
 
 def speed_beside_neuron(twin: Twin) -> dict[str, float]:
-    """`measure_speed` of one twin, called "twin", on the simulation that its data came from.
+    """`measure_speed` of one twin, on the simulation that its data came from.
+
+    Args:
+        twin: the twin, which is called "twin" in the result.
+
+    Returns:
+        Wall seconds per simulated second by name.
 
     Raises:
         InputError: its data were not simulated.
     """
     if not twin.training["simulation"]:
-        raise InputError("the twin's data were not made by `simulate`, so NEURON cannot be timed; leave --speed away")
+        raise InputError(
+            "the twin's data were not made by `simulate`, so NEURON cannot be timed; evaluate without --speed"
+        )
     return measure_speed({"twin": twin}, Simulation(**twin.training["simulation"]))
