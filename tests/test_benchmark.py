@@ -443,5 +443,5 @@ def test_a_threshold_that_nothing_reaches_is_kept(tmp_path: Path) -> None:
     rows_module.save_evaluations(tmp_path, "it", [never])
     assert '"threshold": null' in (tmp_path / "rows" / "it.json").read_text()  # JSON knows no infinity
     (loaded,) = rows_module.load_evaluations(tmp_path, "it")
-    assert (kept.name, kept.one_step_ahead, kept.threshold) == ("it", False, float("inf"))
-    assert kept.spikes == never.spikes
+    assert (loaded.name, loaded.one_step_ahead, loaded.threshold) == ("it", False, float("inf"))
+    assert loaded.spikes == never.spikes
