@@ -161,7 +161,7 @@ def test_a_twin_is_not_measured_on_current_that_it_does_not_see(tree_and_split: 
     recording = read_trial(split.test[0], tree)
     injection = Injection(np.array([0], dtype=np.int32), np.ones((recording.steps, 1)))
     predictor = twin_predictor(_twin(tree, split, autoregressive=False))
-    with pytest.raises(InputError, match="current is injected, which a network does not know"):
+    with pytest.raises(InputError, match="current is injected, which a network cannot take"):
         predictor(dataclasses.replace(recording, injection=injection))
 
 

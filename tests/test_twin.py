@@ -327,7 +327,7 @@ def test_injected_current_is_refused(twin_folder: Path) -> None:
     twin = Twin.load(twin_folder)
     none = Events.sort(np.zeros(0), np.zeros(0))
     injection = Injection(np.array([0], dtype=np.int32), np.ones((10, 1)))
-    with pytest.raises(InputError, match="current is injected, which a network does not know"):
+    with pytest.raises(InputError, match="current is injected, which a network cannot take"):
         twin.predict(none, 10, injection=injection)
 
 

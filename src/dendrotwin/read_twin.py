@@ -30,7 +30,7 @@ def twin_of(
 ) -> Twin:
     """A twin of a NEURON cell, read from the model in seconds: no training data, nothing learned.
 
-    The cell is built in NEURON and read, and the reading is proved beside NEURON.
+    The cell is built in NEURON and read, and what was read is compared with NEURON.
 
     Args:
         cell: name of a cell (`dendrotwin cells`), or path of a Python file that defines one.

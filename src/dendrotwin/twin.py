@@ -147,8 +147,8 @@ class Twin:
             V (trials, duration_ms, n) [mV], and the probability of an output spike in each step (trials, duration_ms).
 
         Raises:
-            InputError: events or injections do not fit the cell or the duration, the twin does not look at true
-                potentials, or knows no injected current.
+            InputError: events or injections do not fit the cell or the duration, the twin sees no true
+                potentials, or cannot take injected current.
         """
         if true_mV is not None and not self.one_step_ahead:
             raise InputError("this twin is free-running and sees no true potential; predict without true_mV")
@@ -184,7 +184,7 @@ class Twin:
         return figure_recording(recording, start_ms, stop_ms)
 
     def save(self, path: Path, readme: str, *, overwrite: bool = False) -> None:
-        """Write the folder, under a temporary name until it is whole.
+        """Write the folder, under a temporary name until it is complete.
 
         Args:
             path: the folder.
@@ -276,7 +276,7 @@ class Twin:
 
 
 def load(name: str | Path) -> Twin:
-    """A twin that comes with the package, by its name, or one's own, by its folder.
+    """Open a twin of the package by its name, or any other by its folder.
 
     Args:
         name: such as "l5pc", or a path; where both are there, the folder.

@@ -1,4 +1,4 @@
-"""The rows of a benchmark: kept in its folder as they are finished, and read again."""
+"""The rows of a benchmark: saved in its folder as they are finished, and loaded again."""
 
 from __future__ import annotations
 

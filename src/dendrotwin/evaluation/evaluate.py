@@ -1,4 +1,4 @@
-"""A twin on trials that it has not seen, beside baselines, into a report."""
+"""Evaluation: a twin and the baselines on trials that the twin has not seen, written as a report."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Errors of a prediction outside the cell: the LFP at six contacts beside it and its dipole, true and predicted.
 
 A small error of the potential that differs from neighbour to neighbour makes a large error of the membrane currents,
-and an error that all compartments share makes none: this is another look at a prediction than its potentials.
+and an error that all compartments share makes none: these errors show what those of the potentials do not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How good a predictor is on test trials, beside baselines that learn little or nothing."""
+"""Errors of predictors on test trials: twins, and baselines that learn little or nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What every model of a cell offers, so that training, prediction and evaluation name no architecture.
+"""What every model of a cell offers, so that training, prediction and evaluation need to know no architecture.
 
-Potentials are in mV and events are sparse on both sides of a model; what it makes of them inside is its own.
+Outside a model potentials are in mV and events are sparse; inside, each architecture scales and bins them as it needs.
 """
 
 from __future__ import annotations
@@ -167,13 +167,13 @@ class Model(nn.Module, ABC):
             duration_ms: of all trials [ms].
             true_mV: (trials, steps, n) true potentials [mV], for an autoregressive model one step ahead.
             injections: current injected in each trial.
-            chunk_ms: how much is evaluated at once [ms], where the model goes by chunks; the result is the same.
+            chunk_ms: how much is evaluated at once [ms], where the model works in chunks; results are the same.
 
         Returns:
             V (trials, steps, n) [mV], and the logit of an output spike in each step (trials, steps).
 
         Raises:
-            InputError: current is injected into a model that does not know it.
+            InputError: current is injected into a model that cannot take it.
         """
 
     def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

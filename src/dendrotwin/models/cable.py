@@ -1,7 +1,7 @@
-"""The cable twin: the cell's own tree, synapses and membrane, as they were read from NEURON (`reading`).
+"""The cable twin: the cell's own tree, synapses and membrane, as they were read from NEURON (`neuron.reading`).
 
 Nothing is learned. `solver` takes as many steps a millisecond as the channels ask for; how exact that is has three
-names, or is a tolerance of one's own.
+names, or is a tolerance of the user's.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class CableConfig(BaseModel):
 
     @property
     def steps(self) -> Accuracy:
-        """The setting, with the tolerance of one's own where there is one."""
+        """The setting, with the user's tolerance where there is one."""
         chosen = SETTINGS[self.accuracy]
         return chosen if self.tolerance_mV is None else Accuracy(chosen.least, chosen.most, self.tolerance_mV)
 
@@ -171,7 +171,7 @@ def simulate_on_gpu(
     stepper: GPUStepper, events: Sequence[Events], v: NDArray[np.float32],
     injections: Sequence[Injection | None] | None = None, at_once: int = GPU_POTENTIALS,
 ) -> NDArray[np.float32]:  # fmt: skip
-    """Trials from rest on a GPU, all at once, and as many milliseconds as its memory is asked to hold.
+    """Simulate trials from rest on a GPU, all at once, in pieces of time that fit its memory.
 
     Args:
         stepper: the cell there.

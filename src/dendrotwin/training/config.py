@@ -57,9 +57,9 @@ class Training(BaseModel):
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """auto is float32 on a CPU, bf16 on a GPU, fp16 on a GPU without bf16; or 32-true, bf16-mixed, 16-mixed."""
     validation: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the trials for validation, where the data set does not say itself."""
+    """Share of the trials for validation, where the data set has no `split.json`."""
     test: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the trials kept for the test, where the data set does not say itself."""
+    """Share of the trials kept for the test, where the data set has no `split.json`."""
     train_trials: int | None = Field(default=None, ge=1)
     """Use only the first so many training trials [all]."""
     seed: int = Field(default=0, ge=0)
@@ -68,5 +68,5 @@ class Training(BaseModel):
     @field_validator("architecture")
     @classmethod
     def _absolute(cls, name: str) -> str:
-        """A file of one's own is found again from elsewhere, when the twin is opened."""
+        """A user's file must be found again from another folder, when the twin is opened."""
         return str(Path(name).resolve()) if name.endswith(".py") else name

@@ -62,13 +62,13 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
             except (torch.OutOfMemoryError, MemoryError) as error:
                 raise TwinError(f"out of memory ({error}); use a smaller --micro-batch or --batch") from error
             except FloatingPointError as error:
-                saved_best = ""
+                rescued = ""
                 if state["best"] is not None:
                     if log is not None:
                         save_best(run, out, overwrite=overwrite)
                     run.fabric.barrier()
-                    saved_best = f"; the best weights so far, of step {state['best']['step']}, are kept in {out}"
-                raise TwinError(f"{error}; use a lower --learning-rate{saved_best}") from error
+                    rescued = f"; the best weights so far, of step {state['best']['step']}, are kept in {out}"
+                raise TwinError(f"{error}; use a lower --learning-rate{rescued}") from error
             state["seconds"] = before + time.monotonic() - began
             advance(1)
             if state["step"] % training.round_steps == 0 or state["step"] == steps:

@@ -166,7 +166,7 @@ def meta_gradient(
     total: list[torch.Tensor | None] = [None] * len(parameters)
 
     def gradients(part: Batch, tasks: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Of the group's part of the whole loss."""
+        """Gradients of the group's part of the loss."""
         with context():
             _, losses = objective(part)
         return torch.autograd.grad(objective.balance(losses, tasks), parameters, allow_unused=True)

@@ -1,4 +1,4 @@
-"""The end of a round: a look at the validation trials, and the twin of the best weights."""
+"""The end of a round: the validation loss, and the twin of the best weights."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def end_round(run: Run) -> dict[str, Any]:
 
 
 def _validate(run: Run) -> dict[str, Any]:
-    """Losses over whole validation trials after SETTLE_MS, all tasks equally weighed.
+    """Losses over whole validation trials after SETTLE_MS, all tasks equally weighted.
 
     The loss with equal weights is what weights and architectures are compared by, whatever the balancing. An
     autoregressive model sees the true potentials.

@@ -1,8 +1,8 @@
 """Experts: causal temporal convolutional networks on the synaptic input, any number of them as one batched operation.
 
 Bai, Kolter and Koltun 2018 (arXiv:1803.01271) for the network; Verhellen et al. 2024 (doi:10.1371/journal.pcbi.1011728)
-for experts on a neuron. No layer pads: the input is preceded by its history once, so that every output sees the true
-input of its whole history, and a pass over a long trial equals evaluation window by window.
+for experts on a neuron. No layer pads: the input is preceded by its context once, so that every output sees the true
+input of its context, and a pass over a long trial equals evaluation window by window.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dendrotwin.models.base import BinnedEvents
 from dendrotwin.solver.tree_solver import mean_time_course
 
 TYPICAL_HZ = 5.0  # a cortical rate; it only sets the scale of the initial features
-BLOCK_MS = 64  # outputs of one matrix product: as long as is worth it beside 300 ms of synapse
+BLOCK_MS = 64  # outputs of one matrix product: longer ones waste work on overlaps, shorter ones on calls
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"gelu": functional.gelu, "sigmoid": torch.sigmoid}
 
 
@@ -51,7 +51,7 @@ class ExpertConfig(BaseModel):
     features: int = Field(default=160, ge=1)
     """Mixtures of synaptic conductances that experts get, and of past potentials where they are seen; 32 to 256."""
     channels: Channels = (128, 128, 128, 128)
-    """Of each residual block of an expert; block b has dilation 2^b, so that they look 2 (kernel - 1) (2^blocks - 1) ms
+    """Of each residual block of an expert; block b has dilation 2^b, so that they see 2 (kernel - 1) (2^blocks - 1) ms
     back."""
     kernel: int = Field(default=3, ge=2)
     """Taps of each convolution, 2 to 10."""
@@ -76,7 +76,7 @@ class ExpertConfig(BaseModel):
 
 
 # Sizes of the paper's public configuration (https://github.com/Jonas-Verhellen/LFDeep, configs/ and the comments in
-# temporal_convolution.py); the experts and units that differ between its files stand with each architecture.
+# temporal_convolution.py); numbers of experts and units, which differ between its files, are with each architecture.
 PAPER = {
     "synapse_ms": 0,
     "channels": (32, 16, 8),
@@ -222,7 +222,7 @@ class Experts(nn.Module):
         n_experts: how many there are.
         features: of the synapses; 0 where experts get bare events.
         context: steps of input before the first output that it depends on.
-        conv_context: those of them that the convolutions look at, behind the synapses; past potentials are seen as far.
+        conv_context: those of them that the convolutions see, after the synapses; past potentials are seen as far back.
     """
 
     def __init__(self, tree: Tree, config: ExpertConfig, n_experts: int, autoregressive: bool) -> None:

@@ -106,7 +106,7 @@ class Network(Trainable):
         """
         if any(injection is not None and np.any(injection.current_nA) for injection in injections or ()):
             raise InputError(
-                "current is injected, which a network does not know; a twin that is read does (`dendrotwin twin`), or "
+                "current is injected, which a network cannot take; a twin that is read can (`dendrotwin twin`), or "
                 "predict trials without it"
             )
         self.eval()
