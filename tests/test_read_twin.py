@@ -145,7 +145,7 @@ def test_the_folder_says_what_was_read(folder: Path, twin: Twin) -> None:
     modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
     assert len(modes) == 1  # who may read one of them may read all
     config = json.loads((folder / "config.json").read_text())
-    assert (config["format_version"], config["architecture"]) == (3, "cable")
+    assert (config["format_version"], config["architecture"]) == (4, "cable")
     found = config["training"]["reading"]
     assert set(found["errors"]) == {"hh", "pas", "Ih"}
     assert max(found["errors"].values()) < 1e-4
@@ -206,7 +206,7 @@ def test_it_is_close_to_neuron(twin: Twin, fine: Path) -> None:
     assert found.spikes.f1 > 0.95
     assert np.median(found.ev) > 0.99
     assert found.ev[tree.soma] > 0.95
-    exact = dataclasses.replace(twin, network=at_accuracy(twin, accuracy="exact"))
+    exact = dataclasses.replace(twin, model=at_accuracy(twin, accuracy="exact"))
     (closer,) = evaluate_twin("cable", exact, trials)
     assert np.median(closer.rmse_mV) < np.median(found.rmse_mV)
     assert closer.spikes.f1 >= found.spikes.f1
@@ -344,7 +344,11 @@ def test_neuron_has_nothing_to_say_of_its_own_trials(folder: Path, fine: Path, t
     for path in foreign.glob("*.h5"):
         with h5py.File(path, "r+") as file:
             del file.attrs["simulation"]
-    refused(command("evaluate", folder, foreign, "--neuron", "--out", out), "not made by `simulate`", "leave --neuron")
+    refused(
+        command("evaluate", folder, foreign, "--neuron", "--out", out),
+        "not made by `simulate`",
+        "evaluate without --neuron",
+    )
     assert not out.exists()
 
 
@@ -367,7 +371,9 @@ def test_a_cell_of_ones_own(small_cell: str, tmp_path: Path) -> None:
 
 def test_mistakes_before_anything_is_built(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "twin"
-    refused(command("twin", "ball_and_stick", "--accuracy", "perfect", "--out", out), "accuracy = 'perfect'", "fast")
+    refused(
+        command("twin", "ball_and_stick", "--accuracy", "perfect", "--out", out), "option 'accuracy' of cable", "fast"
+    )
     for tolerance in (0, -0.5):
         refused(
             command("twin", "ball_and_stick", "--tolerance", tolerance, "--out", out), "tolerance_mV", "greater than 0"
@@ -377,7 +383,7 @@ def test_mistakes_before_anything_is_built(folder: Path, tmp_path: Path) -> None
     refused(command("twin", "ball_and_stick", "--option", "x", "--out", out), "must have the form key=value")
     refused(command("twin", "ball_and_stick", "--out", folder), "exists", "--overwrite")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(InputError, match="accuracy = 'perfect'"):
+    with pytest.raises(InputError, match="option 'accuracy' of cable"):
         dendrotwin.twin_of("ball_and_stick", accuracy="perfect")
 
 
@@ -435,7 +441,7 @@ def test_a_twin_of_another_version(folder: Path, tmp_path: Path) -> None:
     config = json.loads((old / "config.json").read_text())
     config["format_version"] = 2
     (old / "config.json").write_text(json.dumps(config))
-    match = "has format version 2, this dendrotwin reads 3; make it again: `dendrotwin twin`"
+    match = "has format version 2, this dendrotwin reads 4; make it again: `dendrotwin twin`"
     with pytest.raises(TwinError, match=match):
         dendrotwin.load(old)
     rows = tmp_path / "events.csv"
@@ -452,9 +458,9 @@ def test_a_damaged_membrane_is_no_twin(folder: Path, tmp_path: Path, how: str) -
     tensors = load_file(broken / "model.safetensors")
     name = next(name for name in tensors if name.endswith("density"))
     if how == "version":
-        config["membrane"]["format_version"] = 7
+        config["model"]["format_version"] = 7
     elif how == "part":
-        del config["membrane"]["mechanisms"][0]["gates"]
+        del config["model"]["mechanisms"][0]["gates"]
     elif how == "array":
         del tensors[name]
     elif how == "more":
@@ -464,7 +470,7 @@ def test_a_damaged_membrane_is_no_twin(folder: Path, tmp_path: Path, how: str) -
     elif how == "options":
         config["options"]["accuracy"] = "perfect"
     else:
-        del config["membrane"]
+        del config["model"]
     (broken / "config.json").write_text(json.dumps(config))
     save_file(tensors, broken / "model.safetensors")
     with pytest.raises(TwinError, match="broken") as error:

@@ -259,14 +259,14 @@ def _copy(folder: Path, to: Path) -> Path:
 def test_missing_and_altered_tensors(twin_folder: Path, tmp_path: Path) -> None:
     folder = _copy(twin_folder, tmp_path)
     tensors = _weights(folder)
-    save_file({k: t for k, t in tensors.items() if k != "heads.bias"}, folder / "model.safetensors")
-    with pytest.raises(TwinError, match=r"model.safetensors lacks heads.bias"):
+    save_file({k: t for k, t in tensors.items() if k != "heads.first_bias"}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"model.safetensors lacks heads.first_bias"):
         Twin.load(folder)
-    save_file({**tensors, "heads.bias": torch.zeros(3)}, folder / "model.safetensors")
-    with pytest.raises(TwinError, match=r"heads.bias has shape \(3,\), not \(38, 2\)"):
+    save_file({**tensors, "heads.first_bias": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"heads.first_bias has shape \(3,\), not \(38, 2\)"):
         Twin.load(folder)
     save_file(
-        {**tensors, "heads.bias": tensors["heads.bias"] + 1.0},
+        {**tensors, "heads.first_bias": tensors["heads.first_bias"] + 1.0},
         folder / "model.safetensors",
     )
     with pytest.raises(TwinError, match=r"model.safetensors was altered"):
