@@ -28,7 +28,8 @@ from dendrotwin.models.baselines import cable_predictor, linear_predictor, persi
 from dendrotwin.models.scaling import measure_scaling
 from dendrotwin.prediction import twin_predictor
 from dendrotwin.recording import Recording, read_trial
-from dendrotwin.solver.tree_solver import coarse_cable, synaptic_conductances
+from dendrotwin.solver.coarse import coarse_cable
+from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.twin import Twin
 
 

@@ -57,7 +57,8 @@ from dendrotwin.solver.layout import (
 )
 from dendrotwin.solver.stepper import Accuracy, Stepper
 from dendrotwin.solver.steps import State
-from dendrotwin.solver.tree_solver import Rounds, hines
+from dendrotwin.solver.axial import EliminationRounds
+from dendrotwin.solver.coarse import hines
 
 N = 6
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
@@ -229,7 +230,7 @@ def assert_same_state(stepper: gpu.GPUStepper, found: gpu.Batch, expected: list[
 
 def test_every_kind_is_what_the_cpu_computes() -> None:
     """Gates, schemes, terms, pools, synapses, blocks, currents; and nothing changes where time is cut."""
-    tree, accuracy = a_tree(), Accuracy(least=1, most=16, tolerance_mV=0.6)
+    tree, accuracy = a_tree(), Accuracy(min_steps=1, max_steps=16, tolerance_mV=0.6)
     cpu = Stepper(tree, a_membrane(), accuracy)
     net, steps = cpu.layout.net, 4
     assert {OVER_V, OVER_C, OVER_BOTH} == set(net.gate[:, GATE_OVER])
@@ -262,7 +263,7 @@ def test_every_kind_is_what_the_cpu_computes() -> None:
 def test_a_spike_takes_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one cell, while the other rests; in several tiles, and milliseconds that are done again."""
     monkeypatch.setattr(gpu, "TILE", 4)
-    tree, steps, accuracy = a_tree(), 7, Accuracy(least=1, most=16, tolerance_mV=1.0)
+    tree, steps, accuracy = a_tree(), 7, Accuracy(min_steps=1, max_steps=16, tolerance_mV=1.0)
     cpu = Stepper(tree, firing(), accuracy)
     currents = [None, injection(tree, steps, 0.5)]
     currents[1].current_nA[3:] = 0.0

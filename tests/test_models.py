@@ -19,7 +19,7 @@ from dendrotwin.evaluation.metrics import expert_diversity, permanent
 from dendrotwin.models import ARCHITECTURES, build_network
 from dendrotwin.models.networks.mmoeex import MMoEExConfig, draw_mask
 from dendrotwin.prediction import predict
-from dendrotwin.solver.tree_solver import synaptic_conductances
+from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.loop import Training, train
 from dendrotwin.twin import Twin, run
 from slow_networks import SlowNetwork

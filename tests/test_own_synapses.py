@@ -15,7 +15,7 @@ from dendrotwin.errors import CellError
 from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell
 from dendrotwin.neuron.simulate import run_trial, run_trial_core
 from dendrotwin.neuron.synapses import read_synapses
-from dendrotwin.solver.tree_solver import coarse_cable
+from dendrotwin.solver.coarse import coarse_cable
 
 # A dual exponential whose pieces a test replaces; {q}: what it declares besides.
 MOD = """

@@ -14,7 +14,7 @@ from dendrotwin.models import build_network
 from dendrotwin.models.networks import ridge_init as start
 from dendrotwin.models.scaling import Scaling, measure_scaling
 from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
-from dendrotwin.solver.tree_solver import synaptic_conductances
+from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.loop import Training, _Run, _step
 from dendrotwin.twin import run
 

@@ -29,7 +29,7 @@ from dendrotwin.models.scaling import measure_scaling
 from dendrotwin.neuron.simulate import Simulation, simulate
 from dendrotwin.prediction import predict, predict_recordings
 from dendrotwin.recording import SETTLE_MS, Recording, index_trials, read_trial
-from dendrotwin.solver.tree_solver import synaptic_conductances
+from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.loop import Training, train
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin

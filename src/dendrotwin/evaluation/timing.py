@@ -16,7 +16,7 @@ from dendrotwin.errors import InputError
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.simulate import Simulation, run_trial
 from dendrotwin.prediction import predict
-from dendrotwin.solver.tree_solver import coarse_cable
+from dendrotwin.solver.coarse import coarse_cable
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import run_apart
 from dendrotwin.twin import Twin

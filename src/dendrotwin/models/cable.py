@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 CABLE = "cable"  # its name among architectures
 # How each setting was chosen: docs/cable.md.
 SETTINGS = {
-    "fast": Accuracy(least=1, most=16, tolerance_mV=0.08),
-    "standard": Accuracy(least=2, most=128, tolerance_mV=0.04),
-    "exact": Accuracy(least=4, most=256, tolerance_mV=0.006),
+    "fast": Accuracy(min_steps=1, max_steps=16, tolerance_mV=0.08),
+    "standard": Accuracy(min_steps=2, max_steps=128, tolerance_mV=0.04),
+    "exact": Accuracy(min_steps=4, max_steps=256, tolerance_mV=0.006),
 }
 ON_DEVICE = 2**28  # potentials that a GPU keeps at once: 1 GiB
 
@@ -53,7 +53,7 @@ class CableConfig(BaseModel):
     def steps(self) -> Accuracy:
         """The steps that this means."""
         chosen = SETTINGS[self.accuracy]
-        return chosen if self.tolerance_mV is None else Accuracy(chosen.least, chosen.most, self.tolerance_mV)
+        return chosen if self.tolerance_mV is None else Accuracy(chosen.min_steps, chosen.max_steps, self.tolerance_mV)
 
 
 def stepper_on(device: torch.device, tree: Tree, membrane: Membrane, accuracy: Accuracy) -> GPUStepper:
@@ -131,7 +131,7 @@ class Cable(nn.Module):
             peaks = simulate_on(self.on_gpu, events, v, injections)
             return v, spike_probability(spike_logits(v[..., self.tree.soma], peaks))
         stepper = self.stepper
-        _ = stepper.layout, stepper.kinetics  # once, not in every thread
+        _ = stepper.layout, stepper.tables  # once, not in every thread
 
         def one(k: int) -> None:
             injection = None if injections is None else injections[k]

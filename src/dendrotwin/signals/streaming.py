@@ -21,7 +21,7 @@ from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.placing import PlacedCell
 from dendrotwin.signals.probes import Probe
-from dendrotwin.solver.tree_solver import axial_matrix
+from dendrotwin.solver.axial import axial_matrix
 
 CHUNK_SAMPLES = 2048
 MS_PER_S = 1000.0

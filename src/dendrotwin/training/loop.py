@@ -26,7 +26,7 @@ from dendrotwin.models import build_network
 from dendrotwin.models.networks.ridge_init import linear_paths, start_from_linear
 from dendrotwin.models.scaling import Scaling, measure_scaling
 from dendrotwin.recording import SETTLE_MS, RecordingFile, TrialIndex, made_by, provenance, read_trial
-from dendrotwin.solver.tree_solver import axial_matrix
+from dendrotwin.solver.axial import axial_matrix
 from dendrotwin.support.atomic_files import refuse_existing, whole_file
 from dendrotwin.support.progress import progress
 from dendrotwin.training.losses import Balance, Balancing, CurrentLoss, Objective, meta_gradient, task_losses

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from dendrotwin.cell.tree import Tree
-from dendrotwin.solver.tree_solver import mean_time_course
+from dendrotwin.solver.conductances import mean_time_course
 
 TYPICAL_HZ = 5.0
 BLOCK_MS = 64

@@ -15,7 +15,7 @@ from dendrotwin.neuron.simulate import run_trial
 from dendrotwin.solver.stepper import Accuracy, Stepper
 
 PROOF_MS, SEED = 100, 20261126
-FINE = Accuracy(least=64, most=64, tolerance_mV=1.0)  # all milliseconds take 64 steps
+FINE = Accuracy(min_steps=64, max_steps=64, tolerance_mV=1.0)  # all milliseconds take 64 steps
 BOUND_MV, SHARE, LEAST_MV = 0.5, 0.05, 0.02  # at most; of what the cell moved; and at least
 BESIDE_DEFAULT = 2.0  # where NEURON's own default is further off, the bound is this times what it is off
 

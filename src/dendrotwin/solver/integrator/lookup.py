@@ -1,7 +1,10 @@
-"""Look-ups in tables over a bin, eight places at a time.
+"""Interpolation in tables over one variable, eight compartments at a time.
+
+    value = table[bin] + fraction change[bin],    and of gates x <- steady + (x - steady) keep
+    (Hines 1984, doi:10.1016/0020-7101(84)90008-4)
 
 A row of a table holds values at its bin and then how much each changes up to the next one. LLVM vectorises such a loop
-number by number. Here the rows of eight places are loaded whole and transposed in registers, in less than half the
+number by number. Here the rows of eight compartments are loaded whole and transposed in registers, in less than half the
 time; the plain loops in the same functions do what is left over, and say what is meant.
 """
 
@@ -10,20 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
-from numpy.typing import NDArray
 
-JIT: dict[str, Any] = {"cache": True, "fastmath": True, "nogil": True, "error_model": "numpy"}
-LANES = 8
-Single = NDArray[np.float32]
+from dendrotwin.solver.cell_arrays import Bins, Single
+from dendrotwin.solver.compiled import compiled
+
+LANES = 8  # numbers in single precision in a register of AVX2
 INDEX = ir.IntType(64)
-FAST = ("fast",)
+FLAGS = ("fast",)  # as `compiled` has it for the plain loops
 
 
 def _joined(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, order: list[int]) -> ir.Value:
@@ -35,7 +36,7 @@ def _joined(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, order: lis
 def _transposed(builder: ir.IRBuilder, rows: list[ir.Value], columns: int) -> list[ir.Value]:
     """The columns of eight rows of 2 or 4 numbers, as vectors of eight.
 
-    Two rows four places apart become one vector, whose halves are then transposed side by side, as AVX does it.
+    Two rows that are four apart become one vector, whose halves are then transposed side by side, as AVX does it.
     """
     half = LANES // 2
     wide = [_joined(builder, rows[j], rows[j + half], list(range(2 * columns))) for j in range(half)]
@@ -59,46 +60,47 @@ def _transposed(builder: ir.IRBuilder, rows: list[ir.Value], columns: int) -> li
 Combine = Callable[[ir.IRBuilder, list[ir.Value], ir.Value], ir.Value]
 
 
-def _plain(_: ir.IRBuilder, values: list[ir.Value], __: ir.Value) -> ir.Value:
+def _value(_: ir.IRBuilder, values: list[ir.Value], __: ir.Value) -> ir.Value:
     return values[0]
 
 
-def _nearer(builder: ir.IRBuilder, values: list[ir.Value], before: ir.Value) -> ir.Value:
-    """What was before, of the distance from the first value so much kept as the second says."""
-    distance = builder.fmul(builder.fsub(before, values[0], flags=FAST), values[1], flags=FAST)
-    return builder.fadd(values[0], distance, flags=FAST)
+def _relaxed(builder: ir.IRBuilder, values: list[ir.Value], before: ir.Value) -> ir.Value:
+    """steady + (before - steady) keep."""
+    steady, keep = values
+    distance = builder.fmul(builder.fsub(before, steady, flags=FLAGS), keep, flags=FLAGS)
+    return builder.fadd(steady, distance, flags=FLAGS)
 
 
 def _eight(columns: int, combine: Combine) -> Callable[..., None]:
-    """A function of a table (bins, columns), bins, fractions, what it changes, and the first of the eight places."""
+    """A function of a table (points, columns), bins, fractions, what it changes, and the first of the eight numbers."""
 
     @intrinsic
     def eight(_: Any, table: Any, b: Any, f: Any, y: Any, at: Any) -> Any:
         for array, number in ((table, types.float32), (b, types.uint32), (f, types.float32), (y, types.float32)):
             if array.dtype != number or array.layout != "C":
-                raise TypingError(f"look-ups take contiguous arrays of float32, and bins of uint32, not {array}")
+                raise TypingError(f"interpolation takes contiguous arrays of float32, and bins of uint32, not {array}")
         signature = types.void(table, b, f, y, types.int64)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
             table, b, f, y = (make_array(signature.args[k])(context, builder, arguments[k]).data for k in range(4))
             at = arguments[4]
 
-            def place(data: ir.Value, offset: ir.Value, lanes: int) -> ir.Value:
+            def address(data: ir.Value, offset: ir.Value, lanes: int) -> ir.Value:
                 return builder.bitcast(builder.gep(data, [offset]), ir.VectorType(ir.FloatType(), lanes).as_pointer())
 
             rows = []
             for lane in range(LANES):
                 bin_ = builder.load(builder.gep(b, [builder.add(at, ir.Constant(INDEX, lane))]))
                 first = builder.mul(builder.zext(bin_, INDEX), ir.Constant(INDEX, columns))
-                rows.append(builder.load(place(table, first, columns), align=4))
-            found, fraction = _transposed(builder, rows, columns), builder.load(place(f, at, LANES), align=4)
+                rows.append(builder.load(address(table, first, columns), align=4))
+            found, fraction = _transposed(builder, rows, columns), builder.load(address(f, at, LANES), align=4)
             half = columns // 2
             values = [
-                builder.fadd(value, builder.fmul(fraction, change, flags=FAST), flags=FAST)
+                builder.fadd(value, builder.fmul(fraction, change, flags=FLAGS), flags=FLAGS)
                 for value, change in zip(found[:half], found[half:], strict=True)
             ]
-            result = combine(builder, values, builder.load(place(y, at, LANES), align=4))
-            builder.store(result, place(y, at, LANES), align=4)
+            result = combine(builder, values, builder.load(address(y, at, LANES), align=4))
+            builder.store(result, address(y, at, LANES), align=4)
             return context.get_dummy_value()
 
         return signature, generate
@@ -106,29 +108,38 @@ def _eight(columns: int, combine: Combine) -> Callable[..., None]:
     return eight
 
 
-_eight_found, _eight_nearer = _eight(2, _plain), _eight(4, _nearer)
+_eight_values, _eight_relaxed = _eight(2, _value), _eight(4, _relaxed)
 
 
-@numba.njit(**JIT)
-def look_up(table: Single, b: NDArray[np.uint32], f: Single, found: Single) -> None:
-    """found (n,) = values of a table (bins, 2) at bins b (n,), and fractions f (n,) of the way to the next bin.
+@compiled
+def interpolate(table: Single, bins: Bins, fraction: Single, out: Single) -> None:
+    """Values of a table; all arrays are contiguous.
 
-    All are contiguous, float32 and bins uint32.
+    Args:
+        table: (points, 2) value, and its change to the next point.
+        bins, fraction: (n,) where it is looked up.
+        out: (n,) gets the values.
     """
-    whole = len(b) // LANES * LANES
+    whole = len(bins) // LANES * LANES
     for i in range(0, whole, LANES):
-        _eight_found(table, b, f, found, i)
-    for i in range(whole, len(b)):
-        found[i] = table[b[i], 0] + f[i] * table[b[i], 1]
+        _eight_values(table, bins, fraction, out, i)
+    for i in range(whole, len(bins)):
+        out[i] = table[bins[i], 0] + fraction[i] * table[bins[i], 1]
 
 
-@numba.njit(**JIT)
-def go_nearer(table: Single, b: NDArray[np.uint32], f: Single, y: Single) -> None:
-    """y (n,) becomes steady + (y - steady) keep, with (steady, keep) from a table (bins, 4); else as `look_up`."""
-    whole = len(b) // LANES * LANES
+@compiled
+def relax(table: Single, bins: Bins, fraction: Single, x: Single) -> None:
+    """x <- steady + (x - steady) keep; all arrays are contiguous.
+
+    Args:
+        table: (points, 4) steady, keep, and their changes to the next point.
+        bins, fraction: (n,) where it is looked up.
+        x: (n,) is changed.
+    """
+    whole = len(bins) // LANES * LANES
     for i in range(0, whole, LANES):
-        _eight_nearer(table, b, f, y, i)
-    for i in range(whole, len(b)):
-        at = b[i]
-        steady, keep = table[at, 0] + f[i] * table[at, 2], table[at, 1] + f[i] * table[at, 3]
-        y[i] = steady + (y[i] - steady) * keep
+        _eight_relaxed(table, bins, fraction, x, i)
+    for i in range(whole, len(bins)):
+        at = bins[i]
+        steady, keep = table[at, 0] + fraction[i] * table[at, 2], table[at, 1] + fraction[i] * table[at, 3]
+        x[i] = steady + (x[i] - steady) * keep
