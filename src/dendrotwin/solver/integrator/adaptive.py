@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from dendrotwin.solver.cell_arrays import Single
 from dendrotwin.solver.compiled import compiled
-from dendrotwin.solver.integrator.state import State
 from dendrotwin.solver.integrator.workspace import CurrentSums, copy
 
 # A millisecond after a spike may be in order in steps sixteen times as long; one that is not is done again.
@@ -42,7 +41,8 @@ class StepControl(NamedTuple):
 
 @compiled
 def curvature_change(
-    capacitance_nF: Single, per_ms: float, v_mV: Single, sums: CurrentSums, state: State, curvature: Single
+    capacitance_nF: Single, per_ms: float, v_mV: Single, sums: CurrentSums, ionic: Single, before: Single,
+    curvature: Single,
 ) -> float:  # fmt: skip
     """How much the curvature has changed since the step before, root mean square over the membrane [mV/ms2].
 
@@ -51,10 +51,11 @@ def curvature_change(
         per_ms: 1 / (time between the middles of both steps) [1/ms].
         v_mV: (n,) [mV].
         sums: of all ionic currents.
-        state: its G, J and curvature are those of the step before, and become those of this one.
+        ionic: (2, n) G [uS] and J [nA] of the step before, become those of this one.
+        before: (n,) curvature of the step before, becomes that of this one [mV/ms2].
         curvature: (n,) is used.
     """
-    g, j, before = state.ionic[0], state.ionic[1], state.curvature
+    g, j = ionic[0], ionic[1]
     _curvature(sums, g, j, v_mV, capacitance_nF, per_ms, curvature)
     found: float = _root_mean_square_change(curvature, before, capacitance_nF)
     copy(curvature, before)

@@ -43,7 +43,6 @@ from dendrotwin.solver.cell_arrays import (
     TERM_TABLE,
     Bins,
     Single,
-    StepTables,
     Terms,
 )
 from dendrotwin.solver.compiled import compiled
@@ -59,14 +58,14 @@ ZERO = np.float32(0.0)
 
 @compiled
 def sum_currents(
-    terms: Terms, tables: StepTables, pair: int, x: Single, index: TableIndex, sums: CurrentSums, work: Workspace
+    terms: Terms, of_gates: Single, of_schemes: Single, x: Single, index: TableIndex, sums: CurrentSums, work: Workspace
 ) -> None:  # fmt: skip
     """Sums over all terms about V.
 
     Args:
         terms: of the cell.
-        tables: of the steps.
-        pair: of lengths of the step before and this one.
+        of_gates: (tables, V_BINS, 2) see `StepTables.gate_sensitivity`.
+        of_schemes: (all entries,) see `StepTables.scheme_sensitivity`.
         x: (states,) gates and schemes in the middle of the step.
         index: of potentials and concentrations.
         sums: gets the sums.
@@ -81,7 +80,6 @@ def sum_currents(
     )  # fmt: skip
     rows, states, powers, g_max, e_mV = terms.row, terms.state, terms.power, terms.g_max, terms.e_mV
     table_v, table_vc, ones, zeros = terms.table_v, terms.table_vc, terms.ones, terms.zeros
-    of_gates, of_schemes = tables.gate_sensitivity[pair], tables.scheme_sensitivity[pair]
     copy(terms.leak_uS, slope)
     copy(terms.leak_nA, zero)
     clear(gating)

@@ -9,14 +9,14 @@ receptors (Jahr and Stevens 1990, doi:10.1523/JNEUROSCI.10-09-03178.1990) or any
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dendrotwin.cell.membrane import V_BIN_MV
 from dendrotwin.solver.cell_arrays import START, STOP, SYNAPSE_BLOCK, Bins, Single, Synapses
 from dendrotwin.solver.compiled import compiled
-from dendrotwin.solver.integrator.state import State, SynapticEvents
+from dendrotwin.solver.integrator.state import SynapticEvents
 from dendrotwin.solver.integrator.workspace import CurrentSums, TableIndex, Workspace
 
 # Smaller conductances become 0: numbers near the smallest that there is (denormal) cost a hundred times more.
@@ -24,17 +24,29 @@ SMALLEST_US = np.float32(1e-20)
 ZERO = np.float32(0.0)
 
 
+class Conductances(NamedTuple):
+    """Of all classes, without their block.
+
+    Attributes:
+        rise_uS, decay_uS: (classes, n) the two exponentials [uS]; see `State`.
+        mean_uS: (classes, n) mean of their difference over the step [uS].
+    """
+
+    rise_uS: Single
+    decay_uS: Single
+    mean_uS: Single
+
+
 @compiled
-def decay_synapses(synapses: Synapses, h_ms: float, state: State, mean_uS: Single) -> None:
+def decay_synapses(synapses: Synapses, h_ms: float, g: Conductances) -> None:
     """Mean conductances over a step without its events, and the exponentials after it.
 
     Args:
         synapses: classes.
         h_ms: length of the step [ms].
-        state: its exponentials are changed.
-        mean_uS: (classes, n) gets the mean [uS].
+        g: is changed.
     """
-    rise, decay = state.rise_uS, state.decay_uS
+    rise, decay, mean_uS = g
     rows, rise_ms, decay_ms = synapses.row, synapses.rise_ms, synapses.decay_ms
     for m in range(len(rows)):
         a, z = rows[m, START], rows[m, STOP]
@@ -70,8 +82,7 @@ def _subtract_mean(keep: float, share: float, left: Single, mean: Single) -> Non
 
 @compiled
 def add_events(
-    synapses: Synapses, events: SynapticEvents, event: int, stop: int, h_ms: float, end_ms: float, state: State,
-    mean_uS: Single,
+    synapses: Synapses, events: SynapticEvents, event: int, stop: int, h_ms: float, end_ms: float, g: Conductances
 ) -> int:  # fmt: skip
     """Add what the events of a step open.
 
@@ -81,13 +92,13 @@ def add_events(
         event, stop: the first that is not yet in, and the one after the last of this millisecond.
         h_ms: length of the step [ms].
         end_ms: end of the step, after the start of the millisecond [ms].
-        state: its exponentials are changed.
-        mean_uS: (classes, n) is changed [uS].
+        g: is changed.
 
     Returns:
         The first event after the step.
     """
-    rise, decay, rise_ms, decay_ms = state.rise_uS, state.decay_uS, synapses.rise_ms, synapses.decay_ms
+    rise_ms, decay_ms = synapses.rise_ms, synapses.decay_ms
+    rise, decay, mean_uS = g
     after, class_, position, increment = (
         events.after_ms, events.synapse_class, events.position, events.increment_uS
     )  # fmt: skip

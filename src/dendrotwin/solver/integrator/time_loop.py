@@ -39,7 +39,7 @@ from dendrotwin.solver.integrator.state import (
     State,
     copy_state,
 )
-from dendrotwin.solver.integrator.synapses import add_events, add_synaptic_currents, decay_synapses
+from dendrotwin.solver.integrator.synapses import Conductances, add_events, add_synaptic_currents, decay_synapses
 from dendrotwin.solver.integrator.workspace import add, copy, make_workspace
 
 NO_PEAK_MV = -1e3  # below every potential, so that it counts as no spike
@@ -58,7 +58,7 @@ def begin(cell: CellArrays, tables: StepTables, state: State) -> None:
     locate_potentials(state.v_mV, index)
     for ion in range(len(state.c_mM)):
         locate_concentrations(cell.ions, ion, 0, len(state.v_mV), state.c_mM, index, work)
-    sum_currents(cell.terms, tables, 0, state.x, index, sums, work)
+    sum_currents(cell.terms, tables.gate_sensitivity[0], tables.scheme_sensitivity[0], state.x, index, sums, work)
     copy(sums.slope_uS, state.ionic[0])
     copy(sums.zero_nA, state.ionic[1])
 
@@ -77,15 +77,16 @@ def run(
         input: of these milliseconds.
         output: is written; its counts are added to.
     """
-    v, x, c, _, _, _, _, last = state
+    v, x, c, rise, decay, ionic, curvature, last = state
     soma, capacitance, gates, schemes, axial, terms, ions, synapses = cell
     steps_per_ms, injected, first = control.steps_per_ms, input.injected_nA, input.events.first
     backup = State(
-        v.copy(), x.copy(), c.copy(), state.rise_uS.copy(), state.decay_uS.copy(), state.ionic.copy(),
-        state.curvature.copy(), last.copy(),
+        v.copy(), x.copy(), c.copy(), rise.copy(), decay.copy(), ionic.copy(), curvature.copy(), last.copy()
     )  # fmt: skip
     levels, pool_start, pool_stop = len(steps_per_ms), ions.pool_start, ions.pool_stop
+    of_gates, of_schemes = tables.gate_sensitivity, tables.scheme_sensitivity
     index, sums, work = make_workspace(cell)
+    conductances = Conductances(rise, decay, work.synaptic_uS)
     for ion in range(len(c)):  # also where there is no pool, and nothing changes
         locate_concentrations(ions, ion, 0, len(v), c, index, work)
     for t in range(len(output.v_mV)):
@@ -105,18 +106,18 @@ def run(
                     locate_concentrations(ions, ion, pool_start[ion], pool_stop[ion], c, index, work)
                 step_gates(gates, tables, pair, x, index)
                 step_schemes(schemes, tables, pair, x, index, work.states)
-                sum_currents(terms, tables, pair, x, index, sums, work)
+                sum_currents(terms, of_gates[pair], of_schemes[pair], x, index, sums, work)
                 per_ms = np.float32(2.0 / (h + 1.0 / steps_per_ms[previous]))
-                change = curvature_change(capacitance, per_ms, index.v_mV, sums, state, work.single[0])
+                change = curvature_change(capacitance, per_ms, index.v_mV, sums, ionic, curvature, work.single[0])
                 largest = max(largest, change)
                 output.counts[1] += 1
                 if is_too_coarse(control, level, change):
                     level = max(coarsest_level(control, change), level + 1)
                     again = True
                     break
-                decay_synapses(synapses, h, state, work.synaptic_uS)
+                decay_synapses(synapses, h, conductances)
                 end_ms = 1.0 if s == steps_per_ms[level] - 1 else (s + 1) * h
-                event = add_events(synapses, input.events, event, stop, h, end_ms, state, work.synaptic_uS)
+                event = add_events(synapses, input.events, event, stop, h, end_ms, conductances)
                 add_synaptic_currents(synapses, index, sums, work)
                 add(now_nA, sums.zero_nA)
                 change_mV = step_potentials(axial, h, capacitance, v, index.v_mV, sums, work)
