@@ -627,9 +627,9 @@ def test_a_conserved_scheme_stays_conserved() -> None:
     current = injected(300, c1=(10, 60, 0.02), c4=(100, 200, -0.01))
     stepper.advance(state, SOME_EVENTS, 300, as_injection(current))
     net = stepper.layout.arrays
-    x = state.x[net.scheme[0, OFFSET] :].reshape(3, -1)
-    places = stepper.layout.position[at(1, 4)] - net.scheme[0, START]
-    assert not np.allclose(x[:, places], stepper.start().x[net.scheme[0, OFFSET] :].reshape(3, -1)[:, places], atol=1e-3)
+    x = state.x[net.scheme_row[0, OFFSET] :].reshape(3, -1)
+    places = stepper.layout.position[at(1, 4)] - net.scheme_row[0, START]
+    assert not np.allclose(x[:, places], stepper.start().x[net.scheme_row[0, OFFSET] :].reshape(3, -1)[:, places], atol=1e-3)
     np.testing.assert_allclose(x[:, places].sum(0), 1.0, atol=1e-4)
 
 

@@ -127,16 +127,16 @@ class CellArrays(NamedTuple):
     Attributes:
         soma: position of the compartment that makes output spikes.
         capacitance_nF: (n,) [nF].
-        gate: (gates, 6) columns START, STOP, OFFSET, GATE_...: what its table is over, the table, the ion or -1.
-        scheme: (schemes, 7) columns START, STOP, OFFSET, SCHEME_...: states, what its table is over, the table, the ion
-            or -1.
+        gate_row: (gates, 6) columns START, STOP, OFFSET, GATE_...: what its table is over, the table, the ion or -1.
+        scheme_row: (schemes, 7) columns START, STOP, OFFSET, SCHEME_...: states, what its table is over, the table, the
+            ion or -1.
         axial, terms, ions, synapses: see there.
     """
 
     soma: int
     capacitance_nF: Single
-    gate: Rows
-    scheme: Rows
+    gate_row: Rows
+    scheme_row: Rows
     axial: AxialTree
     terms: Terms
     ions: Ions
@@ -156,7 +156,7 @@ class StepTables(NamedTuple):
         gate_vc: (pairs, tables, len(PLANE_C_MM), len(PLANE_V_MV), 2) likewise over both, without changes.
         gate_sensitivity: (pairs, tables, V_BINS, 2) dx/dV: how much a gate is further on for each mV by which the
             potential moves in the very step [1/mV], and its change.
-        scheme: (pairs, all entries): for each table points x K x (K + 1), one after the other: a matrix of the K
+        scheme_matrix: (pairs, all entries): for each table points x K x (K + 1), one after the other: a matrix of the K
             states, and what flows in.
         scheme_first: (tables + 1,) where each begins, and where the last one ends.
         scheme_sensitivity: (pairs, all entries): for each state that has one, points of V x (K + 1), one after the
@@ -169,7 +169,7 @@ class StepTables(NamedTuple):
     gate_c: Single
     gate_vc: Single
     gate_sensitivity: Single
-    scheme: Single
+    scheme_matrix: Single
     scheme_first: Rows
     scheme_sensitivity: Single
     pool_decay: Floats

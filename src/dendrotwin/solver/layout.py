@@ -82,14 +82,14 @@ def lay_out(tree: Tree, membrane: Membrane) -> Layout:
                 changing.append(term)
         if changing:
             rows.add(Mechanism(**{**vars(mechanism), "terms": tuple(changing)}))
-    gate, scheme = rows.rows()
+    gate_row, scheme_row = rows.rows()
     ions, inside_mM = _ions(tree, membrane, compartment, position)
     synapses, inputs = _synapses(tree, position)
     arrays = CellArrays(
         soma=int(position[tree.soma]),
         capacitance_nF=tree.capacitance_nF[compartment].astype(np.float32),
-        gate=gate,
-        scheme=scheme,
+        gate_row=gate_row,
+        scheme_row=scheme_row,
         axial=_axial(tree, position),
         terms=rows.term_arrays(leak[compartment], leak_nA[compartment]),
         ions=ions,

@@ -69,7 +69,7 @@ class Kinetics:
             gate_sensitivity=with_changes(
                 np.array(of_gates).reshape(count, len(self.coupled_gates), len(V_GRID_MV), 1)
             ),
-            scheme=schemes,
+            scheme_matrix=schemes,
             scheme_first=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             scheme_sensitivity=of_schemes,
             pool_decay=decay * ions.has_pool,
@@ -147,8 +147,9 @@ def scheme_step(scheme: Scheme, coupled: Sequence[int], length_ms: float) -> tup
         length_ms: of the step [ms].
 
     Returns:
-        (points, K, K + 1) a matrix, and what flows in; and (points, coupled, 2, K + 1) the row of each coupled state in
-        the matrix of a step of w, as an integral over w from 0 to the length, and the integral of (length - w) times it.
+        (points, K, K + 1) a matrix, and what flows in; and (points, coupled, 2, K + 1) the row of each coupled state
+        in the matrix of a step of w, as an integral over w from 0 to the length, and the integral of (length - w) times
+        it.
     """
     whole = _with_inflow(scheme)
     points, k, _ = whole.shape
@@ -168,7 +169,7 @@ def scheme_sensitivity(scheme: Scheme, integrals: Floats, before_ms: float, afte
 
         D / (2 after) integral of u exp((after - u) Q) Q' z from -before to after,
 
-    where z, which hardly moves meanwhile, is that of the middle of the step. Of two steady states this is that of a gate.
+    where z, which hardly moves meanwhile, is that of the middle of the step. Of two states this is what a gate has.
 
     Args:
         scheme: over V.

@@ -31,7 +31,7 @@ class StepControl(NamedTuple):
     """Which lengths of steps there are, and when they are short enough.
 
     Attributes:
-        steps_per_ms: (levels,) rising.
+        steps_per_ms: (levels,) rising [1/ms].
         tolerance_mV: largest h^2 times change of curvature, root mean square over the membrane [mV].
     """
 

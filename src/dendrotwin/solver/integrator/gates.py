@@ -38,7 +38,7 @@ def step_gates(rows: Rows, tables: StepTables, pair: int, x: Single, index: Tabl
     """All gates from the middle of one step to the middle of the next.
 
     Args:
-        rows: (gates, 6) see `CellArrays.gate`.
+        rows: (gates, 6) see `CellArrays.gate_row`.
         tables: of the steps.
         pair: of lengths of the two steps.
         x: (states,) is changed.

@@ -1,7 +1,7 @@
 """The step of the potentials of the whole tree, implicit, of second order and L-stable.
 
-With these conductances the equations are linear about V: A their matrix, F the current into each compartment at V. SDIRK2
-(Alexander 1977, doi:10.1137/0714068) solves them twice by one factorisation:
+With these conductances the equations are linear about V: A their matrix, F the current into each compartment at V.
+SDIRK2 (Alexander 1977, doi:10.1137/0714068) solves them twice by one factorisation:
 
     (C / (gamma h) + A) r1 = F,    (C / (gamma h) + A) r2 = C / (gamma h) r1,
     V' = V + r1 + (1 / gamma - 1) r2,    gamma = 1 - 1 / sqrt(2)

@@ -4,8 +4,8 @@
     (Hines 1984, doi:10.1016/0020-7101(84)90008-4)
 
 A row of a table holds values at its bin and then how much each changes up to the next one. LLVM vectorises such a loop
-number by number. Here the rows of eight compartments are loaded whole and transposed in registers, in less than half the
-time; the plain loops in the same functions do what is left over, and say what is meant.
+number by number. Here the rows of eight compartments are loaded whole and transposed in registers, in less than half
+the time; the plain loops in the same functions do what is left over, and say what is meant.
 """
 
 from __future__ import annotations

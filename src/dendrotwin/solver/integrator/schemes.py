@@ -50,14 +50,14 @@ def step_schemes(rows: Rows, tables: StepTables, pair: int, x: Single, index: Ta
     """All kinetic schemes from the middle of one step to the middle of the next.
 
     Args:
-        rows: (schemes, 7) see `CellArrays.scheme`.
+        rows: (schemes, 7) see `CellArrays.scheme_row`.
         tables: of the steps.
         pair: of lengths of the two steps.
         x: (states,) is changed.
         index: of potentials and concentrations between the two steps.
         states: (most states of a scheme,) is used.
     """
-    matrices, first = tables.scheme[pair], tables.scheme_first
+    matrices, first = tables.scheme_matrix[pair], tables.scheme_first
     v_bin, v_fraction, c_bin, c_fraction = index.v_bin, index.v_fraction, index.c_bin, index.c_fraction
     for k in range(len(rows)):
         a, z, offset, size, ion = (

@@ -82,8 +82,8 @@ def make_workspace(cell: CellArrays) -> tuple[TableIndex, CurrentSums, Workspace
         cell: gives their sizes.
     """
     n, nodes, ions, largest = len(cell.capacitance_nF), len(cell.axial.order), len(cell.ions.nernst_mV), 1
-    for k in range(len(cell.scheme)):
-        largest = max(largest, cell.scheme[k, SCHEME_SIZE])
+    for k in range(len(cell.scheme_row)):
+        largest = max(largest, cell.scheme_row[k, SCHEME_SIZE])
     bins = np.zeros((1 + ions, n), np.uint32)
     v, of_ion = np.zeros((2, n), np.float32), np.zeros((3, ions, n), np.float32)
     sums, of_ions = np.zeros((3, n), np.float32), np.zeros((2, ions, n), np.float32)
