@@ -322,7 +322,9 @@ def test_triton_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         stepper_on(torch.device("cuda:0"), a_tree(3), firing(3), CableConfig().steps)
 
 
-def solve_in_rounds(rounds: EliminationRounds, axial: np.ndarray, diagonal: np.ndarray, right: np.ndarray) -> np.ndarray:
+def solve_in_rounds(
+    rounds: EliminationRounds, axial: np.ndarray, diagonal: np.ndarray, right: np.ndarray
+) -> np.ndarray:
     """As one would write it down: every node passes on what it has, and then hears from its neighbours."""
     g, diagonal, right = axial.copy(), diagonal.copy(), right.copy()
     kept = []

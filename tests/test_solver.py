@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,9 +39,9 @@ from dendrotwin.cell.membrane import (
 from dendrotwin.cell.tree import BLOCK_MV, REGIONS, SPIKE_MV, Conductance, Events, Injection, Synapse, Tree
 from dendrotwin.errors import FileError
 from dendrotwin.models.cable import spike_logits
+from dendrotwin.solver import compiled
 from dendrotwin.solver import rows as rows_module
 from dendrotwin.solver.cell_arrays import OFFSET, START, STATE_SENSITIVITY
-from dendrotwin.solver.compiled import sources_digest
 from dendrotwin.solver.integrator.lookup import interpolate, relax
 from dendrotwin.solver.integrator.pools import SMALLEST_MM
 from dendrotwin.solver.integrator.state import LEVEL, NEXT_LEVEL, State
@@ -629,7 +634,9 @@ def test_a_conserved_scheme_stays_conserved() -> None:
     net = stepper.layout.arrays
     x = state.x[net.scheme_row[0, OFFSET] :].reshape(3, -1)
     places = stepper.layout.position[at(1, 4)] - net.scheme_row[0, START]
-    assert not np.allclose(x[:, places], stepper.start().x[net.scheme_row[0, OFFSET] :].reshape(3, -1)[:, places], atol=1e-3)
+    assert not np.allclose(
+        x[:, places], stepper.start().x[net.scheme_row[0, OFFSET] :].reshape(3, -1)[:, places], atol=1e-3
+    )
     np.testing.assert_allclose(x[:, places].sum(0), 1.0, atol=1e-4)
 
 
@@ -806,7 +813,9 @@ def test_the_sensitivity_of_a_scheme_is_by_how_much_its_states_are_further_on(be
         _, rows = scheme_step(OVER_V, (0, 2), before + after)
         for row, state in enumerate((0, 2)):
             sensitivity = scheme_sensitivity(OVER_V, rows[:, row], before, after)[point]
-            assert abs(sensitivity @ np.append(z, 1.0) - (ends - z)[state] / 1e-3) < 1e-3 * np.abs(ends - z).max() / 1e-3
+            assert (
+                abs(sensitivity @ np.append(z, 1.0) - (ends - z)[state] / 1e-3) < 1e-3 * np.abs(ends - z).max() / 1e-3
+            )
 
 
 def test_a_scheme_of_two_states_is_as_sensitive_as_the_gate_that_it_is() -> None:
@@ -894,3 +903,37 @@ def test_a_damaged_membrane(damage: Callable[[dict[str, Any], dict[str, Any]], N
     damage(values, arrays)
     with pytest.raises(FileError, match=match):
         Membrane.from_arrays(values, arrays)
+
+
+# ------------------------------------------------------------------------------------------------- machine code
+
+
+def test_machine_code_is_of_all_sources(tmp_path: Path) -> None:
+    """A change of any file of the solver or the cell is another digest, and another digest is compiled anew."""
+    for room in ("solver", "cell"):
+        shutil.copytree(compiled.PACKAGE / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    assert compiled.sources_digest(tmp_path) == compiled.SOURCES
+    for name in ("solver/integrator/lookup.py", "cell/membrane.py"):
+        (tmp_path / name).write_text((tmp_path / name).read_text() + "\n")
+        assert compiled.sources_digest(tmp_path) != compiled.SOURCES
+
+
+PROGRAM = """
+import numpy as np
+from dendrotwin.solver import compiled
+compiled.SOURCES = {sources!r}
+from dendrotwin.solver.integrator.workspace import add
+for _ in range(2):
+    add(np.ones(3), np.ones(3, np.float32))
+print(sum(add.stats.cache_hits.values()), sum(add.stats.cache_misses.values()))
+"""
+
+
+def test_machine_code_of_other_sources_is_not_run(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    found = []
+    for sources in ("old", "old", "new", "new"):
+        code = PROGRAM.format(sources=sources)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+        found.append(done.stdout.split())
+    assert found == [["0", "1"], ["1", "0"], ["0", "1"], ["1", "0"]]  # hits and misses

@@ -33,7 +33,7 @@ def sources_digest(package: Path = PACKAGE) -> str:
 SOURCES = sources_digest()
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """Machine code on disk, found again under the signature and the digest of all sources."""
 
     def _index_key(self, *of_call: Any) -> tuple[Any, ...]:
@@ -52,6 +52,6 @@ def compiled(function: Callable[..., Any]) -> Any:
     Returns:
         What is called in its place.
     """
-    dispatcher = numba.njit(fastmath=True, nogil=True, error_model="numpy")(function)
+    dispatcher: Any = numba.njit(fastmath=True, nogil=True, error_model="numpy")(function)
     dispatcher._cache = _Cache(function)  # as cache=True would set it, but for the key
     return dispatcher

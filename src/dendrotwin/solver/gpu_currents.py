@@ -34,8 +34,7 @@ TERM_STATES, TERM_DRIVE, TERM_TABLE, TERM_ION, TERM_C_ION = (
     tl.constexpr(getattr(cell_arrays, f"TERM_{k}")) for k in ("STATES", "DRIVE", "TABLE", "ION", "C_ION")
 )
 STATE_OFFSET, STATE_SENSITIVITY, STATE_SCHEME_SIZE, STATE_SCHEME_OFFSET = (
-    tl.constexpr(getattr(cell_arrays, f"STATE_{k}"))
-    for k in ("OFFSET", "SENSITIVITY", "SCHEME_SIZE", "SCHEME_OFFSET")
+    tl.constexpr(getattr(cell_arrays, f"STATE_{k}")) for k in ("OFFSET", "SENSITIVITY", "SCHEME_SIZE", "SCHEME_OFFSET")
 )
 STATE_INTEGER_POWER = tl.constexpr(4)  # a power from 1 to 4, else 0
 SMALLEST_GATE = tl.constexpr(float(currents.SMALLEST_GATE))

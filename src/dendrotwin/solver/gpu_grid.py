@@ -1,4 +1,7 @@
-"""Where potentials and concentrations lie on the grids of tables, and interpolation; as `integrator.grid` on the CPU."""
+"""Where potentials and concentrations lie on the grids of tables, and interpolation.
+
+As `integrator.grid` on the CPU.
+"""
 
 from __future__ import annotations
 

@@ -238,7 +238,9 @@ class RowCollector:
                 continue
             fixed = term.table is None and not term.moves
             used = [q for q in range(len(mechanism.states)) if term.powers[q] != 0]
-            columns = [(offsets[q], *self._sensitivity(mechanism, term, tables, q, offsets)) for q in used]
+            columns: list[tuple[int, ...]] = [
+                (offsets[q], *self._sensitivity(mechanism, term, tables, q, offsets)) for q in used
+            ]
             ion, c_ion = self.ions.get(term.ion, -1), self.ions.get(term.c_ion, 0)
             self.terms.append((run.start, run.stop, self.g_length, len(used), drive, table, ion, c_ion))
             self.states.append(columns)
