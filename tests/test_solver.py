@@ -631,13 +631,11 @@ def test_a_conserved_scheme_stays_conserved() -> None:
     state = stepper.start()
     current = injected(300, c1=(10, 60, 0.02), c4=(100, 200, -0.01))
     stepper.advance(state, SOME_EVENTS, 300, as_injection(current))
-    net = stepper.layout.arrays
-    x = state.x[net.scheme_row[0, OFFSET] :].reshape(3, -1)
-    places = stepper.layout.position[at(1, 4)] - net.scheme_row[0, START]
-    assert not np.allclose(
-        x[:, places], stepper.start().x[net.scheme_row[0, OFFSET] :].reshape(3, -1)[:, places], atol=1e-3
-    )
-    np.testing.assert_allclose(x[:, places].sum(0), 1.0, atol=1e-4)
+    row = stepper.layout.arrays.scheme_row[0]
+    where = stepper.layout.position[at(1, 4)] - row[START]
+    x, before = (of.x[row[OFFSET] :].reshape(3, -1)[:, where] for of in (state, stepper.start()))
+    assert not np.allclose(x, before, atol=1e-3)
+    np.testing.assert_allclose(x.sum(0), 1.0, atol=1e-4)
 
 
 SPIKING = MEMBRANES["gates over V"]
@@ -813,9 +811,8 @@ def test_the_sensitivity_of_a_scheme_is_by_how_much_its_states_are_further_on(be
         _, rows = scheme_step(OVER_V, (0, 2), before + after)
         for row, state in enumerate((0, 2)):
             sensitivity = scheme_sensitivity(OVER_V, rows[:, row], before, after)[point]
-            assert (
-                abs(sensitivity @ np.append(z, 1.0) - (ends - z)[state] / 1e-3) < 1e-3 * np.abs(ends - z).max() / 1e-3
-            )
+            expected = (ends - z) / 1e-3
+            assert abs(sensitivity @ np.append(z, 1.0) - expected[state]) < 1e-3 * np.abs(expected).max()
 
 
 def test_a_scheme_of_two_states_is_as_sensitive_as_the_gate_that_it_is() -> None:

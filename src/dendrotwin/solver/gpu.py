@@ -228,7 +228,7 @@ class GPUStepper:
         Args:
             events: of each trial; times count from the state's [ms].
             duration_ms: how long [ms].
-            injections: current into each trial's cell over this time.
+            injections: current (duration_ms, electrodes) into each trial's cell over this time [nA].
         """
         of_trials = [self.cpu.synaptic_events(trial, duration_ms) for trial in events]
         counts = np.concatenate([np.diff(one.first) for one in of_trials])

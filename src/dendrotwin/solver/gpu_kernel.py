@@ -1,9 +1,9 @@
 """The steps of `integrator` on a GPU: a Triton kernel, with one program for each trial.
 
 A program goes through the milliseconds of its trial by itself, so that each takes the steps that it needs and none
-waits for another. Inside it the compartments of a tile run side by side, through the rows of gates, schemes and terms that
-reach into the tile; and the nodes of a round of elimination. The rows are data that the program loops over: what is
-compiled serves every cell.
+waits for another. Inside it the compartments of a tile run side by side, through the rows of gates, schemes and terms
+that reach into the tile; and the nodes of a round of elimination. The rows are data that the program loops over: what
+is compiled serves every cell.
 
 The state is there twice. The first step of a millisecond goes from the one to the other, further steps stay there, and
 where a millisecond has to be done again in more steps, the first still has what it started from.
