@@ -17,7 +17,7 @@ from dendrotwin.cell.membrane import V_BIN_MV
 from dendrotwin.solver.cell_arrays import START, STOP, SYNAPSE_BLOCK, Bins, Single, Synapses
 from dendrotwin.solver.compiled import compiled
 from dendrotwin.solver.integrator.state import SynapticEvents
-from dendrotwin.solver.integrator.workspace import CurrentSums, TableIndex, Workspace
+from dendrotwin.solver.integrator.workspace import TableIndex
 
 # Smaller conductances become 0: numbers near the smallest that there is (denormal) cost a hundred times more.
 SMALLEST_US = np.float32(1e-20)
@@ -123,25 +123,28 @@ def _event_in_step(tau_ms: float, uS: float, rest_ms: float, h_ms: float) -> tup
 
 
 @compiled
-def add_synaptic_currents(synapses: Synapses, index: TableIndex, sums: CurrentSums, work: Workspace) -> None:
+def add_synaptic_currents(
+    synapses: Synapses, mean_uS: Single, index: TableIndex, slope_uS: Single, zero_nA: Single, single: Single
+) -> None:  # fmt: skip
     """Add slopes, and currents at 0 mV.
 
     Args:
         synapses: classes.
+        mean_uS: (classes, n) mean conductances [uS].
         index: of potentials.
-        sums: is changed.
-        work: has the mean conductances.
+        slope_uS, zero_nA: (n,) are changed [uS], [nA].
+        single: (2, n) is used.
     """
-    rows, e_mV, blocks, mean = synapses.row, synapses.e_mV, synapses.block, work.synaptic_uS
-    v, v_bin, v_fraction, slope, zero = index.v_mV, index.v_bin, index.v_fraction, sums.slope_uS, sums.zero_nA
+    rows, e_mV, blocks = synapses.row, synapses.e_mV, synapses.block
+    v, v_bin, v_fraction = index.v_mV, index.v_bin, index.v_fraction
     for m in range(len(rows)):
         a, z, e, block = rows[m, START], rows[m, STOP], np.float32(e_mV[m]), rows[m, SYNAPSE_BLOCK]
         if block < 0:
-            _add_unblocked(mean[m, a:z], e, slope[a:z], zero[a:z])
+            _add_unblocked(mean_uS[m, a:z], e, slope_uS[a:z], zero_nA[a:z])
         else:
-            share, change = work.single[0, : z - a], work.single[1, : z - a]
+            share, change = single[0, : z - a], single[1, : z - a]
             _open_share(blocks[block], v_bin[a:z], v_fraction[a:z], share, change)
-            _add_blocked(mean[m, a:z], share, change, e, v[a:z], slope[a:z], zero[a:z])
+            _add_blocked(mean_uS[m, a:z], share, change, e, v[a:z], slope_uS[a:z], zero_nA[a:z])
 
 
 @compiled

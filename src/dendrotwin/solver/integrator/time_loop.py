@@ -118,7 +118,7 @@ def run(
                 decay_synapses(synapses, h, conductances)
                 end_ms = 1.0 if s == steps_per_ms[level] - 1 else (s + 1) * h
                 event = add_events(synapses, input.events, event, stop, h, end_ms, conductances)
-                add_synaptic_currents(synapses, index, sums, work)
+                add_synaptic_currents(synapses, work.synaptic_uS, index, sums.slope_uS, sums.zero_nA, work.single)
                 add(now_nA, sums.zero_nA)
                 change_mV = step_potentials(axial, h, capacitance, v, index.v_mV, sums, work)
                 step_pools(ions, tables, level, v, change_mV, c, sums)
