@@ -381,12 +381,12 @@ import torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from dendrotwin.solver import gpu
-from dendrotwin.solver.gpu_arrays import TILE, WARPS, BatchState, CellTensors, InputTensors
+from dendrotwin.solver.gpu_arrays import TILE, WARPS, BatchState, CellTensors, StimulusTensors
 from dendrotwin.solver.gpu_kernel import run
 of = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32"}
 signature = {
     "cell": CellTensors(*(of[gpu.dtype_of(name)] for name in CellTensors._fields)),
-    "stimulus": InputTensors("*i32", "*i32", "*i32", "*i32", "*i32", "*fp64", "*fp64", "*i32", "*i32", "*fp64"),
+    "stimulus": StimulusTensors("*i32", "*i32", "*i32", "*i32", "*i32", "*fp64", "*fp64", "*i32", "*i32", "*fp64"),
     "batch": BatchState("*fp64", "*fp32", "*i32", "*fp64", "*i64", "*fp64", "*fp32"),
     "v_out": "*fp32", "peak_out": "*fp32", "duration": "i32", "tolerance": "fp32", "TILE": "constexpr",
 }

@@ -42,7 +42,7 @@ class CableConfig(BaseModel):
     Attributes:
         accuracy: fast, standard or exact.
         tolerance_mV: in place of the setting's own: how far changing conductances may bend the course of the potentials
-            within a step, root mean square over the membrane [mV]; see `solver.steps`.
+            within a step, root mean square over the membrane [mV]; see `solver.integrator.adaptive`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -17,7 +17,7 @@ from dendrotwin.cell.membrane import Membrane
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.solver.axial import EliminationOrder, EliminationRounds
 from dendrotwin.solver.cell_arrays import SCHEME_SIZE, SCHEME_TABLE, START, STOP, TERM_ION, CellArrays, StepTables
-from dendrotwin.solver.gpu_arrays import TILE, WARPS, BatchState, CellTensors, InputTensors, Sizes
+from dendrotwin.solver.gpu_arrays import TILE, WARPS, BatchState, CellTensors, Sizes, StimulusTensors
 from dendrotwin.solver.gpu_kernel import run as run_kernel
 from dendrotwin.solver.stepper import Accuracy, Stepper
 
@@ -199,7 +199,7 @@ class GPUStepper:
         """
         return self.run(state, self.stimulus(events, duration_ms, injections), duration_ms)
 
-    def run(self, state: BatchState, stimulus: InputTensors, duration_ms: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def run(self, state: BatchState, stimulus: StimulusTensors, duration_ms: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The same as `advance`, of input that is on the device.
 
         Args:
@@ -222,7 +222,7 @@ class GPUStepper:
 
     def stimulus(
         self, events: Sequence[Events], duration_ms: int, injections: Sequence[Injection | None] | None = None
-    ) -> InputTensors:
+    ) -> StimulusTensors:
         """Events and electrodes of all trials, on the device; see `advance`.
 
         Args:
@@ -248,7 +248,7 @@ class GPUStepper:
                 current.append(merged)
             electrodes.append(len(electrode_position))
         integer, double = torch.int32, torch.float64
-        return InputTensors(
+        return StimulusTensors(
             first=self._put(np.cumsum([0, *counts]), integer),
             passes=self._put(passes, integer),
             event_pass=self._put(event_pass, integer),

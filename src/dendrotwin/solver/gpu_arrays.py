@@ -127,7 +127,7 @@ class CellTensors(NamedTuple):
     compartment: Any
 
 
-class InputTensors(NamedTuple):
+class StimulusTensors(NamedTuple):
     """What drives some trials.
 
     Attributes:

@@ -67,7 +67,7 @@ def run(cell, stimulus, batch, v_out, peak_out, duration, tolerance, TILE: tl.co
     """Some milliseconds of one trial; see `integrator.time_loop.run`.
 
     Args:
-        cell, stimulus, batch: `CellTensors`, `InputTensors` and `BatchState`.
+        cell, stimulus, batch: `CellTensors`, `StimulusTensors` and `BatchState`.
         v_out: (trials, duration, n) gets V at the end of each millisecond, in the order of the tree [mV].
         peak_out: (trials, duration, 2) gets the highest local maximum of the soma's potential that ended in it, and
             when that was after its start [ms].

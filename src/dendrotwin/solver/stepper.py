@@ -15,7 +15,7 @@ from dendrotwin.cell.membrane import Membrane
 from dendrotwin.cell.tree import Events, Floats, Injection, Tree
 from dendrotwin.solver.cell_arrays import StepTables
 from dendrotwin.solver.integrator.adaptive import StepControl
-from dendrotwin.solver.integrator.state import Input, Output, State, SynapticEvents
+from dendrotwin.solver.integrator.state import Output, State, Stimulus, SynapticEvents
 from dendrotwin.solver.integrator.time_loop import begin, run
 from dendrotwin.solver.layout import Layout, lay_out
 
@@ -136,6 +136,6 @@ class Stepper:
         output = Output(
             np.empty((duration_ms, n), np.float32), np.empty((duration_ms, 2)), np.zeros(2, np.int64)
         )  # fmt: skip
-        input_ = Input(self.synaptic_events(events, duration_ms), injected)
-        run(self.layout.arrays, self.tables, self.control, state, input_, output)
+        stimulus = Stimulus(self.synaptic_events(events, duration_ms), injected)
+        run(self.layout.arrays, self.tables, self.control, state, stimulus, output)
         return output.v_mV[:, position], output.peak, output.counts

@@ -22,7 +22,8 @@ from dendrotwin.solver.cell_arrays import Single
 from dendrotwin.solver.compiled import compiled
 from dendrotwin.solver.integrator.workspace import CurrentSums, copy
 
-# A millisecond after a spike may be in order in steps sixteen times as long; one that is not is done again.
+# Levels by which a millisecond may be coarser than the one before: steps sixteen times as long, with a refinement of 4.
+# After a spike that is often in order; where it is not, the millisecond is done again.
 LEVELS_DOWN = 2
 ZERO = np.float32(0.0)
 

@@ -65,7 +65,7 @@ class SynapticEvents(NamedTuple):
     increment_uS: Floats
 
 
-class Input(NamedTuple):
+class Stimulus(NamedTuple):
     """What drives a cell for some milliseconds.
 
     Attributes:

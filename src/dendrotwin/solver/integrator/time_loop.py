@@ -34,9 +34,9 @@ from dendrotwin.solver.integrator.state import (
     NEXT_LEVEL,
     RISING,
     SOMA_MV,
-    Input,
     Output,
     State,
+    Stimulus,
     copy_state,
 )
 from dendrotwin.solver.integrator.synapses import Conductances, add_events, add_synaptic_currents, decay_synapses
@@ -65,7 +65,7 @@ def begin(cell: CellArrays, tables: StepTables, state: State) -> None:
 
 @compiled
 def run(
-    cell: CellArrays, tables: StepTables, control: StepControl, state: State, input: Input, output: Output
+    cell: CellArrays, tables: StepTables, control: StepControl, state: State, stimulus: Stimulus, output: Output
 ) -> None:  # fmt: skip
     """Some milliseconds; the state goes on.
 
@@ -74,12 +74,12 @@ def run(
         tables: of the steps that `control` allows.
         control: of the number of steps.
         state: at the start; changed.
-        input: of these milliseconds.
+        stimulus: of these milliseconds.
         output: is written; its counts are added to.
     """
     v, x, c, rise, decay, ionic, curvature, last = state
     soma, capacitance, gates, schemes, axial, terms, ions, synapses = cell
-    steps_per_ms, injected, first = control.steps_per_ms, input.injected_nA, input.events.first
+    steps_per_ms, injected, first = control.steps_per_ms, stimulus.injected_nA, stimulus.events.first
     backup = State(
         v.copy(), x.copy(), c.copy(), rise.copy(), decay.copy(), ionic.copy(), curvature.copy(), last.copy()
     )  # fmt: skip
@@ -117,7 +117,7 @@ def run(
                     break
                 decay_synapses(synapses, h, conductances)
                 end_ms = 1.0 if s == steps_per_ms[level] - 1 else (s + 1) * h
-                event = add_events(synapses, input.events, event, stop, h, end_ms, conductances)
+                event = add_events(synapses, stimulus.events, event, stop, h, end_ms, conductances)
                 add_synaptic_currents(synapses, work.synaptic_uS, index, sums.slope_uS, sums.zero_nA, work.single)
                 add(now_nA, sums.zero_nA)
                 change_mV = step_potentials(axial, h, capacitance, v, index.v_mV, sums, work)
