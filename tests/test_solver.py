@@ -915,22 +915,31 @@ def test_machine_code_is_of_all_sources(tmp_path: Path) -> None:
         assert compiled.sources_digest(tmp_path) != compiled.SOURCES
 
 
-PROGRAM = """
+VERSION = """
+from typing import NamedTuple
 import numpy as np
 from dendrotwin.solver import compiled
 compiled.SOURCES = {sources!r}
-from dendrotwin.solver.integrator.workspace import add
-for _ in range(2):
-    add(np.ones(3), np.ones(3, np.float32))
-print(sum(add.stats.cache_hits.values()), sum(add.stats.cache_misses.values()))
+class {name}(NamedTuple):
+    x: np.ndarray
+@compiled.compiled
+def total(of):
+    return of.x.sum()
+def main():
+    assert total({name}(np.ones(3))) == 3.0
+    print(sum(total.stats.cache_hits.values()), sum(total.stats.cache_misses.values()))
 """
 
 
 def test_machine_code_of_other_sources_is_not_run(tmp_path: Path) -> None:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    """Nor does it stand in the way when a class that it was compiled for has another name now."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
     found = []
-    for sources in ("old", "old", "new", "new"):
-        code = PROGRAM.format(sources=sources)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    for name, sources in (("Old", "1"), ("Old", "1"), ("Old", "2"), ("Old", "2"), ("New", "3"), ("New", "3")):
+        (tmp_path / "version.py").write_text(VERSION.format(name=name, sources=sources))
+        code = f"import sys; sys.path.append({str(tmp_path)!r}); import version; version.main()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
         found.append(done.stdout.split())
-    assert found == [["0", "1"], ["1", "0"], ["0", "1"], ["1", "0"]]  # hits and misses
+    assert found == [["0", "1"], ["1", "0"]] * 3  # hits and misses
+    assert len(list(tmp_path.rglob("*.nbc"))) == 1  # what is stale is overwritten

@@ -34,10 +34,19 @@ SOURCES = sources_digest()
 
 
 class _Cache(FunctionCache):
-    """Machine code on disk, found again under the signature and the digest of all sources."""
+    """Machine code on disk, which is stale when the digest of all sources is another one."""
 
-    def _index_key(self, *of_call: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(*of_call), SOURCES)
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file._source_stamp = SOURCES
+
+    def load_overload(self, *of_call: Any) -> Any:
+        """Machine code of a signature, or None."""
+        try:
+            return super().load_overload(*of_call)
+        except Exception:  # numba unpickles before it looks whether it is stale: classes may be gone since
+            self.flush()
+            return None
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -53,5 +62,5 @@ def compiled(function: Callable[..., Any]) -> Any:
         What is called in its place.
     """
     dispatcher: Any = numba.njit(fastmath=True, nogil=True, error_model="numpy")(function)
-    dispatcher._cache = _Cache(function)  # as cache=True would set it, but for the key
+    dispatcher._cache = _Cache(function)  # in place of the one that cache=True makes
     return dispatcher
