@@ -22,8 +22,9 @@ import reference_l5pc
 from conftest import in_new_process
 from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.cell.tree import REGIONS, Conductance, Events, Injection, Synapse, apical_regions
-from dendrotwin.cells import MECHANISMS, CellModel, Sections, allen, bbp, compile, l5pc, load_cell
+from dendrotwin.cells import MECHANISMS, CellModel, Sections, allen, bbp, l5pc, load_cell
 from dendrotwin.errors import CellError
+from dendrotwin.neuron import compile
 from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell
 from dendrotwin.neuron.simulate import run_trial
 from dendrotwin.signals import membrane_currents
