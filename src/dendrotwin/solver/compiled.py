@@ -1,8 +1,9 @@
-"""How loops are compiled to machine code by numba, and when code from an earlier run may be used again.
+"""How loops are compiled to machine code, and when code from an earlier run may be used again.
 
-numba keeps machine code on disk. It compiles a function anew when the function's own file changes, but not when another
-file does whose functions or constants are part of that code. Here every function counts as changed as soon as any file
-of the solver or of the cell changes, so that nobody who upgrades the package runs what an older one has compiled.
+The compiler is numba (Lam et al. 2015, doi:10.1145/2833157.2833162), which keeps machine code on disk. It compiles a
+function anew when the function's own file changes, but not when another file does whose functions or constants are part
+of that code. Here every function counts as changed as soon as any file of the solver or of the cell changes, so that
+nobody who upgrades the package runs what an older one has compiled.
 """
 
 from __future__ import annotations
