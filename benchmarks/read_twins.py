@@ -32,7 +32,7 @@ from dendrotwin.models.cable import SETTINGS, spike_logits
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading import read_membrane
 from dendrotwin.neuron.reading.whole import prove_whole
-from dendrotwin.neuron.simulate import run_trial
+from dendrotwin.neuron.trial import run_trial
 from dendrotwin.recording import spike_train
 from dendrotwin.solver.stepper import Stepper
 from dendrotwin.support.atomic_files import whole_file

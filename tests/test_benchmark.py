@@ -29,7 +29,7 @@ from dendrotwin.errors import FileError, InputError, TwinError
 from dendrotwin.evaluation.evaluate import FED_BACK, baselines, evaluate_twin
 from dendrotwin.evaluation.lfp_metrics import WITHOUT
 from dendrotwin.evaluation.split import split_trials
-from dendrotwin.neuron.simulate import shard_path
+from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.support.atomic_files import remove_dead_partials
 from dendrotwin.training.loop import Training, train
 from dendrotwin.twin import Twin

@@ -25,7 +25,7 @@ from dendrotwin.cell.tree import REGIONS, Conductance, Events, Injection, Synaps
 from dendrotwin.cells import MECHANISMS, CellModel, Sections, allen, bbp, compile, l5pc, load_cell
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell
-from dendrotwin.neuron.simulate import run_trial
+from dendrotwin.neuron.trial import run_trial
 from dendrotwin.signals import membrane_currents
 
 
@@ -494,7 +494,7 @@ def _load_with_a_missing_mechanism(cache: Path) -> None:
     os.environ["DENDROTWIN_CACHE"] = str(cache)
     built = compile.build_mechanisms([MECHANISMS / "l5pc" / "Ih.mod"])
     wanted = [MECHANISMS / "l5pc" / "Ih.mod", MECHANISMS / "l5pc" / "Im.mod"]
-    compile.build_mechanisms = lambda files, core=False: built
+    compile.build_mechanisms = lambda files, coreneuron=False: built
     compile.load_mechanisms(wanted)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from dendrotwin.cli.app import ORDER
 from dendrotwin.evaluation.split import split_trials
-from dendrotwin.neuron.simulate import shard_path
+from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.recording import index_trials, read_trial
 
 

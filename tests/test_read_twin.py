@@ -31,7 +31,8 @@ from dendrotwin.models.cable import Cable, CableConfig
 from dendrotwin.neuron import reading
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading import Reading, read_membrane
-from dendrotwin.neuron.simulate import Simulation, run_trial, simulate
+from dendrotwin.neuron.simulate import Simulation, simulate
+from dendrotwin.neuron.trial import run_trial
 from dendrotwin.prediction import predict
 from dendrotwin.read_twin import card, make_twin
 from dendrotwin.recording import index_trials, read_trial

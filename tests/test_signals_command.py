@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dendrotwin import plot, signals
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.neuron.simulate import shard_path
+from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.plot.signal_report import draw_signals, telling_window
 from dendrotwin.recording import RecordingFile, write_recordings
 from dendrotwin.signals import described

@@ -30,7 +30,7 @@ CHUNK_STEPS = 128
 SPLIT_FILE = "split.json"
 
 SETTLE_MS = 500  # the start of a trial does not count: the cell comes from rest
-EACH_MS = 1.0  # how far samples are apart, if nothing is said
+DEFAULT_RECORD_DT_MS = 1.0  # time from one sample to the next where nothing is said; training and evaluation need it
 Volts = NDArray[np.float32]
 
 
@@ -74,7 +74,7 @@ class Recording:
     trial_id: str
     injection: Injection | None = None
     spike_probability: Volts | None = None
-    record_dt_ms: float = EACH_MS
+    record_dt_ms: float = DEFAULT_RECORD_DT_MS
 
     @property
     def steps(self) -> int:
@@ -90,7 +90,7 @@ class Recording:
     def each_ms(self) -> Recording:
         """The trial with the samples that a recording each ms has."""
         every = per_ms(self.record_dt_ms, "record_dt_ms")
-        return dataclasses.replace(self, v_mV=self.v_mV[every - 1 :: every], record_dt_ms=EACH_MS)
+        return dataclasses.replace(self, v_mV=self.v_mV[every - 1 :: every], record_dt_ms=DEFAULT_RECORD_DT_MS)
 
     def spike_train(self) -> NDArray[np.bool_]:
         """(steps,) whether each 1 ms step holds an output spike."""
@@ -266,7 +266,7 @@ class RecordingFile:
 
     def record_dt_ms(self, trial: int) -> float:
         """Time from one sample of a trial to the next [ms]; 1 ms where the file does not say."""
-        return float(self._trials[trial].attrs.get("record_dt_ms", EACH_MS))
+        return float(self._trials[trial].attrs.get("record_dt_ms", DEFAULT_RECORD_DT_MS))
 
     def steps(self, trial: int) -> int:
         """Duration of a trial [ms]."""
@@ -350,7 +350,7 @@ class TrialIndex:
     number: int
     trial_id: str
     steps: int
-    record_dt_ms: float = EACH_MS
+    record_dt_ms: float = DEFAULT_RECORD_DT_MS
 
 
 def index_trials(path: Path) -> tuple[Tree, list[TrialIndex]]:
@@ -393,7 +393,7 @@ def trials_of_cell(path: Path, tree: Tree, of: str) -> list[TrialIndex]:
 def check_each_ms(trials: Iterable[TrialIndex]) -> None:
     """Raise InputError where a trial has more samples than one each ms, which training and evaluation go by."""
     for trial in trials:
-        if trial.record_dt_ms != EACH_MS:
+        if trial.record_dt_ms != DEFAULT_RECORD_DT_MS:
             raise InputError(
                 f"{trial.path} is sampled every {trial.record_dt_ms:g} ms, training and evaluation take one sample "
                 "each ms; simulate it again without --record-dt, which gives the same trials"
@@ -407,16 +407,14 @@ def made_by(trial: TrialIndex) -> dict[str, Any]:
 
 
 class HeldOut(BaseModel):
-    """How many trials of a data set are not for training, whatever its size.
+    """How many trials of a data set are not for training, whatever its size."""
 
-    Attributes:
-        test: the first ones.
-        validation: those that follow.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     test: int = Field(ge=1)
+    """Number of trials for the test, the first ones of the data set."""
     validation: int = Field(ge=1)
+    """Number of trials for validation, those that follow the test."""
 
 
 def read_held_out(path: Path) -> HeldOut | None:

@@ -28,30 +28,30 @@ class Modulated(BaseModel):
     """Rates that change in time, the protocol of Beniaguev, Segev and London 2021 (doi:10.1016/j.neuron.2021.07.002).
 
     Basal and apical trees have their own rates, redrawn every few tens of ms and smoothed, so that a trial passes
-    through silence, excitation and inhibition of either tree. Inputs of soma and axon count to the basal tree.
-
-    Attributes:
-        rate_scale: factor on all rates. At 1, the published protocol, the excitatory inputs of each of the two trees
-            (basal, apical) together get 4000 events/s on average (0 to 8000), however many they are, the inhibitory
-            ones some 3100.
+    through silence, excitation and inhibition of either tree. Inputs of soma and axon count to the basal tree. At a
+    `rate_scale` of 1, the published protocol, the excitatory inputs of each of the two trees (basal, apical) together
+    get 4000 events/s on average (0 to 8000), however many they are, the inhibitory ones some 3100.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
     protocol: Literal["modulated"] = "modulated"
+    """Name of the protocol: modulated, rates that change in time."""
     rate_scale: NonNegativeFloat = 1.0
+    """Factor on all rates of the modulated protocol, 1 for the published ones."""
 
 
 class Poisson(BaseModel):
-    """Every input fires as a stationary Poisson process.
+    """Every input fires as a stationary Poisson process."""
 
-    Attributes:
-        excitatory_hz, inhibitory_hz: rate of each input [Hz].
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     protocol: Literal["poisson"] = "poisson"
+    """Name of the protocol: poisson, rates that stay."""
     excitatory_hz: NonNegativeFloat = 1.0
+    """Rate of each excitatory input in the Poisson protocol [Hz]."""
     inhibitory_hz: NonNegativeFloat = 1.0
+    """Rate of each inhibitory input in the Poisson protocol [Hz]."""
 
 
 Protocol = Annotated[Modulated | Poisson, Field(discriminator="protocol")]

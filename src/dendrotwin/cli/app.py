@@ -192,6 +192,8 @@ def simulate(
     from dendrotwin.cell.stimuli import Modulated, Poisson, read_events, read_injection
     from dendrotwin.cells import load_cell
     from dendrotwin.neuron import simulate as simulation_module
+    from dendrotwin.neuron.data_set import silent
+    from dendrotwin.neuron.simulation import PRESETS
 
     if cell.endswith(".py"):
         cell = str(Path(cell).resolve())  # workers may run elsewhere
@@ -209,9 +211,9 @@ def simulate(
     else:
         if (trials, duration, seed) != (None, None, None):
             raise InputError(f"--preset {preset} sets --trials, --duration and --seed itself; leave them or it away")
-        if preset not in simulation_module.PRESETS:
-            raise InputError(f"there is no preset {preset!r}; choose {', '.join(simulation_module.PRESETS)}")
-        chosen = simulation_module.PRESETS[preset]
+        if preset not in PRESETS:
+            raise InputError(f"there is no preset {preset!r}; choose {', '.join(PRESETS)}")
+        chosen = PRESETS[preset]
         trials, duration, seed, held_out = chosen.trials, chosen.duration_ms / 1000, chosen.seed, chosen.held_out
     steps = _milliseconds(duration)
     simulation = _configure(
@@ -235,8 +237,7 @@ def simulate(
         simulation,
         trials,
         out,
-        executor=pool,
-        workers=workers,
+        workers=workers if pool is None else pool,
         events=own_events,
         injection=injection,
         held_out=held_out,
@@ -244,7 +245,7 @@ def simulate(
     )
     print(f"{len(paths)} trials of {duration:g} s in {out}")
     own_input = own_events is not None or injection is not None
-    if pool is None and not own_input and simulation_module.silent(paths):
+    if pool is None and not own_input and silent(paths):
         more = "--rate-scale" if protocol == "modulated" else "--excitatory-hz"
         print(f"no trial has an output spike: the input is too weak (raise {more}), or the cell is silent")
 

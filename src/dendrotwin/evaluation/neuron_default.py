@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
 from dendrotwin.evaluation.evaluate import Evaluation, evaluate
-from dendrotwin.neuron.simulate import Simulation, built_cell, run_trial
+from dendrotwin.neuron.simulate import Simulation
+from dendrotwin.neuron.trial import built_cell, run_trial
 from dendrotwin.recording import Recording, RecordingFile, TrialIndex, made_by, spike_train
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import cores, worker_pool

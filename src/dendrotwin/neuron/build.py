@@ -39,8 +39,8 @@ class NeuronCell:
         held: what else `build` made, which NEURON forgets when Python does.
     """
 
-    def __init__(self, model: CellModel, core: bool = False) -> None:
-        """Build `model`, for CoreNEURON too if `core`.
+    def __init__(self, model: CellModel, coreneuron: bool = False) -> None:
+        """Build `model`, for CoreNEURON too if `coreneuron`.
 
         Raises:
             CellError: this machine lacks something, the sections are no cell that can be handled, or there is something
@@ -49,7 +49,7 @@ class NeuronCell:
         missing = model.missing()
         if missing:
             raise CellError(f"the cell {model.name} cannot be built here: {missing}")
-        load_mechanisms(model.mechanisms() + SYNAPSE_FILES, core)
+        load_mechanisms(model.mechanisms() + SYNAPSE_FILES, coreneuron)
         from neuron import h
 
         self.model = model

@@ -11,7 +11,7 @@ from dendrotwin.cell.membrane import Membrane
 from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.build import NeuronCell
-from dendrotwin.neuron.simulate import run_trial
+from dendrotwin.neuron.trial import run_trial
 from dendrotwin.solver.stepper import Accuracy, Stepper
 
 PROOF_MS, SEED = 100, 20261126
