@@ -22,8 +22,9 @@ import reference_l5pc
 from conftest import in_new_process
 from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.cell.tree import REGIONS, Conductance, Events, Injection, Synapse, apical_regions
-from dendrotwin.cells import MECHANISMS, CellModel, Sections, allen, bbp, compile, l5pc, load_cell
+from dendrotwin.cells import MECHANISMS, CellModel, Sections, allen, bbp, l5pc, load_cell
 from dendrotwin.errors import CellError
+from dendrotwin.neuron import compile
 from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell
 from dendrotwin.neuron.trial import run_trial
 from dendrotwin.signals import membrane_currents
@@ -361,6 +362,30 @@ def test_what_does_not_matter_is_left_alone(tmp_path: Path, text: str) -> None:
     plain = in_new_process(_trial_of_own, "dend.connect(soma(1))", tmp_path)
     assert np.ptp(plain) > 0.1
     assert np.array_equal(in_new_process(_trial_of_own, f"dend.connect(soma(1)); {text}", tmp_path), plain)
+
+
+def _ih_of_own(file: Path) -> np.ndarray:
+    text = OWN_CELL.replace('insert("pas")', 'insert("pas").insert("Ih")')
+    text = text.replace("lambda: []", f"lambda: [__import__('pathlib').Path({str(file)!r})]")
+    tree = NeuronCell(load_cell(str(_own_file(file.parent, text)))).tree
+    return np.array([tree.ih_uS / tree.area_um2, tree.ih_mV])
+
+
+@pytest.mark.parametrize(
+    ("published", "changed", "is_kole"),
+    [
+        ("gbar", "gIhbar", True),
+        ("0.193*exp", "0.25*exp", False),
+        ("m_tau = 1/", "m_tau = 0.5/", False),  # as at another temperature
+        ("ehcn", "e", False),
+    ],
+)
+def test_ih_is_known_by_its_kinetics(published: str, changed: str, is_kole: bool, tmp_path: Path) -> None:
+    file = tmp_path / "Ih.mod"
+    text = (MECHANISMS / "l5pc" / "Ih.mod").read_text().replace("gbar = 0 ", "gbar = 1e-4 ")
+    file.write_text(text.replace(published, changed))
+    expected = [1e-6, -45.0] if is_kole else [0.0, 0.0]
+    assert in_new_process(_ih_of_own, file) == pytest.approx(np.tile(np.array(expected)[:, None], 4), rel=1e-9)
 
 
 TEMPLATE = """

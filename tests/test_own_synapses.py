@@ -10,8 +10,9 @@ import pytest
 from conftest import in_new_process
 from dendrotwin.cell.stimuli import Modulated, Poisson, draw_events, trial_rng
 from dendrotwin.cell.tree import BLOCK_MV, Conductance, Events, Tree
-from dendrotwin.cells import EXCITATORY, INHIBITORY, CellModel, Sections, compile, load_cell
+from dendrotwin.cells import EXCITATORY, INHIBITORY, CellModel, Sections, load_cell
 from dendrotwin.errors import CellError
+from dendrotwin.neuron import compile
 from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell
 from dendrotwin.neuron.synapses import read_synapses
 from dendrotwin.neuron.trial import run_trial, run_trial_coreneuron

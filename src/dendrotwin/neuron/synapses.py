@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import BLOCK_MV, Conductance, Floats, Ints, Synapse
 from dendrotwin.errors import CellError
+from dendrotwin.neuron.variables import ASSIGNED, PARAMETERS, STATES, pointers, variables
 
 STEP_MS = 0.025
 MOVE_MV = 1e-6  # by which a held compartment moves in a step, which is how its current is seen
@@ -25,7 +26,6 @@ ALIKE = 1e-5  # relative, currents seen through MOVE_MV
 PROOF = 1e-3  # relative, of the largest current
 BURST_MS = (0.0, 0.0, 1.0, 2.5, 3.0, 6.0, 12.5, 30.0)
 BURST_END_MS = 45.0
-PARAMETERS, ASSIGNED, STATES, ALL = 1, 2, 3, 0  # what NEURON's MechanismStandard calls variables
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,24 +43,6 @@ class OwnInputs:
     weight: Floats
     kinds: tuple[Synapse, ...]
     kind: Ints
-
-
-def variables(mechanism: str, sort: int) -> dict[str, int]:
-    """Names and sizes of a mechanism's range variables: PARAMETERS, ASSIGNED, STATES or ALL."""
-    from neuron import h
-
-    standard, name = h.MechanismStandard(mechanism, sort), h.ref("")
-    found = {}
-    for k in range(int(standard.count())):
-        size = int(standard.name(name, k))  # which also sets the name
-        found[str(name[0])] = size
-    return found
-
-
-def pointers(mechanism: str) -> list[str]:
-    """A mechanism's POINTERs and RANDOMs: what is neither parameter nor assigned nor state."""
-    known = {name for sort in (PARAMETERS, ASSIGNED, STATES) for name in variables(mechanism, sort)}
-    return [name for name in variables(mechanism, ALL) if name not in known]
 
 
 def name_of(point: Any) -> str:
