@@ -71,7 +71,7 @@ def _shaping() -> list[str]:
 
 
 def _has_kinetics(parameters: dict[str, float], celsius: float) -> bool:
-    """Whether with these parameters its one state has Kole's steady state and rate: seen in compartments clamped to CLAMPED_MV."""
+    """Whether with these parameters the mechanism's state has Kole's steady state and rate, at CLAMPED_MV."""
     from neuron import h
 
     states = elements(MECHANISM, STATES)
