@@ -7,8 +7,8 @@ into the soma, a current as of a synaptic potential 620 um up the apical tree, a
 (1.9 nA for 5 ms; a peak of 0.5 nA) are for their parameter set; in this one (shai2015) that pulse makes two action
 potentials and, 30 ms later, a calcium spike without any dendritic current. So the pulse is 4 nA for 2 ms (2.5 to 5 nA
 make one action potential and no calcium spike; in 5 ms only 1.4 to 1.45 nA do) and the dendritic current 1 nA at its
-peak (with 0.5 nA there is no calcium spike). docs/figures.md has the others. The cell's
-reconstruction must be at hand (docs/cells.md).
+peak (with 0.5 nA there is no calcium spike). docs/measurements/cells.md has the others. The cell's
+reconstruction must be at hand (docs/tutorials/paper-cell.md).
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from dendrotwin.evaluation.timing import median_seconds, time_neuron
 from dendrotwin.models.cable import Cable
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.plot import save
-from dendrotwin.prediction import predict
 from generalise import twin_at
 
 STEPS, REPEATS = 1000, 3
@@ -54,11 +53,11 @@ def measure(path: str, largest: int) -> dict:
     found = {"cell": simulation.cell, "compartments": twin.tree.n, **neuron}
     for batch in [2**k for k in range(11) if 2**k <= largest]:
         many = [events] * batch
-        predict(twin, many, STEPS)  # compiles
-        seconds = median_seconds(lambda many=many: predict(twin, many, STEPS), REPEATS)
+        twin.predict_batch(many, STEPS)  # compiles
+        seconds = median_seconds(lambda many=many: twin.predict_batch(many, STEPS), REPEATS)
         found[f"batch {batch}"] = seconds / batch / (STEPS / 1000)
-    if isinstance(twin.network, Cable):
-        found["step by step"] = time_stepping(twin.network, events)
+    if isinstance(twin.model, Cable):
+        found["step by step"] = time_stepping(twin.model, events)
     print(f"{simulation.cell}, {twin.tree.n} compartments")
     for name in list(found)[2:]:
         ratio = found["NEURON default"] / found[name]

@@ -3,7 +3,7 @@
     python benchmarks/coarse_cable.py DATA [--silent 8]
 
 DATA is a data set of `dendrotwin simulate l5pc --trials 30 --duration 6 --seed 1`; its first silent trials are used.
-The results stand in docs/measurements.md.
+The results are in docs/measurements/cells.md and speed.md.
 """
 
 from __future__ import annotations

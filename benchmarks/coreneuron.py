@@ -3,7 +3,7 @@
     python benchmarks/coreneuron.py [--seconds 2] [--trials 2]
 
 The same trials in both, at dt 0.05 ms with Crank-Nicolson, in one process. The cell's reconstruction must be at hand
-(docs/cells.md). The results stand in docs/measurements.md.
+(docs/tutorials/paper-cell.md). The results are in docs/measurements/speed.md.
 """
 
 from __future__ import annotations

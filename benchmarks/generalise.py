@@ -8,7 +8,7 @@ the usual ones; a constant input for a minute (rate and CV of intervals). Curren
 Then minutes at five times the rates, by the twin alone: are all potentials finite, and does it come back to rest?
 Writes generalise.json and generalise.png into OUT, and what NEURON gave into OUT/neuron, where another run with the
 same cell finds it. TWIN is a twin's folder, or a cell, of which a twin is read. The cell's reconstruction must be at
-hand (docs/cells.md).
+hand (docs/tutorials/paper-cell.md).
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.neuron.trial import run_trial
 from dendrotwin.plot import save
-from dendrotwin.prediction import predict
 from dendrotwin.recording import SETTLE_MS, trial_identity
 from dendrotwin.support.atomic_files import whole_file
 from dendrotwin.twin import Twin
@@ -132,7 +131,7 @@ def compare(tree: Tree, twin: Twin, trials: dict[str, Trial], truth: dict, folde
     potentials: dict[str, NDArray[np.float32]] = {}
     pooled: dict[str, list] = {}
     for name, (events, steps, injection) in trials.items():
-        v, score = predict(twin, [events], steps, injections=[injection])
+        v, score = twin.predict_batch([events], steps, injections=[injection])
         true, spikes = truth[name]
         ours = predicted_spikes(score[0], twin.threshold)
         potentials[name] = v[0]
@@ -161,11 +160,11 @@ def compare(tree: Tree, twin: Twin, trials: dict[str, Trial], truth: dict, folde
 
 def stability(twin: Twin, minutes: int) -> dict[str, float]:
     """Extreme potentials at five times the rates, and the distance from rest two seconds after the input stops."""
-    rest = predict(twin, [NO_EVENTS], 2000)[0][0, -1]
+    rest = twin.predict_batch([NO_EVENTS], 2000)[0][0, -1]
     lowest, highest, away = np.inf, -np.inf, 0.0
     for minute in range(minutes):  # one by one: ten minutes would fill the memory
         events = draw_events(twin.tree, Modulated(rate_scale=5.0), 60_000, trial_rng(79, minute))
-        (v,), _ = predict(twin, [events], 62_000)
+        (v,), _ = twin.predict_batch([events], 62_000)
         assert np.isfinite(v).all(), "a potential is not finite"
         lowest, highest = min(lowest, float(v.min())), max(highest, float(v.max()))
         away = max(away, float(np.abs(v[-1] - rest).max()))

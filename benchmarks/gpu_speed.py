@@ -110,8 +110,8 @@ def main() -> int:
     folder = (Path(arguments.cell) / "config.json").is_file()
     twin = dendrotwin.load(arguments.cell) if folder else dendrotwin.twin_of(arguments.cell)
     simulation = Simulation(**twin.training["simulation"])
-    assert isinstance(twin.network, Cable)
-    network = Cable(twin.tree, twin.network.membrane, CableConfig(accuracy=arguments.accuracy))
+    assert isinstance(twin.model, Cable)
+    network = Cable(twin.tree, twin.model.membrane, CableConfig(accuracy=arguments.accuracy))
     rngs = [trial_rng(simulation.seed, TRIAL + k) for k in range(TRIALS)]
     events = [draw_events(twin.tree, simulation.inputs, STEPS, rng) for rng in rngs]
     stepper_on(torch.device("cuda"), twin.tree, network.membrane, network.config.steps)  # is Triton there?

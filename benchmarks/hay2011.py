@@ -5,7 +5,7 @@
 Step: 0.793 nA into the soma from 700 ms; BAP: 1.9 nA from 295 to 300 ms; BAC: also a current as of a synaptic
 potential, 0.5 nA, 620 um up the apical tree. All is compared with NEURON's Crank-Nicolson of 0.0125 ms. Current is held
 over each millisecond; potentials of the site are those at the end of each, and straight between them. A spike is where
-the soma's potential is highest. The cell's reconstruction must be at hand (docs/cells.md).
+the soma's potential is highest. The cell's reconstruction must be at hand (docs/tutorials/paper-cell.md).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def describe(spikes: NDArray[np.floating], true: NDArray[np.floating], site_mV: 
 def main() -> None:
     """Print what NEURON and the twin do, protocol by protocol."""
     twin = dendrotwin.load("l5pc-hay2011")
-    tree, membrane = twin.tree, twin.network.membrane  # type: ignore[union-attr]
+    tree, membrane = twin.tree, twin.model.membrane  # type: ignore[union-attr]
     there = np.flatnonzero(np.array([tree.section_names[k] == SECTION for k in tree.section]))
     site = int(there[np.argmin(np.abs(tree.x[there] - SITE_X))])
     silence = Events.sort(np.zeros(0), np.zeros(0))

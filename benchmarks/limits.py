@@ -6,7 +6,7 @@ Trains one twin for each point, all for the same number of optimiser steps, that
 and evaluates it on the test trials: 1/8, 1/4, 1/2 and all of the training trials; half and twice the width; a history
 of a third and two thirds. Beside them, what is left when the true potentials of the test trials are cut to their first
 principal components (of the training trials): the best that an output of that rank could do. Finished twins are not
-trained again. Writes limits.json and limits.png into OUT; the results stand in docs/benchmark.md.
+trained again. Writes limits.json and limits.png into OUT; the results are in docs/measurements/limits.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import matplotlib.figure
 import numpy as np
 import torch
 
-from dendrotwin.evaluation.evaluate import evaluate, evaluate_twin
+from dendrotwin.evaluation.predictors import evaluate_predictor, evaluate_twin
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models import ARCHITECTURES
 from dendrotwin.plot import save
@@ -84,7 +84,7 @@ def _cut_to_rank(data: Path) -> dict[int, dict[str, float | None]]:
             found = ((z @ first) @ first.T * sd + mean).astype(np.float32)
             return found, found[:, tree.soma]
 
-        return evaluate(f"rank {rank}", predictor, tree, split.test, split.validation).summary(tree)
+        return evaluate_predictor(f"rank {rank}", predictor, tree, split.test, split.validation).summary(tree)
 
     return {rank: cut(rank) for rank in RANKS if rank < tree.n}
 

@@ -4,8 +4,8 @@
 
 One thread. The same weights are evaluated densely over a simulated second (all tasks batched), and as the published
 code does it: for every millisecond a window, expert by expert and task by task (`tests/slow_networks.py`). Then the
-memory of a training step of 32 windows of 1 s. The cell's reconstruction must be at hand (docs/cells.md). Results are
-in docs/measurements.md.
+memory of a training step of 32 windows of 1 s. The cell's reconstruction must be at hand
+(docs/tutorials/paper-cell.md). Results are in docs/measurements/speed.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cell.tree import Tree
 from dendrotwin.cells import load_cell
 from dendrotwin.evaluation.timing import median_seconds, time_neuron
-from dendrotwin.models import build_network
+from dendrotwin.models import build_model
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.training.losses import Balance, Objective
 from dendrotwin.training.windows import Batch
@@ -46,7 +46,7 @@ def _tree() -> Tree:
 def _training_memory(tree: Tree, options: dict, micro_batch: int) -> float:
     """Peak memory of a process that makes one training step of 32 windows of 1 s [GB]."""
     torch.set_num_threads(1)
-    _, network = build_network("mmoe", options, tree)
+    _, network = build_model("mmoe", options, tree)
     objective = Objective(network, Balance(tree.n + 1, "equal", 2.0))
     optimiser = torch.optim.AdamW(objective.parameters(), 1e-3)
     size, context = 32, network.context
@@ -78,7 +78,7 @@ def main() -> None:
         events, neuron = pool.submit(time_neuron, simulation, STEPS, arguments.repeats).result()
 
     torch.manual_seed(0)
-    config, network = build_network("mmoe", options, tree)
+    config, network = build_model("mmoe", options, tree)
     network.eval()
     print(f"mmoe {config.model_dump()}, {sum(p.numel() for p in network.parameters())} parameters")
 

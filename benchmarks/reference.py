@@ -3,7 +3,7 @@
     python benchmarks/reference.py [FOLDER]
 
 FOLDER holds `cell1.asc` and the reference recordings (default: where the tests look). The results stand in
-docs/measurements.md.
+docs/measurements/cells.md.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ written into OUT with a figure, sampling.json and sampling.png:
 - ringing: what alternates from sample to sample, (2 x[k] - x[k - 1] - x[k + 1]) / 4, rms from 0.2 to 1.5 ms after the
   trough, over its depth. Crank-Nicolson with steps of 0.05 ms has some, which samples each ms do not show.
 
-The results stand in docs/signals.md.
+The results are in docs/measurements/sampling.md.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def contacts(tree: Tree) -> signals.Probe:
     middle = np.average(tree.ends_um[tuft].mean(axis=1), axis=0, weights=tree.length_um[tuft])
     beside = np.array([0.0, BESIDE_UM, 0.0])
     soma = np.array([0.0, tree.diameter_um[tree.soma] / 2, 0.0])
-    return signals.points([soma + beside, middle + beside])
+    return signals.point_electrodes([soma + beside, middle + beside])
 
 
 def mean_each_ms(values: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
     python benchmarks/signals_accuracy.py
 
 The checks of tests/test_signals.py and tests/test_cells.py, on every cell that can be built here ($DENDROTWIN_L5PC
-names the reconstruction of l5pc). The results stand in docs/signals.md.
+names the reconstruction of l5pc). The results are in docs/measurements/signals.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 The recording is that of the twin's shipped trial, repeated, so that it has the cell's own tree and potentials. Each
 duration runs in a process of its own, for its peak memory; beside it stands the memory of a process that has made the
 forward model and no more, and the time to read the potentials without doing anything with them. The results stand in
-docs/signals.md.
+docs/measurements/signals.md.
 """
 
 from __future__ import annotations

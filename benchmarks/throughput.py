@@ -5,7 +5,7 @@
 Both sides count everything: starting a process, building the cell, drawing the input, writing the result. The bare
 loop is what one would write by hand: all events queued, `Vector.record` of every compartment each ms and of the soma
 each step, one call to run the trial, the potentials saved by numpy. Two bare loops at once, each with half of the
-trials, show what the machine's cores, caches and memory allow. The results stand in docs/measurements.md.
+trials, show what the machine's cores, caches and memory allow. The results are in docs/measurements/speed.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from dendrotwin.models.base import BinnedEvents
 from dendrotwin.models.networks.experts import ACTIVATIONS, ExpertConfig
+
+
+def binned(counts: torch.Tensor) -> BinnedEvents:
+    """Event counts (batch, inputs, time), of their own type, as networks take them."""
+    windows, step, channel = counts.transpose(1, 2).nonzero(as_tuple=True)
+    return BinnedEvents(tuple(counts.shape), windows * counts.shape[2] + step, channel, counts[windows, channel, step])
 
 
 class SlowNetwork:
@@ -13,7 +20,7 @@ class SlowNetwork:
 
     def __init__(self, network: torch.nn.Module, config: ExpertConfig) -> None:
         self.network, self.config = network.eval(), config
-        self.tasks = network.towers.tasks
+        self.tasks = network.heads.tasks
         self.channels = config.channels[-1]
 
     @torch.no_grad()
@@ -87,10 +94,10 @@ class SlowNetwork:
         return weights
 
     def _tower(self, x: torch.Tensor, task: int) -> torch.Tensor:
-        towers = self.network.towers
-        rows = slice(task * towers.hidden, (task + 1) * towers.hidden)
-        hidden = functional.elu(towers.read.weight[rows] @ x.flatten() + towers.bias[task])
-        if towers.second is not None:
-            hidden = functional.elu(towers.second[task] @ hidden + towers.second_bias[task])
-        y = towers.out[task] @ hidden + towers.offset[task]
-        return y if towers.linear is None else y + towers.linear.weight[task] @ x.flatten()
+        heads = self.network.heads
+        rows = slice(task * heads.hidden, (task + 1) * heads.hidden)
+        hidden = functional.elu(heads.read.weight[rows] @ x.flatten() + heads.bias[task])
+        if heads.second is not None:
+            hidden = functional.elu(heads.second[task] @ hidden + heads.second_bias[task])
+        y = heads.out[task] @ hidden + heads.offset[task]
+        return y if heads.linear is None else y + heads.linear.weight[task] @ x.flatten()

@@ -21,17 +21,22 @@ import pytest
 
 import dendrotwin
 from dendrotwin.benchmark import benchmark as module
-from dendrotwin.benchmark.benchmark import benchmark, finished_rows
+from dendrotwin.benchmark import plan as plan_module
+from dendrotwin.benchmark import rows as rows_module
+from dendrotwin.benchmark.benchmark import benchmark
 from dendrotwin.benchmark.paper_figures import figure_2
-from dendrotwin.cli.app import _entries
-from dendrotwin.cli.app import benchmark as command
+from dendrotwin.benchmark.rows import finished_rows
+from dendrotwin.cli.measure import _entries
+from dendrotwin.cli.measure import benchmark as command
 from dendrotwin.errors import FileError, InputError, TwinError
-from dendrotwin.evaluation.evaluate import FED_BACK, baselines, evaluate_twin
 from dendrotwin.evaluation.lfp_metrics import WITHOUT
+from dendrotwin.evaluation.predictors import FED_BACK, baseline_rows, evaluate_twin
 from dendrotwin.evaluation.split import split_trials
+from dendrotwin.models import architectures
 from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.support.atomic_files import remove_dead_partials
-from dendrotwin.training.loop import Training, train
+from dendrotwin.training.config import Training
+from dendrotwin.training.loop import train
 from dendrotwin.twin import Twin
 from test_plot import small_tree
 from test_report import evaluation, parse
@@ -77,7 +82,7 @@ def killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     (out / "speed.json").write_text(json.dumps(SECONDS | ours))  # NEURON itself is timed in test_cli.py
     with pytest.MonkeyPatch.context() as patch:
         _for_speed(patch)
-        entries = _entries(ARCHS, history=False, train_trials=None)
+        entries = _entries(ARCHS, autoregressive=False, train_trials=None)
         benchmark(data, out, entries, budget_minutes=BUDGET, seeds=2, workers=2)
     return out, twins, plan
 
@@ -144,12 +149,12 @@ def test_the_table_is_what_a_direct_evaluation_gives(
         assert rows[label]["seeds"] == 2
         assert rows[label]["mean"]["windows"] == np.mean([2 * twin.training["steps"] for twin in twins.values()])
         assert rows[label]["mean"]["training_minutes"] == np.mean([t.training["minutes"] for t in twins.values()])
-        sizes = {sum(p.numel() for p in twin.network.parameters()) for twin in twins.values()}
+        sizes = {sum(p.numel() for p in twin.model.parameters()) for twin in twins.values()}
         assert sizes == {rows[label]["mean"]["parameters"]}
         assert rows[label]["mean"]["x_neuron_batch_1"] == pytest.approx(10.0)
         assert rows[label]["mean"]["x_neuron_batch_8"] == pytest.approx(80.0)
     assert rows["coarse cable"]["mean"]["x_neuron_batch_1"] == pytest.approx(30.0)
-    for e in baselines(tree, split.train, split.validation, split.test, ["mean", "linear", "coarse cable"]):
+    for e in baseline_rows(tree, split.train, split.validation, split.test, ["mean", "linear", "coarse cable"]):
         for key, value in e.summary(tree).items():
             assert rows[e.name]["mean"].get(key) == (value if value is None else pytest.approx(value, abs=1e-4)), key
 
@@ -186,9 +191,9 @@ def test_what_is_done_is_not_done_again(
 ) -> None:
     out, _, _ = killed
     table = (out / "table.json").read_text()
-    for name in ("worker_pool", "baselines", "measure_speed"):
-        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("done already"))
-    entries = _entries(ARCHS, history=False, train_trials=None)
+    for where, name in ((module, "worker_pool"), (rows_module, "baseline_rows"), (rows_module, "measure_speed")):
+        monkeypatch.setattr(where, name, lambda *_, **__: pytest.fail("done already"))
+    entries = _entries(ARCHS, autoregressive=False, train_trials=None)
     command(data, BUDGET, out, ARCHS, seeds=2, workers=2)
     assert (out / "table.md").read_text() in capsys.readouterr().out
     assert (out / "table.json").read_text() == table
@@ -241,7 +246,7 @@ def test_rows_of_before_have_no_electrodes(
     assert row.pop("electrodes") is not None
     path.write_text(json.dumps([row]))
     (out / "electrodes.png").unlink()
-    entries = _entries(ARCHS, history=False, train_trials=None)
+    entries = _entries(ARCHS, autoregressive=False, train_trials=None)
     text = benchmark(data, out, entries, budget_minutes=BUDGET, seeds=2, workers=2).read_text()
     assert WITHOUT in text
     assert WITHOUT not in (killed[0] / "table.md").read_text()
@@ -253,7 +258,7 @@ def test_rows_of_before_have_no_electrodes(
 @pytest.mark.usefixtures("fast")
 def test_one_step_ahead_comes_with_a_closed_loop(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    entries = _entries(LABELS[0], history=True, train_trials=3)
+    entries = _entries(LABELS[0], autoregressive=True, train_trials=3)
     benchmark(data, out, entries, budget_minutes=0.01, seeds=1, speed=False)
     rows = {row["name"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
     assert {name: row["one_step_ahead"] for name, row in rows.items()} == {
@@ -272,7 +277,7 @@ def test_one_step_ahead_comes_with_a_closed_loop(data: Path, tmp_path: Path) -> 
 @pytest.mark.usefixtures("fast")
 def test_a_cable_twin_is_read_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trained twin stands in for it; there is one for all seeds, with the time of its reading."""
-    training = _entries(LABELS[0], history=False, train_trials=None)[LABELS[0]]
+    training = _entries(LABELS[0], autoregressive=False, train_trials=None)[LABELS[0]]
     other = train(data, tmp_path / "other", training.model_copy(update={"steps": 1}))
     asked = []
 
@@ -282,9 +287,10 @@ def test_a_cable_twin_is_read_once(data: Path, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(dendrotwin, "twin_of", twin_of)
     monkeypatch.setattr(module, "card", lambda twin: "# A twin\n")
-    monkeypatch.setattr(module, "CABLE", "hard-sharing")  # what the stand-in is
+    known = architectures()
+    monkeypatch.setattr(plan_module, "load_architecture", lambda name: known[{"hard-sharing": "cable"}.get(name, name)])
     label = f"mmoe:experts=2:{SIZES}"
-    entries = _entries(f"hard-sharing:accuracy=fast,{label}", history=False, train_trials=None)
+    entries = _entries(f"hard-sharing:accuracy=fast,{label}", autoregressive=False, train_trials=None)
     out = tmp_path / "out"
     for _ in range(2):
         benchmark(data, out, entries, budget_minutes=BUDGET, seeds=2, speed=False)
@@ -309,11 +315,13 @@ def _run(data: Path, out: Path, entries: dict[str, Training], budget: float = BU
 
 
 def test_entries_are_read_and_checked() -> None:
-    entries = _entries("mmoe:channels=8,8:balance=uncertainty,elm,mmoe:preset=paper", history=True, train_trials=4)
+    entries = _entries(
+        "mmoe:channels=8,8:balance=uncertainty,elm,mmoe:preset=paper", autoregressive=True, train_trials=4
+    )
     assert list(entries) == ["mmoe:channels=8,8:balance=uncertainty", "elm", "mmoe:preset=paper"]
     first, elm, paper = entries.values()
     assert (first.architecture, first.options, first.balance) == ("mmoe", {"channels": "8,8"}, "uncertainty")
-    assert (elm.architecture, elm.options, elm.history, elm.train_trials) == ("elm", {}, True, 4)
+    assert (elm.architecture, elm.options, elm.autoregressive, elm.train_trials) == ("elm", {}, True, 4)
     assert paper.options == {"preset": "paper"}
     for text, message in {
         "mmoe:balance": "'balance' must have the form key=value",
@@ -323,7 +331,7 @@ def test_entries_are_read_and_checked() -> None:
         "elm:seed=1": "elm:seed=1: seed is the same for all",
     }.items():
         with pytest.raises(InputError, match=re.escape(message)):
-            _entries(text, history=False, train_trials=None)
+            _entries(text, autoregressive=False, train_trials=None)
 
 
 def test_wrong_names_are_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:
@@ -336,12 +344,12 @@ def test_wrong_names_are_refused_before_anything_is_written(data: Path, tmp_path
         entries = {"fine": Training(), name: Training(architecture=name, options=options)}
         with pytest.raises(InputError, match=message):
             _run(data, out, entries)
-    with pytest.raises(InputError, match=r"the cable twin is free-running .*; leave cable or --history away"):
-        _run(data, out, {"cable": Training(architecture="cable", history=True)})
+    with pytest.raises(InputError, match=r"the cable twin is free-running .*; leave cable or --autoregressive away"):
+        _run(data, out, {"cable": Training(architecture="cable", autoregressive=True)})
     with pytest.raises(InputError, match="the cable twin has no option 'units'; its only one here is accuracy"):
         _run(data, out, {"cable": Training(architecture="cable", options={"units": 3})})
-    with pytest.raises(InputError, match="the entries differ in history"):
-        _run(data, out, {"a": Training(), "b": Training(history=True)})
+    with pytest.raises(InputError, match="the entries differ in autoregressive"):
+        _run(data, out, {"a": Training(), "b": Training(autoregressive=True)})
     assert not out.exists()
 
 
@@ -363,7 +371,7 @@ def test_data_of_different_cells(data: Path, tmp_path: Path) -> None:
         file.attrs["tree_fingerprint"] = "another"
     with pytest.raises(FileError, match="of another cell than its neighbours"):
         _run(mixed, tmp_path / "out", {"x": Training()})
-    plan = {"cell": "another", "trials": "x", "history": False, "budget_minutes": BUDGET, "workers": 1}
+    plan = {"cell": "another", "trials": "x", "autoregressive": False, "budget_minutes": BUDGET, "workers": 1}
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "plan.json").write_text(json.dumps({**plan, "runs": {"x-seed0": {}}}))
     with pytest.raises(FileError, match=r"holds another benchmark \(other cell, trials\)"):
@@ -381,7 +389,7 @@ def test_a_folder_of_something_else_is_left_alone(data: Path, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("fast")
 def test_a_budget_too_short_for_one_step(data: Path, tmp_path: Path) -> None:
-    entries = _entries(LABELS[0], history=False, train_trials=None)
+    entries = _entries(LABELS[0], autoregressive=False, train_trials=None)
     with pytest.raises(InputError, match=r"a budget of 1e-06 min is too short for one step of hard-sharing.*--budget"):
         _run(data, tmp_path / "out", entries, 1e-6, speed=False)
     assert not list((tmp_path / "out").rglob("config.json"))
@@ -424,7 +432,7 @@ def test_a_training_that_diverges_counts_with_its_best_weights_or_is_named(
     monkeypatch.setattr(module, "train", diverge)
     module._train_and_evaluate(data, tmp_path, "late-seed0", tame)
     assert "no longer finite" in (tmp_path / "twins" / "late-seed0.log").read_text()
-    (row,) = module._kept(tmp_path, "late-seed0")
+    (row,) = rows_module.kept(tmp_path, "late-seed0")
     (direct,) = evaluate_twin("late-seed0", Twin.load(tmp_path / "twins" / "late-seed0"), split_trials(data)[1].test)
     assert np.array_equal(row.ev, direct.ev)
     assert (row.spikes, row.threshold, row.name) == (direct.spikes, direct.threshold, "late-seed0")
@@ -432,8 +440,8 @@ def test_a_training_that_diverges_counts_with_its_best_weights_or_is_named(
 
 def test_a_threshold_that_nothing_reaches_is_kept(tmp_path: Path) -> None:
     never = dataclasses.replace(evaluation(small_tree(), "it"), threshold=float("inf"))
-    module._keep(tmp_path, "it", [never])
+    rows_module.keep(tmp_path, "it", [never])
     assert '"threshold": null' in (tmp_path / "rows" / "it.json").read_text()  # JSON knows no infinity
-    (kept,) = module._kept(tmp_path, "it")
+    (kept,) = rows_module.kept(tmp_path, "it")
     assert (kept.name, kept.one_step_ahead, kept.threshold) == ("it", False, float("inf"))
     assert kept.spikes == never.spikes

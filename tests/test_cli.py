@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dendrotwin.cli.app import ORDER
+from dendrotwin.cli.base import ORDER
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.recording import index_trials, read_trial

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from dendrotwin.cell.tree import Events, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.evaluation.split import Split, split_trials
-from dendrotwin.models.scaling import Scaling
 from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.recording import Recording, index_trials, write_recordings
 from dendrotwin.training.windows import Windows
@@ -94,12 +93,12 @@ def test_learning_curve(partial: Path) -> None:
 def _starts(tree: Tree, folder: Path, window: int, draws: int) -> list[int]:
     """Where windows start when none is looked for around a spike; 1000 more in the trials of 560 ms."""
     _, trials = index_trials(folder)
-    nothing = Scaling(torch.zeros(tree.n), torch.ones(tree.n))
-    windows = Windows(tree, trials, nothing, 600, window, spike_share=0.0)
+    sees_input = SimpleNamespace(tree=tree, context=600, autoregressive=False)
+    windows = Windows(sees_input, trials, window, spike_share=0.0)
     batch = windows.draw(draws, np.random.default_rng(0))
-    starts = np.rint((batch.z[:, 0, 0].numpy() + 75.0) / 0.005).astype(int)
+    starts = np.rint((batch.v_mV[:, 0, 0].numpy() + 75.0) / 0.005).astype(int)
     # The only event of a trial, at 0 or 1 ms, tells the trials apart.
-    event_at = batch.events[:, 0].argmax(dim=1).numpy() - 600 + starts
+    event_at = batch.events.counts()[:, 0].argmax(dim=1).numpy() - 600 + starts
     return (starts + 1000 * event_at).tolist()
 
 

@@ -12,15 +12,15 @@ import pytest
 
 from dendrotwin import signals
 from dendrotwin.cell.tree import Events, Injection, Tree
-from dendrotwin.evaluation.evaluate import evaluate
 from dendrotwin.evaluation.lfp_metrics import WITHOUT, Electrodes, stand
 from dendrotwin.evaluation.metrics import BANDS_HZ, BandPower, SignalVariance, firing
+from dendrotwin.evaluation.predictors import evaluate_predictor
 from dendrotwin.evaluation.report import print_report, write_measured_error, write_report
 from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models.baselines import cable_predictor
 from dendrotwin.recording import SETTLE_MS, Recording, index_trials, read_trial, write_recordings
-from dendrotwin.signals.extracellular import refuse_inside
-from dendrotwin.signals.placing import move, upright
+from dendrotwin.signals.extracellular import check_outside_compartments
+from dendrotwin.signals.placing import translate, upright
 from test_plot import small_tree
 from test_recording import tree_with_inputs
 
@@ -133,9 +133,9 @@ def test_contacts_keep_clear_of_a_fat_cell_and_go_with_it() -> None:
     fat = dataclasses.replace(tree, diameter_um=np.where(tree.in_region("soma"), 130.0, tree.diameter_um))
     distance = np.hypot(*signals.shank_beside(fat).positions_um[0, :2])
     assert distance > 70.0
-    refuse_inside(fat, signals.shank_beside(fat).points_um())
+    check_outside_compartments(fat, signals.shank_beside(fat).points_um())
     by = np.array([30.0, -200.0, 55.0])
-    moved = signals.shank_beside(move(fat, by)).positions_um - by
+    moved = signals.shank_beside(translate(fat, by)).positions_um - by
     assert moved == pytest.approx(signals.shank_beside(fat).positions_um, abs=1e-6)
 
 
@@ -219,9 +219,9 @@ def test_evaluation_without_lfpykit_is_the_rest_of_it(
 ) -> None:
     tree, split = tree_and_split
     arguments = ("cable", cable_predictor(), tree, split.test)
-    whole = evaluate(*arguments, threshold=-50.0)
+    whole = evaluate_predictor(*arguments, threshold=-50.0)
     monkeypatch.setitem(sys.modules, "lfpykit", None)
-    rest = evaluate(*arguments, threshold=-50.0)
+    rest = evaluate_predictor(*arguments, threshold=-50.0)
     assert rest.electrodes is None
     seen = {key for key in whole.summary(tree) if key.startswith(("LFP", "dipole"))}
     assert len(seen) == 3 * (2 + 6) + 3 * 3 + 6 * (1 + 6)
@@ -249,10 +249,12 @@ def test_evaluation_without_lfpykit_is_the_rest_of_it(
 
 def test_the_truth_is_exact_and_the_mean_has_no_power(tree_and_split: tuple[Tree, Split]) -> None:
     tree, split = tree_and_split
-    truth = evaluate("truth", lambda r: (r.v_mV, r.v_mV[:, 0]), tree, split.test, threshold=-50.0).summary(tree)
+    truth = evaluate_predictor("truth", lambda r: (r.v_mV, r.v_mV[:, 0]), tree, split.test, threshold=-50.0).summary(
+        tree
+    )
     assert truth["LFP VE all worst"] == truth["dipole VE firing z"] == 1.0
     assert truth["LFP dB delta"] == 0.0
-    mean = evaluate(
+    mean = evaluate_predictor(
         "mean", lambda r: (np.full_like(r.v_mV, -70.0), r.v_mV[:, 0]), tree, split.test, threshold=-50.0
     ).summary(tree)
     assert mean["LFP VE all median"] <= 0.0  # type: ignore[operator]

@@ -12,21 +12,20 @@ import torch
 
 from dendrotwin.cell.tree import Injection, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.evaluation.evaluate import (
+from dendrotwin.evaluation.metrics import SpikeErrors, best_threshold
+from dendrotwin.evaluation.predictors import (
     BASELINES,
     FED_BACK,
-    PENALTIES,
     Evaluation,
-    baselines,
-    evaluate,
+    baseline_rows,
+    evaluate_predictor,
     evaluate_twin,
+    twin_predictor,
 )
-from dendrotwin.evaluation.metrics import SpikeErrors, best_threshold
 from dendrotwin.evaluation.split import Split, split_trials
-from dendrotwin.models import build_network
-from dendrotwin.models.baselines import cable_predictor, linear_predictor, persistence_predictor
+from dendrotwin.models import build_model
+from dendrotwin.models.baselines import PENALTIES, cable_predictor, linear_predictor, persistence_predictor
 from dendrotwin.models.scaling import measure_scaling
-from dendrotwin.prediction import twin_predictor
 from dendrotwin.recording import Recording, read_trial
 from dendrotwin.solver.tree_solver import coarse_cable, synaptic_conductances
 from dendrotwin.twin import Twin
@@ -44,7 +43,7 @@ def test_thresholds_come_from_the_validation_trials(tree_and_split: tuple[Tree, 
         "coarse cable": cable_predictor(),
         "persistence": persistence_predictor(),
     }
-    rows = {e.name: e for e in baselines(tree, split.train, split.validation, split.test)}
+    rows = {e.name: e for e in baseline_rows(tree, split.train, split.validation, split.test)}
     assert tuple(rows) == BASELINES
     for name, predictor in predictors.items():
         best = {}
@@ -130,30 +129,30 @@ def test_summary_is_of_the_right_compartments(tree_and_split: tuple[Tree, Split]
     assert (row["spikes auc"], row["spikes recall"], row["spikes rate_error_hz"]) == (0.5, 0.2, 4.0)
 
 
-def _twin(tree: Tree, split: Split, *, history: bool, gain: float = 0.3) -> Twin:
+def _twin(tree: Tree, split: Split, *, autoregressive: bool, gain: float = 0.3) -> Twin:
     torch.manual_seed(0)
     options = {"channels": "4,4", "features": 4, "synapse_ms": 30}
-    config, network = build_network("hard-sharing", options, tree, history)
+    config, network = build_model("hard-sharing", options, tree, autoregressive)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter *= gain
     training = {"simulation": {}, "train_trials": [], "validation_trials": []}
-    scaling = measure_scaling(split.train)
-    return Twin("hard-sharing", config.model_dump(mode="json"), tree, scaling, network.eval(), 0.4, history, training)
+    network.scaling.load_state_dict(measure_scaling(split.train).state_dict())
+    return Twin("hard-sharing", config.model_dump(mode="json"), tree, network, 0.4, training)
 
 
 def test_a_twin_that_sees_the_past_has_two_rows(tree_and_split: tuple[Tree, Split]) -> None:
     tree, split = tree_and_split
-    twin = _twin(tree, split, history=True)
+    twin = _twin(tree, split, autoregressive=True)
     ahead, fed_back = evaluate_twin("x", twin, split.test, 1)
     assert (ahead.name, fed_back.name) == ("x", f"x{FED_BACK} (1 trials)")
     assert (ahead.one_step_ahead, fed_back.one_step_ahead) == (True, False)
-    direct = evaluate("x", twin_predictor(twin), tree, split.test, threshold=0.4)
+    direct = evaluate_predictor("x", twin_predictor(twin), tree, split.test, threshold=0.4)
     assert np.array_equal(ahead.ev, direct.ev)
-    closed = evaluate("x", twin_predictor(twin, feed_back=True), tree, split.test[:1], threshold=0.4)
+    closed = evaluate_predictor("x", twin_predictor(twin, feed_back=True), tree, split.test[:1], threshold=0.4)
     assert np.array_equal(fed_back.ev, closed.ev)
     assert not np.allclose(ahead.ev, fed_back.ev)
-    (free,) = evaluate_twin("y", _twin(tree, split, history=False), split.test)
+    (free,) = evaluate_twin("y", _twin(tree, split, autoregressive=False), split.test)
     assert (free.name, free.one_step_ahead, free.threshold) == ("y", False, 0.4)
 
 
@@ -161,14 +160,14 @@ def test_a_twin_is_not_measured_on_current_that_it_does_not_see(tree_and_split: 
     tree, split = tree_and_split
     recording = read_trial(split.test[0], tree)
     injection = Injection(np.array([0], dtype=np.int32), np.ones((recording.steps, 1)))
-    predictor = twin_predictor(_twin(tree, split, history=False))
-    with pytest.raises(InputError, match="current is injected, which a hard-sharing twin does not know"):
+    predictor = twin_predictor(_twin(tree, split, autoregressive=False))
+    with pytest.raises(InputError, match="current is injected, which a network does not know"):
         predictor(dataclasses.replace(recording, injection=injection))
 
 
 def test_a_closed_loop_that_diverges_is_a_bad_row_not_an_error(tree_and_split: tuple[Tree, Split]) -> None:
     tree, split = tree_and_split
-    _, fed_back = evaluate_twin("x", _twin(tree, split, history=True, gain=4.0), split.test, 1)
+    _, fed_back = evaluate_twin("x", _twin(tree, split, autoregressive=True, gain=4.0), split.test, 1)
     assert np.nanmax(fed_back.ev) < -10.0
     assert np.isfinite(fed_back.rmse_mV).all()
     assert fed_back.rmse_mV.max() < 300.0

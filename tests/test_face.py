@@ -13,7 +13,7 @@ import dendrotwin
 from dendrotwin import Events
 from dendrotwin.errors import FileError, InputError, MissingPackageError
 from dendrotwin.recording import index_trials, read_trial
-from dendrotwin.signals.extras import need
+from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.store import read_signals
 
 SCREEN = 500  # characters
@@ -34,7 +34,7 @@ def test_texts_fit_a_screen() -> None:
     twin = dendrotwin.load("l5pc")
     tree, (trial,) = index_trials(dendrotwin.TWINS / "l5pc.recording.h5")
     recording = read_trial(trial, tree)
-    for value in (twin, tree, recording, recording.events, twin.network.membrane, tree.synapses):
+    for value in (twin, tree, recording, recording.events, twin.model.membrane, tree.synapses):
         assert len(repr(value)) < SCREEN, repr(value)
     assert "642 compartments" in repr(twin)
     assert "642 compartments" in repr(recording)
@@ -60,7 +60,7 @@ def test_errors_are_of_the_kinds_that_python_has(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="does not exist"):
         index_trials(tmp_path / "none.h5")
     with pytest.raises(ImportError, match=r"pip install 'dendrotwin\[signals\]'") as missing:
-        need("no_such_module", "signals")
+        import_extra("no_such_module", "signals")
     assert isinstance(missing.value, MissingPackageError)
     with pytest.raises(FileError, match="holds no signals of format"):
         read_signals(dendrotwin.TWINS / "l5pc.recording.h5")

@@ -287,12 +287,12 @@ def test_trials_in_pieces() -> None:
     rng = np.random.default_rng(1)
     events = [Events.sort(rng.integers(0, tree.n_inputs, 9), rng.uniform(0, steps, 9)) for _ in range(2)]
     currents = [injection(tree, steps, 0.02), None]
-    v_mV, probability = network.simulate(events, steps, currents)
+    v_mV, logit = network.predict(events, steps, injections=currents)
     stepper = stepper_on(torch.device("cpu"), tree, firing(3), network.config.steps)
     v = np.empty_like(v_mV)
     peak = simulate_on(stepper, events, v, currents, at_once=2 * tree.n * 3)  # 3 ms, then 2
     assert np.abs(v - v_mV).max() < 1e-4
-    assert peak.shape == probability.shape
+    assert peak.shape == logit.shape
     alone = np.empty_like(v_mV[1:])
     simulate_on(stepper, events[1:], alone)
     assert np.array_equal(alone, v[1:])
@@ -414,8 +414,8 @@ events = [draw_events(tree, Poisson(), 100, trial_rng(7, k)) for k in range(3)]
 currents = [None, None, t.injection(tree, 100, 0.5)]
 for membrane in (t.a_membrane(90), t.firing(90)):
     network = Cable(tree, membrane, CableConfig())
-    v_mV, _ = network.simulate(events, 100, currents)
-    found, _ = network.to("cuda").simulate(events, 100, currents)
+    v_mV, _ = network.predict(events, 100, injections=currents)
+    found, _ = network.to("cuda").predict(events, 100, injections=currents)
     print(np.median(np.abs(found - v_mV).max((1, 2))))
 """
     assert all(float(line) < 0.05 for line in outside(code).split())  # mV

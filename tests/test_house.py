@@ -19,8 +19,9 @@ LAYERS = (
     {"cell"},
     {"recording", "solver", "cells"},
     {"neuron", "models", "signals"},
-    {"plot", "twin"},
-    {"prediction", "read_twin"},
+    {"plot"},
+    {"twin"},
+    {"read_twin"},
     {"evaluation"},
     {"training"},
     {"benchmark"},
@@ -30,9 +31,9 @@ HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 # Rooms that may import a heavy package, also inside a function; every other one may not.
 MAY_IMPORT = {
     "neuron": {"neuron", "cells"},
-    "torch": {"support", "models", "twin", "prediction", "read_twin", "evaluation", "training", "benchmark", "cli"},
+    "torch": {"support", "models", "twin", "read_twin", "evaluation", "training", "benchmark", "cli"},
     "triton": set(),
-    "matplotlib": {"plot", "benchmark"},
+    "matplotlib": {"plot", "benchmark", "twin"},
     "typer": {"cli"},
 }
 ON_GPU = {"solver/gpu.py", "solver/gpu_kernel.py", "solver/gpu_membrane.py"}  # torch and Triton are theirs

@@ -14,7 +14,6 @@ from dendrotwin.benchmark import paper_figures
 from dendrotwin.errors import InputError
 from dendrotwin.evaluation.metrics import VoltageErrors
 from dendrotwin.plot.style import TRUE, TWIN
-from dendrotwin.prediction import predict
 from dendrotwin.recording import index_trials, read_trial
 
 RECORDING, BAC = TWINS / "l5pc.recording.h5", TWINS / "l5pc.bac.h5"
@@ -41,7 +40,7 @@ def test_potentials_are_those_of_the_files_and_their_errors_those_of_a_report(fi
     twin = load("l5pc")
     _, (trial,) = index_trials(RECORDING)
     true = read_trial(trial, twin.tree)
-    predicted, _ = predict(twin, [true.events], true.steps)
+    predicted, _ = twin.predict_batch([true.events], true.steps)
     errors = VoltageErrors(twin.tree.n)
     errors.add(true.v_mV, predicted[0])
     panels = titled(first)
@@ -66,11 +65,11 @@ def test_the_lfp_is_that_of_the_recording_at_the_electrodes_that_are_drawn(first
     assert [drawn[0, 1], drawn[-1, 1]] == [plot.height_um(tree).max(), plot.height_um(tree).min()]
     middles = tree.ends_um.mean(axis=1)
     # The page's plane in space, from where the compartments are on both.
-    on_page = plot.upright(tree).mean(axis=1)
+    on_page = plot.project(tree).mean(axis=1)
     to_page = np.linalg.lstsq(middles - middles[tree.soma], on_page - on_page[tree.soma], rcond=None)[0]
     places = middles[tree.soma] + drawn @ to_page.T
     lfp = signals.lfp(signals.PlacedCell(RECORDING, as_built=True, position_um=tuple(middles[tree.soma])),
-                      signals.points(places)).values * 1e3  # fmt: skip
+                      signals.point_electrodes(places)).values * 1e3  # fmt: skip
     panels = [axes for name, axes in titled(first).items() if name[:1] in "123456"]
     for k, axes in enumerate(panels):
         times, values = trace(axes, TRUE).T
@@ -115,6 +114,8 @@ def test_soma_and_dendrite_of_all_three_trials_are_drawn() -> None:
     cells = [axes for axes in figure.axes if axes.get_title() in ("NEURON", "twin")]
     drawn = np.asarray(cells[0].collections[0].get_array())
     np.testing.assert_allclose(drawn, recordings[2].v_mV[int(moment) - 1])
-    ours, _ = predict(load("l5pc"), [recordings[2].events], recordings[2].steps, injections=[recordings[2].injection])
+    ours, _ = load("l5pc").predict_batch(
+        [recordings[2].events], recordings[2].steps, injections=[recordings[2].injection]
+    )
     np.testing.assert_allclose(np.asarray(cells[1].collections[0].get_array()), ours[0, int(moment) - 1], atol=1e-3)
     assert not np.allclose(drawn, ours[0, int(moment) - 1], atol=1e-2)

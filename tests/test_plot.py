@@ -141,14 +141,11 @@ def test_pages_draw_any_tree_and_label_their_axes(
         "paper 1": plot.figure_paper_1(
             tree,
             trial.events,
-            {0: plot.Pair("here", ev[:1], ev[:1], "EV 1")},
+            {0: plot.TracePair("here", ev[:1], ev[:1], "EV 1")},
             np.array([[50.0, 0.0]]),
-            [plot.Pair("above", ev[:1], ev[:1])],
-            trial.v_mV[0],
-            trial.v_mV[1],
+            [plot.TracePair("above", ev[:1], ev[:1])],
+            plot.Snapshot(1, trial.v_mV[0], trial.v_mV[1], 3),
             (0, 1),
-            1,
-            3,
         ),
         "paper 2": plot.figure_paper_2(
             tree,
@@ -202,7 +199,7 @@ def test_traces_show_every_compartment_in_order_of_height() -> None:
 
 def test_the_apical_tree_points_up_and_lengths_are_kept() -> None:
     tree = small_tree()
-    ends, height = plot.upright(tree), plot.height_um(tree)
+    ends, height = plot.project(tree), plot.height_um(tree)
     apical = tree.in_region("oblique", "trunk", "tuft")
     mean = tree.length_um[apical] @ ends[apical].mean(axis=1)
     assert abs(mean[0]) < 1e-9 * mean[1]
@@ -214,7 +211,7 @@ def test_the_apical_tree_points_up_and_lengths_are_kept() -> None:
 
 def test_without_apical_dendrites_the_cell_is_seen_as_it_lies() -> None:
     tree = small_tree("soma", "basal")
-    np.testing.assert_allclose(plot.upright(tree)[1], tree.ends_um[1, :, :2] - [0.0, 5.0])
+    np.testing.assert_allclose(plot.project(tree)[1], tree.ends_um[1, :, :2] - [0.0, 5.0])
 
 
 def test_nan_is_grey_on_the_cell_and_left_out_beside_it() -> None:

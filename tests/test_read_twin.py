@@ -26,15 +26,14 @@ from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cells import load_cell
 from dendrotwin.cli import app as cli
 from dendrotwin.errors import CellError, InputError, TwinError
-from dendrotwin.evaluation.evaluate import evaluate_twin
+from dendrotwin.evaluation.predictors import evaluate_twin
 from dendrotwin.models.cable import Cable, CableConfig
 from dendrotwin.neuron import reading
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading import Reading, read_membrane
 from dendrotwin.neuron.simulate import Simulation, simulate
 from dendrotwin.neuron.trial import run_trial
-from dendrotwin.prediction import predict
-from dendrotwin.read_twin import card, make_twin
+from dendrotwin.read_twin import card, twin_of
 from dendrotwin.recording import index_trials, read_trial
 from dendrotwin.twin import FILES, Twin
 
@@ -137,8 +136,8 @@ def input_of(tree: Tree, steps: int, rate_scale: float = 0.15) -> Events:
 
 
 def at_accuracy(twin: Twin, **how: object) -> Cable:
-    assert isinstance(twin.network, Cable)
-    return Cable(twin.tree, twin.network.membrane, CableConfig.model_validate(how))
+    assert isinstance(twin.model, Cable)
+    return Cable(twin.tree, twin.model.membrane, CableConfig.model_validate(how))
 
 
 def test_the_folder_says_what_was_read(folder: Path, twin: Twin) -> None:
@@ -163,14 +162,14 @@ def test_the_folder_says_what_was_read(folder: Path, twin: Twin) -> None:
 
 
 def test_a_saved_twin_predicts_the_same_to_the_last_bit(tmp_path: Path) -> None:
-    made = make_twin("ball_and_stick")
+    made = twin_of("ball_and_stick")
     made.save(tmp_path / "twin", card(made))
     loaded = dendrotwin.load(tmp_path / "twin")
     assert loaded.tree.fingerprint() == made.tree.fingerprint()
     steps = 300
     events = [input_of(made.tree, steps), Events.sort(np.array([3, 60]), np.array([10.3, 20.71]))]
     injections = [None, Injection(np.array([0], np.int32), np.full((steps, 1), 0.05))]
-    before, after = (predict(one, events, steps, injections=injections) for one in (made, loaded))
+    before, after = (one.predict_batch(events, steps, injections=injections) for one in (made, loaded))
     assert np.ptp(before[0]) > 10.0
     for a, b in zip(before, after, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -178,12 +177,12 @@ def test_a_saved_twin_predicts_the_same_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_copies_of_a_network(twin: Twin) -> None:
     events, steps = [input_of(twin.tree, 200)], 200
-    expected = twin.network.simulate(events, steps)  # type: ignore[operator]
-    for network in (copy.deepcopy(twin.network), copy.copy(twin.network), pickle.loads(pickle.dumps(twin.network))):
+    expected = twin.model.predict(events, steps)  # type: ignore[operator]
+    for network in (copy.deepcopy(twin.model), copy.copy(twin.model), pickle.loads(pickle.dumps(twin.model))):
         assert isinstance(network, Cable)
-        for a, b in zip(expected, network.simulate(events, steps), strict=True):
+        for a, b in zip(expected, network.predict(events, steps), strict=True):
             np.testing.assert_array_equal(a, b)
-    assert "stepper" not in copy.deepcopy(twin.network).__dict__
+    assert "stepper" not in copy.deepcopy(twin.model).__dict__
 
 
 def test_trials_at_once_are_trials_alone(twin: Twin) -> None:
@@ -192,11 +191,11 @@ def test_trials_at_once_are_trials_alone(twin: Twin) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        together = predict(twin, events, steps)
+        together = twin.predict_batch(events, steps)
     finally:
         torch.set_num_threads(threads)
     for k, trial in enumerate(events):
-        for a, b in zip(together, predict(twin, [trial], steps), strict=True):
+        for a, b in zip(together, twin.predict_batch([trial], steps), strict=True):
             np.testing.assert_array_equal(a[k], b[0])
 
 
@@ -218,7 +217,7 @@ def test_settings_differ_in_cost_and_in_error(twin: Twin) -> None:
     steps, solves, errors = 400, [], []
     events = input_of(twin.tree, steps)
     fine = at_accuracy(twin, accuracy="exact", tolerance_mV=1e-3)
-    true, _ = fine.simulate([events], steps)
+    true, _ = fine.predict([events], steps)
     for accuracy in ("fast", "standard", "exact"):
         network = at_accuracy(twin, accuracy=accuracy)
         v, _, counts = network.stepper.advance(network.stepper.start(), events, steps)
@@ -237,7 +236,7 @@ def test_predict_from_a_table_and_from_recordings(folder: Path, twin: Twin, fine
     tree, (trial,) = index_trials(tmp_path / "table.h5")
     read = read_trial(trial, tree)
     assert read.v_mV.shape == (200, 37)
-    v, probability = predict(twin, [Events.sort(np.array([3, 60, 3]), np.array([10.25, 20.0, 31.7]))], 200)
+    v, probability = twin.predict_batch([Events.sort(np.array([3, 60, 3]), np.array([10.25, 20.0, 31.7]))], 200)
     assert np.abs(read.v_mV - v[0]).max() < 0.003  # of the file's whole numbers
     assert np.ptp(v) > 0.5
     assert read.spike_probability == pytest.approx(probability[0])
@@ -280,7 +279,7 @@ def test_injected_current_is_neurons(twin: Twin) -> None:
     current[20:60, 0], current[70:100, 1] = 0.03, -0.05
     true = in_new_process(_neuron, steps, current)
     none = Events.sort(np.zeros(0), np.zeros(0))
-    v, _ = predict(twin, [none], steps, injections=[Injection(np.array([30, 0], np.int32), current)])
+    v, _ = twin.predict_batch([none], steps, injections=[Injection(np.array([30, 0], np.int32), current)])
     assert np.ptp(true[:, 30]) > 10.0
     assert np.sqrt(np.mean((v[0] - true) ** 2)) < 0.3
 

@@ -26,23 +26,40 @@ from test_cells import _facts
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-CELLS, NETWORKS, SIGNALS, FIGURES = (
-    (ROOT / "docs" / f"{page}.md").read_text() for page in ("cells", "networks", "signals", "figures")
-)
+PAGES = {str(path.relative_to(ROOT / "docs")): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
+EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-def test_the_first_twin_of_the_readme() -> None:
-    pytest.importorskip("bmtk")
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def _run(text: str) -> dict[str, Any]:
+    """The names that the one Python example of a page makes."""
+    (block,) = EXAMPLE.findall(text)
     names: dict[str, Any] = {}
     exec(block, names)
-    assert names["v_mV"].shape == (1, 1000, 264)
-    assert np.ptp(names["v_mV"]) > 10.0
+    return names
+
+
+@pytest.mark.parametrize("text", [README, PAGES["first-twin.md"]], ids=["README", "first-twin"])
+def test_the_first_twin(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("bmtk")
+    monkeypatch.chdir(tmp_path)  # a figure is saved
+    recording = _run(text)["recording"]
+    assert recording.v_mV.shape == (1000, 264)
+    assert np.ptp(recording.v_mV) > 10.0
+    assert len(recording.spikes_ms) > 0
+
+
+def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) < 120
 
 
+def test_the_paper_cell_of_the_docs() -> None:
+    names = _run(PAGES["tutorials/paper-cell.md"])
+    assert names["soma"].shape == names["tuft"].shape == (500,)
+    assert np.ptp(names["soma"]) > 1.0
+
+
 def test_own_cell_of_the_docs(tmp_path: Path) -> None:
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", CELLS, re.DOTALL) if "# my_cell.py" in b]
+    (block,) = EXAMPLE.findall(PAGES["tutorials/own-cell.md"])
     path = tmp_path / "my_cell.py"
     path.write_text(block)
     facts = in_new_process(_facts, str(path))
@@ -58,22 +75,16 @@ def _output_spikes(path: str) -> int:
 
 
 def test_current_injected_as_in_the_docs() -> None:
-    """The example of docs/cable.md: the pulse makes an output spike."""
-    text = (ROOT / "docs" / "cable.md").read_text()
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Injection(" in b]
-    names: dict[str, Any] = {}
-    exec(block, names)
-    v_mV, spike_probability = names["v_mV"][0], names["spike_probability"][0]
+    """The pulse makes an output spike."""
+    names = _run(PAGES["how-to/inject-current.md"])
+    v_mV, spikes_ms = names["recording"].v_mV, names["recording"].spikes_ms
     soma = v_mV[:, names["twin"].tree.soma]
     assert soma[600:607].max() > 0 > soma[590:600].max()
-    assert spike_probability[600:610].max() > names["twin"].threshold
+    assert ((spikes_ms > 600) & (spikes_ms < 610)).any()
 
 
 def test_signals_as_in_the_docs() -> None:
-    """The example of docs/signals.md."""
-    (block,) = re.findall(r"```python\n(.*?)```", SIGNALS, re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(block, names)
+    names = _run(PAGES["tutorials/signals.md"])
     steps = len(names["lfp"].time_ms)
     assert names["lfp"].values.shape == (steps, 16)
     assert names["moment"].shape == (steps, 3)
@@ -84,14 +95,16 @@ def test_signals_as_in_the_docs() -> None:
 
 
 def _commands() -> list[str]:
-    blocks = re.findall(r"^```\w*\n(.*?)^```", README + CELLS + NETWORKS + SIGNALS + FIGURES, re.DOTALL | re.MULTILINE)
-    return [line.split("#")[0].strip() for b in blocks for line in b.splitlines() if line.startswith("dendrotwin ")]
+    """All commands that README and pages show, each once."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", "\n".join([README, *PAGES.values()]), re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return sorted({line.split("#")[0].strip() for line in lines if line.startswith("dendrotwin ")})
 
 
 def test_cluster_script_of_the_docs(tmp_path: Path) -> None:
     """As it stands, but for a small data set, a free port, and an `srun` that starts one worker here."""
     pytest.importorskip("distributed")
-    (script,) = re.findall(r"^```bash\n(.*?)^```", NETWORKS, re.DOTALL | re.MULTILINE)
+    (script,) = re.findall(r"^```bash\n(.*?)^```", PAGES["tutorials/cluster.md"], re.DOTALL | re.MULTILINE)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -122,10 +135,18 @@ def test_commands_of_the_docs_are_understood(command: str) -> None:
     assert not context.args
 
 
-def test_links_of_the_documents_lead_somewhere() -> None:
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        links = [link for link in re.findall(r"\]\(([^)#]+)", document.read_text()) if not link.startswith("http")]
-        missing = [link for link in links if not (document.parent / link).exists()]
-        assert not missing, document
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if not link.startswith("http")]
+    assert not [link for link in links if not (ROOT / link).exists()]
     # No figure is still to be filled in.
     assert not re.findall(r"\b[A-Z]{3,}_[A-Z]{3,}\b", re.sub(r"\$[A-Z_0-9]+", "", README))
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    """Links, anchors, the pages that are generated, and docstrings."""
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert "dendrotwin simulate" in (tmp_path / "site/reference/command-line/index.html").read_text()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dendrotwin.cell.tree import Tree
-from dendrotwin.evaluation.evaluate import Evaluation
 from dendrotwin.evaluation.metrics import SpikeErrors
+from dendrotwin.evaluation.predictors import Evaluation
 from dendrotwin.evaluation.report import (
     MAIN,
     Row,

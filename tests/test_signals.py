@@ -23,10 +23,10 @@ from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.neuron.trial import run_trial
 from dendrotwin.recording import OFFSET_MV, SCALE_MV, Recording, RecordingFile, read_tree, to_int16, write_recordings
 from dendrotwin.signals.extracellular import dipole_matrix, lfp_matrix
-from dendrotwin.signals.placing import PlacedCell, move, soma_centre, turn, upright
+from dendrotwin.signals.placing import PlacedCell, rotate, soma_centre, translate, upright
 from test_recording import recording, tree_with_inputs
 
-BESIDE = signals.points([[60.0, 20.0, z] for z in (-150.0, -50.0, 30.0, 120.0, 220.0, 320.0)])
+BESIDE = signals.point_electrodes([[60.0, 20.0, z] for z in (-150.0, -50.0, 30.0, 120.0, 220.0, 320.0)])
 ROTATION = Rotation.from_euler("xyz", [40.0, -25.0, 110.0], degrees=True).as_matrix()
 
 
@@ -116,7 +116,7 @@ def _lfpy(name: str, folder: Path) -> dict[str, float]:
     del handler
     at = slice(40, None, 40)
     placed = PlacedCell(stored(folder / "r.h5", cell.tree, theirs.vmem.T[at]), as_built=True)
-    here = move(cell.tree, -soma_centre(cell.tree))
+    here = translate(cell.tree, -soma_centre(cell.tree))
     currents = signals.membrane_currents(here, theirs.vmem.T[at])
     found = {"soma reaches": float(theirs.vmem[cell.tree.soma].max())}
     for key, data, values in (
@@ -235,7 +235,7 @@ def test_equal_layers_are_a_homogeneous_medium(tree: Tree) -> None:
 
 def test_an_insulating_floor_doubles_the_potential_on_it(tree: Tree) -> None:
     floor = float(tree.ends_um[:, :, 2].min()) - 10.0
-    probe = signals.points([[25.0, 0.0, floor], [30.0, 10.0, floor]])  # beside the axis of the soma
+    probe = signals.point_electrodes([[25.0, 0.0, floor], [30.0, 10.0, floor]])  # beside the axis of the soma
     for source in ("point", "line"):
         on_glass = lfp_matrix(tree, probe, source=source, slab=signals.Slab(floor, 1000.0, 0.0, 0.3, 0.3))
         assert np.allclose(on_glass, 2.0 * lfp_matrix(tree, probe, source=source), rtol=1e-6)
@@ -273,7 +273,7 @@ def test_soma_is_a_sphere_and_the_rest_lines(tree: Tree) -> None:
 def test_a_slab_has_its_own_conductivity(tree: Tree) -> None:
     slab = signals.Slab(-1000.0, 3000.0, 0.3, 0.3, 0.3)
     assert lfp_matrix(tree, BESIDE, 0.3, "point", slab).shape == (len(BESIDE), tree.n)
-    with pytest.raises(InputError, match="give tissue_S_per_m to it, and no sigma_S_per_m"):
+    with pytest.raises(InputError, match="set the slab's tissue_S_per_m"):
         lfp_matrix(tree, BESIDE, 30.0, "point", slab)
 
 
@@ -290,15 +290,16 @@ def test_far_field_is_that_of_the_dipole(tree: Tree, currents: np.ndarray) -> No
     size = float(np.ptp(tree.ends_um, axis=(0, 1)).max())
     for distance, close in ((100.0, True), (1.0, False)):
         r = distance * size * np.array([[1.0, 0.0, 0.0], [0.6, 0.0, 0.8], [0.0, -0.6, -0.8]])
-        lfp = currents @ lfp_matrix(tree, signals.points(r)).T
+        lfp = currents @ lfp_matrix(tree, signals.point_electrodes(r)).T
         far = moment @ r.T / (4.0 * np.pi * 0.3 * np.linalg.norm(r, axis=1) ** 3)
         assert (np.abs(lfp - far).max() < 0.03 * np.abs(far).max()) == close
 
 
 def test_turning_cell_and_electrodes_together_changes_nothing(tree: Tree, currents: np.ndarray) -> None:
     shift = np.array([100.0, -30.0, 7.0])
-    turned = move(turn(tree, ROTATION), shift)
-    with_it = signals.points((BESIDE.positions_um - soma_centre(tree)) @ ROTATION.T + soma_centre(tree) + shift)
+    turned = translate(rotate(tree, ROTATION), shift)
+    centre = soma_centre(tree)
+    with_it = signals.point_electrodes((BESIDE.positions_um - centre) @ ROTATION.T + centre + shift)
     assert np.allclose(lfp_matrix(turned, with_it), lfp_matrix(tree, BESIDE), rtol=1e-6)
     assert not np.allclose(lfp_matrix(turned, BESIDE), lfp_matrix(tree, BESIDE), rtol=0.1)
     moment = currents @ dipole_matrix(tree).T
@@ -312,7 +313,7 @@ def test_an_upright_cell_has_its_apical_tree_above(tree: Tree) -> None:
     assert np.allclose(direction[:2], 0.0, atol=1e-6 * direction[2])
     assert direction[2] > 0.0
     assert np.allclose(np.linalg.norm(np.diff(tree.ends_um, axis=1), axis=2)[:, 0], tree.length_um, rtol=1e-3)
-    for flipped in (tree, turn(tree, np.diag([1.0, -1.0, -1.0]))):  # it stands, or on its head
+    for flipped in (tree, rotate(tree, np.diag([1.0, -1.0, -1.0]))):  # upright, or upside down
         assert np.allclose(upright(flipped).ends_um, tree.ends_um * np.sign([1.0, 1.0, 1.0]), atol=1e-6)
 
 
@@ -360,12 +361,26 @@ def test_contacts_with_a_size_see_the_mean_over_them(tree: Tree) -> None:
     assert (np.linalg.norm(from_centre, axis=1) ** 2).mean() == pytest.approx(50.0)  # r^2 / 2 over a disc
 
 
+@pytest.mark.parametrize(("distance", "most"), [(1.0, 0.011), (2.0, 0.006)])
+def test_few_points_of_a_contact_give_its_mean(distance: float, most: float) -> None:
+    """For a point source so many radii in front of a disc, on its axis and beside it."""
+    disc = signals.Probe(np.zeros((1, 3)), 1.0)
+    fine = dataclasses.replace(disc, points_per_contact=5000)
+    for aside in (0.0, 0.5, 1.0, 2.0):
+        source = np.array([distance, aside, 0.0])
+        few, many = ((1.0 / np.linalg.norm(p.points_um()[0] - source, axis=1)).mean() for p in (disc, fine))
+        assert few == pytest.approx(many, rel=most)
+
+
 def test_layouts() -> None:
     line = signals.linear_probe(contacts=4)
     assert line.positions_um[:, 2].tolist() == [-300.0, 200.0, 700.0, 1200.0]
     square = signals.square_array(3, 5, 10.0, (1.0, 2.0, 3.0))
     assert square.positions_um.mean(axis=0).tolist() == [1.0, 2.0, 3.0]
     assert np.ptp(square.positions_um, axis=0).tolist() == [40.0, 0.0, 20.0]
+    grid = signals.ecog_grid(900.0, contacts=3, pitch_um=100.0)
+    assert np.ptp(grid.positions_um, axis=0).tolist() == [200.0, 200.0, 0.0]
+    assert grid.positions_um.mean(axis=0).tolist() == [0.0, 0.0, 900.0]
     shank = signals.neuropixels("Neuropixels-384")
     assert len(shank) == 384
     assert np.pi * shank.radius_um**2 == pytest.approx(12.0**2)  # contacts of 12 um by 12 um
@@ -378,7 +393,7 @@ def test_eeg_of_a_head_that_is_all_alike(tree: Tree) -> None:
     (2 cos + ...) for a dipole in its centre: phi = 3 p cos / (4 pi sigma R^2) (Nunez and Srinivasan 2006).
     """
     head = signals.FourSpheres((0.0, 0.0, 20.0), (79_000.0, 80_000.0, 85_000.0, 90_000.0), (0.3, 0.3, 0.3, 0.3))
-    electrodes = signals.scalp_electrodes()
+    electrodes = signals.sensors_on_meridian()
     expected = 3e3 * electrodes @ dipole_matrix(tree) / 90_000.0 / (4.0 * np.pi * 0.3 * 90_000.0**2)
     found = signals.eeg_matrix(tree, electrodes, head)
     assert np.allclose(found, expected, atol=0.01 * np.abs(expected).max())
@@ -397,7 +412,7 @@ def test_meg_of_a_tangential_dipole(tree: Tree) -> None:
     assert np.allclose(matrix[0], strength * moment[1], atol=0.01 * np.abs(matrix).max())
     assert np.allclose(matrix[1], -strength * moment[0], atol=0.01 * np.abs(matrix).max())
     # Off the axis it has three components, but of the two tangential directions alone.
-    off_axis = signals.meg_matrix(tree, signals.scalp_electrodes((30.0,), 110_000.0)).reshape(3, tree.n)
+    off_axis = signals.meg_matrix(tree, signals.sensors_on_meridian((30.0,), 110_000.0)).reshape(3, tree.n)
     radial = place / np.linalg.norm(place)
     of_moment = off_axis @ np.linalg.pinv(moment)
     assert np.linalg.norm(of_moment @ radial) < 1e-3 * np.linalg.norm(of_moment)
@@ -486,13 +501,13 @@ def test_what_is_no_recording(shard: Path, tmp_path: Path, tree: Tree) -> None:
         signals.dipole(tmp_path / "s.h5")
     with pytest.raises(FileError, match="is a folder; name a recording in it"):
         signals.dipole(tmp_path)
-    with pytest.raises(InputError, match="write one held in memory first"):
+    with pytest.raises(InputError, match="write recordings in memory to files first"):
         signals.dipole([tree])  # type: ignore[list-item]
 
 
 def test_half_a_file_is_none(shard: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lies inside the compartment soma"):
-        signals.write_signals(tmp_path / "s.h5", shard, [signals.LFP(signals.points([[0.0, 0.0, 0.0]]))])
+        signals.write_signals(tmp_path / "s.h5", shard, [signals.LFP(signals.point_electrodes([[0.0, 0.0, 0.0]]))])
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "s.h5").write_bytes(b"x")
     with pytest.raises(FileError, match="is truncated or is no HDF5 file"):
@@ -518,7 +533,7 @@ def test_recordings_of_different_sampling(tmp_path: Path) -> None:
 def test_electrode_in_a_compartment(tree: Tree) -> None:
     middle = tree.ends_um[20].mean(axis=0)
     with pytest.raises(InputError, match=r"contact 1 at .* lies inside the compartment " + tree.names[20][:5]):
-        lfp_matrix(tree, signals.points([[500.0, 0.0, 0.0], middle]))
+        lfp_matrix(tree, signals.point_electrodes([[500.0, 0.0, 0.0], middle]))
 
 
 @pytest.mark.parametrize(
@@ -529,7 +544,7 @@ def test_electrode_in_a_compartment(tree: Tree) -> None:
         ({"sigma_S_per_m": (0.3, 0.3)}, "give one number or three"),
         ({"source": "cube"}, "no source 'cube'; choose soma-point"),
         ({"slab": signals.Slab(-400.0, 900.0, tissue_S_per_m=-1.0)}, "none negative"),
-        ({"slab": signals.Slab(-400.0, 900.0)}, "insulating floor alone; choose point"),
+        ({"slab": signals.Slab(-400.0, 900.0)}, "insulating floor; choose point"),
         ({"slab": signals.Slab(np.nan, 300.0)}, "give a bottom and a positive thickness"),
         ({"slab": signals.Slab(0.0, -300.0)}, "give a bottom and a positive thickness"),
         ({"slab": signals.Slab(0.0, 300.0)}, "the cell reaches from z = .* the slab from 0 to 300 um"),
@@ -543,11 +558,12 @@ def test_wrong_conductor(tree: Tree, options: dict[str, object], message: str) -
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: signals.points([]), "points has no contacts"),
-        (lambda: signals.points(np.zeros((0, 3))), "has no contacts"),
-        (lambda: signals.points([1.0, 2.0, 3.0]), r"have shape \(3,\)"),
-        (lambda: signals.points([[np.nan, 0.0, 0.0]]), "NaN or infinity"),
-        (lambda: signals.points([["a", "b", "c"]]), "are no numbers"),
+        (lambda: signals.point_electrodes([]), "the probe has no contacts"),
+        (lambda: signals.point_electrodes(np.zeros((0, 3))), "has no contacts"),
+        (lambda: signals.point_electrodes([1.0, 2.0, 3.0]), r"have shape \(3,\)"),
+        (lambda: signals.point_electrodes([[np.nan, 0.0, 0.0]]), "NaN or infinity"),
+        (lambda: signals.point_electrodes([["a", "b", "c"]]), "are not numbers"),
+        (lambda: signals.Probe(np.zeros((1, 3)), 5.0, points_per_contact=0), "has 0 points per contact"),
         (lambda: signals.linear_probe(contacts=0), "with 0 contacts"),
         (lambda: signals.linear_probe(radius_um=-1.0), "have a radius of -1"),
         (lambda: signals.square_array(0, 3), "0 by 3 contacts"),
@@ -557,7 +573,7 @@ def test_wrong_conductor(tree: Tree, options: dict[str, object], message: str) -
         (lambda: signals.Dye(blur_um=0.0), "must be positive"),
         (lambda: signals.Patch(series_MOhm=-1.0), "are 0 or more"),
         (lambda: signals.Patch(seed=-1), "are 0 or more"),
-        (lambda: signals.FourSpheres(radii_um=(1.0, 2.0, 3.0)), "give four that grow"),
+        (lambda: signals.FourSpheres(radii_um=(1.0, 2.0, 3.0)), "four that increase"),
         (lambda: signals.FourSpheres(sigmas_S_per_m=(1.0, 2.0, 3.0, -1.0)), "four positive"),
         (lambda: signals.lfp([], BESIDE), "no recording to take signals from"),
     ],
@@ -582,22 +598,25 @@ def test_a_flat_cell_has_contacts_apart(tree: Tree) -> None:
     flat = dataclasses.replace(tree, ends_um=tree.ends_um * [1.0, 1.0, 0.0])
     z = signals.shank_beside(flat).positions_um[:, 2]
     assert z == pytest.approx(np.linspace(-50.0, 50.0, 6))
+    farther = signals.shank_beside(tree, 4, distance_um=200.0, clearance_um=150.0).positions_um
+    assert np.hypot(farther[0, 0], farther[0, 1]) >= 200.0
+    assert len(farther) == 4
 
 
 def test_wrong_places(tree: Tree, shard: Path) -> None:
-    with pytest.raises(InputError, match="put electrodes on it"):
+    with pytest.raises(InputError, match="put electrodes on the scalp"):
         signals.eeg_matrix(tree, np.array([[0.0, 0.0, 95_000.0]]))
-    with pytest.raises(InputError, match="sensors lie farther out"):
+    with pytest.raises(InputError, match="farther out than the cell"):
         signals.meg_matrix(tree, np.array([[0.0, 0.0, 50_000.0]]))
-    with pytest.raises(InputError, match=r"give \(sensors, 3\), in um, one at least"):
+    with pytest.raises(InputError, match=r"give \(sensors, 3\), in um, at least one"):
         signals.eeg_matrix(tree, np.zeros((0, 3)))
     with pytest.raises(InputError, match="the brain reaches from 0 to 79000 um"):
-        signals.eeg_matrix(tree, signals.scalp_electrodes(), signals.FourSpheres((0.0, 0.0, 79_500.0)))
+        signals.eeg_matrix(tree, signals.sensors_on_meridian(), signals.FourSpheres((0.0, 0.0, 79_500.0)))
     with pytest.raises(InputError, match="above the surface at z = 0 um"):
         signals.dye(shard, surface_um=0.0)
     with pytest.raises(InputError, match="patch at compartment 99"):
         signals.patch(shard, compartment=99)
-    with pytest.raises(InputError, match=r"turned by .* give three numbers each"):
+    with pytest.raises(InputError, match=r"rotated by .* give three finite numbers each"):
         signals.dipole(PlacedCell(shard, rotation_deg=(0.0, np.nan, 0.0)))
     with pytest.raises(InputError, match="must rise"):
         signals.csd(shard, np.array([1.0, 0.0]))
@@ -633,7 +652,7 @@ def test_a_recording_without_the_axon(shard: Path, tmp_path: Path) -> None:
         del file["trials/000000/v"]
         file["trials/000000/v"] = kept
         file["trials/000000/v"].attrs.update(attributes)
-    with pytest.raises(InputError, match=r"the currents close only if all of them are recorded, the axon too"):
+    with pytest.raises(InputError, match=r"potentials of all of them, the axon's too: simulate again"):
         signals.lfp(path, BESIDE)
 
 
@@ -709,9 +728,9 @@ def test_new_york_head(new_york: Path, tree: Tree, shard: Path, tmp_path: Path) 
     assert eeg.values.shape == (1500, 4)
     with pytest.raises(InputError, match="is more than 2 mm from the cortex"):
         signals.NewYorkEEG(new_york, (0.0, 0.0, 0.0)).matrix(tree)
-    with pytest.raises(InputError, match="is no place in the head"):
+    with pytest.raises(InputError, match="is not a place in the head"):
         signals.NewYorkEEG(new_york, (0.0, np.nan, 0.0)).matrix(tree)
     with pytest.raises(FileError, match=r"fetch sa_nyhead\.mat from"):
         signals.NewYorkEEG(tmp_path / "none.mat").matrix(tree)
-    with pytest.raises(FileError, match="is no New York head"):
+    with pytest.raises(FileError, match="is not the file of the New York head"):
         signals.NewYorkEEG(shard).matrix(tree)

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from dendrotwin import plot, signals
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.neuron.data_set import shard_path
-from dendrotwin.plot.signal_report import draw_signals, telling_window
-from dendrotwin.recording import RecordingFile, write_recordings
-from dendrotwin.signals import described
-from dendrotwin.signals.placing import PlacedCell, upright
+from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
+from dendrotwin.recording import RecordingFile
+from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
+from dendrotwin.signals.placing import PlacedCell, read_places, upright
 from test_cli import refused, run
-from test_recording import recording, tree_with_inputs
+from test_recording import tree_with_inputs
 
 ALL = (
     "currents",
@@ -111,7 +111,7 @@ def test_a_population_by_the_command(data: Path, tmp_path: Path) -> None:
         PlacedCell(paths[0], position_um=(-40.0, 0.0, 10.0), rotation_deg=(0.0, 0.0, 90.0)),
         PlacedCell(paths[1], position_um=(40.0, 30.0, 0.0)),
     ]
-    expected = signals.lfp(cells, signals.points([[0.0, -80.0, 20.0]])).values
+    expected = signals.lfp(cells, signals.point_electrodes([[0.0, -80.0, 20.0]])).values
     found = signals.read_signals(tmp_path / "s.h5")["lfp"].values
     assert np.allclose(found, expected, rtol=1e-5, atol=1e-9)
 
@@ -150,54 +150,60 @@ def test_files_are_not_written_over_each_other(data: Path, tmp_path: Path) -> No
     assert not both.exists()
 
 
-def test_descriptions() -> None:
-    lfp = described.instrument("lfp:source=line:sigma_S_per_m=0.3,0.3,0.4", PROBE, None)
+def test_texts_of_instruments() -> None:
+    lfp = parse_instrument("lfp:source=line:sigma_S_per_m=0.3,0.3,0.4", PROBE, None)
     assert (lfp.source, lfp.sigma_S_per_m) == ("line", (0.3, 0.3, 0.4))
-    assert described.instrument("lfp", PROBE, None).source == "soma-point"
-    layered = described.instrument("lfp", PROBE, SLAB)
+    assert parse_instrument("lfp", PROBE, None).source == "soma-point"
+    layered = parse_instrument("lfp", PROBE, SLAB)
     assert (layered.slab, layered.source) == (SLAB, "point")
-    assert described.instrument("ecog", PROBE, SLAB).name == "ecog"
-    on_top = described.instrument("ecog", None, SLAB)
+    assert parse_instrument("ecog", PROBE, SLAB).name == "ecog"
+    on_top = parse_instrument("ecog", None, SLAB)
     assert isinstance(on_top, signals.LFP)
     assert len(on_top.probe) == 16
     assert set(on_top.probe.positions_um[:, 2]) == {SLAB.bottom_um + SLAB.thickness_um}
-    beside = described.instrument("lfp", None, None)
+    beside = parse_instrument("lfp", None, None)
     assert isinstance(beside, signals.LFP)
     assert np.array_equal(beside.probe.positions_um, signals.linear_probe().positions_um)
-    assert described.instrument("patch", PROBE, None).compartment is None
-    assert described.instrument("patch:compartment=7", PROBE, None).compartment == 7
-    assert len(described.instrument("eeg:angles_deg=5", PROBE, None).electrodes_um) == 1
-    assert described.instrument("new-york:file=x.mat", PROBE, None).file == Path("x.mat")
-    assert described.slab("bottom_um=-800:thickness_um=2200:below_S_per_m=0.15") == SLAB
-    assert len(described.probe("linear:contacts=5")) == 5
-    assert described.probe("neuropixels:model=Neuropixels-24").name == "Neuropixels-24"
+    assert parse_instrument("patch", PROBE, None).compartment is None
+    assert parse_instrument("patch:compartment=7", PROBE, None).compartment == 7
+    assert len(parse_instrument("eeg:angles_deg=5", PROBE, None).electrodes_um) == 1
+    assert parse_instrument("new-york:file=x.mat", PROBE, None).file == Path("x.mat")
+    assert parse_slab("bottom_um=-800:thickness_um=2200:below_S_per_m=0.15") == SLAB
+    assert len(parse_probe("linear:contacts=5")) == 5
+    assert parse_probe("neuropixels:model=Neuropixels-24").name == "Neuropixels-24"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("sound", "no signal 'sound'; choose currents, lfp"),
-        ("lfp:colour=red", r"lfp:colour=red must have the form key=value; lfp knows sigma_S_per_m, source"),
+        (
+            "lfp:colour=red",
+            r"lfp:colour=red must have the form key=value; the options of lfp are sigma_S_per_m, source",
+        ),
         ("dye:rows", "dye:rows must have the form key=value"),
-        ("dye:pixel_um=1,2", "pixel_um=1,2 is no float"),
+        ("dye:pixel_um=1,2", "pixel_um=1,2 must be a number, such as 20"),
         ("dipole:name=x", "dipole takes no options"),
-        ("dye:rows=many", "dye: rows=many is no int; such as 32"),
-        ("lfp:sigma_S_per_m=much", "sigma_S_per_m=much is no tuple"),
-        ("eeg:origin_um=0,77000", "origin_um=0,77000 is no tuple; such as"),
+        ("dye:rows=many", "dye: rows=many must be a whole number, such as 32"),
+        ("lfp:sigma_S_per_m=much", "sigma_S_per_m=much must be numbers with commas between them, such as 0.3"),
+        (
+            "eeg:origin_um=0,77000",
+            "origin_um=0,77000 must be three numbers with commas between them, such as 0,0,77000",
+        ),
         ("currents", "currents are of one cell, not of 0"),
         ("ecog", "ecog needs the cortex as a slab: --slab bottom_um"),
         ("csd:layers=0", "csd in 0 layers"),
-        ("lfp:label=a-b", "lfp:label=a-b has a label that is no name"),
-        ("lfp:label=a:label=b", "write one of letters, digits and _"),
-        ("lfp:label=spectrum", "has a label that is no name"),
+        ("lfp:label=a-b", "lfp:label=a-b: the label must be one word"),
+        ("lfp:label=a:label=b", "one word of letters, digits and _"),
+        ("lfp:label=spectrum", "and not spectrum"),
     ],
 )
-def test_wrong_descriptions(text: str, message: str) -> None:
+def test_wrong_texts(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        described.instrument(text, PROBE, None)
+        parse_instrument(text, PROBE, None)
 
 
-def test_two_of_a_kind_have_labels(data: Path, tmp_path: Path) -> None:
+def test_two_of_one_instrument_have_labels(data: Path, tmp_path: Path) -> None:
     shard, out = shard_path(data, 0), tmp_path / "s.h5"
     figures = tmp_path / "figures"
     asked = ("lfp", "lfp:source=line:label=lines", "patch", "patch:compartment=3:label=dendrite")
@@ -206,28 +212,28 @@ def test_two_of_a_kind_have_labels(data: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     made = signals.read_signals(out)
     kinds = {"lfp": "lfp", "lfp-lines": "lfp", "patch": "patch", "patch-dendrite": "patch"}
-    assert {name: signal.kind for name, signal in made.items()} == kinds
+    assert {name: signal.modality for name, signal in made.items()} == kinds
     assert not np.array_equal(made["lfp"].values, made["lfp-lines"].values)
     assert {"lfp.png", "lfp-lines.png", "lfp-lines-spectrum.png"} <= {path.name for path in figures.iterdir()}
 
 
 def test_wrong_probes_and_places(tmp_path: Path) -> None:
     (tmp_path / "marked.csv").write_text("x,y,z\n1,2,3\n", encoding="utf-8-sig")  # as spreadsheets write it
-    assert described.probe(str(tmp_path / "marked.csv")).positions_um.tolist() == [[1.0, 2.0, 3.0]]
+    assert parse_probe(str(tmp_path / "marked.csv")).positions_um.tolist() == [[1.0, 2.0, 3.0]]
     with pytest.raises(InputError, match="no probe 'round'; choose linear, square, neuropixels"):
-        described.probe("round")
+        parse_probe("round")
     cells = [PlacedCell(tmp_path / "r.h5")]
     with pytest.raises(FileError, match="it says where each recorded cell is"):
-        described.read_places(tmp_path / "none.csv", cells)
+        read_places(tmp_path / "none.csv", cells)
     path = tmp_path / "places.csv"
     for text, message in (
         ("a,b\n1,2\n", "is no table of places"),
         ("x,y,z\n0,0,0,500,0,0\n", "is no table of places"),
-        ("x,y,z\n", "places 0 cells, there are 1 recordings"),
+        ("x,y,z\n", "has 0 places for 1 recordings"),
     ):
         path.write_text(text)
         with pytest.raises(FileError, match=message):
-            described.read_places(path, cells)
+            read_places(path, cells)
 
 
 def test_nwb_without_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,13 +258,13 @@ def test_power_of_a_sine() -> None:
     assert (hz[0], hz[-1], hz[np.argmax(power)]) == (2.0, 10_000.0, 3000.0)
 
 
-def test_window_around_the_first_spike(data: Path, tmp_path: Path) -> None:
-    write_recordings(tmp_path / "short.h5", [recording(tree_with_inputs(), 60)], {})
-    assert telling_window(PlacedCell(tmp_path / "short.h5")) == slice(0, 60)
+def test_window_around_the_first_spike(data: Path) -> None:
+    assert window_around_first_spike(np.zeros(0), 60) == slice(0, 60)
+    assert window_around_first_spike(np.array([900.0]), 2000, 40) == slice(890, 930)
     for trial in range(10):
         with RecordingFile(shard_path(data, trial)) as file:
             spikes = file.spikes_ms(0)
-        window = telling_window(PlacedCell(shard_path(data, trial)))
+            window = window_around_first_spike(spikes, file.steps(0))
         assert window.stop - window.start == 100
         settled = spikes[spikes >= 500.0]
         assert window.start >= 400
@@ -270,7 +276,7 @@ def test_a_window_has_the_samples_of_the_signal(monkeypatch: pytest.MonkeyPatch,
     draw = plot.figure_series
     monkeypatch.setattr(plot, "figure_series", lambda time, *rest: (drawn.append(time), draw(time, *rest))[1])
     fine = signals.Signal("patch", "mV", np.arange(2000.0)[:, None], {"compartment": np.array([-1])}, 20_000.0)
-    draw_signals(tmp_path, [fine], [], slice(20, 50))
+    save_signal_figures(tmp_path, [fine], [], slice(20, 50))
     assert len(drawn[0]) == 600
     assert drawn[0][[0, -1]] == pytest.approx([20.05, 50.0])
 
@@ -302,7 +308,7 @@ def test_depth_frames_and_series_show_the_data() -> None:
     series = plot.figure_series(np.arange(20.0), values, list("abcdef"), "x (mV)")
     assert np.allclose([axes.lines[0].get_ydata() for axes in series.axes], values.T)
     spectrum = plot.figure_spectrum(np.arange(1.0, 21.0), values**2, list("abcdef"), "nA µm")
-    assert spectrum.axes[0].get_ylabel() == "power ((nA µm)²/Hz)"
+    assert spectrum.axes[0].get_ylabel() == "power spectral density ((nA µm)²/Hz)"
     assert all(isinstance(figure, Figure) for figure in (depth, frames, series, spectrum))
 
 
@@ -317,5 +323,5 @@ def test_figures_of_signals_that_never_change(value: float, tmp_path: Path) -> N
         signals.Signal("dye", "mV um2", np.full((5, 1, 1), value), {name: np.zeros(1) for name in ("x_um", "y_um")}),
         signals.Signal("patch", "mV", flat, {"compartment": np.array([-1])}),
     ]
-    names = draw_signals(tmp_path, made, [tree], slice(0, 5))
+    names = save_signal_figures(tmp_path, made, [tree], slice(0, 5))
     assert all((tmp_path / name).stat().st_size > 0 for name in names)

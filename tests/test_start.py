@@ -10,13 +10,14 @@ import torch
 
 from dendrotwin.cell.tree import Tree
 from dendrotwin.evaluation.split import Split, split_trials
-from dendrotwin.models import build_network
+from dendrotwin.models import build_model
 from dendrotwin.models.networks import ridge_init as start
 from dendrotwin.models.scaling import Scaling, measure_scaling
 from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
 from dendrotwin.solver.tree_solver import synaptic_conductances
-from dendrotwin.training.loop import Training, _Run, _step
-from dendrotwin.twin import run
+from dendrotwin.training.config import Training
+from dendrotwin.training.loop import _step
+from dendrotwin.training.run import Run
 
 SIZES = {"channels": (8, 8), "synapse_ms": 700}  # long enough to be exact
 
@@ -27,7 +28,7 @@ def parts(data: Path) -> tuple[Tree, Split, Scaling]:
     return tree, split, measure_scaling(split.train)
 
 
-def _least_squares(parts: tuple[Tree, Split, Scaling], trials: list[TrialIndex], history: bool) -> np.ndarray:
+def _least_squares(parts: tuple[Tree, Split, Scaling], trials: list[TrialIndex], autoregressive: bool) -> np.ndarray:
     """Predictions at the steps that the start looks at, (trials x steps, n), fitted to the training trials."""
     tree, split, scaling = parts
 
@@ -36,7 +37,7 @@ def _least_squares(parts: tuple[Tree, Split, Scaling], trials: list[TrialIndex],
         x = np.concatenate(list(synaptic_conductances(tree, [r.events], r.steps)))[:, :, 0].astype(float)
         z = scaling.normalise(torch.from_numpy(r.v_mV)).numpy().astype(float)
         at = np.arange(SETTLE_MS, r.steps, start.EVERY_MS)
-        known = np.column_stack([x[at] * 1e4, np.ones(len(at)), *([z[at - 1]] if history else [])])
+        known = np.column_stack([x[at] * 1e4, np.ones(len(at)), *([z[at - 1]] if autoregressive else [])])
         return known, z[at]
 
     known, asked = (np.concatenate(part) for part in zip(*map(rows, split.train), strict=True))
@@ -45,19 +46,18 @@ def _least_squares(parts: tuple[Tree, Split, Scaling], trials: list[TrialIndex],
 
 
 def _started(
-    parts: tuple[Tree, Split, Scaling], trials: list[TrialIndex], history: bool, features: int
+    parts: tuple[Tree, Split, Scaling], trials: list[TrialIndex], autoregressive: bool, features: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the started network says there, (trials x steps, n), the truth, and the truth 1 ms before."""
     tree, split, scaling = parts
-    _, network = build_network("hard-sharing", {**SIZES, "features": features}, tree, history)
-    start.start_from_linear(network, tree, split.train, scaling)
-    network.eval()
+    _, network = build_model("hard-sharing", {**SIZES, "features": features}, tree, autoregressive)
+    network.prepare(split.train, scaling)
     found, truth, before = [], [], []
     for trial in trials:
         r = read_trial(trial, tree)
         true = scaling.normalise(torch.from_numpy(r.v_mV))
-        past = {"z_rest": torch.zeros(tree.n), "z_true": true[None]} if history else {}
-        z = torch.cat([z for _, z, _ in run(network, tree, [r.events], r.steps, **past)], 1)[0]
+        v, _ = network.predict([r.events], r.steps, r.v_mV[None] if autoregressive else None)
+        z = scaling.normalise(torch.from_numpy(v[0]))
         at = np.arange(SETTLE_MS, r.steps, start.EVERY_MS)
         found.append(z.numpy()[at])
         truth.append(true.numpy()[at])
@@ -107,10 +107,10 @@ def test_rank_is_that_of_the_features_and_keeps_the_mean(
 def test_start_rate_holds_the_linear_paths_back(data: Path) -> None:
     """With rate 0 nothing of what the start has set moves, and all else does."""
     options = {"channels": (8, 8), "features": 8, "synapse_ms": 40}
-    work = _Run(data, Training(options=options, history=True, start_rate=0.0, steps=5, batch=2, window_ms=100))
-    held = {id(p) for p in start.linear_paths(work.network)}
-    assert len(held) == len(work.network.experts.synapses.weigh) + 3
-    before = {p: p.detach().clone() for p in work.network.parameters()}
+    work = Run(data, Training(options=options, autoregressive=True, start_rate=0.0, steps=5, batch=2, window_ms=100))
+    held = {id(p) for p in work.model.linear_paths()}
+    assert len(held) == len(work.model.experts.synapses.weigh) + 3
+    before = {p: p.detach().clone() for p in work.model.parameters()}
     for step, batch in enumerate(work.batches(0, 3)):
         _step(work, step, batch)
     for p, old in before.items():
@@ -120,7 +120,8 @@ def test_start_rate_holds_the_linear_paths_back(data: Path) -> None:
 def test_networks_without_a_linear_path_are_left_as_they_are(parts: tuple[Tree, Split, Scaling]) -> None:
     tree, split, scaling = parts
     for architecture, options in (("mmoe", {"preset": "paper"}), ("elm", {"memory": 4, "branches": 2})):
-        _, network = build_network(architecture, options, tree)
-        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        start.start_from_linear(network, tree, split.train, scaling)
-        assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+        _, network = build_model(architecture, options, tree)
+        before = {name: tensor.clone() for name, tensor in network.named_parameters()}
+        assert network.prepare(split.train, scaling) == []
+        assert all(torch.equal(tensor, before[name]) for name, tensor in network.named_parameters())
+        assert torch.equal(network.scaling.sd_mV, scaling.sd_mV)

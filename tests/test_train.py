@@ -17,27 +17,23 @@ from torch.nn import functional
 
 from dendrotwin.cell.stimuli import Poisson
 from dendrotwin.errors import InputError, TwinError
+from dendrotwin.evaluation.predictors import twin_predictor
 from dendrotwin.evaluation.split import split_trials
+from dendrotwin.models import build_model
+from dendrotwin.models.base import Batch
+from dendrotwin.models.networks.network import POSSIBLE_MV
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.neuron.simulate import Simulation, simulate
-from dendrotwin.prediction import predict, twin_predictor
 from dendrotwin.recording import read_trial
 from dendrotwin.signals import membrane_currents
-from dendrotwin.training import loop as train_module
-from dendrotwin.training.loop import (
-    Training,
-    _current_rows,
-    _gradient,
-    _rate,
-    _Run,
-    _step,
-    _validate,
-    measure_time,
-    train,
-)
-from dendrotwin.training.losses import Balance, CurrentLoss, Objective, meta_gradient, task_losses
-from dendrotwin.training.windows import Batch
-from dendrotwin.twin import POSSIBLE_MV, Twin
+from dendrotwin.training import run as run_module
+from dendrotwin.training.config import Training
+from dendrotwin.training.loop import _gradient, _step, measure_time, train
+from dendrotwin.training.losses import Balance, CurrentLoss, Objective, meta_gradient
+from dendrotwin.training.rounds import _validate
+from dendrotwin.training.run import Run, _current_rows, _rate
+from dendrotwin.twin import Twin
+from slow_networks import binned
 from test_recording import tree_with_inputs
 
 SMALL = {"channels": (8, 8), "features": 8, "synapse_ms": 40, "dropout": 0.0}
@@ -45,25 +41,34 @@ QUICK = Training(options=SMALL, steps=30, batch=4, window_ms=150, round_steps=10
 TREE = tree_with_inputs()
 
 
-def _batch(context: int, size: int = 4, steps: int = 20) -> Batch:
-    rng = torch.Generator().manual_seed(0)
-    events = (torch.rand(size, TREE.n_inputs, context + steps, generator=rng) < 0.05).float()
-    z = torch.randn(size, steps, TREE.n, generator=rng)
-    return Batch(events, None, z, (torch.rand(size, steps, generator=rng) < 0.1).float())
-
-
 # ----------------------------------------------------------------------------------------------- losses
 
 
-def test_task_losses_are_their_definitions() -> None:
-    batch = _batch(0)
-    z, logit = torch.randn(4, 20, TREE.n), torch.randn(4, 20)
-    losses = task_losses(z, logit, batch.z, batch.spikes)
+@pytest.mark.parametrize("autoregressive", [False, True])
+def test_losses_are_their_definitions(autoregressive: bool) -> None:
+    """From potentials in mV, against the network's own outputs and the formulas, one task after the other."""
+    _, network = build_model("hard-sharing", SMALL, TREE, autoregressive)
+    network.eval()
+    rng = torch.Generator().manual_seed(0)
+    network.scaling.mean_mV.copy_(-70.0 + torch.randn(TREE.n, generator=rng))
+    network.scaling.sd_mV.copy_(1.0 + torch.rand(TREE.n, generator=rng))
+    before = network.context + 1 if autoregressive else 0
+    v_mV = -70.0 + 3.0 * torch.randn(4, before + 20, TREE.n, generator=rng)
+    counts = (torch.rand(4, TREE.n_inputs, network.context + 20, generator=rng) < 0.05).float()
+    batch = Batch(binned(counts), v_mV, (torch.rand(4, 20, generator=rng) < 0.1).float())
+    with torch.no_grad():
+        tasks, residual = network.loss(batch)
+    z = (v_mV - network.scaling.mean_mV) / network.scaling.sd_mV
+    # A potential at the start of a step is the one at the end of the step before.
+    past = z[:, :-1].transpose(1, 2) if autoregressive else None
+    with torch.no_grad():
+        found, logit, _ = network(batch.events, past)
+    assert torch.allclose(residual, found - z[:, before:])
     for i in range(TREE.n):
-        assert float(losses[i]) == pytest.approx(float(functional.mse_loss(z[..., i], batch.z[..., i])))
+        assert tasks[i].item() == pytest.approx(float(functional.mse_loss(found[..., i], z[:, before:, i])), rel=1e-5)
     p = torch.sigmoid(logit)
     cross = -(batch.spikes * p.log() + (1 - batch.spikes) * (1 - p).log()).mean()
-    assert float(losses[-1]) == pytest.approx(float(cross), rel=1e-5)
+    assert float(tasks[-1]) == pytest.approx(float(cross), rel=1e-5)
 
 
 def test_current_loss_is_its_definition() -> None:
@@ -74,28 +79,27 @@ def test_current_loss_is_its_definition() -> None:
     scaling = Scaling(torch.full((TREE.n,), -70.0), sd_mV)
     sd_nA = membrane_currents(TREE, true[500:]).std(0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "read_trial", lambda trial, tree: SimpleNamespace(v_mV=true))
+        patch.setattr(run_module, "read_trial", lambda trial, tree: SimpleNamespace(v_mV=true))
         rows = _current_rows(TREE, [None], scaling)  # type: ignore[list-item]
     z, true_z = (scaling.normalise(torch.from_numpy(v))[None] for v in (off, true))
     slow = np.mean((membrane_currents(TREE, off - true) / sd_nA) ** 2)
-    assert float(CurrentLoss(rows, 0.5)(z, true_z)) == pytest.approx(0.5 * slow, rel=1e-4)
+    assert float(CurrentLoss(rows, 0.5)(z - true_z)) == pytest.approx(0.5 * slow, rel=1e-4)
     # All compartments a little higher: no current at all.
-    assert float(CurrentLoss(rows, 1.0)(true_z + 1.0 / sd_mV, true_z)) < 1e-6
+    assert float(CurrentLoss(rows, 1.0)((1.0 / sd_mV).expand(true_z.shape))) < 1e-6
 
 
 def test_training_minds_currents(tmp_path: Path, data: Path) -> None:
     """The loss of a step has their part, which is refused where it would be left out."""
-    work = _Run(data, QUICK.model_copy(update={"current_weight": 3.0}))
+    work = Run(data, QUICK.model_copy(update={"current_weight": 3.0}))
     assert work.bare.currents is not None
     batch = next(work.batches(0, 1))
     with torch.no_grad():
         loss, losses = work.bare(batch)
-        z = work.network(batch.events, batch.past)[0]
-        tasks, currents = work.bare.balance(losses), work.bare.currents(z, batch.z)
+        tasks, currents = work.bare.balance(losses), work.bare.currents(work.model.loss(batch).residual)
     assert float(currents) > 0
     assert float(loss) == pytest.approx(float(tasks + currents))
     with pytest.raises(InputError, match="leave --meta-rate or --current-weight away"):
-        _Run(data, QUICK.model_copy(update={"current_weight": 3.0, "meta_rate": 0.1}))
+        Run(data, QUICK.model_copy(update={"current_weight": 3.0, "meta_rate": 0.1}))
 
 
 def test_equal_balance_is_the_mean_and_the_weighed_spikes() -> None:
@@ -137,10 +141,10 @@ def test_micro_batches_add_up(data: Path) -> None:
     """The gradient of a batch, in one go and one window at a time."""
     gradients = []
     for micro in (None, 1, 3):
-        work = _Run(data, QUICK.model_copy(update={"micro_batch": micro, "architecture": "mmoe"}))
+        work = Run(data, QUICK.model_copy(update={"micro_batch": micro, "architecture": "mmoe"}))
         (batch,) = work.batches(0, 1)
         tasks = _gradient(work, batch)
-        gradients.append([p.grad.clone() for p in work.network.parameters()] + [tasks])
+        gradients.append([p.grad.clone() for p in work.model.parameters()] + [tasks])
     for other in gradients[1:]:
         for a, b in zip(gradients[0], other, strict=True):
             assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
@@ -155,7 +159,7 @@ class _Quadratic(nn.Module):
         self.balance = Balance(3, "equal", 1.0)
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        x = batch.z.mean()
+        x = batch.v_mV.mean()
         first = (self.a - x) ** 2
         return torch.zeros(()), torch.stack([first, first * (self.b - x) ** 2, 0.0 * (self.a + self.b)])
 
@@ -164,7 +168,7 @@ def test_meta_step_is_its_definition() -> None:
     """The sum over groups of the gradient where each group's trial step leads, by hand."""
     objective, rate = _Quadratic(), 0.1
     z = torch.tensor([[[0.3]], [[0.7]]])
-    losses = meta_gradient(objective, Batch(z, None, z, z[..., 0]), np.array([0, 1, 2]), rate)
+    losses = meta_gradient(objective, Batch(binned(torch.zeros(2, 1, 1)), z, z[..., 0]), np.array([0, 1, 2]), rate)
     a, b, inner, outer = 1.0, -2.0, 0.3, 0.7
 
     def gradient(group: int, a: float, b: float, x: float) -> np.ndarray:
@@ -188,13 +192,13 @@ def test_meta_step_is_its_definition() -> None:
         {"architecture": "mmoe", "balance": "uncertainty", "precision": "bf16-mixed"},
         {"architecture": "mmoe", "meta_rate": 0.01},
         {"architecture": "mmoe", "meta_rate": 0.01, "precision": "bf16-mixed"},
-        {"history": True, "precision": "bf16-mixed"},
+        {"autoregressive": True, "precision": "bf16-mixed"},
         {"architecture": "elm", "options": {"memory": 10, "branches": 5, "branch_inputs": 20}},
     ],
 )
 def test_every_way_of_training_learns(data: Path, tmp_path: Path, changes: dict) -> None:
     training = QUICK.model_copy(update=changes)
-    start = _validate(_Run(data, training))["loss"]
+    start = _validate(Run(data, training))["loss"]
     twin = train(data, tmp_path / "twin", training)
     assert min(point["validation"] for point in twin.training["curve"]) < start
     assert twin.training["windows"] == 30 * 4
@@ -207,7 +211,7 @@ def test_every_way_of_training_learns(data: Path, tmp_path: Path, changes: dict)
 
 def test_one_step_ahead(data: Path, tmp_path: Path) -> None:
     """A twin that sees past potentials beats persistence one step ahead, and predicts on its own too."""
-    training = QUICK.model_copy(update={"history": True, "steps": 150, "round_steps": 50})
+    training = QUICK.model_copy(update={"autoregressive": True, "steps": 150, "round_steps": 50})
     twin = train(data, tmp_path / "twin", training)
     assert Twin.load(tmp_path / "twin").one_step_ahead
     tree, split = split_trials(data)
@@ -220,20 +224,21 @@ def test_one_step_ahead(data: Path, tmp_path: Path) -> None:
     assert own_error.mean() > error.mean()
     assert (own >= POSSIBLE_MV[0] - 1e-3).all()
     assert (own <= POSSIBLE_MV[1] + 1e-3).all()
-    again, _ = predict(twin, [truth.events], truth.steps, truth.v_mV[None], chunk_ms=100)
+    again, _ = twin.predict_batch([truth.events], truth.steps, truth.v_mV[None], chunk_ms=100)
     assert again[0] == pytest.approx(one, abs=1e-2)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 19, 20, 400])
 def test_learning_rate_warms_up_and_goes_to_zero(steps: int) -> None:
-    rates = [_rate(step, steps) for step in range(steps)]
+    training = Training(steps=steps)
+    rates = [_rate(step, training) for step in range(steps)]
     assert max(rates) == 1.0
     assert all(0.0 < rate <= 1.0 for rate in rates)
     top = rates.index(1.0)
     assert top <= 0.06 * steps
     assert (np.diff(rates[: top + 1]) > 0).all()
     assert (np.diff(rates[top + 1 :]) < 0).all()
-    assert steps == 1 or _rate(steps, steps) == pytest.approx(0.0)
+    assert steps == 1 or _rate(steps, training) == pytest.approx(0.0)
 
 
 def test_patience(data: Path, tmp_path: Path) -> None:
@@ -246,10 +251,10 @@ def test_two_processes_are_as_one(data: Path, tmp_path: Path) -> None:
     """torchrun with two gloo processes: the same twin as one process with the same batches."""
     alone = train(data, tmp_path / "alone", QUICK)
     code = (
-        "import sys, torch; from pathlib import Path; from dendrotwin.training.loop import Training, train\n"
+        "import sys, torch; from pathlib import Path; from dendrotwin import Training, train\n"
         "torch.set_num_threads(1)\n"
         "twin = train(Path(sys.argv[1]), Path(sys.argv[2]), Training.model_validate_json(sys.argv[3]))\n"
-        "import os; torch.save(twin.network.state_dict(), sys.argv[4] + os.environ['RANK'])"
+        "import os; torch.save(twin.model.state_dict(), sys.argv[4] + os.environ['RANK'])"
     )
     script = tmp_path / "two.py"
     script.write_text(code)
@@ -258,7 +263,7 @@ def test_two_processes_are_as_one(data: Path, tmp_path: Path) -> None:
     result = subprocess.run([*torchrun, *arguments], capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     ranks = [torch.load(tmp_path / f"rank{rank}", weights_only=True) for rank in (0, 1)]
-    single = {k.removeprefix("network."): t for k, t in load_file(tmp_path / "alone/model.safetensors").items()}
+    single = load_file(tmp_path / "alone/model.safetensors")
     for name, tensor in ranks[0].items():
         assert torch.equal(tensor, ranks[1][name])
         assert torch.allclose(tensor, single[name], rtol=1e-3, atol=1e-4), name
@@ -285,12 +290,12 @@ def test_divergence_keeps_the_best_weights(data: Path, tmp_path: Path, monkeypat
         train(data, tmp_path / "twin", QUICK)
     kept = Twin.load(tmp_path / "twin")
     assert kept.training["best_step"] == 10
-    assert all(bool(torch.isfinite(p).all()) for p in kept.network.parameters())
+    assert all(bool(torch.isfinite(p).all()) for p in kept.model.parameters())
 
 
 def test_a_gradient_that_is_not_finite_is_divergence_too(data: Path) -> None:
-    work = _Run(data, QUICK)
-    next(work.network.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+    work = Run(data, QUICK)
+    next(work.model.parameters()).register_hook(lambda gradient: gradient * torch.inf)
     with pytest.raises(FloatingPointError, match="the gradient is no longer finite at step 0"):
         _step(work, 0, next(work.batches(0, 1)))
 
@@ -298,17 +303,17 @@ def test_a_gradient_that_is_not_finite_is_divergence_too(data: Path) -> None:
 def test_what_the_two_step_update_cannot_do(data: Path) -> None:
     for changes in ({"batch": 3}, {"micro_batch": 2}):
         with pytest.raises(InputError, match="halves the batch; choose an even --batch, and no --micro-batch"):
-            _Run(data, QUICK.model_copy(update={"meta_rate": 0.1, **changes}))
+            Run(data, QUICK.model_copy(update={"meta_rate": 0.1, **changes}))
     with pytest.raises(InputError, match="does not scale fp16's gradients; use --precision bf16-mixed"):
-        _Run(data, QUICK.model_copy(update={"meta_rate": 0.1, "precision": "16-mixed"}))
+        Run(data, QUICK.model_copy(update={"meta_rate": 0.1, "precision": "16-mixed"}))
 
 
 def test_data_without_input_or_spikes_can_be_fitted_by_potentials_alone(tmp_path: Path, simulation: Simulation) -> None:
     """Nothing to regress on, and nothing to fail on."""
     silent = simulation.model_copy(update={"inputs": Poisson(excitatory_hz=0.0, inhibitory_hz=0.0)})
     simulate(silent, 4, tmp_path / "silent", workers=1)
-    work = _Run(tmp_path / "silent", QUICK.model_copy(update={"spike_weight": 0.0}))
-    assert all(bool(torch.isfinite(p).all()) for p in work.network.parameters())
+    work = Run(tmp_path / "silent", QUICK.model_copy(update={"spike_weight": 0.0}))
+    assert all(bool(torch.isfinite(p).all()) for p in work.model.parameters())
 
 
 def test_data_without_spikes(tmp_path: Path, simulation: Simulation) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -21,16 +22,16 @@ import dendrotwin
 from dendrotwin.cell.spikes import predicted_spikes
 from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.errors import FileError, InputError, TwinError
-from dendrotwin.evaluation.evaluate import baselines, evaluate
 from dendrotwin.evaluation.metrics import best_threshold
+from dendrotwin.evaluation.predictors import baseline_rows, evaluate_predictor
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models.baselines import linear_predictor
 from dendrotwin.models.scaling import measure_scaling
 from dendrotwin.neuron.simulate import Simulation, simulate
-from dendrotwin.prediction import predict, predict_recordings
 from dendrotwin.recording import SETTLE_MS, Recording, index_trials, read_trial
 from dendrotwin.solver.tree_solver import synaptic_conductances
-from dendrotwin.training.loop import Training, train
+from dendrotwin.training.config import Training
+from dendrotwin.training.loop import train
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin
 
@@ -72,11 +73,10 @@ def test_scaling_is_that_of_the_training_split(data: Path) -> None:
 
 def test_windows_are_cut_from_their_trials(data: Path) -> None:
     tree, split = split_trials(data)
-    scaling = measure_scaling(split.train)
-    batch = Windows(tree, split.train, scaling, 30, 100, 1.0).draw(16, np.random.default_rng(0))
+    sees_input = SimpleNamespace(tree=tree, context=30, autoregressive=False)
+    batch = Windows(sees_input, split.train, 100, 1.0).draw(16, np.random.default_rng(0))
     recordings = [read_trial(trial, tree) for trial in split.train]
-    for events, z, spikes in zip(batch.events, batch.z, batch.spikes, strict=True):
-        v = scaling.restore(z).numpy()
+    for events, v, spikes in zip(batch.events.counts(), batch.v_mV.numpy(), batch.spikes, strict=True):
         places = [
             (r, start)
             for r in recordings
@@ -89,7 +89,7 @@ def test_windows_are_cut_from_their_trials(data: Path) -> None:
         assert np.array_equal(spikes.numpy().astype(bool), r.spike_train()[start : start + 100])
         assert spikes.sum() > 0  # spike_share is 1
     with pytest.raises(InputError, match="lasts 1500 ms, a window 2000 ms"):
-        Windows(tree, split.train, scaling, 30, 2000, 0.5)
+        Windows(sees_input, split.train, 2000, 0.5)
 
 
 def test_event_counts() -> None:
@@ -102,7 +102,7 @@ def test_event_counts() -> None:
 
 def _validation_loss(twin: Twin, check: Recording, v: np.ndarray, probability: np.ndarray) -> float:
     """The loss of a twin on a trial, from its predictions and the definition."""
-    z = (v - check.v_mV)[500:] / twin.scaling.sd_mV.numpy()
+    z = (v - check.v_mV)[500:] / twin.model.scaling.sd_mV.numpy()
     p, s = probability[500:].astype(float), check.spike_train()[500:]
     cross_entropy = -(np.log(p[s]).sum() + np.log1p(-p[~s]).sum()) / len(s)
     return float((z**2).mean() + twin.training["configuration"]["spike_weight"] * cross_entropy)
@@ -116,7 +116,7 @@ def test_the_best_round_is_kept_not_the_last(data: Path, tmp_path: Path) -> None
     assert best["step"] < 400
     tree, split = split_trials(data)
     check = read_trial(split.validation[0], tree)
-    v, probability = predict(twin, [check.events], check.steps)
+    v, probability = twin.predict_batch([check.events], check.steps)
     assert _validation_loss(twin, check, v[0], probability[0]) == pytest.approx(best["validation"], rel=1e-3)
 
 
@@ -169,20 +169,20 @@ def test_training_learns_and_keeps_the_best(data: Path, twin_folder: Path) -> No
     assert best["validation"] < 0.95 * curve[0]["validation"]
     tree, split = split_trials(data)
     assert twin.training["train_trials"] == [t.trial_id for t in split.train]
-    assert torch.equal(twin.scaling.sd_mV, measure_scaling(split.train).sd_mV)
+    assert torch.equal(twin.model.scaling.sd_mV, measure_scaling(split.train).sd_mV)
     check = read_trial(split.validation[0], tree)
-    v, probability = predict(twin, [check.events], check.steps)
+    v, probability = twin.predict_batch([check.events], check.steps)
     assert twin.threshold == pytest.approx(best_threshold([check.spikes_ms], [probability[0]]), rel=1e-3)
-    (made,) = predict_recordings(twin, [("x", check.events, check.steps, None)])
+    made = twin.predict(check.events, check.steps)
     assert np.array_equal(made.spikes_ms, predicted_spikes(probability[0], twin.threshold))
     assert _validation_loss(twin, check, v[0], probability[0]) == pytest.approx(best["validation"], rel=1e-3)
 
     def predictor(recording: object) -> tuple[np.ndarray, np.ndarray]:
-        v, probability = predict(twin, [recording.events], recording.steps)
+        v, probability = twin.predict_batch([recording.events], recording.steps)
         return v[0], probability[0]
 
-    ours = evaluate("twin", predictor, tree, split.test, threshold=twin.threshold)
-    rows = {e.name: e for e in baselines(tree, split.train, split.validation, split.test)}
+    ours = evaluate_predictor("twin", predictor, tree, split.test, threshold=twin.threshold)
+    rows = {e.name: e for e in baseline_rows(tree, split.train, split.validation, split.test)}
     assert set(rows) == {"mean", "linear", "coarse cable", "persistence"}
     assert np.median(ours.ev) > np.median(rows["mean"].ev) + 0.1
     assert np.median(rows["linear"].ev) > np.median(rows["mean"].ev)
@@ -207,10 +207,10 @@ def test_same_seed_same_twin(data: Path, twin_folder: Path, tmp_path: Path) -> N
 
 def _train_command(data: Path, out: Path, training: Training = OFTEN) -> list[str]:
     code = (
-        "import sys; from pathlib import Path; from dendrotwin import train\n"
-        "one_step, taken = train._step, []\n"
-        "train._step = lambda *arguments: taken.append(one_step(*arguments))\n"
-        "train.train(Path(sys.argv[1]), Path(sys.argv[2]), train.Training.model_validate_json(sys.argv[3]))\n"
+        "import sys; from pathlib import Path; from dendrotwin import Training; from dendrotwin.training import loop\n"
+        "one_step, taken = loop._step, []\n"
+        "loop._step = lambda *arguments: taken.append(one_step(*arguments))\n"
+        "loop.train(Path(sys.argv[1]), Path(sys.argv[2]), Training.model_validate_json(sys.argv[3]))\n"
         "print(len(taken))"
     )
     return [sys.executable, "-c", code, str(data), str(out), training.model_dump_json()]
@@ -259,14 +259,14 @@ def _copy(folder: Path, to: Path) -> Path:
 def test_missing_and_altered_tensors(twin_folder: Path, tmp_path: Path) -> None:
     folder = _copy(twin_folder, tmp_path)
     tensors = _weights(folder)
-    save_file({k: t for k, t in tensors.items() if k != "network.towers.bias"}, folder / "model.safetensors")
-    with pytest.raises(TwinError, match=r"model.safetensors lacks network.towers.bias"):
+    save_file({k: t for k, t in tensors.items() if k != "heads.bias"}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"model.safetensors lacks heads.bias"):
         Twin.load(folder)
-    save_file({**tensors, "network.towers.bias": torch.zeros(3)}, folder / "model.safetensors")
-    with pytest.raises(TwinError, match=r"network.towers.bias has shape \(3,\), not \(38, 2\)"):
+    save_file({**tensors, "heads.bias": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(TwinError, match=r"heads.bias has shape \(3,\), not \(38, 2\)"):
         Twin.load(folder)
     save_file(
-        {**tensors, "network.towers.bias": tensors["network.towers.bias"] + 1.0},
+        {**tensors, "heads.bias": tensors["heads.bias"] + 1.0},
         folder / "model.safetensors",
     )
     with pytest.raises(TwinError, match=r"model.safetensors was altered"):
@@ -300,9 +300,8 @@ def test_loading_gives_what_was_saved(data: Path, twin_folder: Path, tmp_path: P
     twin.save(tmp_path / "copy", "a copy")
     tree, trials = index_trials(data)
     events = read_trial(trials[0], tree).events
-    for a, b in zip(
-        predict(twin, [events], 400 + 1100), predict(Twin.load(tmp_path / "copy"), [events], 1500), strict=True
-    ):
+    copy = Twin.load(tmp_path / "copy")
+    for a, b in zip(twin.predict_batch([events], 1500), copy.predict_batch([events], 1500), strict=True):
         assert np.array_equal(a, b)
 
 
@@ -313,14 +312,14 @@ def test_chunks_and_batches_change_nothing(data: Path, twin_folder: Path) -> Non
     twin = Twin.load(twin_folder)
     tree, trials = index_trials(data)
     events = [read_trial(trial, tree).events for trial in trials[:3]]
-    v, probability = predict(twin, events, 1500, chunk_ms=1500)
+    v, probability = twin.predict_batch(events, 1500, chunk_ms=1500)
     for chunk in (1, 137):
         steps = 1500 if chunk > 1 else 60
         few = [Events(e.input[e.time_ms < steps], e.time_ms[e.time_ms < steps]) for e in events]
-        w, q = predict(twin, few, steps, chunk_ms=chunk)
+        w, q = twin.predict_batch(few, steps, chunk_ms=chunk)
         assert np.allclose(w, v[:, :steps], atol=1e-3)
         assert np.allclose(q, probability[:, :steps], atol=1e-5)
-    alone, _ = predict(twin, [events[2]], 1500)
+    alone, _ = twin.predict_batch([events[2]], 1500)
     assert np.allclose(alone[0], v[2], atol=1e-3)
 
 
@@ -328,8 +327,8 @@ def test_injected_current_is_refused(twin_folder: Path) -> None:
     twin = Twin.load(twin_folder)
     none = Events.sort(np.zeros(0), np.zeros(0))
     injection = Injection(np.array([0], dtype=np.int32), np.ones((10, 1)))
-    with pytest.raises(InputError, match="current is injected, which a hard-sharing twin does not know"):
-        list(predict_recordings(twin, [("x", none, 10, injection)]))
+    with pytest.raises(InputError, match="current is injected, which a network does not know"):
+        twin.predict(none, 10, injection=injection)
 
 
 def test_linear_baseline_is_the_ridge_solution(data: Path) -> None:
@@ -366,12 +365,12 @@ def test_twins_are_loaded_by_name_or_by_folder(tmp_path: Path) -> None:
 
 
 def test_the_twin_that_comes_along_predicts_the_recording_beside_it() -> None:
-    """With bounds far below what docs/cable.md reports."""
+    """With bounds far below what docs/measurements/read-twins.md reports."""
     twin = dendrotwin.load("l5pc")
     tree, (trial,) = index_trials(dendrotwin.TWINS / "l5pc.recording.h5")
     true = read_trial(trial, tree)
     assert tree.fingerprint() == twin.tree.fingerprint()
-    v, _ = predict(twin, [true.events], true.steps)
+    v, _ = twin.predict_batch([true.events], true.steps)
     late, ours = true.v_mV[SETTLE_MS:].astype(float), v[0, SETTLE_MS:].astype(float)
     ev = 1.0 - ((ours - late) ** 2).sum(0) / ((late - late.mean(0)) ** 2).sum(0)
     assert np.median(ev) > 0.8

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-import torch
 
 from dendrotwin.cell.membrane import names_of
 from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import load_cell
-from dendrotwin.models.cable import CABLE, Cable, CableConfig
-from dendrotwin.models.scaling import Scaling
+from dendrotwin.models import configure
+from dendrotwin.models.cable import ARCHITECTURE, Cable, CableConfig
 from dendrotwin.neuron.reading import Reading, read_cell
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.recording import provenance
@@ -22,26 +22,46 @@ from dendrotwin.twin import Twin
 DURATION_MS = 6000  # of the trials that the twin's speed is measured on
 
 
-def make_twin(cell: str, options: dict[str, str] | None = None, config: CableConfig | None = None) -> Twin:
-    """Build a cell in NEURON, read it, prove the reading, and make a twin of it.
+def twin_of(
+    cell: str | Path,
+    options: dict[str, str] | None = None,
+    accuracy: str = "standard",
+    tolerance_mV: float | None = None,
+) -> Twin:
+    """A twin of a NEURON cell, read from the model in seconds: no training data, nothing learned.
+
+    The cell is built in NEURON and read, and the reading is proved beside NEURON.
 
     Args:
-        cell: name of a cell, or path of a Python file that defines one.
-        options: of the cell.
-        config: how exact its steps are.
+        cell: name of a cell (`dendrotwin cells`), or path of a Python file that defines one.
+        options: of the cell, such as {"parameters": "hay2011"}.
+        accuracy: fast, standard or exact.
+        tolerance_mV: in place of the setting's own [mV]; see `models.cable.CableConfig`.
+
+    Returns:
+        The twin; `twin.save(folder, card(twin))` with `dendrotwin.read_twin.card` writes its folder.
 
     Raises:
         CellError: the cell cannot be built, or holds what a twin cannot; or the reading fails its proof.
+        InputError: there is no such accuracy.
+
+    Example, 500 ms of a cell with one event a ms, at inputs in turn:
+
+        twin = dendrotwin.twin_of("ball_and_stick")
+        events = Events.sort(np.arange(500) % twin.tree.n_inputs, np.arange(500.0))
+        recording = twin.predict(events, duration_ms=500)
+        recording.v_mV  # (500, 37) mV
+        recording.spikes_ms
     """
-    options, config = options or {}, config or CableConfig()
+    config = cast(CableConfig, configure(ARCHITECTURE, {"accuracy": accuracy, "tolerance_mV": tolerance_mV}))
+    cell, options = str(cell), options or {}
     if cell.endswith(".py"):
         cell = str(Path(cell).resolve())
     tree, reading = read_cell(cell, options)
-    model = load_cell(cell, options)
+    description = load_cell(cell, options)
     simulation = Simulation(
-        cell=cell, cell_options=options, duration_ms=DURATION_MS, inputs=Modulated(rate_scale=model.rate_scale)
+        cell=cell, cell_options=options, duration_ms=DURATION_MS, inputs=Modulated(rate_scale=description.rate_scale)
     )
-    scaling = Scaling(torch.full((tree.n,), tree.v_init_mV), torch.ones(tree.n))
     training = {
         "simulation": simulation.model_dump(mode="json"),
         "train_trials": [],
@@ -52,8 +72,8 @@ def make_twin(cell: str, options: dict[str, str] | None = None, config: CableCon
         "date": datetime.now(UTC).date().isoformat(),
         **provenance(),
     }
-    network = Cable(tree, reading.membrane, config)
-    return Twin(CABLE, config.model_dump(mode="json"), tree, scaling, network, 0.5, False, training)
+    model = Cable(tree, reading.membrane, config)
+    return Twin(ARCHITECTURE.name, config.model_dump(mode="json"), tree, model, 0.5, training)
 
 
 def _proofs(reading: Reading) -> dict[str, object]:
@@ -73,11 +93,11 @@ def card(twin: Twin) -> str:
     reading, simulation = twin.training["reading"], twin.training["simulation"]
     options = "".join(f" --option {key}={value}" for key, value in simulation["cell_options"].items())
     accuracy = "".join(f" --{name} {value}" for name, value in (("accuracy", twin.options["accuracy"]),))
-    network = twin.network
-    assert isinstance(network, Cable)
+    model = twin.model
+    assert isinstance(model, Cable)
     rows = [
-        f"| {name} | {_sizes(network, name)} | {reading['errors'].get(name, float('nan')):.1e} |"
-        for name in names_of(network.membrane)
+        f"| {name} | {_sizes(model, name)} | {reading['errors'].get(name, float('nan')):.1e} |"
+        for name in names_of(model.membrane)
     ]
     table = "\n".join(["| mechanism | compartments | largest error of its current |", "| --- | ---: | ---: |", *rows])
     return f"""# A twin of {simulation["cell"]}
@@ -88,7 +108,7 @@ Read from the NEURON model, nothing learned:
 dendrotwin twin {simulation["cell"]}{options}{accuracy} --out TWIN
 ```
 
-Compartments: {twin.tree.n}. Inputs: {twin.tree.n_inputs}. Temperature: {network.membrane.celsius:g} degC.
+Compartments: {twin.tree.n}. Inputs: {twin.tree.n_inputs}. Temperature: {model.membrane.celsius:g} degC.
 Reading took {reading["seconds"]:.1f} s. Steps: {json.dumps(twin.options)}.
 
 Each mechanism was driven in NEURON by a rough trace of potential and concentrations (of a pool: of current), and its
@@ -104,7 +124,7 @@ Made on {twin.training["date"]} with {twin.training["versions"]}.
 """
 
 
-def _sizes(network: Cable, name: str) -> int:
-    membrane = network.membrane
+def _sizes(model: Cable, name: str) -> int:
+    membrane = model.membrane
     places = [m.at for m in membrane.mechanisms if m.name == name] + [p.at for p in membrane.pools if p.name == name]
     return len(np.unique(np.concatenate(places)))

@@ -1,115 +1,56 @@
-"""A twin: a network, trained or read, its scaling, cell and configuration, in one folder that is safe to open."""
+"""A twin: a model of a cell, read or trained, with its configuration, in one folder that is safe to open."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dendrotwin.cell.membrane import Membrane
-from dendrotwin.cell.tree import Events, Tree
-from dendrotwin.errors import DendrotwinError, TwinError
-from dendrotwin.models import Network, build_network
-from dendrotwin.models.cable import CABLE, Cable, CableConfig
-from dendrotwin.models.scaling import Scaling
-from dendrotwin.recording import read_tree, write_tree
+from dendrotwin.cell.spikes import predicted_spikes, spike_probability
+from dendrotwin.cell.stimuli import read_events
+from dendrotwin.cell.tree import Events, Injection, Tree
+from dendrotwin.errors import DendrotwinError, InputError, TwinError
+from dendrotwin.models import load_architecture
+from dendrotwin.models.base import CHUNK_MS, Model
+from dendrotwin.recording import Recording, read_tree, read_trial, trial_identity, trials_of_cell, write_tree
 from dendrotwin.support.atomic_files import whole_file, whole_folder
 
-FORMAT_VERSION = 3
-CHUNK_MS = 1000
-POSSIBLE_MV = (-150.0, 80.0)  # what a membrane can be at; in a closed loop a step map with gain above 1 would explode
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT_VERSION = 4
 FILES = ("config.json", "model.safetensors", "tree.h5", "README.md")
-
-
-@torch.inference_mode()
-def run(
-    network: Network,
-    tree: Tree,
-    events: Sequence[Events],
-    steps: int,
-    z_rest: torch.Tensor | None = None,
-    z_true: torch.Tensor | None = None,
-    z_range: tuple[torch.Tensor, torch.Tensor] | None = None,
-    chunk_ms: int = CHUNK_MS,
-) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """Evaluate a network over whole trials from rest, as one batch, chunk by chunk.
-
-    Memory does not grow with the duration, and the result does not depend on where time is cut: a network without state
-    gets the input before each chunk, one with state goes on from it. A network that sees past potentials gets the
-    true ones (one step ahead) or, without them, its own predictions, millisecond by millisecond.
-
-    Args:
-        network: in evaluation mode.
-        tree: the cell.
-        events: of each trial.
-        steps: duration of all trials [ms].
-        z_rest: (n,) z-scored potentials before the trial, for a network that sees past potentials.
-        z_true: (trials, steps, n) true z-scored potentials, for one step ahead.
-        z_range: lowest and highest (n,) z-scored potential that a network gets to see of its own predictions.
-        chunk_ms: duration of a chunk [ms].
-
-    Yields:
-        The steps of a piece, its z-scored potentials (trials, time, n), and its spike logits (trials, time).
-    """
-    context, state = network.context, None
-    device = next(network.parameters()).device
-    feeds_back = z_rest is not None and z_true is None
-    # What is known of the potentials at the end of each of the last steps, up to the one before the piece.
-    known = None if z_rest is None else z_rest.to(device).expand(len(events), context + 1, tree.n)
-    for begin in range(0, steps, chunk_ms):
-        end = min(begin + chunk_ms, steps)
-        counts = np.stack([trial.counts(tree.n_inputs, begin - context, end) for trial in events])
-        chunk = torch.from_numpy(counts).to(device)
-        piece = 1 if feeds_back else end - begin
-        for start in range(begin, end, piece):
-            time = slice(start, start + piece)
-            length = piece if state is not None else context + piece
-            last = context + time.stop - begin
-            past = None
-            if known is not None:
-                newer = known[:, :0] if z_true is None else z_true[:, start : time.stop - 1].to(device)
-                past = torch.cat([known, newer], 1)[:, -length:].transpose(1, 2)
-            z, logit, state = network(chunk[..., last - length : last], past, state)
-            if known is not None:
-                if z_true is None and z_range is not None:
-                    z = z.clamp(*(limit.to(device) for limit in z_range))
-                now = z if z_true is None else z_true[:, time].to(device)
-                known = torch.cat([known, now], 1)[:, -context - 1 :]
-            yield time, z, logit
+Floats = NDArray[np.float32]
+TWINS = Path(__file__).parent / "twins"  # those that come with the package
 
 
 @dataclass(frozen=True, eq=False)
 class Twin:
-    """What a user holds: input events in, millivolts and output spikes out (see `predict`).
+    """What a user holds: input events in, millivolts and output spikes out.
 
     Attributes:
-        architecture: name in `models.ARCHITECTURES`, or `models.cable.CABLE`.
-        options: full configuration of the network.
+        architecture: see `models.load_architecture`; "cable" for a twin that was read.
+        options: full configuration of the model.
         tree: the cell.
-        scaling: of the training split.
-        network: maps event counts to z-scored potentials and spike logits; a `Cable` events to potentials.
-        threshold: probability at which a step holds an output spike, chosen on the validation split.
-        one_step_ahead: whether the network also sees past potentials, true ones or its own, up to 1 ms before.
-        training: what it was trained on, how, and how it went.
+        model: see `models.base.Model`.
+        threshold: probability at which a step holds an output spike; of a network chosen on the validation split.
+        training: what it was made from, how, and how it went.
     """
 
     architecture: str
     options: dict[str, Any]
     tree: Tree
-    scaling: Scaling
-    network: torch.nn.Module
+    model: Model
     threshold: float
-    one_step_ahead: bool
     training: dict[str, Any]
 
     def __repr__(self) -> str:
@@ -121,26 +62,142 @@ class Twin:
         """A table of the inputs, see `Tree.inputs`."""
         return self.tree.inputs
 
+    @property
+    def one_step_ahead(self) -> bool:
+        """Whether it also sees past potentials, true ones or its own, up to 1 ms before."""
+        return self.model.autoregressive
+
+    def predict(
+        self,
+        source: Events | Recording | str | Path,
+        duration_ms: int | None = None,
+        *,
+        trial: int = 0,
+        injection: Injection | None = None,
+        feed_back: bool = False,
+    ) -> Recording:
+        """Predict one trial from rest: the potential of every compartment each millisecond, and the output spikes.
+
+        A free-running twin sees the input only, never the true potential. A twin that predicts one step ahead takes
+        the true potentials of a recording, or else its own predictions.
+
+        Args:
+            source: input events; a CSV or npz file of them (see `cell.stimuli.read_events`); a recording, or a file or
+                folder of recordings, whose input is taken.
+            duration_ms: of the trial [ms]; a recording says it itself.
+            trial: which trial of a file of recordings.
+            injection: current injected in the trial; a recording says it itself.
+            feed_back: let a twin that predicts one step ahead see its own predictions in place of true potentials.
+
+        Returns:
+            The recording: `v_mV` (duration_ms, n) [mV], `spikes_ms` [ms], `spike_probability` (duration_ms,).
+
+        Raises:
+            InputError: the input does not fit the cell or the duration, or the duration is missing.
+            FileError: the file is missing, or is of another cell.
+        """
+        if isinstance(source, str | Path):
+            source = self._read(Path(source), trial)
+        true_mV = None
+        if isinstance(source, Recording):
+            if duration_ms is not None or injection is not None:
+                raise InputError("a recording says itself how long it is and what is injected; leave that away")
+            recording = source.each_ms()
+            events, steps, injection = recording.events, recording.steps, recording.injection
+            identity = recording.trial_id
+            if self.one_step_ahead and not feed_back:
+                true_mV = recording.v_mV[None]
+        else:
+            if duration_ms is None:
+                raise InputError("events do not say how long the trial is; give duration_ms")
+            events, steps = source, duration_ms
+            identity = trial_identity(events, injection, steps)
+        v, probability = self.predict_batch([events], steps, true_mV, [injection])
+        spikes = predicted_spikes(probability[0], self.threshold)
+        return Recording(self.tree, v[0], events, spikes, identity, injection, probability[0])
+
+    def _read(self, path: Path, trial: int) -> Events | Recording:
+        """The events of a CSV or npz file, or a trial of recordings."""
+        if path.suffix in (".csv", ".npz"):
+            return read_events(path)
+        trials = trials_of_cell(path, self.tree, "the twin's")
+        if not 0 <= trial < len(trials):
+            raise InputError(f"{path} holds {len(trials)} trials; choose trial below that")
+        return read_trial(trials[trial], self.tree)
+
+    def predict_batch(
+        self,
+        events: Sequence[Events],
+        duration_ms: int,
+        true_mV: NDArray[np.floating] | None = None,
+        injections: Sequence[Injection | None] | None = None,
+        chunk_ms: int = CHUNK_MS,
+    ) -> tuple[Floats, Floats]:
+        """Predict many trials of one duration from rest, as one batch of arrays.
+
+        Args:
+            events: of each trial.
+            duration_ms: of all trials [ms].
+            true_mV: (trials, duration_ms, n) true potentials [mV]: predict each step from those before it. Without
+                them a twin that predicts one step ahead sees its own predictions.
+            injections: current injected in each trial, for a twin that was read.
+            chunk_ms: how much a network evaluates at once [ms]; the result does not depend on it.
+
+        Returns:
+            V (trials, duration_ms, n) [mV], and the probability of an output spike in each step (trials, duration_ms).
+
+        Raises:
+            InputError: events or injections do not fit the cell or the duration, the twin does not look at true
+                potentials, or knows no injected current.
+        """
+        if true_mV is not None and not self.one_step_ahead:
+            raise InputError("this twin is free-running and looks at no true potential; leave it away")
+        for trial in events:
+            trial.check(self.tree.n_inputs, duration_ms)
+        if injections is not None and len(injections) != len(events):
+            raise InputError(
+                f"there are {len(injections)} injections for {len(events)} trials; give one, or None, for each"
+            )
+        for injection in injections or ():
+            if injection is not None:
+                injection.check(self.tree.n, duration_ms)
+        v, logit = self.model.predict(events, duration_ms, true_mV, injections, chunk_ms)
+        return v, spike_probability(logit)
+
+    def plot(self, recording: Recording, start_ms: int = 0, stop_ms: int | None = None) -> Figure:
+        """Draw a trial: its input, all compartments, and the soma with its output spikes.
+
+        Args:
+            recording: such as `predict` returns.
+            start_ms, stop_ms: which part of it [ms]; to its end where `stop_ms` is None.
+
+        Returns:
+            The figure; `figure.savefig("trial.png")` writes it.
+
+        Raises:
+            InputError: the part is empty, or the recording is of another cell.
+        """
+        from dendrotwin.plot.recording import figure_recording
+
+        if recording.tree.fingerprint() != self.tree.fingerprint():
+            raise InputError("the recording is of another cell than the twin; predict it with this twin")
+        return figure_recording(recording, start_ms, stop_ms)
+
     def save(self, path: Path, readme: str, *, overwrite: bool = False) -> None:
         """Write the folder, under a temporary name until it is whole.
 
         Args:
             path: the folder.
-            readme: what it was trained on and its measured error, for people.
+            readme: what it was made from and its measured error, for people.
             overwrite: replace a twin that is there.
 
         Raises:
             FileError: the folder exists.
         """
         with whole_folder(path, "config.json", overwrite=overwrite) as folder:
-            tensors = {f"network.{name}": t.contiguous().cpu() for name, t in self.network.state_dict().items()}
-            membrane = None
-            if isinstance(self.network, Cable):
-                membrane, arrays = self.network.membrane.to_arrays()
-                tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-            tensors |= {"scaling.mean_mV": self.scaling.mean_mV, "scaling.sd_mV": self.scaling.sd_mV}
+            values, tensors = self.model.state()
             with whole_file(folder / "model.safetensors") as temporary:  # for its permissions
-                save_file(tensors, temporary)
+                save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, temporary)
             with h5py.File(folder / "tree.h5", "w") as file:
                 write_tree(file, self.tree)
             config = {
@@ -152,15 +209,17 @@ class Twin:
                 "tree_fingerprint": self.tree.fingerprint(),
                 "tensors_sha256": _sha256(folder / "model.safetensors"),
                 "training": self.training,
+                "model": values,
             }
-            if membrane is not None:
-                config["membrane"] = membrane
             (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
             (folder / "README.md").write_text(readme)
 
     @classmethod
     def load(cls, path: Path) -> Twin:
         """Open a twin's folder.
+
+        Args:
+            path: the folder.
 
         Raises:
             TwinError: it is missing, incomplete or altered.
@@ -173,43 +232,7 @@ class Twin:
                 "cell, `dendrotwin train` of data"
             )
         try:
-            config = json.loads((path / "config.json").read_text())
-            if config.get("format_version") != FORMAT_VERSION:
-                raise TwinError(
-                    f"{path} has format version {config.get('format_version')}, this dendrotwin reads "
-                    f"{FORMAT_VERSION}; make it again: `dendrotwin twin` from the cell, `dendrotwin train` from data"
-                )
-            with h5py.File(path / "tree.h5", "r") as file:
-                tree = read_tree(file)
-            tensors = load_file(path / "model.safetensors")
-            if tree.fingerprint() != config["tree_fingerprint"]:
-                raise TwinError(
-                    f"{path}: tree.h5 is not the one that the twin was saved with; restore or train it again"
-                )
-            if config["architecture"] == CABLE:
-                arrays = {name: t.numpy() for name, t in tensors.items() if name.startswith("membrane")}
-                membrane = Membrane.from_arrays(config["membrane"], arrays)
-                network: torch.nn.Module = Cable(tree, membrane, CableConfig(**config["options"]))
-                tensors = {name: t for name, t in tensors.items() if name not in arrays}
-            else:
-                _, network = build_network(
-                    config["architecture"], config["options"], tree, history=config["one_step_ahead"]
-                )
-            _check_tensors(path, network, tree.n, tensors)
-            if _sha256(path / "model.safetensors") != config["tensors_sha256"]:
-                raise TwinError(f"{path}: model.safetensors was altered after it was saved; restore or train it again")
-            network.load_state_dict({name.removeprefix("network."): t for name, t in _of_network(tensors).items()})
-            scaling = Scaling(tensors["scaling.mean_mV"], tensors["scaling.sd_mV"])
-            return cls(
-                config["architecture"],
-                config["options"],
-                tree,
-                scaling,
-                network,
-                config["threshold"],
-                config["one_step_ahead"],
-                config["training"],
-            )
+            return cls._open(path)
         except TwinError:
             raise
         except (
@@ -225,23 +248,70 @@ class Twin:
             cause = " ".join(str(error).split())  # some have several lines
             raise TwinError(f"{path} is damaged ({cause}); restore it or train it again") from error
 
-
-def _of_network(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if name.startswith("network.")}
-
-
-def _check_tensors(path: Path, network: torch.nn.Module, n: int, tensors: dict[str, torch.Tensor]) -> None:
-    expected = {f"network.{name}": tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    expected |= {"scaling.mean_mV": (n,), "scaling.sd_mV": (n,)}
-    missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    if missing or unknown:
-        what = f"lacks {', '.join(missing)}" if missing else f"holds the unknown {', '.join(unknown)}"
-        raise TwinError(f"{path}: model.safetensors {what}; restore it or train it again")
-    for name, shape in expected.items():
-        if tuple(tensors[name].shape) != shape:
+    @classmethod
+    def _open(cls, path: Path) -> Twin:
+        config = json.loads((path / "config.json").read_text())
+        if config.get("format_version") != FORMAT_VERSION:
             raise TwinError(
-                f"{path}: {name} has shape {tuple(tensors[name].shape)}, not {shape}; restore it or train it again"
+                f"{path} has format version {config.get('format_version')}, this dendrotwin reads "
+                f"{FORMAT_VERSION}; make it again: `dendrotwin twin` from the cell, `dendrotwin train` from data"
             )
+        with h5py.File(path / "tree.h5", "r") as file:
+            tree = read_tree(file)
+        tensors = load_file(path / "model.safetensors")
+        if tree.fingerprint() != config["tree_fingerprint"]:
+            raise TwinError(f"{path}: tree.h5 is not the one that the twin was saved with; restore or train it again")
+        architecture = load_architecture(config["architecture"])
+        options = architecture.config(**config["options"])
+        try:
+            model = architecture.model.restore(tree, options, config["one_step_ahead"], config["model"], tensors)
+        except TwinError as error:
+            raise TwinError(f"{path}: {error}; restore it or train it again") from error
+        if _sha256(path / "model.safetensors") != config["tensors_sha256"]:
+            raise TwinError(f"{path}: model.safetensors was altered after it was saved; restore or train it again")
+        return cls(config["architecture"], config["options"], tree, model, config["threshold"], config["training"])
+
+
+def load(name: str | Path) -> Twin:
+    """A twin that comes with the package, by its name, or one's own, by its folder.
+
+    Args:
+        name: such as "l5pc", or a path; where both are there, the folder.
+
+    Raises:
+        TwinError: there is none of this name, or the folder is no twin.
+    """
+    ours = {path.name: path for path in TWINS.glob("*") if path.is_dir()}
+    if str(name) in ours and not (Path(name) / "config.json").is_file():
+        return Twin.load(ours[str(name)])
+    if not Path(name).exists():
+        known = ", ".join(sorted(ours)) or "none"
+        raise TwinError(
+            f"{name} is no twin: there is no such folder, and of those that come with dendrotwin ({known}) none has "
+            "this name; `dendrotwin twin` makes one"
+        )
+    return Twin.load(Path(name))
+
+
+def predict(
+    twin: Twin | str | Path, source: Events | Recording | str | Path, duration_ms: int | None = None, **options: Any
+) -> Recording:
+    """Predict one trial from rest.
+
+    Args:
+        twin: the twin, its folder, or the name of one that comes with the package.
+        source: the input, see `Twin.predict`.
+        duration_ms: of the trial [ms]; a recording says it itself.
+        options: `trial`, `injection` and `feed_back`, see `Twin.predict`.
+
+    Returns:
+        The recording: `v_mV` (duration_ms, n) [mV], `spikes_ms` [ms].
+
+    Raises:
+        TwinError: there is no such twin.
+        InputError, FileError: see `Twin.predict`.
+    """
+    return (twin if isinstance(twin, Twin) else load(twin)).predict(source, duration_ms, **options)
 
 
 def _sha256(path: Path) -> str:

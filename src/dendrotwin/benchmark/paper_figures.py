@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 import dendrotwin
 from dendrotwin import plot
-from dendrotwin.benchmark.benchmark import finished_rows
+from dendrotwin.benchmark.rows import finished_rows
 from dendrotwin.cell.tree import APICAL, REGIONS, Injection, Tree
 from dendrotwin.evaluation.metrics import SignalVariance
 from dendrotwin.evaluation.report import busiest
-from dendrotwin.prediction import predict_recordings
 from dendrotwin.recording import Recording, read_trial, trials_of_cell
-from dendrotwin.signals import lfp_matrix, membrane_currents, points
+from dendrotwin.signals import lfp_matrix, membrane_currents, point_electrodes
 from dendrotwin.twin import Twin
 
 CELL = "l5pc"
@@ -47,23 +46,28 @@ def figure_1() -> Figure:
     moment = window.start + int(apical.argmax())
     ev = _explained(true.v_mV, predicted.v_mV, true.spikes_ms)
     sites = {
-        site: plot.Pair(
+        site: plot.TracePair(
             _described(tree, site), true.v_mV[window, site], predicted.v_mV[window, site], f"EV {ev[site]:.3f}"
         )
         for site in (_middle_of(tree, region) for region in SITES)
     }
     electrodes, positions = _electrodes(tree)
-    matrix = lfp_matrix(tree, points(positions))
+    matrix = lfp_matrix(tree, point_electrodes(positions))
     lfps = [membrane_currents(tree, recording.v_mV) @ matrix.T * MV_TO_UV for recording in (true, predicted)]
     ve = _explained(lfps[0], lfps[1], true.spikes_ms)
-    contacts = [
-        plot.Pair(_height(electrodes[k, 1]), lfps[0][window, k], lfps[1][window, k], f"VE {ve[k]:.3f}")
+    lfp = [
+        plot.TracePair(_height(electrodes[k, 1]), lfps[0][window, k], lfps[1][window, k], f"VE {ve[k]:.3f}")
         for k in range(ELECTRODES)
     ]
     return plot.figure_paper_1(
-        tree, true.events, sites, electrodes, contacts, true.v_mV[moment], predicted.v_mV[moment],
-        (window.start, window.stop), moment + 1, INPUT_MS,
-    )  # fmt: skip
+        tree,
+        true.events,
+        sites,
+        electrodes,
+        lfp,
+        plot.Snapshot(moment + 1, true.v_mV[moment], predicted.v_mV[moment], INPUT_MS),
+        (window.start, window.stop),
+    )
 
 
 def figure_2(benchmark: Path) -> Figure:
@@ -122,8 +126,7 @@ def _pairs(name: str) -> list[tuple[Recording, Recording]]:
     twin = Twin.load(dendrotwin.TWINS / CELL)
     trials = trials_of_cell(dendrotwin.TWINS / name, twin.tree, "the twin's")
     true = [read_trial(trial, twin.tree) for trial in trials]
-    predicted = predict_recordings(twin, [(r.trial_id, r.events, r.steps, r.injection) for r in true])
-    return list(zip(true, predicted, strict=True))
+    return [(recording, twin.predict(recording)) for recording in true]
 
 
 def _middle_of(tree: Tree, region: str) -> int:
@@ -143,7 +146,7 @@ def _height(um: float) -> str:
 
 def _electrodes(tree: Tree) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Electrodes beside the cell's long axis, from top to bottom [um]: as it is drawn (e, 2), and in space (e, 3)."""
-    centre, axes = plot.view(tree)
+    centre, axes = plot.drawing_plane(tree)
     up = plot.height_um(tree)
     drawn = np.column_stack([np.full(ELECTRODES, BESIDE_UM), np.linspace(up.max(), up.min(), ELECTRODES)])
     return drawn, centre + drawn @ axes

@@ -1,192 +1,67 @@
-"""How good a predictor is on test trials, beside baselines that learn little or nothing."""
+"""A twin on trials that it has not seen, beside baselines, into a report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dendrotwin.cell.tree import REGIONS, SPIKE_MV, Tree
-from dendrotwin.evaluation.lfp_metrics import ElectrodeErrors, Electrodes, can_see
-from dendrotwin.evaluation.metrics import SpikeErrors, VoltageErrors, best_threshold, spike_errors
-from dendrotwin.models.baselines import (
-    Predictor,
-    cable_predictor,
-    linear_predictor,
-    mean_predictor,
-    persistence_predictor,
-)
-from dendrotwin.models.scaling import measure_scaling
-from dendrotwin.prediction import twin_predictor
-from dendrotwin.recording import TrialIndex, read_trial
-from dendrotwin.twin import Twin
-
-Floats = NDArray[np.float32]
-FED_BACK = ", fed back"
-FED_BACK_TRIALS = 3  # a closed loop goes millisecond by millisecond
-BASELINES = ("mean", "linear", "coarse cable", "persistence")
-LEARNED = ("mean", "linear")  # from training trials
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Errors of one predictor on the test trials.
-
-    Attributes:
-        name: of the predictor.
-        one_step_ahead: whether it sees the true potential up to 1 ms before.
-        ev, ev_clipped: (n,) explained variance of each compartment, raw and clipped at -55 mV.
-        rmse_mV, wasserstein_mV: (n,) [mV].
-        spikes: errors of the output spikes.
-        threshold: of the score, chosen on validation trials; infinite where these hold no spike after SETTLE_MS.
-        electrodes: errors of LFP and dipole; None where LFPykit is not installed.
-    """
-
-    name: str
-    one_step_ahead: bool
-    ev: NDArray[np.float64]
-    ev_clipped: NDArray[np.float64]
-    rmse_mV: NDArray[np.float64]
-    wasserstein_mV: NDArray[np.float64]
-    spikes: SpikeErrors
-    threshold: float
-    electrodes: ElectrodeErrors | None = None
-
-    def head(self) -> dict[str, str | bool | float | None]:
-        """Name, mode and threshold, as JSON holds them: no threshold where it is infinite."""
-        threshold = self.threshold if np.isfinite(self.threshold) else None
-        return {"name": self.name, "one_step_ahead": self.one_step_ahead, "threshold": threshold}
-
-    def summary(self, tree: Tree) -> dict[str, float | None]:
-        """The row of a table: soma, dendrites (median, 5th percentile, worst), regions, spikes, electrodes."""
-        dendrites = tree.dendrites
-        row = {
-            "EV soma": self.ev[tree.soma],
-            "EV soma clipped": self.ev_clipped[tree.soma],
-            "EV dendrite median": _nan(np.nanmedian, self.ev[dendrites]),
-            "EV dendrite 5th percentile": _nan(lambda ev: np.nanpercentile(ev, 5), self.ev[dendrites]),
-            "EV dendrite worst": _nan(np.nanmin, self.ev[dendrites]),
-            "EV dendrite median clipped": _nan(np.nanmedian, self.ev_clipped[dendrites]),
-            "RMSE soma mV": self.rmse_mV[tree.soma],
-            "RMSE dendrite median mV": np.median(self.rmse_mV[dendrites]),
-            "Wasserstein dendrite median mV": np.median(self.wasserstein_mV[dendrites]),
-        }
-        for region in REGIONS:
-            if tree.in_region(region).any():
-                row[f"EV {region} median"] = _nan(np.nanmedian, self.ev[tree.in_region(region)])
-        row |= {f"spikes {name}": value for name, value in asdict(self.spikes).items()}
-        if self.electrodes is not None:
-            row |= self.electrodes.summary()
-        return {name: None if not np.isfinite(value) else float(value) for name, value in row.items()}
-
-
-def _nan(statistic: Callable[[Any], Any], values: NDArray[np.float64]) -> float:
-    """The statistic, or NaN where no value is finite."""
-    return float(statistic(values)) if np.isfinite(values).any() else float("nan")
+from dendrotwin.evaluation.neuron_default import neuron_row
+from dendrotwin.evaluation.predictors import Evaluation, baseline_rows, evaluate_twin
+from dendrotwin.evaluation.report import draw_report, print_report, write_measured_error, write_report
+from dendrotwin.evaluation.split import trials_of_twin
+from dendrotwin.evaluation.timing import speed_beside_neuron
+from dendrotwin.support.atomic_files import refuse_existing, whole_folder
+from dendrotwin.twin import Twin, load
 
 
 def evaluate(
-    name: str,
-    predictor: Predictor,
-    tree: Tree,
-    test: Sequence[TrialIndex],
-    validation: Sequence[TrialIndex] = (),
+    twin: Twin | str | Path,
+    data: Path,
+    out: Path,
     *,
-    threshold: float | None = None,
-    one_step_ahead: bool = False,
-) -> Evaluation:
-    """Measure a predictor on the test trials, one trial in memory at a time.
-
-    Args:
-        name: of the row.
-        predictor: see `Predictor`.
-        tree: the cell.
-        test: trials that the predictor never saw.
-        validation: trials on which the threshold of the score is chosen, where it is not given.
-        threshold: the predictor's own threshold.
-        one_step_ahead: whether it sees the true potential up to 1 ms before.
-    """
-    if threshold is None:
-        truth, scores = [], []
-        for trial in validation:
-            recording = read_trial(trial, tree)
-            truth.append(recording.spikes_ms)
-            scores.append(predictor(recording)[1])
-        threshold = best_threshold(truth, scores)
-    errors = VoltageErrors(tree.n)
-    electrodes = Electrodes(tree) if can_see() else None
-    truth, scores = [], []
-    for trial in test:
-        recording = read_trial(trial, tree)
-        v, score = predictor(recording)
-        errors.add(recording.v_mV, v)
-        if electrodes is not None:
-            electrodes.add(recording, v)
-        truth.append(recording.spikes_ms)
-        scores.append(score)
-    return Evaluation(
-        name,
-        one_step_ahead,
-        errors.explained_variance(),
-        errors.explained_variance(clipped=True),
-        errors.rmse_mV(),
-        errors.wasserstein_mV(),
-        spike_errors(truth, scores, threshold),
-        threshold,
-        None if electrodes is None else electrodes.errors(),
-    )
-
-
-def evaluate_twin(
-    name: str, twin: Twin, test: Sequence[TrialIndex], fed_back_trials: int = FED_BACK_TRIALS
+    baselines: bool = True,
+    training_data: Path | None = None,
+    neuron: bool = False,
+    speed: bool = False,
+    overwrite: bool = False,
 ) -> list[Evaluation]:
-    """Measure a twin with its own threshold.
+    """Measure a twin on trials that it has not seen: potentials, output spikes, LFP and dipole.
 
     Args:
-        name: of the row.
-        twin: the twin.
-        test: trials that it never saw.
-        fed_back_trials: run a twin that sees past potentials freely on the first so many trials only.
+        twin: the twin, its folder, or the name of one that comes with the package.
+        data: data set; trials that the twin was trained on are left out.
+        out: folder of the report, with its table and figures.
+        baselines: also measure the baselines; two of them learn from training trials.
+        training_data: where the training trials are, if not in `data`.
+        neuron: also run NEURON's default on the trials, as a baseline.
+        speed: time the twin beside NEURON, on one thread.
+        overwrite: replace a report that is there.
 
     Returns:
-        The row of a free-running twin. Of a twin that sees past potentials two: one step ahead from the true ones, and
-        free-running on its own predictions, held within `twin.POSSIBLE_MV`, named with FED_BACK and how many trials.
+        The rows of the table, the twin's first.
+
+    Raises:
+        FileError: `out` exists, or the data set is not one or is of another cell.
+        InputError: there are no trials that are new, or training trials are missing.
     """
-    if not twin.one_step_ahead:
-        return [evaluate(name, twin_predictor(twin), twin.tree, test, threshold=twin.threshold)]
-    ahead, closed_loop = twin_predictor(twin), twin_predictor(twin, feed_back=True)
-    few = test[:fed_back_trials]
-    return [
-        evaluate(name, ahead, twin.tree, test, threshold=twin.threshold, one_step_ahead=True),
-        evaluate(f"{name}{FED_BACK} ({len(few)} trials)", closed_loop, twin.tree, few, threshold=twin.threshold),
-    ]
-
-
-def baselines(
-    tree: Tree,
-    train: Sequence[TrialIndex],
-    validation: Sequence[TrialIndex],
-    test: Sequence[TrialIndex],
-    names: Sequence[str] = BASELINES,
-) -> Iterable[Evaluation]:
-    """The rows that stand beside every predictor: mean, linear, coarse cable, and persistence (one step ahead).
-
-    Their scores are potentials of the soma. Without validation trials the simulator's own threshold of an output spike
-    is theirs.
-    """
-    threshold = None if validation else SPIKE_MV
-    predictors: dict[str, Callable[[], Predictor]] = {
-        "mean": lambda: mean_predictor(measure_scaling(list(train)).mean_mV.numpy()),
-        "linear": lambda: linear_predictor(tree, train, validation),
-        "coarse cable": cable_predictor,
-        "persistence": persistence_predictor,
-    }
-    for name in names:
-        if name in LEARNED and not train:
-            continue
-        yield evaluate(
-            name, predictors[name](), tree, test, validation, threshold=threshold, one_step_ahead=name == "persistence"
+    refuse_existing(out, "report.json", overwrite=overwrite)
+    folder = None if isinstance(twin, Twin) else Path(twin)
+    loaded = twin if isinstance(twin, Twin) else load(twin)
+    train, validation, test = trials_of_twin(loaded, data, training_data, fit=baselines)
+    seconds = speed_beside_neuron(loaded) if speed else {}
+    own = evaluate_twin(loaded.architecture, loaded, test)
+    if neuron:
+        own.append(neuron_row(loaded.tree, test))
+    rows = own + (list(baseline_rows(loaded.tree, train, validation, test)) if baselines else [])
+    context = {"twin": str(folder or loaded), "data": str(data), "seconds_per_simulated_second": seconds}
+    with whole_folder(out, "report.json", overwrite=overwrite) as report:
+        write_report(report, loaded.tree, rows, test, context)
+        draw_report(report, loaded, test, rows)
+    print_report(loaded.tree, rows, test, seconds)
+    if train and training_data is None and not loaded.training["train_trials"]:
+        print(
+            f"{len(train) + len(validation)} trials of {data} were used to fit the baselines mean and linear; to test "
+            "on all, name other ones for fitting with --training-data, or use --no-baselines"
         )
+    if folder is not None and (folder / "config.json").is_file():  # not into the package
+        write_measured_error(folder, loaded.tree, own, test, data)
+    return rows

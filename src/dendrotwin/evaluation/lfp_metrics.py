@@ -17,10 +17,10 @@ from dendrotwin.cell.tree import Tree
 from dendrotwin.evaluation.metrics import SAMPLING_HZ, BandPower, SignalVariance
 from dendrotwin.recording import Recording
 from dendrotwin.signals.extracellular import LFP, Dipole
-from dendrotwin.signals.extras import has
+from dendrotwin.signals.extras import is_installed
+from dendrotwin.signals.instruments import recorder
 from dendrotwin.signals.placing import upright
 from dendrotwin.signals.probes import Probe, shank_beside
-from dendrotwin.signals.streaming import recorder
 
 CONTACTS = 6
 AXES = ("x", "y", "z")
@@ -101,4 +101,4 @@ class Electrodes:
 
 def can_see() -> bool:
     """Whether LFPykit, which the forward models are from, is installed."""
-    return has("lfpykit")
+    return is_installed("lfpykit")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
-from dendrotwin.evaluation.evaluate import Evaluation, evaluate
+from dendrotwin.evaluation.predictors import Evaluation, evaluate_predictor
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.neuron.trial import built_cell, run_trial
 from dendrotwin.recording import Recording, RecordingFile, TrialIndex, made_by, spike_train
@@ -60,4 +60,4 @@ def neuron_row(tree: Tree, test: Sequence[TrialIndex]) -> Evaluation:
             advance(1)
             return next(coming)
 
-        return evaluate(DEFAULT, predictor, tree, test, threshold=0.5)
+        return evaluate_predictor(DEFAULT, predictor, tree, test, threshold=0.5)

@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 
 from dendrotwin import __version__, plot
-from dendrotwin.cell.spikes import predicted_spikes
 from dendrotwin.cell.tree import REGIONS, Tree
-from dendrotwin.evaluation.evaluate import BASELINES, Evaluation
 from dendrotwin.evaluation.lfp_metrics import WITHOUT, stand
 from dendrotwin.evaluation.metrics import BANDS_HZ, STRETCHES
-from dendrotwin.prediction import twin_predictor
+from dendrotwin.evaluation.predictors import BASELINES, Evaluation
 from dendrotwin.recording import SETTLE_MS, Recording, TrialIndex, read_trial
 from dendrotwin.support.atomic_files import whole_file
 from dendrotwin.twin import Twin
@@ -336,9 +334,7 @@ def draw_report(folder: Path, twin: Twin, test: Sequence[TrialIndex], evaluation
     recordings: Iterator[Recording] = (read_trial(trial, twin.tree) for trial in test)
     first = read_trial(test[0], twin.tree)
     true = next((r for r in recordings if (r.spikes_ms >= SETTLE_MS).any()), first)
-    v, probability = twin_predictor(twin)(true)
-    spikes = predicted_spikes(probability, twin.threshold)
-    predicted = Recording(twin.tree, v, true.events, spikes, true.trial_id, None, probability)
+    predicted = twin.predict(true)
     tree, ours = twin.tree, evaluations[0]
     names = {e: f"{e.name}, one step ahead" if e.one_step_ahead else e.name for e in evaluations}
     title = names[ours] if twin.one_step_ahead else ""

@@ -101,7 +101,7 @@ def _number(file: RecordingFile) -> int:
 
 
 def trials_of_twin(
-    twin: Twin, data: Path, training_data: Path | None = None
+    twin: Twin, data: Path, training_data: Path | None = None, *, fit: bool = True
 ) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
     """The trials that a twin was trained on, those it was validated on, and those of `data` that it has not seen.
 
@@ -109,6 +109,7 @@ def trials_of_twin(
         twin: the twin.
         data: a data set of its cell.
         training_data: where the training and validation trials are, if not there.
+        fit: whether training and validation trials are needed, for baselines; without, none are given.
 
     Raises:
         FileError: the data set is not one, or is of another cell.
@@ -121,6 +122,8 @@ def trials_of_twin(
     seen = {name: set(twin.training[f"{name}_trials"]) for name in ("train", "validation")}
     if not seen["train"]:  # a twin that was read; the baselines learn from the data set's own training trials
         _check_long_enough(trials)
+        if not fit:
+            return [], [], trials
         return _trials_of_data(trials, data, training_data)
     train, validation = ([trial for trial in pool if trial.trial_id in seen[name]] for name in ("train", "validation"))
     test = [trial for trial in trials if trial.trial_id not in seen["train"] | seen["validation"]]
@@ -129,10 +132,13 @@ def trials_of_twin(
     test = [trial for trial in test if trial.trial_id in kept] or test
     if not test:
         raise InputError(f"the twin was trained on every trial in {data}; simulate others, such as with another --seed")
+    if not fit:
+        _check_long_enough(test)
+        return [], [], test
     if len(train) < len(seen["train"]) or len(validation) < len(seen["validation"]):
         raise InputError(
             f"{training_data or data} lacks trials that the twin was trained on, which the baselines need too; "
-            "name their folder with --training-data"
+            "name their folder with --training-data, or use --no-baselines"
         )
     _check_long_enough(test)
     return train, validation, test

@@ -16,7 +16,6 @@ from dendrotwin.errors import InputError
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.neuron.trial import run_trial
-from dendrotwin.prediction import predict
 from dendrotwin.solver.tree_solver import coarse_cable
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import run_apart
@@ -80,7 +79,7 @@ def measure_speed(
                 many = [Events(events.input[early], events.time_ms[early])] * cells
 
                 def run(twin: Twin | None = twin, many: list[Events] = many, ms: int = ms) -> object:
-                    return coarse_cable(tree, many, ms) if twin is None else predict(twin, many, ms)
+                    return coarse_cable(tree, many, ms) if twin is None else twin.predict_batch(many, ms)
 
                 run()  # compiles, and fills the caches
                 label = f"{name}, batch {cells}"

@@ -1,88 +1,119 @@
-"""The networks: one file each, one signature, a registry by name.
+"""Models of a cell: the cable that is read, and networks that learn; one file for each architecture.
 
-A new architecture is a file with a configuration and a network, and a line in `ARCHITECTURES`
-(docs/benchmark.md has an example).
+A new architecture is a file that defines `ARCHITECTURE`: in `models/networks`, or anywhere, named by its path.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import importlib
+import importlib.util
+import pkgutil
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-import torch
 from pydantic import BaseModel, ValidationError
 
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
-from dendrotwin.models.networks import elm, hard_sharing, mmoe, mmoeex
-
-# Name: configuration, network, and named sets of options.
-ARCHITECTURES: dict[str, tuple[type[BaseModel], type[torch.nn.Module], dict[str, dict[str, Any]]]] = {
-    "hard-sharing": (hard_sharing.HardSharingConfig, hard_sharing.HardSharing, hard_sharing.PRESETS),
-    "mmoe": (mmoe.MMoEConfig, mmoe.MMoE, mmoe.PRESETS),
-    "mmoeex": (mmoeex.MMoEExConfig, mmoeex.MMoEEx, mmoeex.PRESETS),
-    "elm": (elm.ELMConfig, elm.ELM, {}),
-}
+from dendrotwin.models import cable, networks
+from dendrotwin.models.base import Architecture, Trainable
 
 
-class Network(Protocol):
-    """What every network offers besides being a `torch.nn.Module`, made from a tree, its configuration and `history`.
-
-    Attributes:
-        context: steps of input before the first output of a call without state. For a network without state these are
-            all that the output depends on.
-    """
-
-    context: int
-
-    def parameters(self) -> Any: ...
-
-    def __call__(
-        self, events: torch.Tensor, past: torch.Tensor | None = None, state: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Potentials and spike logits.
-
-        Args:
-            events: (batch, n_inputs, context + time) event counts; (batch, n_inputs, time) where a state is given.
-            past: of the same steps, (batch, n, ...): z-scored potentials at the *start* of each step, that is at the
-                end of the step before; only for a network made with `history`, which predicts one step ahead.
-            state: what an earlier call returned, to go on after its last step.
-
-        Returns:
-            z-scored potentials (batch, time, n), spike logits (batch, time), and the state after the last step, None
-            for a network that has none. Output t depends on inputs up to and including step t.
-        """
+@cache
+def architectures() -> dict[str, Architecture]:
+    """Those that come with dendrotwin, by name: of networks, those that can be trained, and the cable."""
+    names = (module.name for module in pkgutil.iter_modules(networks.__path__))
+    modules = [importlib.import_module(f"{networks.__name__}.{name}") for name in names]
+    found = [module.ARCHITECTURE for module in (*modules, cable) if hasattr(module, "ARCHITECTURE")]
+    return {architecture.name: architecture for architecture in found}
 
 
-def build_network(
-    architecture: str, options: dict[str, Any], tree: Tree, history: bool = False
-) -> tuple[BaseModel, torch.nn.Module]:
-    """A network of this architecture for this cell, with its full configuration.
+def load_architecture(name: str) -> Architecture:
+    """An architecture.
 
     Args:
-        architecture: name in `ARCHITECTURES`.
-        options: of the network; `preset` names a set of options that the others change.
-        tree: the cell.
-        history: whether the network also sees past potentials, and predicts one step ahead.
+        name: of one that comes with dendrotwin, or the path of a Python file that defines `ARCHITECTURE`.
 
     Raises:
-        InputError: the architecture, its preset or one of its options is unknown, or does not fit the cell.
+        InputError: there is none of this name, or the file defines none.
     """
-    if architecture not in ARCHITECTURES:
-        raise InputError(f"there is no architecture {architecture!r}; choose {', '.join(ARCHITECTURES)}")
-    config_class, network_class, presets = ARCHITECTURES[architecture]
+    if name in architectures():
+        return architectures()[name]
+    if not name.endswith(".py"):
+        known = ", ".join(architectures())
+        raise InputError(
+            f"there is no architecture {name!r}; choose {known}, or name a Python file that defines ARCHITECTURE"
+        )
+    found = getattr(_import_file(Path(name)), "ARCHITECTURE", None)
+    if not isinstance(found, Architecture):
+        raise InputError(f"{name} defines no ARCHITECTURE, a dendrotwin.models.base.Architecture; add one")
+    return found
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; name a Python file that defines ARCHITECTURE")
+    spec = importlib.util.spec_from_file_location(f"dendrotwin_user_architecture_{path.stem}", path.resolve())
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} cannot be imported as a Python file; check its name")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a user's own code
+        raise InputError(f"{path} cannot be imported: {type(error).__name__}: {error}; correct it") from error
+    return module
+
+
+def configure(architecture: Architecture, options: dict[str, Any]) -> BaseModel:
+    """The full configuration of an architecture.
+
+    Args:
+        architecture: the architecture.
+        options: of its configuration; `preset` names a set of options that the others change.
+
+    Raises:
+        InputError: the preset or one of the options is unknown or wrong.
+    """
     options = dict(options)
     if "preset" in options:
         preset = options.pop("preset")
-        if preset not in presets:
-            known = ", ".join(presets) or "none"
-            raise InputError(f"{architecture} has no preset {preset!r}; known: {known}")
-        options = {**presets[preset], **options}
+        if preset not in architecture.presets:
+            known = ", ".join(architecture.presets) or "none"
+            raise InputError(f"{architecture.name} has no preset {preset!r}; known: {known}")
+        options = {**architecture.presets[preset], **options}
     try:
-        config = config_class(**options)
+        return architecture.config(**options)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         unknown = first["type"] == "extra_forbidden"
-        what = f"there is none; choose among {', '.join(config_class.model_fields)}" if unknown else first["msg"]
-        raise InputError(f"the option {name!r} of {architecture}: {what}; correct it") from error
-    return config, network_class(tree, config, history)
+        fields = ", ".join(architecture.config.model_fields)
+        what = f"there is none; choose among {fields}" if unknown else first["msg"]
+        raise InputError(f"the option {name!r} of {architecture.name}: {what}; correct it") from error
+
+
+def build_model(
+    architecture: str, options: dict[str, Any], tree: Tree, autoregressive: bool = False
+) -> tuple[BaseModel, Trainable]:
+    """A new model of this architecture for this cell, to be trained, with its full configuration.
+
+    Args:
+        architecture: see `load_architecture`.
+        options: see `configure`.
+        tree: the cell.
+        autoregressive: whether it also sees past potentials, and predicts one step ahead.
+
+    Raises:
+        InputError: the architecture, its preset or one of its options is unknown, does not fit the cell, or does not
+            learn from data.
+    """
+    chosen = load_architecture(architecture)
+    if not issubclass(chosen.model, Trainable):
+        raise InputError(
+            f"the {chosen.name} is read from the NEURON model and does not learn from data; make it with "
+            "`dendrotwin twin`"
+        )
+    config = configure(chosen, options)
+    return config, chosen.model.untrained(tree, config, autoregressive)

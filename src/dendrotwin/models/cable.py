@@ -6,7 +6,7 @@ names, or is a tolerance of one's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,19 +15,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
 
 from dendrotwin.cell.membrane import Membrane
-from dendrotwin.cell.spikes import spike_logits, spike_probability
+from dendrotwin.cell.spikes import spike_logits
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import MissingPackageError
+from dendrotwin.models.base import CHUNK_MS, Architecture, Model
 from dendrotwin.solver.stepper import Accuracy, Stepper
 
 if TYPE_CHECKING:
     from dendrotwin.solver.gpu import GPUStepper
 
-CABLE = "cable"  # its name among architectures
-# How each setting was chosen: docs/cable.md.
+# How each setting was chosen: docs/methods/steps.md.
 SETTINGS = {
     "fast": Accuracy(least=1, most=16, tolerance_mV=0.08),
     "standard": Accuracy(least=2, most=128, tolerance_mV=0.04),
@@ -67,12 +66,12 @@ def stepper_on(device: torch.device, tree: Tree, membrane: Membrane, accuracy: A
     except ImportError as error:
         raise MissingPackageError(
             f"a cable twin needs Triton on {device} ({error}); install triton, or let it compute on the CPU: "
-            'twin.network.to("cpu")'
+            'twin.model.to("cpu")'
         ) from error
     return GPUStepper(tree, membrane, accuracy, device)
 
 
-class Cable(nn.Module):
+class Cable(Model):
     """The cable twin; see the module.
 
     Attributes:
@@ -112,30 +111,44 @@ class Cable(nn.Module):
         made = ("stepper", "on_gpu")
         return {name: value for name, value in super().__getstate__().items() if name not in made}
 
-    def simulate(
-        self, events: Sequence[Events], steps: int, injections: Sequence[Injection | None] | None = None
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """See `Model`: the membrane."""
+        values, arrays = self.membrane.to_arrays()
+        return values, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+    @classmethod
+    def restore(
+        cls,
+        tree: Tree,
+        config: Any,
+        autoregressive: bool,
+        values: Mapping[str, Any],
+        tensors: Mapping[str, torch.Tensor],
+    ) -> Cable:
+        """See `Model`."""
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        return cls(tree, Membrane.from_arrays(dict(values), arrays), config)
+
+    def predict(
+        self,
+        events: Sequence[Events],
+        duration_ms: int,
+        true_mV: NDArray[np.floating] | None = None,
+        injections: Sequence[Injection | None] | None = None,
+        chunk_ms: int = CHUNK_MS,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Whole trials from rest, one on each thread; on a GPU all at once.
-
-        Args:
-            events: of each trial.
-            steps: duration of all of them [ms].
-            injections: current injected in each.
-
-        Returns:
-            V (trials, steps, n) [mV], and the probability of an output spike (trials, steps).
-        """
-        v = np.empty((len(events), steps, self.tree.n), np.float32)
-        logit = np.empty((len(events), steps), np.float32)
+        """See `Model`: one trial on each thread; on a GPU all at once."""
+        v = np.empty((len(events), duration_ms, self.tree.n), np.float32)
+        logit = np.empty((len(events), duration_ms), np.float32)
         if self.device.type == "cuda":
             peaks = simulate_on(self.on_gpu, events, v, injections)
-            return v, spike_probability(spike_logits(v[..., self.tree.soma], peaks))
+            return v, spike_logits(v[..., self.tree.soma], peaks)
         stepper = self.stepper
         _ = stepper.layout, stepper.kinetics  # once, not in every thread
 
         def one(k: int) -> None:
             injection = None if injections is None else injections[k]
-            v[k], peak, _ = stepper.advance(stepper.start(), events[k], steps, injection)
+            v[k], peak, _ = stepper.advance(stepper.start(), events[k], duration_ms, injection)
             logit[k] = spike_logits(v[k, :, self.tree.soma], peak[:, 0])
 
         if len(events) == 1:
@@ -143,7 +156,7 @@ class Cable(nn.Module):
         else:
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(one, range(len(events))))
-        return v, spike_probability(logit)
+        return v, logit
 
 
 def simulate_on(
@@ -179,3 +192,6 @@ def simulate_on(
         v_now, peak_now = stepper.advance(state, now, end - begin, currents)
         v[:, begin:end], peaks[:, begin:end] = v_now.cpu().numpy(), peak_now[..., 0].cpu().numpy()
     return peaks
+
+
+ARCHITECTURE = Architecture("cable", CableConfig, Cable)

@@ -1,34 +1,43 @@
-"""Mean and standard deviation of each compartment's potential, which networks are scaled by."""
+"""Mean and standard deviation of each compartment's potential, by which networks are scaled and errors are compared."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from dendrotwin.recording import SETTLE_MS, RecordingFile, TrialIndex
 
-MIN_SD_MV = 1e-3
+MIN_SD_MV = 1e-3  # of a compartment that does not move
 
 
-@dataclass(frozen=True, eq=False)
-class Scaling:
-    """Mean and standard deviation (n,) of each compartment's potential over the training split [mV]."""
+class Scaling(nn.Module):
+    """z = (V - mean) / sd for each compartment.
+
+    Attributes:
+        mean_mV, sd_mV: (n,) mean and standard deviation over the training trials [mV].
+    """
 
     mean_mV: torch.Tensor
     sd_mV: torch.Tensor
 
+    def __init__(self, mean_mV: torch.Tensor, sd_mV: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean_mV", mean_mV)
+        self.register_buffer("sd_mV", sd_mV)
+
     def normalise(self, v_mV: torch.Tensor) -> torch.Tensor:
-        """mV to z-scores, (..., n)."""
+        """Potentials (..., n) [mV] to z-scores (..., n)."""
         return (v_mV - self.mean_mV) / self.sd_mV
 
     def restore(self, z: torch.Tensor) -> torch.Tensor:
-        """z-scores to mV, (..., n)."""
+        """z-scores (..., n) to potentials (..., n) [mV]."""
         return z * self.sd_mV + self.mean_mV
 
 
-def measure_scaling(trials: list[TrialIndex]) -> Scaling:
+def measure_scaling(trials: Sequence[TrialIndex]) -> Scaling:
     """The scaling of these (training) trials, without their first SETTLE_MS where they are longer."""
     count = 0
     total = squares = shift = np.zeros(0)

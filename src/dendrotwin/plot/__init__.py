@@ -1,22 +1,22 @@
 """Figures: arrays in, `matplotlib.figure.Figure` out. Nothing here reads a file or computes an error."""
 
-from dendrotwin.plot.cells import figure_morphology, figure_soma, figure_traces, height_um, upright, view
-from dendrotwin.plot.comparisons import (
+from dendrotwin.plot.cells import drawing_plane, figure_morphology, figure_soma, figure_traces, height_um, project
+from dendrotwin.plot.errors import (
     figure_cells,
-    figure_curves,
     figure_distances,
     figure_distributions,
     figure_electrodes,
     figure_errors,
-    figure_experts,
-    figure_training,
 )
-from dendrotwin.plot.paper import Pair, figure_paper_1, figure_paper_2, figure_paper_3
+from dendrotwin.plot.paper import Snapshot, TracePair, figure_paper_1, figure_paper_2, figure_paper_3
 from dendrotwin.plot.signals import figure_contacts, figure_depth, figure_frames, figure_series, figure_spectrum
 from dendrotwin.plot.style import save
+from dendrotwin.plot.training import figure_curves, figure_experts, figure_training
 
 __all__ = [
-    "Pair",
+    "Snapshot",
+    "TracePair",
+    "drawing_plane",
     "figure_cells",
     "figure_contacts",
     "figure_curves",
@@ -37,7 +37,6 @@ __all__ = [
     "figure_traces",
     "figure_training",
     "height_um",
+    "project",
     "save",
-    "upright",
-    "view",
 ]

@@ -1,6 +1,7 @@
 """One cell: all its potentials, a value for each compartment, the soma and its spikes.
 
-The cell is drawn upright: seen from the side on which its branches spread widest, the mean apical direction up.
+The cell is projected on the plane of its mean apical direction, which is up on the page, and of the direction across it
+in which its branches spread most.
 """
 
 from __future__ import annotations
@@ -34,11 +35,17 @@ from dendrotwin.recording import Recording
 SCALE_BAR_UM = 100.0
 
 
-def view(tree: Tree) -> tuple[Floats, Floats]:
-    """How a cell is looked at: (3,) the point that is drawn at the origin [um], (2, 3) what points right and up.
+def drawing_plane(tree: Tree) -> tuple[Floats, Floats]:
+    """The plane that a cell is projected on.
 
-    The origin is the soma, up the mean apical direction from it in space, right the direction across that in which the
-    branches spread most. Without apical compartments it is the plain x-y projection.
+    Up is the mean apical direction from the soma, weighted by the lengths of compartments; right is the direction
+    across it in which the branches spread most. For a cell without apical compartments it is the x-y plane.
+
+    Args:
+        tree: the cell.
+
+    Returns:
+        (3,) the soma, which is drawn at the origin [um], and (2, 3) unit vectors that point right and up on the page.
     """
     middles = np.asarray(tree.ends_um, dtype=np.float64).mean(axis=1)
     soma = tree.in_region("soma")
@@ -56,26 +63,55 @@ def view(tree: Tree) -> tuple[Floats, Floats]:
     return centre, np.stack([right, up])
 
 
-def upright(tree: Tree) -> Floats:
-    """Where to draw the compartments: (n, 2, 2) start and end, right of the soma and above it [um]; see `view`."""
-    centre, axes = view(tree)
+def project(tree: Tree) -> Floats:
+    """The compartments on the page, see `drawing_plane`.
+
+    Args:
+        tree: the cell.
+
+    Returns:
+        (n, 2, 2) start and end of each compartment, to the right of the soma and above it [um].
+    """
+    centre, axes = drawing_plane(tree)
     return np.asarray((tree.ends_um - centre) @ axes.T)
 
 
 def height_um(tree: Tree) -> Floats:
-    """(n,) height of each compartment's middle above the soma, the cell drawn upright [um]."""
-    return np.asarray(upright(tree)[:, :, 1].mean(axis=1))
+    """Height of each compartment's middle above the soma along the mean apical direction, see `drawing_plane`.
+
+    Args:
+        tree: the cell.
+
+    Returns:
+        (n,) [um].
+    """
+    return np.asarray(project(tree)[:, :, 1].mean(axis=1))
 
 
 def cell_inches(tree: Tree, height_in: float) -> float:
-    """Width that the drawn cell needs at this height, within reason [inches]."""
-    width, height = np.ptp(upright(tree).reshape(-1, 2), axis=0)
+    """Width that the drawn cell needs, between 2 inches and 0.8 of the height.
+
+    Args:
+        tree: the cell.
+        height_in: height of the drawing [inches].
+    """
+    width, height = np.ptp(project(tree).reshape(-1, 2), axis=0)
     return float(np.clip(height_in * width / max(height, 1.0), 2.0, 0.8 * height_in))
 
 
 def draw_cell(axes: Axes, tree: Tree, value: Real, colours: Colormap, norm: Normalize) -> LineCollection:
-    """Draw the compartments as lines (thicker where the dendrite is), the soma as a disc of its own area."""
-    ends = upright(tree)
+    """Draw the compartments as lines, thicker where the dendrite is, the soma as a disc of its area, and a scale bar.
+
+    Args:
+        axes: where.
+        tree: the cell.
+        value: (n,) what the colours show; NaN is grey.
+        colours, norm: the colour map and its scale, see `colour_scale`.
+
+    Returns:
+        The lines.
+    """
+    ends = project(tree)
     widths = 0.7 + 0.7 * np.clip(tree.diameter_um, 0.0, 6.0)
     lines = LineCollection(list(ends), cmap=colours, norm=norm, linewidths=widths, capstyle="round")
     lines.set_array(np.ma.masked_invalid(value))
@@ -106,7 +142,7 @@ def figure_traces(tree: Tree, true_mV: Real, predicted_mV: Real, start_ms: float
     Args:
         tree: the cell.
         true_mV, predicted_mV: (steps, n) potentials at the end of each 1 ms step [mV].
-        start_ms: when the first step begins [ms].
+        start_ms: beginning of the first step [ms].
     """
     height = height_um(tree)
     colours, norm = colour_scale((float(height.min()), float(height.max())))
@@ -153,10 +189,10 @@ def figure_morphology(tree: Tree, value: Real, label: str, limits: tuple[float, 
 
     Args:
         tree: the cell.
-        value: (n,) such as EV; NaN is drawn grey on the cell and left out beside it.
+        value: (n,) such as EV; NaN is grey on the cell and left out beside it.
         label: what it is, with its unit.
-        limits: of the colours and of the axis, the defaults for EV; what is outside is drawn at the limit, in a colour
-            of its own where it is below, and counted. None for the range of the values.
+        limits: of the colours and of the axis, by default those of EV; a value outside is drawn at the limit, on the
+            cell in a colour of its own where it is below, and counted. None for the range of the values.
     """
     value = np.asarray(value, dtype=np.float64)
     finite = np.isfinite(value)
@@ -167,7 +203,7 @@ def figure_morphology(tree: Tree, value: Real, label: str, limits: tuple[float, 
     cell_in = cell_inches(tree, 5.0) + 1.0
     cell, beside = figure.subplots(1, 2, width_ratios=(cell_in, 11.0 - cell_in))
     lines = draw_cell(cell, tree, value, colours, norm)
-    low, high = float(norm.vmin or 0.0), float(norm.vmax or 0.0)  # no longer of width 0
+    low, high = float(norm.vmin or 0.0), float(norm.vmax or 0.0)  # colour_scale has widened limits that are equal
     below, above = int((value < low).sum()), int((value > high).sum())
     sides = (f"below {low:g}", f"above {high:g}")
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below > 0, above > 0), "both")
@@ -208,8 +244,8 @@ def figure_soma(
     Args:
         recording_true: the trial; compartment 0 is the soma.
         v_predicted_mV: (steps,) predicted potential of the soma at the end of each 1 ms step [mV].
-        probability: (steps,) predicted probability of an output spike in each step, or None: no such panel.
-        threshold: probability at which a step holds a spike.
+        probability: (steps,) predicted probability of an output spike in each step, or None for no such panel.
+        threshold: the probability from which on a step has a spike.
         predicted_spikes_ms: (s,) predicted output spikes [ms].
         window_ms: the part to draw, from and to [ms]; None for the whole trial.
     """
@@ -229,7 +265,7 @@ def figure_soma(
     ticks.spines[["left", "bottom"]].set_visible(False)
     soma.plot(time + 1.0, recording_true.v_mV[steps, recording_true.tree.soma], color=TRUE, linewidth=1.2, label="true")
     soma.plot(time + 1.0, v_predicted_mV[steps], color=TWIN, linewidth=1.2, alpha=0.85, label="predicted")
-    soma.set_ylabel("V, soma (mV)")
+    soma.set_ylabel("V at the soma (mV)")
     soma.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.0)
     if probability is not None:
         shown = probability[steps]

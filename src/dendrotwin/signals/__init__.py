@@ -1,7 +1,7 @@
-"""From the potentials of a recording to what electrodes, cameras and the scalp see of the cell.
+"""From the potentials of a recording to what electrodes, cameras and sensors outside the head record of the cell.
 
-Lengths are in um, currents in nA, potentials in mV, conductivities in S/m. A cell taken from a recording stands
-upright, its soma's centre at the origin and its apical dendrites along +z, unless a `PlacedCell` says otherwise.
+Lengths are in um, currents in nA, potentials in mV, conductivities in S/m. A cell taken from a recording is upright,
+its soma's centre at the origin and its apical dendrites along +z, unless a `PlacedCell` says otherwise.
 """
 
 from dendrotwin.signals.currents import Currents, membrane_currents
@@ -13,28 +13,27 @@ from dendrotwin.signals.head import (
     NewYorkEEG,
     eeg_matrix,
     meg_matrix,
-    scalp_electrodes,
+    sensors_on_meridian,
 )
+from dendrotwin.signals.instruments import Signal
 from dendrotwin.signals.nwb import write_nwb
+from dendrotwin.signals.one_signal import csd, dipole, dye, ecog, eeg, lfp, meg, patch
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
-from dendrotwin.signals.placing import PlacedCell, upright
-from dendrotwin.signals.probes import Probe, linear_probe, neuropixels, points, read_probe, shank_beside, square_array
+from dendrotwin.signals.placing import PlacedCell, read_places, upright
+from dendrotwin.signals.probes import (
+    Probe,
+    ecog_grid,
+    linear_probe,
+    neuropixels,
+    point_electrodes,
+    read_probe,
+    shank_beside,
+    square_array,
+)
 from dendrotwin.signals.spectrum import power_spectrum
 from dendrotwin.signals.store import read_signals, write_signals
-from dendrotwin.signals.streaming import (
-    Signal,
-    csd,
-    dipole,
-    dye,
-    ecog,
-    eeg,
-    lfp,
-    meg,
-    patch,
-    record,
-    stream,
-)
+from dendrotwin.signals.streaming import record, stream
 
 __all__ = [
     "CSD",
@@ -57,6 +56,7 @@ __all__ = [
     "dipole_matrix",
     "dye",
     "ecog",
+    "ecog_grid",
     "eeg",
     "eeg_matrix",
     "lfp",
@@ -67,12 +67,13 @@ __all__ = [
     "membrane_currents",
     "neuropixels",
     "patch",
-    "points",
+    "point_electrodes",
     "power_spectrum",
+    "read_places",
     "read_probe",
     "read_signals",
     "record",
-    "scalp_electrodes",
+    "sensors_on_meridian",
     "shank_beside",
     "square_array",
     "stream",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Floats, Injection, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.signals.placing import coordinates
+from dendrotwin.signals.placing import position_columns
 from dendrotwin.solver.tree_solver import axial_matrix
 
 
@@ -19,16 +19,18 @@ def membrane_currents(
 ) -> NDArray[np.float64]:
     """Transmembrane current of every compartment, from potentials and axial conductances alone.
 
-    Kirchhoff: what flows in along the tree, and through electrodes, leaves through the membrane:
-    I_m[i] = sum over neighbours j of g[i, j] (V[j] - V[i]) + I_electrode[i].
+    Kirchhoff's current law: what flows into a compartment along the tree and through electrodes leaves it through its
+    membrane. With g[i, j] the axial conductance between neighbours i and j,
+
+    I_m[i] = sum over j of g[i, j] (V[j] - V[i]) + I_electrode[i].
 
     Args:
         tree: the cell.
-        v_mV: (time, n) potentials [mV].
-        injection: current through electrodes, at the same times, or None.
+        v_mV: (samples, n) potentials of all compartments [mV].
+        injection: current through electrodes at the same samples, or None.
 
     Returns:
-        (time, n) outward positive [nA]; without electrodes each row sums to zero, with them to what they inject.
+        (samples, n) currents, outward positive [nA]. Each row sums to the injected current, without electrodes to zero.
 
     Raises:
         InputError: see `check_potentials`.
@@ -42,33 +44,46 @@ def membrane_currents(
 
 @dataclass(frozen=True, eq=False)
 class Currents:
-    """The membrane currents of all compartments of one cell, as an instrument: to stream them into a file [nA].
+    """The membrane currents of all compartments of one cell as a signal, to write them into a file.
 
     Attributes:
-        tree: the cell, where it is.
+        tree: the cell at its place.
+        name, unit, acts_on: see `LinearInstrument`.
     """
 
     tree: Tree
     name: str = "currents"
     unit: ClassVar[str] = "nA"
-    of: ClassVar[str] = "currents"
+    acts_on: ClassVar[str] = "currents"
 
     def matrix(self, tree: Tree) -> Floats:
-        """(n, n), which leaves currents as they are."""
+        """The (n, n) identity [1]: a channel for each compartment.
+
+        Args:
+            tree: the cell at its place.
+        """
         return np.eye(tree.n)
 
     def channels(self) -> dict[str, Any]:
-        """The compartments: names, and where their middles are."""
-        return {"compartment": np.array(self.tree.names), **coordinates(self.tree.ends_um.mean(axis=1))}
+        """The compartments' names, and where their middles are [um]."""
+        return {"compartment": np.array(self.tree.names), **position_columns(self.tree.ends_um.mean(axis=1))}
 
 
 def check_potentials(tree: Tree, v_mV: NDArray[np.floating]) -> None:
-    """Raise InputError unless V is finite and of all compartments, without which the currents do not close."""
+    """Check that potentials are finite and of all compartments, so that membrane currents follow from them.
+
+    Args:
+        tree: the cell.
+        v_mV: (samples, n) potentials [mV].
+
+    Raises:
+        InputError: a compartment is missing, or a potential is NaN or infinite.
+    """
     if v_mV.ndim != 2 or v_mV.shape[1] != tree.n:
         raise InputError(
-            f"V has shape {v_mV.shape}, the cell has {tree.n} compartments; the currents close only if all of them are "
-            "recorded, the axon too: simulate again with all"
+            f"V has shape {v_mV.shape}, and the cell has {tree.n} compartments; membrane currents follow only from the "
+            "potentials of all of them, the axon's too: simulate again and record all"
         )
     if not np.isfinite(v_mV).all():
-        step, compartment = np.argwhere(~np.isfinite(v_mV))[0]
-        raise InputError(f"V of compartment {compartment} is not finite at sample {step}; make the recording again")
+        sample, compartment = np.argwhere(~np.isfinite(v_mV))[0]
+        raise InputError(f"V of compartment {compartment} is not finite at sample {sample}; make the recording again")

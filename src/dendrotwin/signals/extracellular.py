@@ -1,4 +1,4 @@
-"""What electrodes and the far field see: potentials, source density and the dipole of membrane currents.
+"""What electrodes record outside the cell: potentials, current source density, and the dipole of membrane currents.
 
 All of it is linear: a matrix (channels, n) times the membrane currents (n,) of the compartments [nA]. The forward
 models are LFPykit's (Hagen et al. 2018, doi:10.3389/fninf.2018.00092).
@@ -14,12 +14,12 @@ import numpy as np
 
 from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.signals.extras import need
-from dendrotwin.signals.placing import move, soma_centre
+from dendrotwin.signals.extras import import_extra
+from dendrotwin.signals.placing import soma_centre, translate
 from dendrotwin.signals.probes import Probe
 
-SOURCES = {"soma-point": "root_as_point", "line": "linesource", "point": "pointsource"}
-SIGMA_S_PER_M = 0.3
+SOURCES = {"soma-point": "root_as_point", "line": "linesource", "point": "pointsource"}  # our names, and LFPykit's
+SIGMA_S_PER_M = 0.3  # default of LFPykit and LFPy (Lindén et al. 2014, doi:10.3389/fninf.2013.00041)
 Conductivity = float | Sequence[float]
 
 
@@ -27,8 +27,8 @@ Conductivity = float | Sequence[float]
 class Slab:
     """Tissue between two half-spaces of other conductivities, with borders across z.
 
-    As it is, a slice on the glass of an electrode array, under saline (Ness et al. 2015,
-    doi:10.1007/s12021-015-9265-6). Cortex under an ECoG grid is one between white matter and what covers it.
+    The defaults are a slice on the glass of an electrode array, under saline (Ness et al. 2015,
+    doi:10.1007/s12021-015-9265-6). The cortex under an ECoG grid is a slab between white matter and what covers it.
 
     Attributes:
         bottom_um: z of the lower border [um].
@@ -42,11 +42,23 @@ class Slab:
     tissue_S_per_m: float = SIGMA_S_PER_M
     above_S_per_m: float = 1.5
 
+    @property
+    def top_um(self) -> float:
+        """z of the upper border [um]."""
+        return self.bottom_um + self.thickness_um
 
-def cell_geometry(tree: Tree) -> Any:
-    """LFPykit's description of the compartments: start and end [um] and diameter [um]."""
+
+def lfpykit_geometry(tree: Tree) -> Any:
+    """LFPykit's description of the compartments: start and end [um] and diameter [um].
+
+    Args:
+        tree: the cell at its place.
+
+    Raises:
+        MissingPackageError: LFPykit is not installed.
+    """
     x, y, z = (np.ascontiguousarray(tree.ends_um[:, :, axis]) for axis in range(3))
-    return need("lfpykit", "signals").CellGeometry(x=x, y=y, z=z, d=np.array(tree.diameter_um))
+    return import_extra("lfpykit", "signals").CellGeometry(x=x, y=y, z=z, d=np.array(tree.diameter_um))
 
 
 def lfp_matrix(
@@ -58,42 +70,49 @@ def lfp_matrix(
 ) -> Floats:
     """Extracellular potential at contacts for 1 nA through the membrane of each compartment.
 
-    phi = I / (4 pi sigma r) for a point source, its mean along the compartment for a line source (Holt and Koch 1999,
-    doi:10.1023/A:1008832702585), with three conductivities the same in coordinates stretched by their roots, in a slab
-    with the sources mirrored at its borders (Ness et al. 2015, doi:10.1007/s12021-015-9265-6). Contacts with a size
-    give the mean over it. Nearer than its radius, a compartment counts as at its radius.
+    A point source of current I in a medium of conductivity sigma has the potential
+
+    phi(r) = I / (4 pi sigma r),
+
+    and a line source its mean along the compartment (Holt and Koch 1999, doi:10.1023/A:1008832702585). With three
+    conductivities the same holds in coordinates that are scaled along each axis; in a slab the sources are mirrored at
+    its borders (Ness et al. 2015, doi:10.1007/s12021-015-9265-6). A contact with a radius records the mean over its
+    disc. A distance shorter than the compartment's radius counts as that radius.
 
     Args:
-        tree: the cell, where it is.
+        tree: the cell at its place.
         probe: the contacts.
         sigma_S_per_m: conductivity of the tissue [S/m], one number or three, along x, y and z.
-        source: "line", "point" (at each middle), or "soma-point": the soma a sphere, the rest lines.
-        slab: layers, in place of `sigma_S_per_m`. Lines can be mirrored for contacts on an insulating floor alone;
-            elsewhere choose "point".
+        source: "line", "point" (at the middle of each compartment), or "soma-point": the soma a point, and so the
+            potential of a sphere outside it, the other compartments lines.
+        slab: layers, in place of `sigma_S_per_m`. Line sources can be mirrored only for contacts on an insulating
+            floor; for other contacts choose "point".
 
     Returns:
         (contacts, n) [mV/nA]; the potential is `currents @ matrix.T` [mV].
 
     Raises:
-        InputError: a contact lies in a compartment, a conductivity is not positive, the source is unknown or not to be
-            had in this slab, the cell or the probe reaches out of the slab, or LFPykit is not installed.
+        InputError: a contact lies in a compartment, a conductivity is not positive, there is no such source or not in
+            this slab, the cell or the probe reaches out of the slab, or LFPykit is not installed.
     """
     if source not in SOURCES:
         raise InputError(f"there is no source {source!r}; choose {', '.join(SOURCES)}")
     if slab is not None and (np.ndim(sigma_S_per_m) or sigma_S_per_m != SIGMA_S_PER_M):
-        raise InputError("a slab has conductivities of its own; give tissue_S_per_m to it, and no sigma_S_per_m")
-    if slab is None and source == "soma-point" and np.ndim(sigma_S_per_m):  # LFPykit knows but one root there
+        raise InputError(
+            "a slab has its own conductivities; set the slab's tissue_S_per_m, and leave sigma_S_per_m at its default"
+        )
+    if slab is None and source == "soma-point" and np.ndim(sigma_S_per_m):  # LFPykit takes only one root there
         lines, middles = (lfp_matrix(tree, probe, sigma_S_per_m, each) for each in ("line", "point"))
         return np.where(tree.in_region("soma"), middles, lines)
     points = probe.points_um()
-    refuse_inside(tree, points)
+    check_outside_compartments(tree, points)
     x, y, z = points.reshape(-1, 3).T
-    lfpykit = need("lfpykit", "signals")
-    electrode = {"cell": cell_geometry(tree), "x": x, "y": y, "z": z, "method": SOURCES[source]}
+    lfpykit = import_extra("lfpykit", "signals")
+    electrode = {"cell": lfpykit_geometry(tree), "x": x, "y": y, "z": z, "method": SOURCES[source]}
     if slab is None:
         somatic = np.flatnonzero(tree.in_region("soma"))
         spheres = {"rootinds": somatic} if source == "soma-point" and len(somatic) else {}
-        model = lfpykit.RecExtElectrode(sigma=_conductivity(sigma_S_per_m), **electrode, **spheres)
+        model = lfpykit.RecExtElectrode(sigma=_checked_conductivity(sigma_S_per_m), **electrode, **spheres)
     else:
         _check_slab(slab, tree, z, source)
         model = lfpykit.RecMEAElectrode(
@@ -108,8 +127,16 @@ def lfp_matrix(
     return np.asarray(per_point.reshape(len(probe), -1, tree.n).mean(axis=1))
 
 
-def refuse_inside(tree: Tree, points_um: Floats) -> None:
-    """Raise InputError where one of the points (contacts, points, 3) [um] lies within a compartment's cylinder."""
+def check_outside_compartments(tree: Tree, points_um: Floats) -> None:
+    """Check that no point of a contact lies within a compartment's cylinder.
+
+    Args:
+        tree: the cell at its place.
+        points_um: (contacts, points, 3) where the potential is taken [um].
+
+    Raises:
+        InputError: one does.
+    """
     start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]
     squared = np.maximum((along**2).sum(axis=1), 1e-12)
     for contact, points in enumerate(points_um):
@@ -118,15 +145,15 @@ def refuse_inside(tree: Tree, points_um: Floats) -> None:
         across = np.linalg.norm(from_start - share[:, :, None] * along, axis=2)
         inside = ((share > 0.0) & (share < 1.0) & (across < tree.diameter_um / 2)).any(axis=0)
         if inside.any():
-            at = int(np.flatnonzero(inside)[0])
+            compartment = int(np.flatnonzero(inside)[0])
             x, y, z = points.mean(axis=0)
             raise InputError(
-                f"contact {contact} at ({x:g}, {y:g}, {z:g}) um lies inside the compartment {tree.names[at]}; "
+                f"contact {contact} at ({x:g}, {y:g}, {z:g}) um lies inside the compartment {tree.names[compartment]}; "
                 "move the probe away from the cell"
             )
 
 
-def _conductivity(sigma_S_per_m: Conductivity) -> float | Floats:
+def _checked_conductivity(sigma_S_per_m: Conductivity) -> float | Floats:
     """One number, or an array of three, for LFPykit."""
     sigma = np.asarray(sigma_S_per_m, dtype=np.float64)
     if sigma.shape not in ((), (3,)):
@@ -137,74 +164,85 @@ def _conductivity(sigma_S_per_m: Conductivity) -> float | Floats:
 
 
 def _check_slab(slab: Slab, tree: Tree, contacts_z_um: Floats, source: str) -> None:
+    """Raise InputError unless the slab is one, cell and contacts are in it, and the source can be mirrored there."""
     values = (slab.below_S_per_m, slab.tissue_S_per_m, slab.above_S_per_m)
     if not (min(values) >= 0.0 and slab.tissue_S_per_m > 0.0 and np.isfinite(values).all()):
         raise InputError(
             f"the slab has conductivities {values} S/m (below, tissue, above); the tissue's must be positive, none "
             "negative"
         )
-    top = slab.bottom_um + slab.thickness_um
-    if not (np.isfinite(top) and slab.thickness_um > 0.0):
+    top_um = slab.top_um
+    if not (np.isfinite(top_um) and slab.thickness_um > 0.0):
         raise InputError(
-            f"the slab reaches from {slab.bottom_um:g} to {top:g} um; give a bottom and a positive thickness"
+            f"the slab reaches from {slab.bottom_um:g} to {top_um:g} um; give a bottom and a positive thickness"
         )
     for what, z in (("cell", tree.ends_um[:, :, 2]), ("probe", contacts_z_um)):
-        if z.min() < slab.bottom_um - 1e-9 or z.max() > top + 1e-9:
+        if z.min() < slab.bottom_um - 1e-9 or z.max() > top_um + 1e-9:
             raise InputError(
                 f"the {what} reaches from z = {z.min():.0f} to {z.max():.0f} um, the slab from {slab.bottom_um:g} to "
-                f"{top:g} um; move the {what}, or make the slab larger"
+                f"{top_um:g} um; move the {what}, or make the slab larger"
             )
     on_floor = slab.below_S_per_m == 0.0 and np.allclose(contacts_z_um, slab.bottom_um, atol=1e-9)
     if source != "point" and not on_floor:
         raise InputError(
-            f"in a slab the source {source!r} can be had for contacts on its insulating floor alone; choose point"
+            f"in a slab, the source {source!r} works only for contacts on an insulating floor; choose point"
         )
 
 
 def csd_matrix(tree: Tree, x_edges_um: Floats, y_edges_um: Floats, z_edges_um: Floats) -> Floats:
-    """Current source density, each compartment's current spread evenly along it, in the boxes of a grid.
+    """Current source density in the voxels of a grid for 1 nA through the membrane of each compartment.
+
+    The current of a compartment is spread evenly along it; the density of a voxel is the current in it over its volume
+    (LFPykit's `VolumetricCurrentSourceDensity`, Hagen et al. 2018, doi:10.3389/fninf.2018.00092).
 
     Args:
-        tree: the cell, where it is.
-        x_edges_um, y_edges_um, z_edges_um: borders of the boxes, rising [um].
+        tree: the cell at its place.
+        x_edges_um, y_edges_um, z_edges_um: (edges,) borders of the voxels along each axis, rising [um].
 
     Returns:
-        (boxes, n) density for 1 nA [1/um3], boxes with z running fastest; times currents [nA/um3].
+        (voxels, n) [1/um3], voxels with z running fastest; the density is `currents @ matrix.T` [nA/um3].
 
     Raises:
         InputError: borders do not rise, or LFPykit is not installed.
     """
     edges = [np.asarray(axis, dtype=np.float64) for axis in (x_edges_um, y_edges_um, z_edges_um)]
     if any(axis.ndim != 1 or len(axis) < 2 or not (np.diff(axis) > 0.0).all() for axis in edges):
-        raise InputError("the borders of the boxes must rise, two at least along each axis")
-    model = need("lfpykit", "signals").VolumetricCurrentSourceDensity(cell_geometry(tree), *edges)
-    # LFPykit 0.6.2 gives the current in each box, not yet divided by its volume as its description says.
+        raise InputError("the borders of the voxels must rise along each axis; give at least two of each")
+    model = import_extra("lfpykit", "signals").VolumetricCurrentSourceDensity(lfpykit_geometry(tree), *edges)
+    # LFPykit 0.6.2 gives the current in each voxel, not yet divided by its volume as its description says.
     volume = np.einsum("i,j,k->ijk", *(np.diff(axis) for axis in edges))
     return np.asarray((model.get_transformation_matrix() / volume[..., None]).reshape(-1, tree.n))
 
 
 def dipole_matrix(tree: Tree) -> Floats:
-    """Current dipole moment for 1 nA through the membrane of each compartment: its middle, from the soma's centre.
+    """Current dipole moment for 1 nA through the membrane of each compartment.
 
-    P = sum over i of r_i I_i (Lindén et al. 2010, doi:10.1007/s10827-010-0245-4). Where the currents sum to zero it
-    does not matter where r is counted from; where current is injected, it is the moment about the soma's centre.
+    P = sum over i of r_i I_i (Lindén et al. 2010, doi:10.1007/s10827-010-0245-4), with r_i from the soma's centre to
+    the middle of compartment i. Where the currents sum to zero P is the same about any point; where current is
+    injected, it is the moment about the soma's centre.
 
     Args:
-        tree: the cell, where it is.
+        tree: the cell at its place.
 
     Returns:
-        (3, n) [um]; times currents [nA um].
+        (3, n) [um]; the moment is `currents @ matrix.T` [nA um].
 
     Raises:
         InputError: LFPykit is not installed.
     """
-    geometry = cell_geometry(move(tree, -soma_centre(tree)))
-    return np.asarray(need("lfpykit", "signals").CurrentDipoleMoment(geometry).get_transformation_matrix())
+    geometry = lfpykit_geometry(translate(tree, -soma_centre(tree)))
+    return np.asarray(import_extra("lfpykit", "signals").CurrentDipoleMoment(geometry).get_transformation_matrix())
 
 
 @dataclass(frozen=True, eq=False)
 class LFP:
-    """Extracellular potential at the contacts of a probe [mV]; see `lfp_matrix`."""
+    """Extracellular potential at the contacts of a probe [mV]; see `lfp_matrix`.
+
+    Attributes:
+        probe, sigma_S_per_m, source, slab: the contacts, the conductivity of the tissue [S/m], how compartments are
+            sources, and layers; see `lfp_matrix`.
+        name, unit, acts_on: see `LinearInstrument`.
+    """
 
     probe: Probe
     sigma_S_per_m: Conductivity = SIGMA_S_PER_M
@@ -212,14 +250,18 @@ class LFP:
     slab: Slab | None = None
     name: str = "lfp"
     unit: ClassVar[str] = "mV"
-    of: ClassVar[str] = "currents"
+    acts_on: ClassVar[str] = "currents"
 
     def matrix(self, tree: Tree) -> Floats:
-        """(contacts, n) [mV/nA]."""
+        """See `lfp_matrix`: (contacts, n) [mV/nA].
+
+        Args:
+            tree: the cell at its place.
+        """
         return lfp_matrix(tree, self.probe, self.sigma_S_per_m, self.source, self.slab)
 
     def channels(self) -> dict[str, Any]:
-        """Where the contacts are."""
+        """Where the contacts are [um]."""
         return self.probe.channels()
 
 
@@ -228,18 +270,23 @@ class CSD:
     """Current source density in layers across z, over a column that holds the cell [nA/um3]; see `csd_matrix`.
 
     Attributes:
-        z_edges_um: borders of the layers, rising [um].
-        half_width_um: the column reaches so far in x and y [um].
+        z_edges_um: (layers + 1,) borders of the layers, rising [um].
+        half_width_um: how far the column reaches along x and y from the origin [um]. The default is our choice, wide
+            enough for one cell at the origin.
+        name, unit, acts_on: see `LinearInstrument`.
     """
 
     z_edges_um: Floats
     half_width_um: float = 500.0
     name: str = "csd"
     unit: ClassVar[str] = "nA/um3"
-    of: ClassVar[str] = "currents"
+    acts_on: ClassVar[str] = "currents"
 
     def matrix(self, tree: Tree) -> Floats:
-        """(layers, n) [1/um3].
+        """Density in each layer for 1 nA through each compartment: (layers, n) [1/um3].
+
+        Args:
+            tree: the cell at its place.
 
         Raises:
             InputError: the cell is not within the column, or see `csd_matrix`.
@@ -248,27 +295,35 @@ class CSD:
         if reach_um > self.half_width_um:
             raise InputError(
                 f"the cell reaches {reach_um:.0f} um from the axis of the column, {self.half_width_um:g} um wide to "
-                f"each side, and currents beyond are lost; give half_width_um={np.ceil(reach_um / 100.0) * 100.0:.0f}"
+                f"each side, and currents outside are lost; give half_width_um={np.ceil(reach_um / 100.0) * 100.0:.0f}"
             )
         across = np.array([-self.half_width_um, self.half_width_um])
         return csd_matrix(tree, across, across, self.z_edges_um)
 
     def channels(self) -> dict[str, Any]:
-        """The middles of the layers."""
+        """The middles of the layers [um]."""
         edges = np.asarray(self.z_edges_um, dtype=np.float64)
         return {"z_um": (edges[1:] + edges[:-1]) / 2}
 
 
 @dataclass(frozen=True, eq=False)
 class Dipole:
-    """Current dipole moment along x, y and z [nA um]; see `dipole_matrix`."""
+    """Current dipole moment along x, y and z [nA um]; see `dipole_matrix`.
+
+    Attributes:
+        name, unit, acts_on: see `LinearInstrument`.
+    """
 
     name: str = "dipole"
     unit: ClassVar[str] = "nA um"
-    of: ClassVar[str] = "currents"
+    acts_on: ClassVar[str] = "currents"
 
     def matrix(self, tree: Tree) -> Floats:
-        """(3, n) [um]."""
+        """See `dipole_matrix`: (3, n) [um].
+
+        Args:
+            tree: the cell at its place.
+        """
         return dipole_matrix(tree)
 
     def channels(self) -> dict[str, Any]:

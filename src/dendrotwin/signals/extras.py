@@ -1,4 +1,8 @@
-"""Packages that not everybody needs: imported when they are, and named with their extra when they are missing."""
+"""Packages that only some commands need: imported on use, named with their pip extra where they are missing.
+
+The forward models of this folder are LFPykit's (Hagen et al. 2018, doi:10.3389/fninf.2018.00092), in the extra
+`signals`; pynwb is in the extra `nwb`.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,15 @@ from typing import Any
 from dendrotwin.errors import MissingPackageError
 
 
-def need(module: str, extra: str) -> Any:
-    """The module, which the extra of this package installs.
+def import_extra(module: str, extra: str) -> Any:
+    """Import an optional package.
+
+    Args:
+        module: its name, such as "lfpykit".
+        extra: the extra of dendrotwin that installs it, such as "signals".
+
+    Returns:
+        The module.
 
     Raises:
         MissingPackageError: it is not installed.
@@ -23,6 +34,10 @@ def need(module: str, extra: str) -> Any:
         ) from error
 
 
-def has(module: str) -> bool:
-    """Whether the module is installed; it is not imported."""
+def is_installed(module: str) -> bool:
+    """Whether a package is installed, without importing it.
+
+    Args:
+        module: its name, such as "lfpykit".
+    """
     return importlib.util.find_spec(module) is not None

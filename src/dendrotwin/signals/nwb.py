@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from dendrotwin import __version__
-from dendrotwin.signals.extras import need
-from dendrotwin.signals.streaming import Signal
+from dendrotwin.signals.extras import import_extra
+from dendrotwin.signals.instruments import Signal
 from dendrotwin.support.atomic_files import whole_file
 
 TO_VOLT = {"mV": 1e-3, "uV": 1e-6}
@@ -25,7 +25,7 @@ TO_SI = {
 
 
 def write_nwb(path: Path, signals: Iterable[Signal], description: str) -> None:
-    """Write signals, under a temporary name until the file is whole.
+    """Write signals as an NWB file, under a temporary name until it is complete.
 
     Potentials at electrodes (lfp, ecog, eeg) become ElectricalSeries with a row of the electrode table for each
     contact, its place in `rel_x`, `rel_y`, `rel_z` [um]; a patch becomes a CurrentClampSeries, a dye an ImageSeries,
@@ -39,7 +39,7 @@ def write_nwb(path: Path, signals: Iterable[Signal], description: str) -> None:
     Raises:
         InputError: pynwb is not installed.
     """
-    pynwb = need("pynwb", "nwb")
+    pynwb = import_extra("pynwb", "nwb")
     now = datetime.now(UTC)
     file = pynwb.NWBFile(
         session_description=description,
@@ -52,13 +52,13 @@ def write_nwb(path: Path, signals: Iterable[Signal], description: str) -> None:
     device = file.create_device(name="simulation", description="forward models of a simulated cell; no real electrodes")
     module = file.create_processing_module(name="ecephys", description="signals computed from simulated potentials")
     for signal in signals:
-        timing = {"starting_time": 1.0 / signal.sampling_hz, "rate": signal.sampling_hz}  # the first is not at 0
+        timing = {"starting_time": 1.0 / signal.sampling_hz, "rate": signal.sampling_hz}  # [s], [Hz]; see `Signal`
         values = np.asarray(signal.values, dtype=np.float32)
-        if signal.kind == "patch":
+        if signal.modality == "patch":
             _add_patch(pynwb, file, device, signal, values, timing)
         elif signal.unit in TO_VOLT:
             series = _electrical_series(pynwb, file, device, signal, values, timing)
-            if signal.kind == "lfp":
+            if signal.modality == "lfp":
                 if "LFP" not in module.data_interfaces:
                     module.add(pynwb.ecephys.LFP(name="LFP"))
                 module["LFP"].add_electrical_series(series)

@@ -1,4 +1,4 @@
-"""What a camera sees of a cell that is stained with a voltage-sensitive dye."""
+"""The images that a camera takes of a cell stained with a voltage-sensitive dye."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ from dendrotwin.errors import InputError
 class Dye:
     """Fluorescence of a voltage-sensitive dye: membrane area times potential, through the tissue, on a camera.
 
-    The dye stains all membrane alike and follows its potential. Light from depth d reaches the camera weaker by
-    exp(-d / attenuation) and spread over a Gaussian of standard deviation blur + spread d (scattering; Tian et al.
-    2011, doi:10.1117/1.3533263); the weighing by area and depth is that of Chemla and Chavane 2010
+    The dye stains all membrane equally and follows the potential without delay. Light from depth d reaches the camera
+    weaker by exp(-d / attenuation) and spread over a Gaussian of standard deviation blur + spread d (scattering; Tian
+    et al. 2011, doi:10.1117/1.3533263); weighting by area and depth is that of Chemla and Chavane 2010
     (doi:10.1016/j.neuroimage.2010.06.026):
 
-    F[p] = sum over i of area_i exp(-d_i / attenuation) (share of the Gaussian about i within pixel p) V_i
+    F[p] = sum over i of area_i exp(-d_i / attenuation) (share of the Gaussian about i within pixel p) V_i  [mV um2].
 
-    F is in mV um2. `matrix(tree).sum(axis=1)` [um2] is the membrane that a pixel sees; the change of F over it is the
-    mean change of the potential there [mV], which the change of fluorescence, dF/F, is proportional to.
+    `matrix(tree).sum(axis=1)` [um2] is the membrane area that a pixel collects light from. The change of F over it is
+    the mean change of the potential there [mV], to which the relative change of fluorescence dF/F is proportional.
+
+    The defaults are round numbers of our choice, not those of a set-up.
 
     Attributes:
         rows, columns: pixels along y and along x. The camera looks down, along -z.
         pixel_um: side of a pixel [um].
         centre_um: x, y of the middle of the image [um].
-        surface_um: z of the surface of the tissue [um]; None for the highest compartment, of all cells that are
-            recorded together.
-        attenuation_um: depth at which 1/e of the light is left [um], infinite for none.
-        blur_um, spread: standard deviation of the point-spread function at the surface [um], and how much wider it
-            is for each um of depth.
+        surface_um: z of the surface of the tissue [um]; None for the highest point of all cells that are recorded
+            together.
+        attenuation_um: depth from which 1/e of the light reaches the camera [um], infinite for no attenuation.
+        blur_um: standard deviation of the point-spread function at the surface [um].
+        spread: by how much it grows with depth [um/um].
+        name, unit, acts_on: see `LinearInstrument`.
     """
 
     rows: int = 32
@@ -47,7 +50,7 @@ class Dye:
     spread: float = 0.2
     name: str = "dye"
     unit: ClassVar[str] = "mV um2"
-    of: ClassVar[str] = "potentials"
+    acts_on: ClassVar[str] = "potentials"
 
     def __post_init__(self) -> None:
         """Raise InputError where the camera has no pixel, or a length is not positive."""
@@ -60,19 +63,25 @@ class Dye:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of an image: rows, columns."""
+        """Shape of an image: (rows, columns)."""
         return self.rows, self.columns
 
     def edges_um(self) -> tuple[Floats, Floats]:
-        """(rows + 1,) y and (columns + 1,) x of the borders of the pixels [um]."""
+        """Borders of the pixels: (rows + 1,) y and (columns + 1,) x [um]."""
         y = self.centre_um[1] + (np.arange(self.rows + 1) - self.rows / 2) * self.pixel_um
         x = self.centre_um[0] + (np.arange(self.columns + 1) - self.columns / 2) * self.pixel_um
         return np.asarray(y, dtype=np.float64), np.asarray(x, dtype=np.float64)
 
     def matrix(self, tree: Tree) -> Floats:
-        """(rows columns, n) [um2]; times potentials [mV] it is F [mV um2].
+        """The membrane area of each compartment that each pixel collects light from; times V [mV] it is F [mV um2].
 
         Compartments are cut into pieces no longer than half a pixel.
+
+        Args:
+            tree: the cell at its place.
+
+        Returns:
+            (rows columns, n) [um2].
 
         Raises:
             InputError: a compartment is above the surface.
@@ -98,7 +107,7 @@ class Dye:
         return matrix.reshape(-1, tree.n)
 
     def channels(self) -> dict[str, Any]:
-        """The middles of the pixels, row by row."""
+        """The middles of the pixels, row by row [um]."""
         y, x = ((edges[1:] + edges[:-1]) / 2 for edges in self.edges_um())
         return {"x_um": np.tile(x, self.rows), "y_um": np.repeat(y, self.columns)}
 

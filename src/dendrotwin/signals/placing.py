@@ -1,16 +1,22 @@
-"""Where a recorded cell is: turned and moved copies of its tree."""
+"""Where a recorded cell is in the tissue: rotated and translated copies of its tree.
+
+Coordinates are those of LFPykit (Hagen et al. 2018, doi:10.3389/fninf.2018.00092): x, y, z in um. An upright cell has
+its apical dendrites along +z, towards the surface of the cortex.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dendrotwin.cell.tree import APICAL, Floats, Tree
-from dendrotwin.errors import InputError
+from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import RecordingFile
 
 Triple = tuple[float, float, float]
@@ -22,10 +28,11 @@ class PlacedCell:
 
     Attributes:
         recording: a file of recordings.
-        trial: which of its trials.
-        position_um: where the soma's centre is [um].
-        rotation_deg: turns about the fixed axes x, then y, then z, around the soma's centre [degrees].
-        as_built: begin from the coordinates that the cell was built with, not from the upright cell (see `upright`).
+        trial: which of its trials, counted from 0.
+        position_um: x, y, z of the soma's centre [um].
+        rotation_deg: rotations about the fixed axes x, then y, then z, around the soma's centre [deg].
+        as_built: rotate the coordinates that the cell was built with; otherwise the cell is first made upright, see
+            `upright`.
     """
 
     recording: Path
@@ -35,7 +42,7 @@ class PlacedCell:
     as_built: bool = False
 
     def tree(self) -> Tree:
-        """Its tree, where it is.
+        """The cell's tree, read from the recording, at this cell's place.
 
         Raises:
             FileError: the recording is missing or damaged.
@@ -45,7 +52,10 @@ class PlacedCell:
             return self.place(file.tree())
 
     def place(self, tree: Tree) -> Tree:
-        """The tree, turned and moved to where this cell is.
+        """The tree, rotated and translated to this cell's place.
+
+        Args:
+            tree: the cell as it was built.
 
         Raises:
             InputError: position or rotation are not three finite numbers each.
@@ -54,38 +64,100 @@ class PlacedCell:
             (len(self.position_um), len(self.rotation_deg)) != (3, 3)
         ):
             raise InputError(
-                f"a cell at {self.position_um} um, turned by {self.rotation_deg} degrees; give three numbers each"
+                f"a cell at {self.position_um} um, rotated by {self.rotation_deg} degrees; give three finite numbers "
+                "each"
             )
         start = tree if self.as_built else upright(tree)
         rotation = Rotation.from_euler("xyz", self.rotation_deg, degrees=True).as_matrix()
-        return move(turn(start, rotation), np.asarray(self.position_um) - soma_centre(start))
+        return translate(rotate(start, rotation), np.asarray(self.position_um) - soma_centre(start))
+
+
+def read_places(path: Path, cells: Sequence[PlacedCell]) -> list[PlacedCell]:
+    """The cells, placed as a CSV file says.
+
+    Args:
+        path: a table with the header x,y,z or x,y,z,rx,ry,rz and a line for each cell: where its soma is [um], and by
+            how much it is rotated about each axis [deg].
+        cells: what was recorded, in the order of the lines.
+
+    Returns:
+        Copies of the cells at these places; without rx,ry,rz each keeps its rotation.
+
+    Raises:
+        FileError: the file is missing, is no such table, or has another number of lines than there are cells.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"{path} does not exist; it says where each recorded cell is: x,y,z in um, or x,y,z,rx,ry,rz")
+    try:
+        header, *lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        columns = [name.strip() for name in header.split(",")]
+        if columns not in (["x", "y", "z"], ["x", "y", "z", "rx", "ry", "rz"]):
+            raise ValueError
+        rows = [[float(value) for value in line.split(",")] for line in lines]
+        if any(len(row) != len(columns) for row in rows):
+            raise ValueError
+    except (ValueError, UnicodeDecodeError) as error:
+        raise FileError(
+            f"{path} is no table of places: its header must be x,y,z or x,y,z,rx,ry,rz, followed by lines of numbers"
+        ) from error
+    if len(rows) != len(cells):
+        raise FileError(f"{path} has {len(rows)} places for {len(cells)} recordings; give a line for each recording")
+    return [
+        dataclasses.replace(
+            cell,
+            position_um=cast(Triple, tuple(row[:3])),
+            rotation_deg=cast(Triple, tuple(row[3:]) or cell.rotation_deg),
+        )
+        for cell, row in zip(cells, rows, strict=True)
+    ]
 
 
 def soma_centre(tree: Tree) -> Floats:
-    """(3,) centre of the soma, area-weighted over its compartments [um]; the root's where there is none."""
+    """Centre of the soma, the mean over its compartments weighted by their areas; of the root where there is no soma.
+
+    Args:
+        tree: the cell.
+
+    Returns:
+        (3,) x, y, z [um].
+    """
     soma = np.flatnonzero(tree.in_region("soma"))
-    of = soma if len(soma) else np.array([0])
-    return np.asarray(np.average(tree.ends_um[of].mean(axis=1), axis=0, weights=tree.area_um2[of]))
+    averaged = soma if len(soma) else np.array([0])
+    return np.asarray(np.average(tree.ends_um[averaged].mean(axis=1), axis=0, weights=tree.area_um2[averaged]))
 
 
-def move(tree: Tree, by_um: Floats) -> Tree:
-    """The tree, moved by (3,) [um]."""
+def translate(tree: Tree, by_um: Floats) -> Tree:
+    """The tree, translated.
+
+    Args:
+        tree: the cell.
+        by_um: (3,) x, y, z [um].
+    """
     return dataclasses.replace(tree, ends_um=tree.ends_um + by_um)
 
 
-def turn(tree: Tree, rotation: Floats) -> Tree:
-    """The tree, turned around its soma's centre by a rotation matrix (3, 3)."""
+def rotate(tree: Tree, rotation: Floats) -> Tree:
+    """The tree, rotated around its soma's centre.
+
+    Args:
+        tree: the cell.
+        rotation: (3, 3) rotation matrix.
+    """
     centre = soma_centre(tree)
     return dataclasses.replace(tree, ends_um=(tree.ends_um - centre) @ np.asarray(rotation).T + centre)
 
 
 def upright(tree: Tree) -> Tree:
-    """The tree with its soma's centre at the origin and its apical dendrites up, along +z.
+    """The tree with its soma's centre at the origin and its apical dendrites along +z.
 
-    Up is the mean direction from the soma to the apical compartments, weighted by their lengths; a cell without them is
-    moved and not turned.
+    The apical direction is the mean of the directions from the soma to the apical compartments, weighted by their
+    lengths. A cell without apical dendrites is translated and not rotated.
+
+    Args:
+        tree: the cell.
     """
-    centred = move(tree, -soma_centre(tree))
+    centred = translate(tree, -soma_centre(tree))
     apical = tree.in_region(*APICAL)
     direction = tree.length_um[apical] @ centred.ends_um[apical].mean(axis=1)
     length = float(np.linalg.norm(direction))
@@ -93,13 +165,20 @@ def upright(tree: Tree) -> Tree:
         return centred
     up = direction / length
     axis = np.cross(up, [0.0, 0.0, 1.0])
-    if np.linalg.norm(axis) < 1e-12:  # it stands already, or on its head
+    if np.linalg.norm(axis) < 1e-12:  # along +z or -z already: any horizontal axis does
         axis = np.array([1.0, 0.0, 0.0])
     axis *= np.arccos(np.clip(up[2], -1.0, 1.0)) / np.linalg.norm(axis)
-    return turn(centred, Rotation.from_rotvec(axis).as_matrix())
+    return rotate(centred, Rotation.from_rotvec(axis).as_matrix())
 
 
-def coordinates(places_um: Floats) -> dict[str, Floats]:
-    """Columns `x_um`, `y_um` and `z_um` of places (m, 3) [um], as signals say where their channels are."""
-    x, y, z = np.asarray(places_um, dtype=np.float64).T
+def position_columns(positions_um: Floats) -> dict[str, Floats]:
+    """Positions as the columns with which signals and their files say where each channel is.
+
+    Args:
+        positions_um: (channels, 3) x, y, z [um].
+
+    Returns:
+        `x_um`, `y_um` and `z_um`, (channels,) each [um].
+    """
+    x, y, z = np.asarray(positions_um, dtype=np.float64).T
     return {"x_um": x, "y_um": y, "z_um": z}

@@ -1,4 +1,4 @@
-"""Power of a signal over frequency."""
+"""Power spectral density of a signal."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import numpy as np
 from scipy.signal import welch
 
 from dendrotwin.cell.tree import Floats
-from dendrotwin.signals.streaming import MS_PER_S, Signal
-
-WINDOW_MS = 500
+from dendrotwin.signals.instruments import MS_PER_S, Signal
 
 
-def power_spectrum(signal: Signal, window_ms: int = WINDOW_MS) -> tuple[Floats, Floats]:
+def power_spectrum(signal: Signal, window_ms: int = 500) -> tuple[Floats, Floats]:
     """Power spectral density of each channel (Welch 1967, doi:10.1109/TAU.1967.1161901).
 
     Hann windows that overlap by half, or one window where the signal is shorter.
 
+    Args:
+        signal: any; pixels of a camera are channels.
+        window_ms: length of a window [ms]. Frequencies are 1000 / window_ms apart [Hz]; the default, our choice, has
+            2 Hz, and several windows in a trial of a few seconds.
+
     Returns:
-        (frequencies,) [Hz] up to half the sampling rate, without the mean, and (frequencies, channels) [unit^2/Hz].
+        Frequencies (frequencies,) above 0 and up to half the sampling rate [Hz], and power (frequencies, channels)
+        [unit^2/Hz].
     """
     values = np.asarray(signal.values, dtype=np.float64).reshape(len(signal.values), -1)
     window = round(window_ms * signal.sampling_hz / MS_PER_S)

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
-from dendrotwin.training.windows import Batch
+from dendrotwin.models.base import Batch, Trainable
+from dendrotwin.training.config import Balancing
 
-Balancing = Literal["equal", "uncertainty", "dwa"]
 TEMPERATURE = 2.0  # of dynamic weight average, the published value
-
-
-def task_losses(z: torch.Tensor, logit: torch.Tensor, true_z: torch.Tensor, true_spikes: torch.Tensor) -> torch.Tensor:
-    """Mean squared z-score error of each compartment, then the cross-entropy of the spikes.
-
-    Args:
-        z, true_z: (batch, time, n) z-scored potentials.
-        logit: (batch, time) spike logits.
-        true_spikes: (batch, time) 1 where an output spike is.
-
-    Returns:
-        (n + 1,)
-    """
-    regression = (z - true_z).square().mean((0, 1))
-    return torch.cat([regression, functional.binary_cross_entropy_with_logits(logit, true_spikes)[None]])
 
 
 class CurrentLoss(nn.Module):
@@ -51,9 +35,9 @@ class CurrentLoss(nn.Module):
         self.weight = weight
         self.register_buffer("rows", torch.as_tensor(rows, dtype=torch.float32), persistent=False)
 
-    def forward(self, z: torch.Tensor, true_z: torch.Tensor) -> torch.Tensor:
-        """The weighed loss of z-scores (batch, time, n)."""
-        return self.weight * ((z - true_z).float() @ self.rows.T).square().mean()
+    def forward(self, residual: torch.Tensor) -> torch.Tensor:
+        """The weighed loss of residuals (batch, time, n), in standard deviations of the potentials."""
+        return self.weight * (residual.float() @ self.rows.T).square().mean()
 
 
 class Balance(nn.Module):
@@ -98,18 +82,17 @@ class Balance(nn.Module):
 
 
 class Objective(nn.Module):
-    """A network with its balance, as one module, so that all that is learned is in one place."""
+    """A model with its balance, as one module, so that all that is learned is in one place."""
 
-    def __init__(self, network: nn.Module, balance: Balance, currents: CurrentLoss | None = None) -> None:
+    def __init__(self, model: Trainable, balance: Balance, currents: CurrentLoss | None = None) -> None:
         super().__init__()
-        self.network, self.balance, self.currents = network, balance, currents
+        self.model, self.balance, self.currents = model, balance, currents
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of a batch, and the (n + 1,) losses of its tasks."""
-        z, logit, _ = self.network(batch.events, batch.past)
-        losses = task_losses(z, logit, batch.z, batch.spikes)
-        loss = self.balance(losses)
-        return (loss if self.currents is None else loss + self.currents(z, batch.z)), losses
+        tasks, residual = self.model.loss(batch)
+        loss = self.balance(tasks)
+        return (loss if self.currents is None else loss + self.currents(residual)), tasks
 
 
 def meta_gradient(
@@ -130,7 +113,7 @@ def meta_gradient(
     Returns:
         The (n + 1,) losses of the tasks before the update, on the second half.
     """
-    half = len(batch.events) // 2
+    half = len(batch) // 2
     inner, outer = batch.part(slice(half)), batch.part(slice(half, None))
     parameters = [p for p in objective.parameters() if p.requires_grad]
     total: list[torch.Tensor | None] = [None] * len(parameters)
@@ -144,7 +127,7 @@ def meta_gradient(
     with torch.no_grad(), context():
         _, before = objective(outer)
     for group in np.unique(groups):
-        tasks = torch.from_numpy(groups == group).to(batch.z.device)
+        tasks = torch.from_numpy(groups == group).to(batch.v_mV.device)
         away = gradients(inner, tasks)
         start = [p.detach().clone() for p in parameters]
         with torch.no_grad():

@@ -16,7 +16,9 @@ from torch import nn
 
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
+from dendrotwin.models.base import Architecture, BinnedEvents
 from dendrotwin.models.networks.experts import numbers
+from dendrotwin.models.networks.network import Network
 from dendrotwin.models.networks.task_heads import Readout
 
 BRANCH_INPUTS = 100
@@ -86,7 +88,7 @@ def _remember(
     return torch.stack(memories)
 
 
-class ELM(nn.Module):
+class ELM(Network):
     """Branches b_t = k_b b_(t-1) + sum w x_t and memory m_t = k_m m_(t-1) + (1 - k_l) tanh(MLP(b_t, k_m m_(t-1))).
 
     k_b = exp(-1/tau_b), k_m = exp(-1/tau_m) and k_l = exp(-rate/tau_m) for steps of 1 ms; tau_m is learned. All
@@ -95,8 +97,8 @@ class ELM(nn.Module):
 
     routing: torch.Tensor
 
-    def __init__(self, tree: Tree, config: ELMConfig, history: bool) -> None:
-        super().__init__()
+    def __init__(self, tree: Tree, config: ELMConfig, autoregressive: bool) -> None:
+        super().__init__(tree, autoregressive, config.burn_in)
         inputs = config.branch_inputs or min(BRANCH_INPUTS, tree.n_inputs)
         if inputs > tree.n_inputs:
             raise InputError(f"branch_inputs is {inputs}, the cell has {tree.n_inputs} inputs; choose fewer")
@@ -105,32 +107,32 @@ class ELM(nn.Module):
                 f"{config.branches} branches of {inputs} inputs leave out some of the cell's {tree.n_inputs}; "
                 "choose more branches or branch_inputs"
             )
-        self.context, self.config = config.burn_in, config
+        self.config = config
         self.register_buffer("routing", _routing(tree, config.branches, inputs))
         # The paper's start: equal weights, so that a branch sums what its synapses get.
         self.weight = nn.Parameter(torch.full((config.branches, tree.n_inputs), 0.5))
-        self.past = nn.Linear(tree.n, config.features) if history else None
+        self.past = nn.Linear(tree.n, config.features) if autoregressive else None
         hidden = config.hidden or 2 * config.memory
-        self.drive = nn.Linear(config.branches + (config.features if history else 0), hidden)
+        self.drive = nn.Linear(config.branches + (config.features if autoregressive else 0), hidden)
         self.inward = nn.Linear(config.memory, hidden, bias=False)
         self.outward = nn.Linear(hidden, config.memory)
         low, high = config.memory_ms
         tau = torch.logspace(math.log10(low), math.log10(high), config.memory + 2)[1:-1]
         self.tau = nn.Parameter(torch.logit((tau - low) / (high - low)))
         self.read = nn.Linear(config.memory, tree.n + 1)
-        if history:  # begin at persistence
+        if autoregressive:  # begin at persistence
             nn.init.zeros_(self.read.weight)
             nn.init.zeros_(self.read.bias)
-        self.readout = Readout(tree.n, tree.soma, history)
+        self.readout = Readout(tree.n, tree.soma, autoregressive)
 
     def forward(
-        self, events: torch.Tensor, past: torch.Tensor | None = None, state: torch.Tensor | None = None
+        self, events: BinnedEvents, past: torch.Tensor | None = None, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """See `models.Network`; the state is (batch, branches + memory)."""
+        """See `Network`; the state is (batch, branches + memory)."""
         low, high = self.config.memory_ms
         tau = low + (high - low) * torch.sigmoid(self.tau)
         # (time, batch, branches): what reaches each branch, then its leaky sum.
-        arriving = torch.einsum("bit,ri->tbr", events, self.weight * self.routing)
+        arriving = torch.einsum("bit,ri->tbr", events.counts(), self.weight * self.routing)
         fresh = state is None
         if state is None:
             state = arriving.new_zeros(arriving.shape[1], self.config.branches + self.config.memory)
@@ -156,3 +158,6 @@ def _leaky_sum(x: torch.Tensor, start: torch.Tensor, keep: float) -> torch.Tenso
     band = torch.where(age >= 0, keep ** age.clamp(min=0).to(x.dtype), 0.0)
     decay = keep ** torch.arange(1, steps + 1, device=x.device, dtype=x.dtype)
     return torch.einsum("st,tbr->sbr", band, x) + decay[:, None, None] * start
+
+
+ARCHITECTURE = Architecture("elm", ELMConfig, ELM)

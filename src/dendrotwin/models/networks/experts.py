@@ -19,6 +19,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from dendrotwin.cell.tree import Tree
+from dendrotwin.models.base import BinnedEvents
 from dendrotwin.solver.tree_solver import mean_time_course
 
 TYPICAL_HZ = 5.0
@@ -35,7 +36,7 @@ Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(nu
 
 
 class ExpertConfig(BaseModel):
-    """Sizes of experts and towers; the defaults were chosen on validation trials (docs/measurements.md).
+    """Sizes of experts and towers; the defaults were chosen on validation trials (docs/measurements/defaults.md).
 
     Attributes:
         synapse_ms: how long the response of a synapse is followed; 0 feeds bare events to the experts.
@@ -115,33 +116,31 @@ class Synapses(nn.Module):
         inside = (lag >= 0) & (lag < synapse_ms)
         self.register_buffer("bands", courses[:, lag.clamp(0, self.shorter)] * inside, persistent=False)
 
-    def forward(self, events: torch.Tensor) -> torch.Tensor:
-        """(batch, n_inputs, time) to (batch, features, time - shorter)."""
+    def forward(self, events: BinnedEvents) -> torch.Tensor:
+        """Events of time steps to features (batch, features, time - shorter)."""
         features: torch.Tensor = sum(self._convolved(events, list(self.weigh)), start=torch.zeros(()))
         return features
 
-    def conductances(self, events: torch.Tensor) -> torch.Tensor:
-        """(batch, n_inputs, time) to every input's own conductances (batch, conductances, time - shorter).
+    def conductances(self, events: BinnedEvents) -> torch.Tensor:
+        """Events of time steps to every input's own conductances (batch, conductances, time - shorter).
 
         In the order of the rows of `weigh`: features are linear in them with these weights.
         """
         return torch.cat([*self._convolved(events, [torch.eye(len(w), device=w.device) for w in self.weigh])], 1)
 
-    def _convolved(self, events: torch.Tensor, weights: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    def _convolved(self, events: BinnedEvents, weights: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """For each conductance the events, summed with weights (inputs, features), as features in time."""
         batch, _, time = events.shape
         wanted = time - self.shorter
         length = self.shorter + -(-wanted // BLOCK_MS) * BLOCK_MS
-        # Most of the input is silent, and only what is not costs time: the events in the order of their steps.
-        window, channel, at = events.nonzero(as_tuple=True)
-        step, order = torch.sort(window * length + at, stable=True)
-        count, channel = events[window, channel, at][order], channel[order]
+        # Most of the input is silent, and only what is not costs time.
+        step = events.step // time * length + events.step % time
         for weigh, place, band in zip(weights, self.place, self.bands, strict=True):
-            row = place[channel]
+            row = place[events.input]
             opens = row >= 0
             starts = torch.searchsorted(step[opens], torch.arange(batch * length, device=step.device))
             arriving = functional.embedding_bag(
-                row[opens], weigh, starts, mode="sum", per_sample_weights=count[opens].to(weigh.dtype)
+                row[opens], weigh, starts, mode="sum", per_sample_weights=events.count[opens].to(weigh.dtype)
             ).view(batch, length, -1)
             pieces = arriving.unfold(1, self.shorter + BLOCK_MS, BLOCK_MS) @ band
             yield pieces.transpose(1, 2).flatten(2)[..., :wanted]
@@ -181,14 +180,14 @@ class Experts(nn.Module):
         reach: how many of them the experts proper look at, behind the synapses; past potentials are seen that far.
     """
 
-    def __init__(self, tree: Tree, config: ExpertConfig, experts: int, history: bool) -> None:
+    def __init__(self, tree: Tree, config: ExpertConfig, experts: int, autoregressive: bool) -> None:
         """Args: the cell, the sizes, how many experts, and whether they see past potentials too."""
         super().__init__()
         self.experts = experts
         self.synapses = Synapses(tree, config.features, config.synapse_ms) if config.synapse_ms else None
         self.features = config.features if config.synapse_ms else 0
-        self.past = nn.Conv1d(tree.n, config.features, 1) if history else None
-        blocks, inputs = [], (self.features or tree.n_inputs) + (config.features if history else 0)
+        self.past = nn.Conv1d(tree.n, config.features, 1) if autoregressive else None
+        blocks, inputs = [], (self.features or tree.n_inputs) + (config.features if autoregressive else 0)
         for b, channels in enumerate(config.channels):
             blocks.append(_Block(experts, b == 0, inputs, channels, 2**b, config))
             inputs = channels
@@ -196,11 +195,11 @@ class Experts(nn.Module):
         self.reach = sum(block.shorter for block in blocks)
         self.context = self.reach + max(config.synapse_ms - 1, 0)
 
-    def forward(self, events: torch.Tensor, past: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, events: BinnedEvents, past: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What the experts make of the input, and the synapses' features.
 
         Args:
-            events: (batch, n_inputs, context + time) event counts.
+            events: of context + time steps.
             past: (batch, n, context + time) z-scored potentials at the start of each step, where they are seen.
 
         Returns:
@@ -208,7 +207,7 @@ class Experts(nn.Module):
         """
         # (batch, features, reach + time): which synapses are open, and what the potentials were.
         synaptic = None if self.synapses is None else self.synapses(events)
-        x = events if synaptic is None else synaptic
+        x = events.counts() if synaptic is None else synaptic
         if self.past is not None and past is not None:
             x = torch.cat([x, self.past(past[..., past.shape[-1] - x.shape[-1] :])], 1)
         for block in self.blocks:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from dendrotwin.cell.tree import Tree
+from dendrotwin.models.base import Architecture
 from dendrotwin.models.networks.expert_network import ExpertNetwork
 from dendrotwin.models.networks.experts import PAPER, ExpertConfig
 
@@ -16,16 +17,16 @@ class HardSharingConfig(ExpertConfig):
     """Sizes of the network: those of its one expert, and of the towers."""
 
 
-PRESETS = {"paper": PAPER}
-
-
 class HardSharing(ExpertNetwork):
-    """One shared network, a tower for every compartment and one for the output spikes."""
+    """One shared network, a head for every compartment and one for the output spikes."""
 
-    def __init__(self, tree: Tree, config: HardSharingConfig, history: bool) -> None:
-        super().__init__(tree, config, 1, history)
+    def __init__(self, tree: Tree, config: HardSharingConfig, autoregressive: bool) -> None:
+        super().__init__(tree, config, 1, autoregressive)
 
     def tasks(self, seen: torch.Tensor) -> torch.Tensor:
         """See `ExpertNetwork`."""
-        outputs: torch.Tensor = self.towers(seen)
+        outputs: torch.Tensor = self.heads(seen)
         return outputs
+
+
+ARCHITECTURE = Architecture("hard-sharing", HardSharingConfig, HardSharing, {"paper": PAPER})

@@ -6,11 +6,15 @@ Ma, Zhao, Yi, Chen, Hong and Chi 2018 (doi:10.1145/3219819.3220007); on a neuron
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import nn
 
 from dendrotwin.cell.tree import Tree
+from dendrotwin.models.base import Architecture, Batch, BinnedEvents
+from dendrotwin.models.networks.diversity import expert_diversity
 from dendrotwin.models.networks.expert_network import ExpertNetwork
 from dendrotwin.models.networks.experts import PAPER, Channels, ExpertConfig
 from dendrotwin.models.networks.task_heads import in_pieces
@@ -29,14 +33,11 @@ class MMoEConfig(ExpertConfig):
     experts: int = Field(default=4, ge=2)
 
 
-PRESETS = {"paper": {**PAPER, "experts": 2, "tower": 5}}
-
-
 class MMoE(ExpertNetwork):
     """Experts, a softmax gate for each task that depends on the input, and a tower for each task on its mixture."""
 
-    def __init__(self, tree: Tree, config: MMoEConfig, history: bool) -> None:
-        super().__init__(tree, config, config.experts + 1, history)
+    def __init__(self, tree: Tree, config: MMoEConfig, autoregressive: bool) -> None:
+        super().__init__(tree, config, config.experts + 1, autoregressive)
         self.n_experts = config.experts
         self.gate = nn.Linear(config.channels[-1] * config.tower_ms, config.experts * (tree.n + 1))
         with torch.no_grad():
@@ -44,7 +45,7 @@ class MMoE(ExpertNetwork):
 
     def tasks(self, seen: torch.Tensor) -> torch.Tensor:
         """See `ExpertNetwork`; the last of the experts is the input of the gates."""
-        outputs: torch.Tensor = self.towers(seen[:, :-1], self._gates(seen))
+        outputs: torch.Tensor = self.heads(seen[:, :-1], self._gates(seen))
         return outputs
 
     def _gates(self, seen: torch.Tensor) -> torch.Tensor:
@@ -56,11 +57,21 @@ class MMoE(ExpertNetwork):
         logits: torch.Tensor = self.gate(seen).unflatten(2, (self.n_experts, -1))
         return logits
 
-    def gates(self, events: torch.Tensor, past: torch.Tensor | None = None) -> torch.Tensor:
+    def gates(self, events: BinnedEvents, past: torch.Tensor | None = None) -> torch.Tensor:
         """Weight of each expert for each task, (batch, time, experts, tasks); sums to 1 over the experts."""
         return in_pieces(self._gates, self.experts(events, past)[0], self.tower_ms)
 
-    def expert_outputs(self, events: torch.Tensor, past: torch.Tensor | None = None) -> torch.Tensor:
+    def expert_outputs(self, events: BinnedEvents, past: torch.Tensor | None = None) -> torch.Tensor:
         """What the experts say, (batch, experts, channels, tower_ms - 1 + time), such as for their diversity."""
         outputs: torch.Tensor = self.experts(events, past)[0][:, :-1]
         return outputs
+
+    @torch.no_grad()
+    def diagnose(self, batch: Batch) -> dict[str, Any]:
+        """See `Trainable`: how far the experts are apart on the first window."""
+        self.eval()
+        outputs = self.expert_outputs(batch.events, self._windows(batch)[1])
+        return expert_diversity(outputs[0].flatten(1).float().cpu().numpy())
+
+
+ARCHITECTURE = Architecture("mmoe", MMoEConfig, MMoE, {"paper": {**PAPER, "experts": 2, "tower": 5}})

@@ -2,7 +2,7 @@
 
 Aoki, Tung and Oliveira 2021 (arXiv:2012.11202); on a neuron Verhellen et al. 2024 (doi:10.1371/journal.pcbi.1011728).
 The second ingredient of that paper, the two-step update that balances tasks, is a way of training any architecture
-(`train.Training.meta_rate`).
+(`training.config.Training.meta_rate`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dendrotwin.cell.tree import Tree
+from dendrotwin.models.base import Architecture
 from dendrotwin.models.networks.experts import PAPER
 from dendrotwin.models.networks.mmoe import MMoE, MMoEConfig
 
@@ -34,9 +35,6 @@ class MMoEExConfig(MMoEConfig):
     probability: float = Field(default=0.5, ge=0.0, le=1.0)
     of: Literal["task", "region"] = "region"
     exclusive_seed: int = Field(default=0, ge=0)
-
-
-PRESETS = {"paper": {**PAPER, "experts": 5, "tower": 10, "of": "task"}}
 
 
 def draw_mask(config: MMoEExConfig, groups: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -67,11 +65,16 @@ class MMoEEx(MMoE):
 
     mask: torch.Tensor
 
-    def __init__(self, tree: Tree, config: MMoEExConfig, history: bool) -> None:
-        super().__init__(tree, config, history)
+    def __init__(self, tree: Tree, config: MMoEExConfig, autoregressive: bool) -> None:
+        super().__init__(tree, config, autoregressive)
         spikes = int(tree.region.max()) + 1
         groups = np.append(tree.region, spikes) if config.of == "region" else np.arange(tree.n + 1)
         self.register_buffer("mask", torch.from_numpy(draw_mask(config, groups)))
 
     def _gate_logits(self, seen: torch.Tensor) -> torch.Tensor:
         return super()._gate_logits(seen).masked_fill(~self.mask, -torch.inf)
+
+
+ARCHITECTURE = Architecture(
+    "mmoeex", MMoEExConfig, MMoEEx, {"paper": {**PAPER, "experts": 5, "tower": 10, "of": "task"}}
+)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from dendrotwin.cell.tree import Tree
-from dendrotwin.models.networks.expert_network import ExpertNetwork
-from dendrotwin.models.scaling import Scaling
+from dendrotwin.models.base import BinnedEvents
 from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
+
+if TYPE_CHECKING:
+    from dendrotwin.models.networks.expert_network import ExpertNetwork
 
 TRIALS = 60  # enough, and read in half a minute
 EVERY_MS = 5
@@ -20,47 +22,36 @@ PENALTY = 1e-2  # relative to the mean square of the conductances
 SMALLEST_VARIANCE = 1e-12  # of a feature, where inputs are silent
 
 
-def linear_paths(network: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """What `start_from_linear` sets: weights of synapses, and of the paths past the experts; nothing for others."""
-    if not isinstance(network, ExpertNetwork) or network.experts.synapses is None:
-        return []
-    readout = network.readout
-    paths = [part for part in (readout.direct, readout.past) if part is not None]
-    return [*network.experts.synapses.weigh, *(p for part in paths for p in part.parameters())]
-
-
 @torch.no_grad()
-def start_from_linear(network: torch.nn.Module, tree: Tree, trials: Sequence[TrialIndex], scaling: Scaling) -> None:
-    """Set the linear paths of a network to a reduced-rank ridge regression, and silence its towers for the start.
+def start_from_linear(network: ExpertNetwork, trials: Sequence[TrialIndex]) -> None:
+    """Set the linear paths of a network to a reduced-rank ridge regression, and silence its task heads for the start.
 
     Free-running: z(t) = B x(t) + c with all synaptic conductances x. One step ahead, where an untrained network has
     z(t) = z(t-1): z(t) = z(t-1) + A z(t-1) + B x(t) + c. B is cut to the rank of the features, in the directions that
     keep most of the variance of B x (Izenman 1975, doi:10.1016/0047-259X(75)90042-1); each feature then has variance 1
-    over the trials. Networks that take bare events, and those without experts, are left as they are.
+    over the trials. Networks that take bare events are left as they are.
 
     Args:
-        network: as `models.build_network` makes it.
-        tree: the cell.
+        network: with the scaling of the training split.
         trials: of the training split; some are enough.
-        scaling: of the training split.
     """
-    if not isinstance(network, ExpertNetwork):
-        return
+    tree, scaling = network.tree, network.scaling
     synapses, direct, from_past = network.experts.synapses, network.readout.direct, network.readout.past
     if synapses is None or direct is None:
         return
     n_conductances = sum(len(weigh) for weigh in synapses.weigh)
-    history = from_past is not None
 
     def rows(trial: TrialIndex) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """What is known at some steps, (steps, conductances + potentials before + 1), and what is asked for."""
         recording = read_trial(trial, tree)
-        counts = recording.events.counts(tree.n_inputs, -synapses.shorter, recording.steps)
+        events = BinnedEvents.of(
+            [(recording.events, -synapses.shorter)], tree.n_inputs, synapses.shorter + recording.steps
+        )
         at = np.arange(SETTLE_MS, recording.steps, EVERY_MS)
-        x = synapses.conductances(torch.from_numpy(counts)[None])[0].numpy().T[at]
+        x = synapses.conductances(events)[0].numpy().T[at]
         z = scaling.normalise(torch.from_numpy(recording.v_mV)).numpy()
-        known = [x, z[at - 1], np.ones((len(at), 1))] if history else [x, np.ones((len(at), 1))]
-        return np.column_stack(known).astype(np.float64), z[at] - z[at - 1] if history else z[at]
+        known = [x, z[at - 1], np.ones((len(at), 1))] if from_past is not None else [x, np.ones((len(at), 1))]
+        return np.column_stack(known).astype(np.float64), z[at] - z[at - 1] if from_past is not None else z[at]
 
     gram, cross, count = np.zeros(()), np.zeros(()), 0
     for trial in trials[:TRIALS]:
@@ -90,4 +81,4 @@ def start_from_linear(network: torch.nn.Module, tree: Tree, trials: Sequence[Tri
     direct.bias[: tree.n] = torch.from_numpy(offset[0] + mean @ cut).float()
     if from_past is not None:
         from_past.weight += torch.from_numpy(past.T).float()
-    network.towers.silence()
+    network.heads.silence()

@@ -1,4 +1,4 @@
-"""Towers: a small network for each task on what the experts say, all tasks as one batched operation."""
+"""Task heads (towers): a small network for each task on what the experts say, all tasks as one batched operation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor,
     return torch.cat([function(piece.flatten(3)) for piece in seen.split(length, 2)], 1)
 
 
-class Towers(nn.Module):
+class TaskHeads(nn.Module):
     """For each task k: y_k = w_k . h_k + l_k, with h_k = f(sum_e g_ke W_k x_e + b_k), x_e the output of expert e.
 
     x_e are the last `tower_ms` steps of it; with two layers h_k = f(V_k f(...) + c_k). The linear path
@@ -102,14 +102,14 @@ class Readout(nn.Module):
     a linear map that starts as the identity, so that an untrained network with silent towers is persistence.
     """
 
-    def __init__(self, n: int, soma: int, history: bool, features: int = 0) -> None:
+    def __init__(self, n: int, soma: int, autoregressive: bool, features: int = 0) -> None:
         """Args: compartments, which is the soma, whether past potentials are seen, and features of the linear path."""
         super().__init__()
         self.n, self.soma = n, soma
         self.direct = nn.Linear(features, n + 1) if features else None
         self.spike_gain = nn.Parameter(torch.tensor(2.0))
         self.spike_offset = nn.Parameter(torch.tensor(-6.0))
-        self.past = nn.Linear(n, n, bias=False) if history else None
+        self.past = nn.Linear(n, n, bias=False) if autoregressive else None
         if self.past is not None:
             nn.init.eye_(self.past.weight)
 

@@ -1,0 +1,130 @@
+"""What a benchmark is to do: its entries, checked, and the plan of its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dendrotwin.cell.tree import Tree
+from dendrotwin.errors import FileError, InputError
+from dendrotwin.evaluation.split import Split, split_trials
+from dendrotwin.models import build_model, load_architecture
+from dendrotwin.models.base import Trainable
+from dendrotwin.neuron.simulate import Simulation
+from dendrotwin.recording import SETTLE_MS, RecordingFile, TrialIndex, made_by
+from dendrotwin.support.atomic_files import remove_dead_partials, whole_file
+from dendrotwin.training.config import Training
+
+
+def is_read(architecture: str) -> bool:
+    """Whether models of this architecture are read from the cell, and learn nothing."""
+    return not issubclass(load_architecture(architecture).model, Trainable)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, whose number of steps is not yet known, or one reading."""
+
+    label: str
+    name: str
+    training: Training
+
+    @property
+    def read(self) -> bool:
+        """Whether the twin is read from the cell."""
+        return is_read(self.training.architecture)
+
+
+def check_data(data: Path, entries: Mapping[str, Training]) -> tuple[Tree, Split, Training]:
+    """The cell, the split, and one of the entries, which agree on both and on what a twin sees."""
+    first = next(iter(entries.values()))
+    shared = ("autoregressive", "train_trials", "validation", "test")
+    if any(getattr(training, name) != getattr(first, name) for training in entries.values() for name in shared):
+        raise InputError(f"the entries differ in {', '.join(shared)}; give all of them the same, or run two benchmarks")
+    tree, split = split_trials(data, first.validation, first.test, first.train_trials)
+    for part, trials in vars(split).items():
+        if not any(_spikes(trial) for trial in trials):
+            raise InputError(
+                f"the {len(trials)} {part} trials of {data} have no output spike after {SETTLE_MS} ms, and spikes are "
+                "compared too; simulate more trials, or with a higher --rate-scale"
+            )
+    return tree, split, first
+
+
+def _spikes(trial: TrialIndex) -> bool:
+    with RecordingFile(trial.path) as file:
+        return bool((file.spikes_ms(trial.number) >= SETTLE_MS).any())
+
+
+def simulation_of(trial: TrialIndex, otherwise: str) -> Simulation:
+    made = made_by(trial)
+    if not made:
+        raise InputError(f"{trial.path} was not made by `simulate`, so {otherwise}")
+    return Simulation.model_validate(made)
+
+
+def check_entry(entry: Training, tree: Tree, trial: TrialIndex) -> None:
+    """Say now what is wrong with an entry.
+
+    Args:
+        entry: how to train, or what to read.
+        tree: the cell.
+        trial: of the data, which says which cell is to be read.
+
+    Raises:
+        InputError: an option is wrong, or there is no cell to read.
+    """
+    if not is_read(entry.architecture):
+        build_model(entry.architecture, entry.options, tree, entry.autoregressive)
+        return
+    if entry.autoregressive:
+        raise InputError(
+            "the cable twin is free-running and looks at no true potential; leave cable or --autoregressive away"
+        )
+    if unknown := entry.options.keys() - {"accuracy"}:
+        raise InputError(f"the cable twin has no option {min(unknown)!r}; its only one here is accuracy")
+    simulation_of(trial, "there is no cell to read; leave cable away")
+
+
+def claim(out: Path, tree: Tree, split: Split, first: Training, budget_minutes: float, workers: int) -> dict[str, Any]:
+    """The plan in `out`, begun where there is none."""
+    trials = [[trial.trial_id for trial in part] for part in (split.train, split.validation, split.test)]
+    here = {
+        "cell": tree.fingerprint(),
+        "trials": hashlib.sha256(json.dumps(trials).encode()).hexdigest()[:16],
+        "autoregressive": first.autoregressive,
+        "budget_minutes": budget_minutes,
+        "workers": workers,  # who trains alone has more steps in the same time
+    }
+    path = out / "plan.json"
+    plan: dict[str, Any] = {}
+    if path.exists():
+        try:
+            plan = dict(json.loads(path.read_text()))
+        except ValueError as error:
+            raise FileError(f"{path} is damaged; delete {out} or name another folder") from error
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileError(f"{out} exists and is no benchmark (no plan.json); name another folder")
+    if not plan.get("runs"):  # nothing has begun
+        plan = {**here, "runs": {}}
+        write_json(path, plan)
+        return plan
+    different = [name for name, value in here.items() if plan.get(name) != value]
+    if different:
+        raise FileError(f"{out} holds another benchmark (other {', '.join(different)}); name another folder")
+    for folder in (out, out / "twins", out / "rows"):
+        remove_dead_partials(folder)
+    return plan
+
+
+def dumped(training: Training, steps: int) -> dict[str, Any]:
+    return {**training.model_dump(mode="json"), "steps": steps}
+
+
+def write_json(path: Path, content: Any) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

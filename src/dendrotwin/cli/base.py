@@ -1,0 +1,150 @@
+"""What all commands share: the application, and options that are generated from configuration classes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import typer
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from typer.core import TyperGroup
+
+from dendrotwin.errors import InputError
+
+# To start, to make twins and data, to use them, to measure.
+ORDER = (
+    *("demo", "doctor", "cells", "download"),
+    *("twin", "simulate", "train"),
+    *("predict", "signals", "plot", "figure"),
+    *("evaluate", "benchmark"),
+)
+UNITS = ("_ms", "_mV")  # the ends of fields' names that an option's name leaves out
+
+
+class _Commands(TyperGroup):
+    """Sub-commands in the order in which one meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Twins of biophysically detailed neuron models: synaptic input in, every compartment's potential out.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+Config = TypeVar("Config", bound=BaseModel)
+Command = Callable[..., None]
+Cell = Annotated[str, typer.Argument(help="Name of a cell (`dendrotwin cells`), or a Python file that defines one.")]
+CellOptions = Annotated[
+    list[str], typer.Option("--option", help="Option of the cell as key=value, such as parameters=hay2011.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+
+
+def configure(config: type[Config], **values: Any) -> Config:
+    """A configuration, its first error as one line.
+
+    Args:
+        config: its class.
+        values: of its fields.
+
+    Raises:
+        InputError: a value is wrong.
+    """
+    try:
+        return config(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{name} = {first['input']}: {first['msg']}; correct it") from error
+
+
+def milliseconds(duration: float) -> int:
+    """A duration that was given in seconds, in [ms].
+
+    Raises:
+        InputError: it is none.
+    """
+    if not (math.isfinite(duration) and duration >= 0.001):
+        raise InputError(f"a trial cannot last {duration:g} s; give --duration in seconds, 0.001 or more")
+    return round(duration * 1000)
+
+
+def pairs(options: list[str]) -> dict[str, str]:
+    """`options` of the form key=value as a dictionary.
+
+    Raises:
+        InputError: one has another form.
+    """
+    for option in options:
+        if "=" not in option:
+            raise InputError(f"{option!r} must have the form key=value")
+    return dict(option.split("=", 1) for option in options)
+
+
+def flag_of(field: str) -> str:
+    """The option of a field: its name without its unit."""
+    for unit in UNITS:
+        field = field.removesuffix(unit)
+    return f"--{field.replace('_', '-')}"
+
+
+def with_options(
+    config: type[BaseModel], fields: tuple[str, ...], flags: Mapping[str, str] | None = None
+) -> Callable[[Command], Command]:
+    """Let a command have an option for each of these fields of a configuration class.
+
+    Type, default and help are the field's own, so that nothing is written a second time. The command gets them as
+    keyword arguments, by the fields' names.
+
+    Args:
+        config: the class.
+        fields: of it.
+        flags: options whose name is not that of the field.
+    """
+    flags = flags or {}
+
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True)
+        options = [_parameter(name, config.model_fields[name], flags.get(name, flag_of(name))) for name in fields]
+        names = {option.name: name for option, name in zip(options, fields, strict=True)}
+
+        @functools.wraps(command)
+        def wrapped(*args: Any, **values: Any) -> None:
+            given = {names.get(key, key): value for key, value in values.items()}
+            defaults = {name: option.default for option, name in zip(options, fields, strict=True)}
+            command(*args, **{**defaults, **given})
+
+        kept = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        first = [p for p in kept if p.default is inspect.Parameter.empty]
+        rest = [p for p in kept if p.default is not inspect.Parameter.empty]
+        signature = own.replace(parameters=[*first, *options, *rest])
+        wrapped.__signature__ = signature  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        return wrapped
+
+    return decorate
+
+
+def _parameter(name: str, field: FieldInfo, flag: str) -> inspect.Parameter:
+    """A field as a parameter that Typer reads."""
+    plain: Any = field.annotation
+    if get_origin(plain) is UnionType or type(None) in get_args(plain):
+        plain = next(kind for kind in get_args(plain) if kind is not type(None)) | None
+    elif get_origin(plain) is Literal:  # a wrong one is refused in the configuration's own words
+        plain = str
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=field.default,
+        annotation=Annotated[plain, typer.Option(flag, help=field.description)],
+    )

@@ -1,0 +1,250 @@
+"""What every model of a cell offers, so that training, prediction and evaluation name no architecture.
+
+Potentials are in mV and events are sparse on both sides of a model; what it makes of them inside is its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from torch import nn
+
+from dendrotwin.cell.tree import Events, Injection, Tree
+from dendrotwin.models.scaling import Scaling
+from dendrotwin.recording import TrialIndex
+
+CHUNK_MS = 1000  # of a trial that a network evaluates at once: memory does not grow with the trial
+
+
+class BinnedEvents:
+    """Events of several windows, counted in steps of 1 ms; only what is not silent is kept.
+
+    No dataclass: in mixed precision Fabric would round the tensors of one.
+
+    Attributes:
+        shape: windows, inputs and steps.
+        step: (k,) window * steps + step in it, rising.
+        input: (k,) the input, rising within a step.
+        count: (k,) how many events there are.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], step: torch.Tensor, input: torch.Tensor, count: torch.Tensor
+    ) -> None:
+        self.shape, self.step, self.input, self.count = shape, step, input, count
+
+    @classmethod
+    def of(cls, windows: Sequence[tuple[Events, int]], n_inputs: int, steps: int) -> BinnedEvents:
+        """The events of some windows.
+
+        Args:
+            windows: events of a trial, and the step of it at which the window starts; before 0 it is silent.
+            n_inputs: inputs of the cell.
+            steps: length of all windows [ms].
+        """
+        places = []
+        for window, (events, start) in enumerate(windows):
+            first, last = np.searchsorted(events.time_ms, [start, start + steps])
+            step = window * steps + events.bins()[first:last].astype(np.int64) - start
+            places.append(step * n_inputs + events.input[first:last])
+        place, count = np.unique(np.concatenate(places), return_counts=True)
+        step, channel = np.divmod(place, n_inputs)
+        parts = (torch.from_numpy(part) for part in (step, channel, count.astype(np.float32)))
+        return cls((len(windows), n_inputs, steps), *parts)
+
+    def counts(self) -> torch.Tensor:
+        """(windows, inputs, steps) number of events."""
+        steps = self.shape[2]
+        dense = self.count.new_zeros(self.shape)
+        dense[self.step // steps, self.input, self.step % steps] = self.count
+        return dense
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> BinnedEvents:
+        """The same with every tensor changed, such as moved to a GPU."""
+        return BinnedEvents(self.shape, change(self.step), change(self.input), change(self.count))
+
+    def part(self, windows: slice) -> BinnedEvents:
+        """Some of the windows."""
+        start, stop, _ = windows.indices(self.shape[0])
+        steps = self.shape[2]
+        limits = torch.tensor([start, stop], device=self.step.device) * steps
+        first, last = torch.searchsorted(self.step, limits).tolist()
+        chosen = slice(first, last)
+        shape = (stop - start, *self.shape[1:])
+        return BinnedEvents(shape, self.step[chosen] - start * steps, self.input[chosen], self.count[chosen])
+
+
+class Batch:
+    """Windows for a training step.
+
+    No dataclass: in mixed precision Fabric would round the tensors of one, the true potentials with them.
+
+    Attributes:
+        events: input of the model's `context` steps before each window, and of the window.
+        v_mV: (batch, window, n) potentials at the end of each step [mV]; for an autoregressive model also those of the
+            `context` + 1 steps before.
+        spikes: (batch, window) 1 where an output spike is.
+    """
+
+    def __init__(self, events: BinnedEvents, v_mV: torch.Tensor, spikes: torch.Tensor) -> None:
+        self.events, self.v_mV, self.spikes = events, v_mV, spikes
+
+    def __len__(self) -> int:
+        return len(self.spikes)
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """The batch with every tensor changed."""
+        return Batch(self.events.map(change), change(self.v_mV), change(self.spikes))
+
+    def part(self, windows: slice) -> Batch:
+        """Some of its windows."""
+        return Batch(self.events.part(windows), self.v_mV[windows], self.spikes[windows])
+
+
+class Losses(NamedTuple):
+    """What a model is wrong by on a batch.
+
+    Attributes:
+        tasks: (n + 1,) mean squared error of each compartment's potential, in its variances over the training trials;
+            then the mean cross-entropy of the output spikes.
+        residual: (batch, window, n) predicted minus true potential, in the same standard deviations.
+    """
+
+    tasks: torch.Tensor
+    residual: torch.Tensor
+
+
+class Model(nn.Module, ABC):
+    """A model of a cell: input events in, the potential of every compartment and the output spikes out.
+
+    Attributes:
+        tree: the cell.
+        autoregressive: whether it also sees potentials of earlier steps: the true ones, one step ahead (teacher
+            forcing), or its own, free-running.
+    """
+
+    tree: Tree
+    autoregressive: bool = False
+
+    @abstractmethod
+    def predict(
+        self,
+        events: Sequence[Events],
+        duration_ms: int,
+        true_mV: NDArray[np.floating] | None = None,
+        injections: Sequence[Injection | None] | None = None,
+        chunk_ms: int = CHUNK_MS,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Whole trials from rest, as one batch.
+
+        Args:
+            events: of each trial.
+            duration_ms: of all trials [ms].
+            true_mV: (trials, steps, n) true potentials [mV], for an autoregressive model one step ahead.
+            injections: current injected in each trial.
+            chunk_ms: how much is evaluated at once [ms], where the model goes by chunks; the result is the same.
+
+        Returns:
+            V (trials, steps, n) [mV], and the logit of an output spike in each step (trials, steps).
+
+        Raises:
+            InputError: current is injected into a model that does not know it.
+        """
+
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What a file keeps: what JSON can hold, and tensors by name."""
+        return {}, self.state_dict()
+
+    @classmethod
+    @abstractmethod
+    def restore(
+        cls,
+        tree: Tree,
+        config: Any,
+        autoregressive: bool,
+        values: Mapping[str, Any],
+        tensors: Mapping[str, torch.Tensor],
+    ) -> Model:
+        """The inverse of `state`.
+
+        Args:
+            tree: the cell.
+            config: an instance of the architecture's configuration class.
+            autoregressive: see the class.
+            values, tensors: what `state` gave.
+
+        Raises:
+            TwinError: a tensor is missing, unknown, or of another shape.
+        """
+
+
+class Trainable(Model):
+    """A model that learns from recordings.
+
+    Attributes:
+        context: steps of input before a window that `loss` needs.
+    """
+
+    context: int
+
+    @classmethod
+    @abstractmethod
+    def untrained(cls, tree: Tree, config: Any, autoregressive: bool) -> Trainable:
+        """A new one.
+
+        Args:
+            tree: the cell.
+            config: its sizes, an instance of the architecture's configuration class.
+            autoregressive: see `Model`.
+
+        Raises:
+            InputError: the sizes do not fit the cell.
+        """
+
+    @abstractmethod
+    def prepare(self, trials: Sequence[TrialIndex], scaling: Scaling) -> list[nn.Parameter]:
+        """What is done once before the first step of a training.
+
+        Args:
+            trials: of the training split.
+            scaling: of the training split.
+
+        Returns:
+            Parameters that hold a solution already, and are to learn more slowly.
+        """
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Losses:
+        """How wrong it is on a batch."""
+
+    def diagnose(self, batch: Batch) -> dict[str, Any]:
+        """What else there is to know of it in each round of a training, such as how far its experts are apart.
+
+        Args:
+            batch: a window of a validation trial.
+        """
+        return {}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A kind of model. A file that defines one is all that a new one takes.
+
+    Attributes:
+        name: what users call it.
+        config: configuration class of its sizes.
+        model: its class.
+        presets: named sets of options.
+    """
+
+    name: str
+    config: type[BaseModel]
+    model: type[Model]
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -1,0 +1,157 @@
+"""What all networks have in common: z-scores inside, losses, and whole trials chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from dendrotwin.cell.tree import Events, Injection, Tree
+from dendrotwin.errors import InputError, TwinError
+from dendrotwin.models.base import CHUNK_MS, Batch, BinnedEvents, Losses, Trainable
+from dendrotwin.models.scaling import Scaling
+from dendrotwin.recording import TrialIndex
+
+POSSIBLE_MV = (-150.0, 80.0)  # what a membrane can be at; in a closed loop a step map with gain above 1 would explode
+
+
+class Network(Trainable):
+    """A network from event counts, and z-scored potentials where it is autoregressive, to z-scores and spike logits.
+
+    An architecture is a subclass with `__init__(tree, config, autoregressive)`, which calls that of this class, and
+    `forward`.
+
+    Attributes:
+        scaling: of the training trials.
+    """
+
+    def __init__(self, tree: Tree, autoregressive: bool, context: int) -> None:
+        """Args: the cell, whether past potentials are seen, and steps of input before the first output of a call."""
+        super().__init__()
+        self.tree, self.autoregressive, self.context = tree, autoregressive, context
+        self.scaling = Scaling(torch.zeros(tree.n), torch.ones(tree.n))
+
+    def forward(
+        self, events: BinnedEvents, past: torch.Tensor | None = None, state: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Potentials and spike logits.
+
+        Args:
+            events: of `context` + time steps; of time steps alone where a state is given.
+            past: (batch, n, of the same steps) z-scored potentials at the *start* of each step, that is at the end of
+                the step before; only for an autoregressive network.
+            state: what an earlier call returned, to go on after its last step.
+
+        Returns:
+            z-scored potentials (batch, time, n), spike logits (batch, time), and the state after the last step, None
+            for a network that has none. Output t depends on inputs up to and including step t.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def untrained(cls, tree: Tree, config: Any, autoregressive: bool) -> Network:
+        """See `Trainable`."""
+        return cls(tree, config, autoregressive)
+
+    def prepare(self, trials: Sequence[TrialIndex], scaling: Scaling) -> list[nn.Parameter]:
+        """See `Trainable`."""
+        self.scaling.load_state_dict(scaling.state_dict())
+        return []
+
+    def _windows(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """True z-scores (batch, window, n), and those at the start of each step (batch, n, context + window)."""
+        z = self.scaling.normalise(batch.v_mV)
+        if not self.autoregressive:
+            return z, None
+        return z[:, self.context + 1 :], z[:, :-1].transpose(1, 2)
+
+    def loss(self, batch: Batch) -> Losses:
+        """See `Trainable`."""
+        true, past = self._windows(batch)
+        z, logit, _ = self(batch.events, past)
+        residual = z - true
+        spikes = functional.binary_cross_entropy_with_logits(logit, batch.spikes)
+        return Losses(torch.cat([residual.square().mean((0, 1)), spikes[None]]), residual)
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        events: Sequence[Events],
+        duration_ms: int,
+        true_mV: NDArray[np.floating] | None = None,
+        injections: Sequence[Injection | None] | None = None,
+        chunk_ms: int = CHUNK_MS,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `Model`.
+
+        A network without state gets the input before each chunk, one with state goes on from it. An autoregressive
+        network gets the true potentials or, without them, its own, millisecond by millisecond, held within POSSIBLE_MV.
+        """
+        if any(injection is not None and np.any(injection.current_nA) for injection in injections or ()):
+            raise InputError(
+                "current is injected, which a network does not know; a twin that is read does (`dendrotwin twin`), or "
+                "predict trials without it"
+            )
+        self.eval()
+        v = np.empty((len(events), duration_ms, self.tree.n), np.float32)
+        logit = np.empty(v.shape[:2], np.float32)
+        known = self._rest(len(events)) if self.autoregressive else None
+        true = None if true_mV is None else torch.from_numpy(true_mV.astype(np.float32))
+        length = 1 if self.autoregressive and true is None else chunk_ms
+        state = None
+        for start in range(0, duration_ms, length):
+            stop = min(start + length, duration_ms)
+            first = start - self.context if state is None else start
+            seen = BinnedEvents.of([(e, first) for e in events], self.tree.n_inputs, stop - first).map(self._here)
+            past = z_true = None
+            if known is not None:
+                z_true = None if true is None else self.scaling.normalise(self._here(true[:, start:stop]))
+                newer = known[:, :0] if z_true is None else z_true[:, :-1]
+                past = torch.cat([known, newer], 1)[:, first - stop :].transpose(1, 2)
+            z, out, state = self(seen, past, state)
+            if known is not None:
+                now = self._possible(z) if z_true is None else z_true
+                z = now if z_true is None else z
+                known = torch.cat([known, now], 1)[:, -self.context - 1 :]
+            v[:, start:stop], logit[:, start:stop] = self.scaling.restore(z).cpu().numpy(), out.cpu().numpy()
+        return v, logit
+
+    def _here(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.scaling.mean_mV.device)
+
+    def _rest(self, trials: int) -> torch.Tensor:
+        """(trials, context + 1, n) z-scores at the end of the steps before a trial."""
+        rest = self.scaling.normalise(torch.full_like(self.scaling.mean_mV, self.tree.v_init_mV))
+        return rest.expand(trials, self.context + 1, self.tree.n)
+
+    def _possible(self, z: torch.Tensor) -> torch.Tensor:
+        """z-scores (..., n) within POSSIBLE_MV."""
+        low, high = (self.scaling.normalise(torch.full_like(self.scaling.mean_mV, mV)) for mV in POSSIBLE_MV)
+        return z.clamp(low, high)
+
+    @classmethod
+    def restore(
+        cls,
+        tree: Tree,
+        config: Any,
+        autoregressive: bool,
+        values: Mapping[str, Any],
+        tensors: Mapping[str, torch.Tensor],
+    ) -> Network:
+        """See `Model`."""
+        network = cls.untrained(tree, config, autoregressive)
+        expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+        if missing or unknown:
+            what = f"lacks {', '.join(missing)}" if missing else f"holds the unknown {', '.join(unknown)}"
+            raise TwinError(f"model.safetensors {what}")
+        for name, shape in expected.items():
+            if tuple(tensors[name].shape) != shape:
+                raise TwinError(f"{name} has shape {tuple(tensors[name].shape)}, not {shape}")
+        network.load_state_dict(dict(tensors))
+        return network

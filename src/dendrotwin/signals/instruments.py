@@ -1,0 +1,128 @@
+"""What an instrument is, what it records of one cell, and the signal that it gives.
+
+All instruments but the patch pipette are linear forward models, as in LFPykit (Hagen et al. 2018,
+doi:10.3389/fninf.2018.00092): a matrix times the membrane currents or the potentials of a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dendrotwin.cell.tree import Floats, Injection, Tree
+from dendrotwin.signals.optical import Dye
+from dendrotwin.signals.pipette import Patch
+from dendrotwin.solver.tree_solver import axial_matrix
+
+MS_PER_S = 1000.0
+Recorder = Callable[[NDArray[np.floating], Injection | None], Floats]
+"""From potentials (samples, n) [mV] and injected currents at the same samples to values (samples, channels)."""
+
+
+class LinearInstrument(Protocol):
+    """An instrument whose signal is a matrix times the membrane currents [nA] or the potentials [mV] of a cell."""
+
+    @property
+    def name(self) -> str:
+        """Of its signal, in files and figures."""
+
+    @property
+    def unit(self) -> str:
+        """Of its signal."""
+
+    @property
+    def acts_on(self) -> str:
+        """What the matrix is multiplied by: "currents" or "potentials"."""
+
+    def matrix(self, tree: Tree) -> Floats:
+        """The forward model of one cell: (channels, n), in the signal's unit for 1 nA or 1 mV in each compartment.
+
+        Args:
+            tree: the cell at its place.
+        """
+
+    def channels(self) -> dict[str, Any]:
+        """What is known of the channels: columns (channels,), such as `x_um`, where each is [um]."""
+
+
+Instrument = LinearInstrument | Patch
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """What one instrument recorded, at the times of the recording's samples: the first is one interval after 0.
+
+    Attributes:
+        name: of the instrument, such as lfp, or lfp-deep with the label "deep".
+        unit: of the values.
+        values: (samples, channels), of a camera (samples, rows, columns).
+        channels: columns (channels,) such as `x_um`: where each channel is [um].
+        sampling_hz: samples in a second [Hz].
+    """
+
+    name: str
+    unit: str
+    values: NDArray[np.floating]
+    channels: dict[str, NDArray[Any]]
+    sampling_hz: float = MS_PER_S
+
+    @property
+    def modality(self) -> str:
+        """The instrument's name without its label, such as lfp."""
+        return self.name.partition("-")[0]
+
+    @property
+    def time_ms(self) -> Floats:
+        """(samples,) time of each sample [ms]."""
+        return np.asarray(np.arange(1.0, len(self.values) + 1.0) * (MS_PER_S / self.sampling_hz))
+
+
+def sample_shape(instrument: Instrument) -> tuple[int, ...]:
+    """Shape of one sample: (rows, columns) of a camera, (channels,) of everything else.
+
+    Args:
+        instrument: what records.
+    """
+    return instrument.shape if isinstance(instrument, Dye) else (len(next(iter(instrument.channels().values()))),)
+
+
+def _float64(values: NDArray[np.floating]) -> Floats:
+    return np.asarray(values, dtype=np.float64)
+
+
+def recorder(instrument: Instrument, tree: Tree, sampling_hz: float) -> Recorder:
+    """The instrument at one cell.
+
+    With M the instrument's matrix and A the axial matrix (A V are the membrane currents without injection), an
+    instrument that acts on currents records V (M A)^T + I_injected M^T; the currents themselves are not stored.
+
+    Args:
+        instrument: what records.
+        tree: the cell at its place.
+        sampling_hz: samples of the potentials in a second [Hz].
+
+    Returns:
+        A function from potentials (samples, n) [mV] and injection to the signal (samples, channels). That of a patch
+        pipette continues from call to call; others do not depend on earlier samples.
+
+    Raises:
+        InputError: the instrument does not fit the cell.
+    """
+    if isinstance(instrument, Patch):
+        return instrument.recorder(tree, MS_PER_S / sampling_hz)
+    matrix = instrument.matrix(tree)
+    if instrument.acts_on == "potentials":
+        return lambda v_mV, injection: _float64(v_mV @ matrix.T)
+    of_potentials = _float64((axial_matrix(tree) @ matrix.T).T)  # M A
+
+    def record(v_mV: NDArray[np.floating], injection: Injection | None) -> Floats:
+        values = _float64(v_mV @ of_potentials.T)
+        if injection is not None:
+            values += injection.current_nA @ matrix[:, injection.compartment].T
+        return values
+
+    return record

@@ -1,0 +1,211 @@
+"""Texts of the command line to instruments, probes and slabs: NAME, or NAME:key=value:key=value...
+
+The names are those of the signals of LFPykit (Hagen et al. 2018, doi:10.3389/fninf.2018.00092), a dye and a pipette.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from dendrotwin.errors import InputError
+from dendrotwin.signals.currents import Currents
+from dendrotwin.signals.extracellular import CSD, LFP, SIGMA_S_PER_M, Dipole, Slab
+from dendrotwin.signals.head import ANGLES_DEG, EEG, MEG, MEG_RADIUS_UM, FourSpheres, NewYorkEEG, sensors_on_meridian
+from dendrotwin.signals.instruments import Instrument
+from dendrotwin.signals.optical import Dye
+from dendrotwin.signals.pipette import Patch
+from dendrotwin.signals.placing import PlacedCell, Triple
+from dendrotwin.signals.probes import Probe, ecog_grid, linear_probe, neuropixels, read_probe, square_array
+
+PROBES: dict[str, Callable[..., Probe]] = {"linear": linear_probe, "square": square_array, "neuropixels": neuropixels}
+HEAD = FourSpheres()
+SOMA = -1  # a text has no None
+LABEL = "label="
+RESERVED_LABEL = "spectrum"  # NAME-spectrum.png is the figure of a power spectrum
+
+
+def parse_instrument(text: str, probe: Probe | None, slab: Slab | None, cells: Sequence[PlacedCell] = ()) -> Instrument:
+    """The instrument that a text names, such as "lfp:source=line:sigma_S_per_m=0.3,0.3,0.4" or "dye:rows=64".
+
+    Args:
+        text: currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, and its options; with label=deep the
+            signal is named lfp-deep, so that there can be two of one instrument.
+        probe: of lfp and ecog; None for a linear probe and a grid on the slab.
+        slab: of lfp, and of ecog, which needs one; None for a homogeneous medium.
+        cells: what is recorded; currents need one.
+
+    Raises:
+        InputError: there is no such instrument or option, or a value is wrong.
+    """
+
+    def lfp(
+        sigma_S_per_m: tuple[float, ...] = (SIGMA_S_PER_M,), source: str = "point" if slab else "soma-point"
+    ) -> LFP:
+        contacts = linear_probe() if probe is None else probe
+        return LFP(contacts, sigma_S_per_m[0] if len(sigma_S_per_m) == 1 else sigma_S_per_m, source, slab)
+
+    def ecog(source: str = "point") -> LFP:
+        if slab is None:
+            raise InputError(
+                "ecog needs the cortex as a slab: --slab bottom_um=-800:thickness_um=2200:below_S_per_m=0.15"
+            )
+        return LFP(ecog_grid(slab.top_um) if probe is None else probe, source=source, slab=slab, name="ecog")
+
+    def currents() -> Currents:
+        if len(cells) != 1:
+            raise InputError(f"currents are of one cell, not of {len(cells)}; take them from one recording at a time")
+        return Currents(cells[0].tree())
+
+    makers: dict[str, Callable[..., Instrument]] = {
+        "currents": currents,
+        "lfp": lfp,
+        "ecog": ecog,
+        "csd": _csd,
+        "dipole": Dipole,
+        "eeg": _eeg,
+        "new-york": _new_york,
+        "meg": _meg,
+        "dye": _dye,
+        "patch": _patch,
+    }
+    name, *pairs = text.split(":")
+    if name not in makers:
+        raise InputError(f"there is no signal {name!r}; choose {', '.join(makers)}")
+    labels = [pair.removeprefix(LABEL) for pair in pairs if pair.startswith(LABEL)]
+    options = [pair for pair in pairs if not pair.startswith(LABEL)]
+    made = makers[name](**_parse_options(name, makers[name], options, {"name"}))
+    if not labels:
+        return made
+    if len(labels) > 1 or not labels[0].isidentifier() or labels[0] == RESERVED_LABEL:
+        raise InputError(
+            f"{text}: the label must be one word of letters, digits and _, and not {RESERVED_LABEL}; such as label=deep"
+        )
+    return cast(Instrument, dataclasses.replace(cast(Any, made), name=f"{made.name}-{labels[0]}"))
+
+
+def parse_probe(text: str) -> Probe:
+    """The probe that a text names.
+
+    Args:
+        text: "linear", "square" or "neuropixels" with options, or the path of a CSV file of x,y,z.
+
+    Raises:
+        InputError: there is no such probe or option, or a value is wrong.
+        FileError: see `read_probe`.
+    """
+    name, *pairs = text.split(":")
+    if name.endswith(".csv"):
+        return read_probe(Path(text))
+    if name not in PROBES:
+        raise InputError(f"there is no probe {name!r}; choose {', '.join(PROBES)}, or name a .csv file of x,y,z in um")
+    return PROBES[name](**_parse_options(name, PROBES[name], pairs))
+
+
+def parse_slab(text: str) -> Slab:
+    """The slab that a text gives.
+
+    Args:
+        text: its options alone, such as "bottom_um=-150:thickness_um=300".
+
+    Raises:
+        InputError: there is no such option, or a value is wrong.
+    """
+    return Slab(**_parse_options("slab", Slab, text.split(":")))
+
+
+# The options of an instrument are the parameters of the function that makes it, and their types those of its defaults.
+
+
+def _csd(start_um: float = -500.0, stop_um: float = 1500.0, layers: int = 40, half_width_um: float = 500.0) -> CSD:
+    if layers < 1 or not start_um < stop_um:
+        raise InputError(
+            f"csd in {layers} layers from {start_um:g} to {stop_um:g} um; give at least one layer, from below to above"
+        )
+    return CSD(np.linspace(start_um, stop_um, layers + 1), half_width_um)
+
+
+def _eeg(angles_deg: tuple[float, ...] = ANGLES_DEG, origin_um: Triple = HEAD.origin_um) -> EEG:
+    return EEG(sensors_on_meridian(angles_deg), FourSpheres(origin_um))
+
+
+def _meg(
+    angles_deg: tuple[float, ...] = ANGLES_DEG, radius_um: float = MEG_RADIUS_UM, origin_um: Triple = HEAD.origin_um
+) -> MEG:
+    return MEG(sensors_on_meridian(angles_deg, radius_um), FourSpheres(origin_um))
+
+
+def _new_york(file: str = "sa_nyhead.mat", position_mm: Triple = NewYorkEEG.position_mm) -> NewYorkEEG:
+    return NewYorkEEG(Path(file), position_mm)
+
+
+def _patch(
+    compartment: int = SOMA,
+    series_MOhm: float = Patch.series_MOhm,
+    capacitance_pF: float = Patch.capacitance_pF,
+    noise_mV: float = Patch.noise_mV,
+    seed: int = Patch.seed,
+) -> Patch:
+    return Patch(None if compartment == SOMA else compartment, series_MOhm, capacitance_pF, noise_mV, seed)
+
+
+def _dye(
+    rows: int = Dye.rows,
+    columns: int = Dye.columns,
+    pixel_um: float = Dye.pixel_um,
+    attenuation_um: float = Dye.attenuation_um,
+    blur_um: float = Dye.blur_um,
+    spread: float = Dye.spread,
+    surface_um: float = math.nan,
+) -> Dye:
+    surface = None if math.isnan(surface_um) else surface_um
+    return Dye(
+        rows, columns, pixel_um, surface_um=surface, attenuation_um=attenuation_um, blur_um=blur_um, spread=spread
+    )
+
+
+def _parse_options(
+    name: str, maker: Callable[..., Any], pairs: list[str], hidden: frozenset[str] | set[str] = frozenset()
+) -> Any:
+    """key=value options, each of the type of the default that it replaces; several numbers have commas."""
+    defaults = {key: p.default for key, p in inspect.signature(maker).parameters.items() if key not in hidden}
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key not in defaults:
+            known = f"the options of {name} are {', '.join(defaults)}" if defaults else f"{name} takes no options"
+            raise InputError(f"{name}:{pair} must have the form key=value; {known}")
+        try:
+            options[key] = _parse_value(value, defaults[key])
+        except ValueError as error:
+            raise InputError(f"{name}: {key}={value} must be {_type_of(defaults[key])}") from error
+    return options
+
+
+def _parse_value(text: str, default: Any) -> Any:
+    if isinstance(default, str):
+        return text
+    if isinstance(default, int):
+        return int(text)
+    if isinstance(default, float):
+        return float(text)
+    numbers = tuple(float(part) for part in text.split(","))
+    if len(default) == 3 and len(numbers) != 3:  # x, y, z
+        raise ValueError
+    return numbers
+
+
+def _type_of(default: Any) -> str:
+    """What a value is that replaces this default, with the default as its example."""
+    if isinstance(default, int):
+        return f"a whole number, such as {default}"
+    if isinstance(default, float):
+        return "a number" if math.isnan(default) else f"a number, such as {default:g}"
+    what = "three numbers" if len(default) == 3 else "numbers"
+    return f"{what} with commas between them, such as {','.join(f'{number:g}' for number in default)}"

@@ -1,0 +1,66 @@
+"""What a training writes while it runs: its checkpoint, and its log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dendrotwin.errors import MissingPackageError, TwinError
+from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.training.run import Run
+
+
+def save_checkpoint(path: Path, run: Run) -> None:
+    """Write all that a killed training needs to go on, under a temporary name until it is whole."""
+    with whole_file(path) as temporary:
+        parts = {name: part.state_dict() for name, part in run.parts().items()}
+        torch.save({"identity": run.identity(), "state": run.state, **parts}, temporary)
+
+
+def resume(checkpoint: Path, run: Run) -> None:
+    """Go on where a killed run of the same training was, if there is one; another's checkpoint is not used."""
+    if not checkpoint.is_file():
+        return
+    try:
+        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        if saved["identity"] != run.identity():
+            return
+        for name, part in run.parts().items():
+            part.load_state_dict(saved[name])
+        run.state.update(saved["state"])
+    except Exception as error:
+        raise TwinError(f"the checkpoint {checkpoint} is damaged ({error}); delete it and train again") from error
+
+
+class Log:
+    """The rounds of a training as lines of JSON and, if wanted, for TensorBoard."""
+
+    def __init__(self, out: Path, tensorboard: bool) -> None:
+        self.path = out.parent / f"{out.name}.log.jsonl"
+        self._board: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise MissingPackageError(
+                    "--tensorboard needs the package tensorboard: pip install tensorboard"
+                ) from error
+            self._board = SummaryWriter(str(out.parent / f"{out.name}.tensorboard"))
+
+    def start(self, curve: list[dict[str, Any]]) -> None:
+        """Begin with the rounds that a resumed run has behind it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("".join(json.dumps(point) + "\n" for point in curve))
+
+    def add(self, point: dict[str, Any]) -> None:
+        """The line of a round."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(point) + "\n")
+        if self._board is not None:
+            for name, value in point.items():
+                if isinstance(value, float):
+                    self._board.add_scalar(name, value, point["step"])
+            self._board.flush()

@@ -1,0 +1,152 @@
+"""The end of a round: a look at the validation trials, and the twin of the best weights."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from dendrotwin.cell.spikes import spike_probability
+from dendrotwin.evaluation.metrics import best_threshold
+from dendrotwin.models.base import Batch
+from dendrotwin.recording import SETTLE_MS, RecordingFile, made_by, provenance, read_trial
+from dendrotwin.training.run import Run
+from dendrotwin.training.windows import Windows
+from dendrotwin.twin import Twin
+
+NEVER = float(np.nextafter(1.0, 2.0))  # a probability that no step reaches
+DIAGNOSED_MS = 500  # how much of a validation trial the model's own diagnosis sees
+
+
+def end_round(run: Run) -> dict[str, Any]:
+    """Look at the validation split, keep the weights if they are the best; returns the round's line of the log."""
+    state, fabric = run.state, run.fabric
+    tasks = state["tasks"] / state["in_round"]
+    run.bare.balance.end_round(fabric.to_device(tasks))
+    # One process looks, so that all go on, or stop, together.
+    validation = {}
+    if fabric.global_rank == 0:
+        validation = _validate(run)
+    validation = fabric.broadcast(validation)
+    if state["best"] is None or validation["loss"] < state["best"]["validation"]:
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in run.model.state_dict().items()}
+        state["best"] = {"validation": validation["loss"], "step": state["step"], "weights": weights}
+        state["best"]["scores"] = validation["scores"]
+    point = {
+        "step": state["step"],
+        # As the validation loss, whatever the balancing, so that trainings can be compared.
+        "training": float(tasks[:-1].mean()) + run.training.spike_weight * float(tasks[-1]),
+        "training_spikes": float(tasks[-1]),
+        "validation": validation["loss"],
+        "validation_regression": validation["regression"],
+        "validation_spikes": validation["spikes"],
+        "learning_rate": run.schedule.get_last_lr()[0],
+        "minutes": state["seconds"] / 60.0,
+        "reading_share": state["waited"] / max(state["seconds"], 1e-9),
+    }
+    diagnosis = run.model.diagnose(_validation_window(run))
+    if diagnosis:
+        state["diagnoses"].append({"step": state["step"], **diagnosis})
+    state["curve"].append(point)
+    state["in_round"], state["tasks"] = 0, None
+    return point
+
+
+def _validate(run: Run) -> dict[str, Any]:
+    """Losses over whole validation trials after SETTLE_MS, all tasks equally weighed.
+
+    The loss with equal weights is what weights and architectures are compared by, whatever the balancing. An
+    autoregressive model sees the true potentials.
+
+    Returns:
+        "regression", "spikes" and their weighted sum "loss", and "scores": the probability of an output spike in each
+        step of each trial (steps,), 0 before SETTLE_MS.
+    """
+    squares, cross_entropy, count = np.zeros(run.tree.n), 0.0, 0
+    sd_mV = run.scaling.sd_mV.numpy()
+    scores: list[torch.Tensor] = []
+    for trial in run.split.validation:
+        recording = read_trial(trial, run.tree)
+        true_mV = recording.v_mV[None] if run.training.autoregressive else None
+        v, logit = run.model.predict([recording.events], recording.steps, true_mV)
+        residual = (v[0, SETTLE_MS:] - recording.v_mV[SETTLE_MS:]) / sd_mV
+        squares += np.square(residual, dtype=np.float64).sum(0)
+        spikes = torch.from_numpy(recording.spike_train()[SETTLE_MS:].astype(np.float32))
+        after = torch.from_numpy(logit[0, SETTLE_MS:])
+        cross_entropy += float(functional.binary_cross_entropy_with_logits(after, spikes, reduction="sum"))
+        count += len(residual)
+        score = torch.from_numpy(spike_probability(logit[0]))
+        score[:SETTLE_MS] = 0.0
+        scores.append(score)
+    regression, spike = float(squares.mean()) / count, cross_entropy / count
+    loss = regression + run.training.spike_weight * spike
+    return {"loss": loss, "regression": regression, "spikes": spike, "scores": scores}
+
+
+def _validation_window(run: Run) -> Batch:
+    """The start of the first validation trial after SETTLE_MS."""
+    trial = run.split.validation[0]
+    steps = min(DIAGNOSED_MS, trial.steps - SETTLE_MS)
+    windows = Windows(run.model, [trial], steps, 0.0)
+    return windows.draw(1, np.random.default_rng(0)).map(run.fabric.to_device)
+
+
+def finish(run: Run, out: Path, *, overwrite: bool) -> Twin:
+    """The twin of the best weights so far, saved."""
+    training, state, split = run.training, run.state, run.split
+    true_spikes = []
+    for trial in split.validation:
+        with RecordingFile(trial.path) as file:
+            true_spikes.append(file.spikes_ms(trial.number))
+    run.model.cpu()
+    run.model.load_state_dict(state["best"]["weights"])
+    twin = Twin(
+        training.architecture,
+        run.options.model_dump(mode="json"),
+        run.tree,
+        run.model,
+        threshold=min(best_threshold(true_spikes, [score.numpy() for score in state["best"]["scores"]]), NEVER),
+        training={
+            "configuration": training.model_dump(mode="json"),
+            "simulation": made_by(split.train[0]),
+            "train_trials": [trial.trial_id for trial in split.train],
+            "validation_trials": [trial.trial_id for trial in split.validation],
+            "test_trials": [trial.trial_id for trial in split.test],
+            "train_s": sum(trial.steps for trial in split.train) / 1000.0,
+            "best_step": state["best"]["step"],
+            "steps": state["step"],
+            "windows": state["step"] * training.batch,
+            "curve": state["curve"],
+            "diversity": state["diagnoses"],
+            "minutes": state["seconds"] / 60.0,
+            "date": datetime.now(UTC).date().isoformat(),
+            **provenance(),
+        },
+    )
+    twin.save(out, _readme(twin), overwrite=overwrite)
+    return twin
+
+
+def _readme(twin: Twin) -> str:
+    training = twin.training
+    simulation = training["simulation"]
+    sees = "the input and the true potentials up to 1 ms before" if twin.one_step_ahead else "the input alone"
+    return f"""# A twin of {simulation.get("cell", "a cell")}
+
+Network: {twin.architecture}, {json.dumps(twin.options)}.
+It sees {sees}.
+Trained on {len(training["train_trials"])} trials ({training["train_s"]:.0f} s of simulated time) of
+`{json.dumps(simulation)}`,
+best at step {training["best_step"]} of {training["configuration"]["steps"]} by the loss on
+{len(training["validation_trials"])} validation trials, {min(point["validation"] for point in training["curve"]):.4f}
+(mean squared z-score plus {training["configuration"]["spike_weight"]:g} x cross-entropy of the spikes).
+`dendrotwin evaluate` measures its error on trials that it has not seen.
+
+Compartments: {twin.tree.n}. Inputs: {twin.tree.n_inputs}. Threshold for output spikes: {twin.threshold:.4g}.
+Made on {training["date"]} with {training["versions"]}.
+"""

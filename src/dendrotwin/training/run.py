@@ -1,0 +1,164 @@
+"""What a training works with: the model, its losses, the optimiser, the data, one process or several."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from dendrotwin.cell.tree import Tree
+from dendrotwin.errors import InputError
+from dendrotwin.evaluation.split import split_trials
+from dendrotwin.models import build_model
+from dendrotwin.models.base import Batch
+from dendrotwin.models.scaling import Scaling, measure_scaling
+from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
+from dendrotwin.solver.tree_solver import axial_matrix
+from dendrotwin.training.config import Training
+from dendrotwin.training.losses import Balance, CurrentLoss, Objective
+from dendrotwin.training.windows import Windows
+
+LEAST_CURRENT = 1e-6  # standard deviation of a current that counts, relative to what 1 mV around it drives
+CURRENT_TRIALS = 10  # from which the scale of currents is known
+
+
+class Run:
+    """Everything that a training works with: the parts that learn, the data, and what has happened so far.
+
+    Attributes:
+        training, tree, split, scaling: how, the cell, its trials, and their scaling.
+        model: what learns; `options` its full configuration.
+        bare, objective: the model with its losses, without and with what Fabric wraps around it.
+        optimiser, schedule, fabric: of the training.
+        state: what has happened so far.
+    """
+
+    def __init__(self, data: Path, training: Training) -> None:
+        self.training = training
+        self.tree, self.split = split_trials(data, training.validation, training.test, training.train_trials)
+        torch.manual_seed(training.seed)
+        self.options, self.model = build_model(
+            training.architecture, training.options, self.tree, training.autoregressive
+        )
+        self.scaling = measure_scaling(self.split.train)
+        self.windows = Windows(self.model, self.split.train, training.window_ms, training.spike_share)
+        if training.spike_weight > 0 and self.windows.spikes == 0:
+            raise InputError(
+                f"no training trial in {data} has an output spike; simulate with more input, or use --spike-weight 0"
+            )
+        self.fabric = _fabric(training)
+        if training.batch % self.fabric.world_size:
+            raise InputError(
+                f"a batch of {training.batch} windows cannot be shared by {self.fabric.world_size} processes; "
+                "choose a multiple"
+            )
+        if training.meta_rate > 0 and (training.micro_batch is not None or training.batch % 2):
+            raise InputError("the two-step update halves the batch; choose an even --batch, and no --micro-batch")
+        if training.meta_rate > 0 and training.current_weight > 0:
+            raise InputError("the two-step update is of tasks alone; leave --meta-rate or --current-weight away")
+        started = {id(p) for p in self.model.prepare(self.split.train, self.scaling)}
+        balance = Balance(self.tree.n + 1, training.balance, training.spike_weight)
+        currents = None
+        if training.current_weight > 0:
+            rows = _current_rows(self.tree, self.split.train, self.scaling)
+            currents = CurrentLoss(rows, training.current_weight)
+        self.bare = Objective(self.model, balance, currents)
+        learned = [p for p in self.bare.parameters() if p.requires_grad]
+        slow, fast = ([p for p in learned if (id(p) in started) is chosen] for chosen in (True, False))
+        rate = training.learning_rate
+        groups: list[dict[str, Any]] = [{"params": fast}, {"params": slow, "lr": training.start_rate * rate}]
+        optimiser = torch.optim.AdamW(groups, rate, weight_decay=training.weight_decay)
+        self.objective, self.optimiser = self.fabric.setup(self.bare, optimiser)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: _rate(step, training))
+        self.state: dict[str, Any] = {
+            "step": 0, "best": None, "curve": [], "diagnoses": [],
+            "in_round": 0, "tasks": None, "seconds": 0.0, "waited": 0.0,
+        }  # fmt: skip
+
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
+        """This process's share of the batch of each step, the next one read while one is worked on."""
+        t, f = self.training, self.fabric
+
+        def draw(step: int) -> Batch:
+            return self.windows.draw(t.batch, np.random.default_rng([t.seed, step]), f.global_rank, f.world_size)
+
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(draw, first)
+            for step in range(first, last):
+                began = time.perf_counter()
+                batch = coming.result()
+                self.state["waited"] += time.perf_counter() - began
+                if step + 1 < last:
+                    coming = reader.submit(draw, step + 1)
+                yield batch.map(f.to_device)
+
+    def identity(self) -> str:
+        """What a checkpoint must be of to go on from it."""
+        trials = [trial.trial_id for trial in self.split.train + self.split.validation]
+        return json.dumps([self.training.model_dump(mode="json"), trials])
+
+    def parts(self) -> dict[str, Any]:
+        """What has weights or counts of its own; of the precision, the scale of fp16's gradients."""
+        return {
+            "objective": self.objective,
+            "optimiser": self.optimiser,
+            "schedule": self.schedule,
+            "precision": self.fabric.strategy.precision,
+        }
+
+
+def _current_rows(tree: Tree, trials: list[TrialIndex], scaling: Scaling) -> NDArray[np.float64]:
+    """(n, n) what `CurrentLoss` takes; standard deviations are those of the first `CURRENT_TRIALS` trials."""
+    matrix = axial_matrix(tree)
+    currents = [read_trial(trial, tree).v_mV[SETTLE_MS:] @ matrix for trial in trials[:CURRENT_TRIALS]]
+    sd_nA = np.concatenate(currents).std(axis=0)
+    some = sd_nA > LEAST_CURRENT * abs(matrix).sum(axis=1)  # a cell of one compartment has no current
+    if not some.any():
+        raise InputError("no current flows between compartments; leave --current-weight away")
+    return np.asarray(matrix.toarray()[some] * scaling.sd_mV.double().numpy() / sd_nA[some, None])
+
+
+def _fabric(training: Training) -> Fabric:
+    """One process, or those that torchrun has started; bf16 on a GPU that has it."""
+    precision: Any = training.precision
+    gpu = torch.cuda.is_available()
+    if precision == "auto":
+        precision = "32-true"
+        if gpu:
+            precision = "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    if training.meta_rate > 0 and precision == "16-mixed":
+        raise InputError("the two-step update does not scale fp16's gradients; use --precision bf16-mixed or 32-true")
+    accelerator = "cuda" if gpu else "cpu"
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    if training.meta_rate > 0:
+        raise InputError("the two-step update runs in one process; leave --meta-rate away, or torchrun")
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    if accelerator == "cuda" and local > torch.cuda.device_count():
+        raise InputError(
+            f"torchrun has started {local} processes on a machine with {torch.cuda.device_count()} GPUs; "
+            "start as many as there are"
+        )
+    nodes = int(os.environ["WORLD_SIZE"]) // local
+    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=nodes, strategy="ddp", precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def _rate(step: int, training: Training) -> float:
+    """Learning rate at a step relative to its highest: linear warm-up, then a cosine to zero."""
+    steps = training.steps
+    warm = max(1, round(training.warm_up * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
