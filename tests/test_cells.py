@@ -20,8 +20,9 @@ import pytest
 
 import reference_l5pc
 from conftest import in_new_process
+from dendrotwin.cell.apical_tree import apical_regions
 from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
-from dendrotwin.cell.tree import REGIONS, Conductance, Events, Injection, Synapse, apical_regions
+from dendrotwin.cell.tree import REGIONS, Conductance, Events, Injection, Synapse
 from dendrotwin.cells import MECHANISMS, CellModel, Sections, allen, bbp, l5pc, load_cell
 from dendrotwin.errors import CellError
 from dendrotwin.neuron import compile

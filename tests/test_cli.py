@@ -19,7 +19,7 @@ import pytest
 from dendrotwin.cli.base import ORDER
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.neuron.data_set import shard_path
-from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.recording.trials import index_trials, read_trial
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

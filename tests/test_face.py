@@ -12,7 +12,7 @@ import pytest
 import dendrotwin
 from dendrotwin import Events
 from dendrotwin.errors import FileError, InputError, MissingPackageError
-from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.store import read_signals
 

@@ -34,7 +34,7 @@ from dendrotwin.neuron.reading import Reading, read_membrane
 from dendrotwin.neuron.simulate import Simulation, simulate
 from dendrotwin.neuron.trial import run_trial
 from dendrotwin.read_twin import card, twin_of
-from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.twin import FILES, Twin
 
 DURATION_MS = 1200

@@ -1,7 +1,8 @@
 """The membrane of a cell: gates, kinetic schemes, currents and pools of ions, as tables and numbers.
 
 This is all that a channel is to the solver; it knows none by name. `neuron.reading` fills it from a NEURON model,
-`solver` steps it. The form is that of Hodgkin and Huxley (1952, doi:10.1113/jphysiol.1952.sp004764). With V the potential, c the inside concentration of an ion, and x the states of a mechanism:
+`solver` steps it. Its form is that of Hodgkin and Huxley (1952, doi:10.1113/jphysiol.1952.sp004764). With V the
+potential, c the inside concentration of an ion, and x the states of a mechanism:
 
     gate            x' = (steady - x) / tau,     steady and tau over V, over c, or over both
     scheme          x' = rates(V, c) x + inflow     (a Markov scheme: several states that depend on each other linearly)

@@ -15,7 +15,8 @@ from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.cells import CellModel
 from dendrotwin.errors import FileError
 from dendrotwin.neuron.simulation import Simulation
-from dendrotwin.recording import DEFAULT_RECORD_DT_MS, SPLIT_FILE, HeldOut, RecordingFile, read_held_out
+from dendrotwin.recording import DEFAULT_RECORD_DT_MS, RecordingFile
+from dendrotwin.recording.trials import SPLIT_FILE, HeldOut, read_held_out
 from dendrotwin.support.atomic_files import remove_dead_partials, whole_file
 
 CONFIG_FILE = "simulation.json"

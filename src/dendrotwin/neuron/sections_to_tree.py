@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.tree import APICAL, REGIONS, Floats, Ints, Tree, apical_regions
+from dendrotwin.cell.apical_tree import apical_regions
+from dendrotwin.cell.tree import APICAL, REGIONS, Floats, Ints, Tree
 from dendrotwin.cells import CellModel, Sections
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.ih import kole_ih

@@ -14,7 +14,8 @@ from dendrotwin.neuron.compile import build_mechanisms
 from dendrotwin.neuron.data_set import claim, remove, shard_path, with_digests
 from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.neuron.trial import simulate_trial
-from dendrotwin.recording import HeldOut, RecordingFile
+from dendrotwin.recording import RecordingFile
+from dendrotwin.recording.trials import HeldOut
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import cores, worker_pool
 

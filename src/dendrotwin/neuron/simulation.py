@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dendrotwin.cell.stimuli import Modulated, Protocol
 from dendrotwin.errors import InputError
-from dendrotwin.recording import DEFAULT_RECORD_DT_MS, HeldOut, per_ms
+from dendrotwin.recording import DEFAULT_RECORD_DT_MS, per_ms
+from dendrotwin.recording.trials import HeldOut
 
 # Crank-Nicolson damps fast modes less the longer the step: beyond this one the potential rings after spikes.
 MAX_CRANK_NICOLSON_MS = 0.05

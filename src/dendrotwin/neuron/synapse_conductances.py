@@ -1,6 +1,6 @@
 """Conductances of a synapse, from the exponentials by which its states decay and from their currents.
 
-A state is a conductance exp(-t/tau) B(V) (V - e), and two that jump alike with opposite signs are a dual exponential. The
+A state is a conductance exp(-t/tau) B(V) (V - e); two that jump alike with opposite signs are a dual exponential. The
 block B(V) is that by magnesium (Jahr and Stevens 1990, doi:10.1523/JNEUROSCI.10-09-03178.1990) where it has its form.
 """
 
