@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import Overwrite, app, milliseconds
+from dendrotwin.cli.base import Overwrite, app, milliseconds, refuse_other_than_hdf5
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
 
@@ -47,6 +47,7 @@ def predict(
     from dendrotwin.support.atomic_files import refuse_existing_file
     from dendrotwin.support.progress import progress
 
+    refuse_other_than_hdf5(out)
     refuse_existing_file(out, overwrite=overwrite)
     loaded = dendrotwin.load(twin)
     if feed_back and not loaded.one_step_ahead:
@@ -122,6 +123,7 @@ def signals(
     from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
     from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file, whole_folder
 
+    refuse_other_than_hdf5(out)
     files = [path for path in (out, nwb) if path is not None]
     for file in files:
         refuse_existing_file(file, overwrite=overwrite)
