@@ -23,10 +23,10 @@ from conftest import in_new_process
 from dendrotwin.cell.apical_tree import apical_regions
 from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.cell.tree import REGIONS, Conductance, Events, Injection, Synapse
-from dendrotwin.cells import MECHANISMS, CellModel, Sections, allen, bbp, l5pc, load_cell
+from dendrotwin.cells import INHIBITORY, MECHANISMS, CellModel, Sections, allen, bbp, l5pc, load_cell
 from dendrotwin.errors import CellError
 from dendrotwin.neuron import compile
-from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell
+from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell, _point_process
 from dendrotwin.neuron.trial import run_trial
 from dendrotwin.signals import membrane_currents
 
@@ -363,6 +363,16 @@ def test_what_does_not_matter_is_left_alone(tmp_path: Path, text: str) -> None:
     plain = in_new_process(_trial_of_own, "dend.connect(soma(1))", tmp_path)
     assert np.ptp(plain) > 0.1
     assert np.array_equal(in_new_process(_trial_of_own, f"dend.connect(soma(1)); {text}", tmp_path), plain)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"rise_ms": 0.0}, {"rise_ms": 8.0}, {"block": tuple(np.ones(251))}], ids=lambda changed: str(*changed)
+)
+def test_a_synapse_that_neuron_would_not_simulate(changed: dict[str, object]) -> None:
+    (conductance,) = INHIBITORY.conductances
+    synapse = dataclasses.replace(INHIBITORY, conductances=(dataclasses.replace(conductance, **changed),))  # type: ignore[arg-type]
+    with pytest.raises(CellError, match="'inhibitory' has no mechanism: it takes conductances whose rise is above 0"):
+        _point_process(synapse, None)
 
 
 def _ih_of_own(file: Path) -> np.ndarray:

@@ -110,6 +110,12 @@ def _point_process(synapse: Synapse, segment: Any) -> Any:
     """NEURON's mechanism for a kind of synapse, at a segment."""
     from neuron import h
 
+    for conductance in synapse.conductances:
+        if conductance.block or not 0.0 < conductance.rise_ms < conductance.decay_ms:
+            raise CellError(
+                f"the synapse {synapse.name!r} has no mechanism: it takes conductances whose rise is above 0 and below "
+                "their decay, without a block given by values; list point processes in `Sections.synapses` instead"
+            )
     match synapse.conductances:
         case (ampa, nmda) if ampa.mg_mM == 0 and nmda.mg_mM > 0 and ampa.e_mV == nmda.e_mV:
             point = h.DendrotwinAmpaNmda(segment)

@@ -23,7 +23,7 @@ from dendrotwin.support.workers import cores, worker_pool
 def simulate(
     simulation: Simulation,
     trials: int,
-    out: Path,
+    out: str | Path,
     *,
     workers: int | Executor | None = None,
     events: Events | None = None,
