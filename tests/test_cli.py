@@ -21,8 +21,8 @@ from dendrotwin.cli.app import app
 from dendrotwin.cli.base import ORDER, flag_of, milliseconds
 from dendrotwin.errors import InputError
 from dendrotwin.evaluation.split import split_trials
-from dendrotwin.neuron.simulate import shard_path
-from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.neuron.data_set import shard_path
+from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.training.config import Training
 
 

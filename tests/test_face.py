@@ -12,7 +12,8 @@ import pytest
 import dendrotwin
 from dendrotwin import Events, Recording
 from dendrotwin.errors import FileError, InputError, MissingPackageError
-from dendrotwin.recording import index_trials, read_trial, write_recordings
+from dendrotwin.recording import write_recordings
+from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.store import read_signals
 from test_recording import tree_with_inputs

@@ -13,7 +13,8 @@ from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models import build_model
 from dendrotwin.models.networks import ridge_init as start
 from dendrotwin.models.scaling import Scaling, measure_scaling
-from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
+from dendrotwin.recording import SETTLE_MS
+from dendrotwin.recording.trials import TrialIndex, read_trial
 from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import _step

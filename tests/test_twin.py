@@ -28,7 +28,8 @@ from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models.baselines import linear_predictor
 from dendrotwin.models.scaling import measure_scaling
 from dendrotwin.neuron.simulate import Simulation, simulate
-from dendrotwin.recording import SETTLE_MS, Recording, index_trials, read_trial
+from dendrotwin.recording import SETTLE_MS, Recording
+from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train

@@ -37,7 +37,8 @@ from dendrotwin.evaluation.report import (
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.read_twin import card
-from dendrotwin.recording import TrialIndex, made_by, provenance
+from dendrotwin.recording import provenance
+from dendrotwin.recording.trials import TrialIndex, made_by
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import cores, worker_pool
 from dendrotwin.training.config import Training

@@ -42,7 +42,8 @@ def predict(
     free-running.
     """
     from dendrotwin.cell.stimuli import read_events, read_injection
-    from dendrotwin.recording import provenance, read_trial, trials_of_cell, write_recordings
+    from dendrotwin.recording import provenance, write_recordings
+    from dendrotwin.recording.trials import read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import refuse_existing_file
     from dendrotwin.support.progress import progress
 
@@ -173,7 +174,7 @@ def plot(
     All compartments, and the soma with its spikes.
     """
     from dendrotwin.evaluation.report import draw_pair
-    from dendrotwin.recording import index_trials, read_trial, trials_of_cell
+    from dendrotwin.recording.trials import index_trials, read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import whole_folder
 
     tree, theirs = index_trials(true)

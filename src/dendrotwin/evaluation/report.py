@@ -18,7 +18,8 @@ from dendrotwin.cell.tree import REGIONS, Tree
 from dendrotwin.evaluation.lfp_metrics import WITHOUT, stand
 from dendrotwin.evaluation.metrics import BANDS_HZ, STRETCHES
 from dendrotwin.evaluation.predictors import BASELINES, Evaluation
-from dendrotwin.recording import SETTLE_MS, Recording, TrialIndex, read_trial
+from dendrotwin.recording import SETTLE_MS, Recording
+from dendrotwin.recording.trials import TrialIndex, read_trial
 from dendrotwin.support.atomic_files import whole_file
 from dendrotwin.twin import Twin
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from dendrotwin.cell.tree import Tree
-from dendrotwin.recording import SETTLE_MS, Recording, TrialIndex, read_trial
+from dendrotwin.recording import SETTLE_MS, Recording
+from dendrotwin.recording.trials import TrialIndex, read_trial
 from dendrotwin.solver.coarse import coarse_cable
 from dendrotwin.solver.conductances import components, synaptic_conductances
 
