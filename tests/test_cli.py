@@ -244,7 +244,7 @@ def test_mistakes_with_data(data: Path, twin: Path, tmp_path: Path) -> None:
     short.mkdir()
     whole = shard_path(data, 0).read_bytes()
     (short / "trial-000000.h5").write_bytes(whole[: len(whole) // 3])
-    refused(run("train", short, "--out", out), "truncated", "delete it")
+    refused(run("train", short, "--out", out), "truncated", "restore it")
 
     other = tmp_path / "other"
     other.mkdir()

@@ -156,7 +156,7 @@ def test_truncated_and_foreign_files(tmp_path: Path) -> None:
     write_recordings(path, [recording(tree, 300)], {})
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FileError, match="is truncated or is no HDF5 file; delete it"):
+    with pytest.raises(FileError, match="is truncated or is no HDF5 file; restore it"):
         index_trials(tmp_path)
     with h5py.File(path, "w") as file:
         file["x"] = 1

@@ -105,7 +105,7 @@ def claim(out: Path, simulation: Simulation, held_out: HeldOut | None) -> None:
             # Older data sets do not say how often they are sampled.
             there: dict[str, Any] = {"record_dt_ms": DEFAULT_RECORD_DT_MS, **json.loads(config.read_text())}
         except ValueError as error:
-            raise FileError(f"{config} is damaged; delete {out} or name another folder") from error
+            raise FileError(f"{config} is damaged; restore it, or name another folder") from error
         here = json.loads(simulation.model_dump_json())
         different = sorted(NAMED.get(key, key) for key in {*there, *here} if there.get(key) != here.get(key))
         if different:

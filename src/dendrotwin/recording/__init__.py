@@ -255,7 +255,7 @@ class RecordingFile:
             raise FileError(f"{path} is a folder; name a recording in it, such as {self.path / 'trial-000000.h5'}")
         if not self.path.is_file():
             raise FileError(f"{path} does not exist; `dendrotwin simulate` makes such files")
-        again = "delete it and run the command that made it again"
+        again = "restore it, or make it again"
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
@@ -317,7 +317,7 @@ class RecordingFile:
         try:
             v = dataset[start:stop]
         except OSError as error:
-            raise FileError(f"{self.path} is damaged; delete it and run the command that made it again") from error
+            raise FileError(f"{self.path} is damaged; restore it, or make it again") from error
         if v.dtype != np.int16:
             if not np.isfinite(v).all():
                 raise FileError(f"{self.path}, trial {self.trial_id(trial)}: V holds NaN or infinity; make it again")

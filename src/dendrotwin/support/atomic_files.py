@@ -47,12 +47,13 @@ def _alive(process: int) -> bool:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside `path`, and rename it to `path` once the block has ended well.
 
     Args:
         path: the file.
     """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.{_OWNER}.", suffix=".partial", dir=path.parent)
     os.close(handle)
@@ -72,7 +73,7 @@ def _umask() -> int:
 
 
 @contextmanager
-def whole_folder(path: Path, marker: str, *, overwrite: bool) -> Iterator[Path]:
+def whole_folder(path: str | Path, marker: str, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary folder beside `path`, and rename it to `path` once the block has ended well.
 
     Args:
@@ -101,7 +102,7 @@ def whole_folder(path: Path, marker: str, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def refuse_existing_file(path: Path, *, overwrite: bool) -> None:
+def refuse_existing_file(path: str | Path, *, overwrite: bool) -> None:
     """See that a file is not there, or may be overwritten.
 
     Args:
@@ -111,11 +112,11 @@ def refuse_existing_file(path: Path, *, overwrite: bool) -> None:
     Raises:
         FileError: it exists and may not.
     """
-    if path.exists() and not overwrite:
+    if Path(path).exists() and not overwrite:
         raise FileError(f"{path} exists; name another file, or use --overwrite")
 
 
-def refuse_existing(path: Path, marker: str, *, overwrite: bool) -> None:
+def refuse_existing(path: str | Path, marker: str, *, overwrite: bool) -> None:
     """See that a folder is not there, or may be overwritten.
 
     Args:
@@ -126,6 +127,7 @@ def refuse_existing(path: Path, marker: str, *, overwrite: bool) -> None:
     Raises:
         FileError: it exists and may not, or is something else than a folder with the file `marker`.
     """
+    path = Path(path)
     if path.exists() and not overwrite:
         raise FileError(f"{path} exists; name another one, or use --overwrite")
     if (
