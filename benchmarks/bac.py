@@ -21,7 +21,8 @@ import numpy as np
 from dendrotwin.cell.tree import Injection, Tree
 from dendrotwin.cells import load_cell
 from dendrotwin.neuron.build import NeuronCell
-from dendrotwin.neuron.simulate import Simulation, run_trial
+from dendrotwin.neuron.simulate import Simulation
+from dendrotwin.neuron.trial import run_trial
 from dendrotwin.recording import Recording, provenance, trial_identity, write_recordings
 from generalise import NO_EVENTS, current_pulses, sites, synaptic_course
 

@@ -20,8 +20,9 @@ from dendrotwin.cell.tree import APICAL
 from dendrotwin.evaluation.metrics import VoltageErrors
 from dendrotwin.evaluation.timing import median_seconds, time_neuron
 from dendrotwin.neuron.simulate import Simulation
-from dendrotwin.recording import RecordingFile, index_trials, read_trial
-from dendrotwin.solver.tree_solver import coarse_cable
+from dendrotwin.recording import RecordingFile
+from dendrotwin.recording.trials import index_trials, read_trial
+from dendrotwin.solver.coarse import coarse_cable
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.cells import load_cell
 from dendrotwin.neuron.build import NeuronCell
-from dendrotwin.neuron.simulate import run_trial, run_trial_core
+from dendrotwin.neuron.trial import run_trial, run_trial_coreneuron
 
 
 def main() -> None:
@@ -24,15 +24,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--trials", type=int, default=2)
     arguments = parser.parse_args()
-    cell = NeuronCell(load_cell("l5pc", {}), core=True)
+    cell = NeuronCell(load_cell("l5pc", {}), coreneuron=True)
     steps = 1000 * arguments.seconds
-    run_trial_core(cell, draw_events(cell.tree, Modulated(), 50, trial_rng(1, 0)), 50)  # the first call sets up more
+    run_trial_coreneuron(cell, draw_events(cell.tree, Modulated(), 50, trial_rng(1, 0)), 50)  # which sets up more
     for trial in range(arguments.trials):
         events = draw_events(cell.tree, Modulated(), steps, trial_rng(2024, trial))
         began = time.perf_counter()
         v, spikes = run_trial(cell, events, steps)
         middle = time.perf_counter()
-        v_core, spikes_core = run_trial_core(cell, events, steps)
+        v_core, spikes_core = run_trial_coreneuron(cell, events, steps)
         seconds = (middle - began) / arguments.seconds, (time.perf_counter() - middle) / arguments.seconds
         apart = np.abs(v - v_core).max(1)
         print(

@@ -31,7 +31,8 @@ from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cells import load_cell
 from dendrotwin.evaluation.metrics import VoltageErrors, count_matches, spike_errors
 from dendrotwin.neuron.build import NeuronCell
-from dendrotwin.neuron.simulate import Simulation, run_trial
+from dendrotwin.neuron.simulate import Simulation
+from dendrotwin.neuron.trial import run_trial
 from dendrotwin.plot import save
 from dendrotwin.recording import SETTLE_MS, trial_identity
 from dendrotwin.support.atomic_files import whole_file

@@ -74,10 +74,10 @@ def time_batch(network: Cable, events: list[Events], cells: int) -> dict[str, fl
     pieces = STEPS // CHUNK_MS - 1
     many = [(events[k % TRIALS], CHUNK_MS * (k // TRIALS % pieces)) for k in range(cells)]
     before, now = ([cut(e, start + more, CHUNK_MS) for e, start in many] for more in (0, CHUNK_MS))
-    state, given = stepper.start(cells), stepper.given(now, CHUNK_MS)
+    state, stimulus = stepper.start(cells), stepper.stimulus(now, CHUNK_MS)
     stepper.advance(state, before, CHUNK_MS)
     simulated = cells * CHUNK_MS / 1000
-    kernel = median_seconds(on_gpu(lambda: stepper.run(state, given, CHUNK_MS)), REPEATS)
+    kernel = median_seconds(on_gpu(lambda: stepper.run(state, stimulus, CHUNK_MS)), REPEATS)
     whole = median_seconds(on_gpu(lambda: stepper.advance(state, now, CHUNK_MS)[0].cpu()), REPEATS)
     counts = state.counts.sum(0).tolist()
     return {"kernel": simulated / kernel, "whole": simulated / whole, "solves per ms": counts[1] / counts[0]}

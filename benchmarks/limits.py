@@ -25,7 +25,8 @@ from dendrotwin.evaluation.predictors import evaluate_predictor, evaluate_twin
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models import ARCHITECTURES
 from dendrotwin.plot import save
-from dendrotwin.recording import SETTLE_MS, Recording, read_trial
+from dendrotwin.recording import SETTLE_MS, Recording
+from dendrotwin.recording.trials import read_trial
 from dendrotwin.support.workers import cores, start_worker
 from dendrotwin.training.loop import Training, measure_time, train
 from dendrotwin.twin import Twin

@@ -111,8 +111,8 @@ def describe(one: Job) -> dict[str, str]:
     """One mechanism, read in this process, which has all of them."""
     from neuron import h
 
-    from dendrotwin.neuron.reading.bench import elements
     from dendrotwin.neuron.reading.cell import read_all
+    from dendrotwin.neuron.variables import PARAMETERS, STATES, elements
 
     name = one.name
     section = h.Section(name="one")
@@ -122,10 +122,10 @@ def describe(one: Job) -> dict[str, str]:
         getattr(h, f"table_{table}_{name}")(steady._ref_x[0], len(steady), -150.0, 100.0)
     for mechanism in (name, *(f"BenchmarkPool_{ion}" for ion in one.ions)):
         section.insert(mechanism)
-    for parameter in elements(name, 1):
+    for parameter in elements(name, PARAMETERS):
         if "[" not in parameter and parameter[0].lower() in "gp" and getattr(section(0.5), parameter) == 0:
             setattr(section, parameter, SIZE)
-    row = {"states": " ".join(x.removesuffix(f"_{name}") for x in elements(name, 3))}
+    row = {"states": " ".join(x.removesuffix(f"_{name}") for x in elements(name, STATES))}
     began = time.perf_counter()
     try:
         membrane, errors = read_all([section(0.5)], name, -65.0, 34.0, [one.file])

@@ -31,8 +31,8 @@ from dendrotwin.evaluation.metrics import VoltageErrors, spike_errors
 from dendrotwin.models.cable import SETTINGS, spike_logits
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading import read_membrane
-from dendrotwin.neuron.reading.whole import prove_whole
-from dendrotwin.neuron.simulate import run_trial
+from dendrotwin.neuron.reading.proof_of_cell import prove_cell
+from dendrotwin.neuron.trial import run_trial
 from dendrotwin.recording import spike_train
 from dendrotwin.solver.stepper import Stepper
 from dendrotwin.support.atomic_files import whole_file
@@ -98,7 +98,7 @@ def measure(spec: str, trials: int, steps: int, kept: Path) -> dict[str, Any]:
     try:
         cell = NeuronCell(model)
         reading = read_membrane(cell)
-        whole = prove_whole(cell, reading.membrane)
+        whole = prove_cell(cell, reading.membrane)
     except CellError as error:
         return {"cell": spec, "refused": str(error)}
     tree, protocol = cell.tree, Modulated(rate_scale=model.rate_scale)

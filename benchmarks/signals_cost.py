@@ -24,7 +24,8 @@ import numpy as np
 import dendrotwin
 from dendrotwin import signals
 from dendrotwin.cell.tree import Events
-from dendrotwin.recording import Recording, RecordingFile, index_trials, read_trial, write_recordings
+from dendrotwin.recording import Recording, RecordingFile, write_recordings
+from dendrotwin.recording.trials import index_trials, read_trial
 
 PROBE = signals.square_array(16, 4, 60.0, (0.0, 60.0, 300.0))
 

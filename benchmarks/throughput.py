@@ -23,7 +23,8 @@ import numpy as np
 from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.cells import load_cell
 from dendrotwin.neuron.build import NeuronCell
-from dendrotwin.neuron.simulate import Simulation, run_trial, simulate
+from dendrotwin.neuron.simulate import Simulation, simulate
+from dendrotwin.neuron.trial import run_trial
 
 
 def bare_loop(simulation: Simulation, trials: range, out: Path) -> None:

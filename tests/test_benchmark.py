@@ -33,7 +33,7 @@ from dendrotwin.evaluation.lfp_metrics import NO_LFP
 from dendrotwin.evaluation.predictors import CLOSED_LOOP, baseline_rows, evaluate_twin
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models import architectures
-from dendrotwin.neuron.simulate import shard_path
+from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.support.atomic_files import remove_dead_partials
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train

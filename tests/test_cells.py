@@ -20,13 +20,14 @@ import pytest
 
 import reference_l5pc
 from conftest import in_new_process
+from dendrotwin.cell.apical_tree import apical_regions
 from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
-from dendrotwin.cell.tree import REGIONS, Conductance, Events, Injection, Synapse, apical_regions
-from dendrotwin.cells import MECHANISMS, CellModel, Sections, allen, bbp, l5pc, load_cell
+from dendrotwin.cell.tree import REGIONS, Conductance, Events, Injection, Synapse
+from dendrotwin.cells import INHIBITORY, MECHANISMS, CellModel, Sections, allen, bbp, l5pc, load_cell
 from dendrotwin.errors import CellError
 from dendrotwin.neuron import compile
-from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell
-from dendrotwin.neuron.simulate import run_trial
+from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell, _point_process
+from dendrotwin.neuron.trial import run_trial
 from dendrotwin.signals import membrane_currents
 
 
@@ -364,6 +365,40 @@ def test_what_does_not_matter_is_left_alone(tmp_path: Path, text: str) -> None:
     assert np.array_equal(in_new_process(_trial_of_own, f"dend.connect(soma(1)); {text}", tmp_path), plain)
 
 
+@pytest.mark.parametrize(
+    "changed", [{"rise_ms": 0.0}, {"rise_ms": 8.0}, {"block": tuple(np.ones(251))}], ids=lambda changed: str(*changed)
+)
+def test_a_synapse_that_neuron_would_not_simulate(changed: dict[str, object]) -> None:
+    (conductance,) = INHIBITORY.conductances
+    synapse = dataclasses.replace(INHIBITORY, conductances=(dataclasses.replace(conductance, **changed),))  # type: ignore[arg-type]
+    with pytest.raises(CellError, match="'inhibitory' has no mechanism: it takes conductances whose rise is above 0"):
+        _point_process(synapse, None)
+
+
+def _ih_of_own(file: Path) -> np.ndarray:
+    text = OWN_CELL.replace('insert("pas")', 'insert("pas").insert("Ih")')
+    text = text.replace("lambda: []", f"lambda: [__import__('pathlib').Path({str(file)!r})]")
+    tree = NeuronCell(load_cell(str(_own_file(file.parent, text)))).tree
+    return np.array([tree.ih_uS / tree.area_um2, tree.ih_mV])
+
+
+@pytest.mark.parametrize(
+    ("published", "changed", "is_kole"),
+    [
+        ("gbar", "gIhbar", True),
+        ("0.193*exp", "0.25*exp", False),
+        ("m_tau = 1/", "m_tau = 0.5/", False),  # as at another temperature
+        ("ehcn", "e", False),
+    ],
+)
+def test_ih_is_known_by_its_kinetics(published: str, changed: str, is_kole: bool, tmp_path: Path) -> None:
+    file = tmp_path / "Ih.mod"
+    text = (MECHANISMS / "l5pc" / "Ih.mod").read_text().replace("gbar = 0 ", "gbar = 1e-4 ")
+    file.write_text(text.replace(published, changed))
+    expected = [1e-6, -45.0] if is_kole else [0.0, 0.0]
+    assert in_new_process(_ih_of_own, file) == pytest.approx(np.tile(np.array(expected)[:, None], 4), rel=1e-9)
+
+
 TEMPLATE = """
     h('''begintemplate Own
     public soma, dend
@@ -495,7 +530,7 @@ def _load_with_a_missing_mechanism(cache: Path) -> None:
     os.environ["DENDROTWIN_CACHE"] = str(cache)
     built = compile.build_mechanisms([MECHANISMS / "l5pc" / "Ih.mod"])
     wanted = [MECHANISMS / "l5pc" / "Ih.mod", MECHANISMS / "l5pc" / "Im.mod"]
-    compile.build_mechanisms = lambda files, core=False: built
+    compile.build_mechanisms = lambda files, coreneuron=False: built
     compile.load_mechanisms(wanted)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -16,10 +17,13 @@ import h5py
 import numpy as np
 import pytest
 
-from dendrotwin.cli.base import ORDER
+from dendrotwin.cli.app import app
+from dendrotwin.cli.base import ORDER, flag_of, milliseconds
+from dendrotwin.errors import InputError
 from dendrotwin.evaluation.split import split_trials
-from dendrotwin.neuron.simulate import shard_path
-from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.neuron.data_set import shard_path
+from dendrotwin.recording.trials import index_trials, read_trial
+from dendrotwin.training.config import Training
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -240,7 +244,7 @@ def test_mistakes_with_data(data: Path, twin: Path, tmp_path: Path) -> None:
     short.mkdir()
     whole = shard_path(data, 0).read_bytes()
     (short / "trial-000000.h5").write_bytes(whole[: len(whole) // 3])
-    refused(run("train", short, "--out", out), "truncated", "delete it")
+    refused(run("train", short, "--out", out), "truncated", "restore it")
 
     other = tmp_path / "other"
     other.mkdir()
@@ -338,3 +342,40 @@ def test_stopped_by_ctrl_c(tmp_path: Path) -> None:
 def test_help_names_every_command_in_the_order_of_use() -> None:
     listed = run("--help").stdout.partition("Commands")[2]
     assert tuple(re.findall(r"^\W*([a-z]+)  ", listed, re.MULTILINE)) == ORDER
+
+
+def test_mistakes_of_units_and_kinds_of_file(tmp_path: Path) -> None:
+    """A duration in ms is said to be one in seconds; HDF5 is not written under another kind's name."""
+    events = tmp_path / "events.csv"
+    events.write_text("input,time\n0,5\n")
+    refused(run("predict", "l5pc", events, "--duration", 0.1, "--out", tmp_path / "v.csv"), "name a file that ends in")
+    refused(run("signals", events, "--out", tmp_path / "s.npz"), "s.npz would hold HDF5; name a file that ends in .h5")
+    result = run("simulate", "purkinje", "--duration", 1000, "--out", tmp_path / "out")
+    assert result.returncode == 2
+    result = run("predict", "ball_and_stick", events, "--duration", 1000, "--out", tmp_path / "v.h5")
+    assert result.returncode == 2  # there is no such twin
+    with pytest.raises(InputError, match="cannot last nan s"):
+        milliseconds(float("nan"))
+
+
+def test_a_long_duration_is_said_once_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert milliseconds(6.0) == 6000
+    assert capsys.readouterr().err == ""
+    assert milliseconds(1000.0) == 1_000_000
+    assert "--duration is in seconds: a trial lasts 1000 s (16.6667 min)" in capsys.readouterr().err
+
+
+def test_options_are_made_from_the_configuration() -> None:
+    """Every field of a training is an option with its sentence and its default, and reaches the command."""
+    (train,) = (command for command in app.registered_commands if command.callback.__name__ == "train")
+    parameters = inspect.signature(train.callback).parameters
+    for name, field in Training.model_fields.items():
+        if name == "options":
+            continue
+        option = parameters[name].annotation.__metadata__[0]
+        assert option.help == field.description
+        assert option.default == ("--arch" if name == "architecture" else flag_of(name))  # Typer's place for the name
+        assert parameters[name].default == field.default
+    assert flag_of("window_ms") == "--window"
+    refused(run("train", "nowhere", "--out", "x", "--clip", "-1"), "clip = -1.0: Input should be greater than 0")
+    assert "--warm-up" in run("train", "--help").stdout

@@ -11,8 +11,9 @@ import pytest
 from dendrotwin.cell.tree import Events, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.evaluation.split import Split, split_trials
-from dendrotwin.neuron.simulate import shard_path
-from dendrotwin.recording import Recording, index_trials, write_recordings
+from dendrotwin.neuron.data_set import shard_path
+from dendrotwin.recording import Recording, write_recordings
+from dendrotwin.recording.trials import index_trials
 from dendrotwin.training.windows import Windows
 from test_recording import tree_with_inputs
 

@@ -18,7 +18,8 @@ from dendrotwin.evaluation.predictors import evaluate_predictor
 from dendrotwin.evaluation.report import print_report, write_measured_error, write_report
 from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models.baselines import cable_predictor
-from dendrotwin.recording import SETTLE_MS, Recording, index_trials, read_trial, write_recordings
+from dendrotwin.recording import SETTLE_MS, Recording, write_recordings
+from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.signals.extracellular import check_outside_compartments
 from dendrotwin.signals.placing import translate, upright
 from test_plot import small_tree

@@ -26,8 +26,10 @@ from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models import build_model
 from dendrotwin.models.baselines import PENALTIES, cable_predictor, linear_predictor, persistence_predictor
 from dendrotwin.models.scaling import measure_scaling
-from dendrotwin.recording import Recording, read_trial
-from dendrotwin.solver.tree_solver import coarse_cable, synaptic_conductances
+from dendrotwin.recording import Recording
+from dendrotwin.recording.trials import read_trial
+from dendrotwin.solver.coarse import coarse_cable
+from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.twin import Twin
 
 

@@ -10,17 +10,21 @@ import numpy as np
 import pytest
 
 import dendrotwin
-from dendrotwin import Events
+from dendrotwin import Events, Recording
 from dendrotwin.errors import FileError, InputError, MissingPackageError
-from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.recording import write_recordings
+from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.store import read_signals
+from test_recording import tree_with_inputs
 
 SCREEN = 500  # characters
 
 
 def test_the_names_of_the_package() -> None:
-    assert {"Events", "Recording", "Tree", "Twin", "load", "twin_of"} <= set(dir(dendrotwin))
+    assert {"twin_of", "load", "simulate", "train", "predict", "evaluate", "Twin", "Recording", "CellModel"} <= set(
+        dir(dendrotwin)
+    )
     for name in dendrotwin.__all__:
         assert getattr(dendrotwin, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
@@ -69,3 +73,51 @@ def test_errors_are_of_the_kinds_that_python_has(tmp_path: Path) -> None:
 def test_what_comes_along() -> None:
     names = {path.name for path in dendrotwin.TWINS.iterdir()}
     assert names == {"l5pc", "l5pc-hay2011", "l5pc.recording.h5", "l5pc.bac.h5"}
+
+
+def test_predict_takes_events_files_and_recordings(tmp_path: Path) -> None:
+    """The same trial by all of them, and as the batch has it."""
+    twin = dendrotwin.load("l5pc")
+    events = Events.sort([700, 3, 3], [5.0, 2.5, 30.25])
+    direct = twin.predict(events, duration_ms=50)
+    v_mV, probability = twin.predict_batch([events], 50)
+    assert np.array_equal(direct.v_mV, v_mV[0])
+    assert np.array_equal(direct.spike_probability, probability[0])
+    (tmp_path / "events.csv").write_text("input,time\n700,5\n3,2.5\n3,30.25\n")
+    write_recordings(tmp_path / "trial.h5", iter([direct]), {})
+    for source, given in ((tmp_path / "events.csv", {"duration_ms": 50}), (direct, {}), (tmp_path / "trial.h5", {})):
+        again = dendrotwin.predict(twin, source, **given)
+        assert np.array_equal(again.v_mV, direct.v_mV)
+        assert again.trial_id == direct.trial_id
+    for source, given, message in (
+        (events, {}, "do not say how long"),
+        (direct, {"duration_ms": 50}, "says itself how long"),
+        (tmp_path / "trial.h5", {"trial": 1}, "holds 1 trials; choose trial below that"),
+    ):
+        with pytest.raises(InputError, match=message):
+            twin.predict(source, **given)
+
+
+def test_an_injection_is_passed_on() -> None:
+    twin = dendrotwin.load("l5pc")
+    pulse = dendrotwin.Injection(np.array([twin.tree.soma]), np.full((20, 1), 1.0))
+    silence = Events.sort([], [])
+    with_pulse, without = (twin.predict(silence, 20, injection=which) for which in (pulse, None))
+    assert with_pulse.v_mV[-1, twin.tree.soma] > without.v_mV[-1, twin.tree.soma] + 5.0
+    assert twin.predict(with_pulse).v_mV == pytest.approx(with_pulse.v_mV)
+
+
+def test_a_twin_draws_a_trial() -> None:
+    twin = dendrotwin.load("l5pc")
+    recording = twin.predict(Events.sort([700, 3], [5.0, 2.5]), duration_ms=30)
+    figure = twin.plot(recording, start_ms=5)
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert {"soma,\nV (mV)", "all compartments,\nV (mV)", "input at\nheight (µm)"} <= set(labels)
+    soma = next(axes for axes in figure.axes if axes.get_ylabel() == "soma,\nV (mV)")
+    assert np.array_equal(soma.lines[0].get_ydata(), recording.v_mV[5:, twin.tree.soma])
+    assert soma.get_xlim() == (5.0, 30.0)
+    with pytest.raises(InputError, match="nothing from 30 to 30 ms of a trial of 30 ms to draw"):
+        twin.plot(recording, start_ms=30)
+    other = Recording(tree_with_inputs(), np.zeros((5, 3)), Events.sort([], []), np.zeros(0), "x")
+    with pytest.raises(InputError, match="of another cell than the twin"):
+        twin.plot(other)

@@ -39,25 +39,26 @@ from dendrotwin.cell.tree import Conductance, Events, Injection, Synapse, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.models.cable import Cable, CableConfig, make_gpu_stepper, simulate_on_gpu
 from dendrotwin.solver import gpu
-from dendrotwin.solver.layout import (
-    CLASS_BLOCK,
-    DRIVE,
-    DRIVE_C,
-    FIXED,
+from dendrotwin.solver.axial import EliminationRounds
+from dendrotwin.solver.cell_arrays import (
+    FIXED_E,
     GATE_OVER,
-    NERNST,
-    OVER_BOTH,
+    NERNST_E,
     OVER_C,
     OVER_V,
-    PLANE,
+    OVER_VC,
     SCHEME_OVER,
-    STATE_LEAD,
-    STATE_SIZE,
-    TERM_KIND,
+    STATE_SCHEME_SIZE,
+    STATE_SENSITIVITY,
+    SYNAPSE_BLOCK,
+    TABLE_V,
+    TABLE_V_LINEAR_C,
+    TABLE_VC,
+    TERM_DRIVE,
 )
+from dendrotwin.solver.coarse import hines
+from dendrotwin.solver.integrator.state import LEVEL, State
 from dendrotwin.solver.stepper import Accuracy, Stepper
-from dendrotwin.solver.steps import State
-from dendrotwin.solver.tree_solver import Rounds, hines
 
 N = 6
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
@@ -212,34 +213,34 @@ def of_cpu(
     return *stepper.advance(state, events, steps, current), state
 
 
-def assert_same_state(stepper: gpu.GPUStepper, found: gpu.Batch, expected: list[State]) -> None:
-    """To single precision; of the bends, which are small differences, by how large they are in a spike."""
+def assert_same_state(stepper: gpu.GPUStepper, found: gpu.BatchState, expected: list[State]) -> None:
+    """To single precision; of the curvature, which is made of small differences, by how large they are in a spike."""
     sizes = stepper.sizes
     for k, state in enumerate(expected):
-        half = int(found.half[k])
-        parts = found.double[k, half].split([sizes.n, sizes.ions * sizes.n])
-        parts += found.single[k, half].split([sizes.states, 2 * sizes.n, sizes.n, *(2 * [sizes.classes * sizes.n])])
-        of_state = (state.v_mV, state.c_mM, state.x, state.pull, state.bend, state.rise_uS, state.decay_uS)
+        current = int(found.current[k])
+        parts = found.double[k, current].split([sizes.n, sizes.ions * sizes.n])
+        parts += found.single[k, current].split([sizes.states, 2 * sizes.n, sizes.n, *(2 * [sizes.classes * sizes.n])])
+        of_state = (state.v_mV, state.c_mM, state.x, state.ionic, state.curvature, state.rise_uS, state.decay_uS)
         least = (0.0, 0.0, 1e-6, 1e-9, 1e-4, 1e-12, 1e-12)
         for part, true, atol in zip(parts, of_state, least, strict=True):
             assert np.allclose(part.numpy(), true.ravel(), rtol=1e-4, atol=atol)
-        assert found.course[k].numpy()[:2].tolist() == state.course[:2].tolist()
-        assert np.allclose(found.course[k].numpy()[2:], state.course[2:], rtol=1e-5)
+        assert found.control[k].numpy()[:2].tolist() == state.control[:2].tolist()
+        assert np.allclose(found.control[k].numpy()[2:], state.control[2:], rtol=1e-5)
 
 
 def test_every_kind_is_what_the_cpu_computes() -> None:
     """Gates, schemes, terms, pools, synapses, blocks, currents; and nothing changes where time is cut."""
-    tree, accuracy = a_tree(), Accuracy(least=1, most=16, tolerance_mV=0.6)
+    tree, accuracy = a_tree(), Accuracy(min_steps=1, max_steps=16, tolerance_mV=0.6)
     cpu = Stepper(tree, a_membrane(), accuracy)
-    net, steps = cpu.layout.net, 4
-    assert {OVER_V, OVER_C, OVER_BOTH} == set(net.gate[:, GATE_OVER])
-    assert {OVER_V, OVER_C, OVER_BOTH} == set(net.scheme[:, SCHEME_OVER])
-    assert {FIXED, NERNST, DRIVE, DRIVE_C, PLANE} == set(net.terms.term[:, TERM_KIND])
+    net, steps = cpu.layout.arrays, 4
+    assert {OVER_V, OVER_C, OVER_VC} == set(net.gate_row[:, GATE_OVER])
+    assert {OVER_V, OVER_C, OVER_VC} == set(net.scheme_row[:, SCHEME_OVER])
+    assert {FIXED_E, NERNST_E, TABLE_V, TABLE_V_LINEAR_C, TABLE_VC} == set(net.terms.row[:, TERM_DRIVE])
     assert {1.0, 1.5, 2.0, 2.5, 3.0, 4.0} <= set(net.terms.power.ravel())
-    of_schemes = net.terms.state[net.terms.state[..., STATE_LEAD] >= 0][:, STATE_SIZE] > 0
+    of_schemes = net.terms.state[net.terms.state[..., STATE_SENSITIVITY] >= 0][:, STATE_SCHEME_SIZE] > 0
     assert set(of_schemes) == {False, True}
-    assert {-1, 0, 1} == set(net.classes.synapse[:, CLASS_BLOCK])
-    assert (net.classes.rise_ms == 0).any()
+    assert {-1, 0, 1} == set(net.synapses.row[:, SYNAPSE_BLOCK])
+    assert (net.synapses.rise_ms == 0).any()
     events, currents = inputs(tree), [None, injection(tree, steps, 0.1)]
     expected = [of_cpu(cpu, *trial) for trial in zip(events, (steps, steps), currents, strict=True)]
     stepper = gpu.GPUStepper(tree, a_membrane(), accuracy, "cpu")
@@ -256,13 +257,13 @@ def test_every_kind_is_what_the_cpu_computes() -> None:
         assert np.ptp(v[k]) > 3.0
     assert_same_state(stepper, state, [one[-1] for one in expected])
     for r in range(2):  # both pools fill
-        assert np.ptp([one[-1].c_mM[r] for one in expected]) > 5e-4 * cpu.layout.start.c_mM[r].max()
+        assert np.ptp([one[-1].c_mM[r] for one in expected]) > 5e-4 * cpu.layout.initial.c_mM[r].max()
 
 
 def test_a_spike_takes_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one cell, while the other rests; in several tiles, and milliseconds that are done again."""
     monkeypatch.setattr(gpu, "TILE", 4)
-    tree, steps, accuracy = a_tree(), 7, Accuracy(least=1, most=16, tolerance_mV=1.0)
+    tree, steps, accuracy = a_tree(), 7, Accuracy(min_steps=1, max_steps=16, tolerance_mV=1.0)
     cpu = Stepper(tree, firing(), accuracy)
     currents = [None, injection(tree, steps, 0.5)]
     currents[1].current_nA[3:] = 0.0
@@ -275,7 +276,7 @@ def test_a_spike_takes_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         assert np.allclose(peak[k], peak_mV, atol=2e-3)
         assert state.counts[k].tolist() == counts.tolist()
     assert_same_state(stepper, state, [one[-1] for one in expected])
-    assert expected[1][-1].course[0] < len(accuracy.levels) - 1  # fewer again
+    assert expected[1][-1].control[LEVEL] < len(accuracy.levels) - 1  # fewer again
     assert peak[1, :, 0].max() > 0.0 > -900.0 > peak[0, :, 0].max()
     assert state.counts[1, 1] > 2 * state.counts[0, 1]
 
@@ -321,7 +322,9 @@ def test_triton_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         make_gpu_stepper(torch.device("cuda:0"), a_tree(3), firing(3), CableConfig().steps)
 
 
-def solve_in_rounds(rounds: Rounds, axial: np.ndarray, diagonal: np.ndarray, right: np.ndarray) -> np.ndarray:
+def solve_in_rounds(
+    rounds: EliminationRounds, axial: np.ndarray, diagonal: np.ndarray, right: np.ndarray
+) -> np.ndarray:
     """As one would write it down: every node passes on what it has, and then hears from its neighbours."""
     g, diagonal, right = axial.copy(), diagonal.copy(), right.copy()
     kept = []
@@ -349,7 +352,7 @@ def test_rounds_solve_the_tree(nodes: int, path: bool, seed: int) -> None:
     axial = np.append(0.0, 10.0 ** rng.uniform(-4, 2, nodes - 1))
     own = 10.0 ** rng.uniform(-4, 1, nodes)
     right = rng.normal(size=nodes)
-    rounds = Rounds.of(parent)
+    rounds = EliminationRounds.of(parent)
     assert sorted(rounds.node.tolist()) == list(range(1, nodes))
     for start, stop in zip(rounds.first[:-1], rounds.first[1:], strict=True):
         of_round = set(rounds.node[start:stop].tolist())
@@ -378,16 +381,16 @@ import torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from dendrotwin.solver import gpu
-from dendrotwin.solver.gpu_kernel import milliseconds
-from dendrotwin.solver.gpu_membrane import TILE, WARPS, Batch, Given, Known
+from dendrotwin.solver.gpu_arrays import TILE, WARPS, BatchState, CellTensors, StimulusTensors
+from dendrotwin.solver.gpu_kernel import run
 of = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32"}
 signature = {
-    "known": Known(*(of[gpu.dtype_of(name)] for name in Known._fields)),
-    "given": Given("*i32", "*i32", "*i32", "*i32", "*i32", "*fp64", "*fp64", "*i32", "*i32", "*fp64"),
-    "batch": Batch("*fp64", "*fp32", "*i32", "*fp64", "*i64", "*fp64", "*fp32"),
-    "v_out": "*fp32", "peak_out": "*fp32", "steps": "i32", "tolerance": "fp32", "TILE": "constexpr",
+    "cell": CellTensors(*(of[gpu.dtype_of(name)] for name in CellTensors._fields)),
+    "stimulus": StimulusTensors("*i32", "*i32", "*i32", "*i32", "*i32", "*fp64", "*fp64", "*i32", "*i32", "*fp64"),
+    "batch": BatchState("*fp64", "*fp32", "*i32", "*fp64", "*i64", "*fp64", "*fp32"),
+    "v_out": "*fp32", "peak_out": "*fp32", "duration": "i32", "tolerance": "fp32", "TILE": "constexpr",
 }
-source = ASTSource(milliseconds, signature=signature, constexprs={"TILE": TILE})
+source = ASTSource(run, signature=signature, constexprs={"TILE": TILE})
 done = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": WARPS, "num_stages": 1})
 print(len(done.asm["cubin"]), done.asm["ptx"].count("bar.sync"))
 """

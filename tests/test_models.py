@@ -17,7 +17,7 @@ from dendrotwin.models import architectures, build_model
 from dendrotwin.models.base import BinnedEvents
 from dendrotwin.models.networks.diversity import expert_diversity, permanent
 from dendrotwin.models.networks.mmoeex import MMoEExConfig, draw_mask
-from dendrotwin.solver.tree_solver import synaptic_conductances
+from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train
 from dendrotwin.twin import Twin

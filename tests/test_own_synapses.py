@@ -14,9 +14,9 @@ from dendrotwin.cells import EXCITATORY, INHIBITORY, CellModel, Sections, load_c
 from dendrotwin.errors import CellError
 from dendrotwin.neuron import compile
 from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell
-from dendrotwin.neuron.simulate import run_trial, run_trial_core
 from dendrotwin.neuron.synapses import read_synapses
-from dendrotwin.solver.tree_solver import coarse_cable
+from dendrotwin.neuron.trial import run_trial, run_trial_coreneuron
+from dendrotwin.solver.coarse import coarse_cable
 
 # A dual exponential whose pieces a test replaces; {q}: what it declares besides.
 MOD = """
@@ -229,10 +229,10 @@ def test_a_delay_of_a_part_of_a_millisecond(tmp_path: Path) -> None:
 
 
 def _by_both_engines() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    cell = NeuronCell(load_cell("ball_and_stick"), core=True)
+    cell = NeuronCell(load_cell("ball_and_stick"), coreneuron=True)
     rng = np.random.default_rng(0)
     events = Events.sort(rng.integers(0, cell.tree.n_inputs, 200), rng.uniform(0.0, 300.0, 200))
-    core, _ = run_trial_core(cell, events, 300)
+    core, _ = run_trial_coreneuron(cell, events, 300)
     bins, _ = run_trial(cell, Events.sort(events.input, events.bins()), 300)
     return run_trial(cell, events, 300)[0], core, bins
 

@@ -14,7 +14,7 @@ from dendrotwin.benchmark import paper_figures
 from dendrotwin.errors import InputError
 from dendrotwin.evaluation.metrics import VoltageErrors
 from dendrotwin.plot.style import TRUE, TWIN
-from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.recording.trials import index_trials, read_trial
 
 RECORDING, BAC = TWINS / "l5pc.recording.h5", TWINS / "l5pc.bac.h5"
 

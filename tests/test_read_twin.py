@@ -31,9 +31,10 @@ from dendrotwin.models.cable import Cable, CableConfig
 from dendrotwin.neuron import reading
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading import Reading, read_membrane
-from dendrotwin.neuron.simulate import Simulation, run_trial, simulate
+from dendrotwin.neuron.simulate import Simulation, simulate
+from dendrotwin.neuron.trial import run_trial
 from dendrotwin.read_twin import model_card, twin_of
-from dendrotwin.recording import index_trials, read_trial
+from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.twin import FILES, Twin
 
 DURATION_MS = 1200

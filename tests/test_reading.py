@@ -17,7 +17,7 @@ from conftest import in_new_process
 from dendrotwin.cell.membrane import BOTH_C_MM, BOTH_V_MV, C_GRID_MM, SCHEME_C_MM, SCHEME_V_MV, V_GRID_MV, Membrane
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.reading import read_cell
-from dendrotwin.neuron.reading.trace import BOUND
+from dendrotwin.neuron.reading.config import READING
 from dendrotwin.support.workers import WorkerError, run_apart
 
 ZOO = Path(__file__).parent / "mechanisms"
@@ -161,9 +161,9 @@ def test_read(cases: Found, case: str) -> None:
     assert not isinstance(found, str), found
     membrane, errors = found
     assert set(errors) == {*READ[case][0]} == {x.name for x in (*membrane.mechanisms, *membrane.pools)}
-    assert max(errors.values()) < BOUND
+    assert max(errors.values()) < READING.mechanism_proof.largest_error
     smooth = case not in ("scheme of both", "gate of both", "at once", "scheme of calcium")
-    assert max(errors.values()) < (1e-4 if smooth else BOUND)
+    assert max(errors.values()) < (1e-4 if smooth else READING.mechanism_proof.largest_error)
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -343,9 +343,9 @@ def test_a_scheme_of_potential_and_calcium_in_a_whole_cell(tmp_path: Path) -> No
     path.write_text(MODULE.format(files=files))
     tree, reading = read_cell(str(path))
     assert tree.n == 4
-    assert reading.whole is not None
-    assert reading.whole.twin_mV < 0.1
-    assert reading.whole.moved_mV > 1.0
+    assert reading.cell_proof is not None
+    assert reading.cell_proof.twin_mV < 0.1
+    assert reading.cell_proof.moved_mV > 1.0
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.cells import load_cell
 from dendrotwin.cli.app import app
 from dendrotwin.neuron.build import NeuronCell
-from dendrotwin.neuron.simulate import run_trial
+from dendrotwin.neuron.trial import run_trial
 from test_cells import _facts
 
 ROOT = Path(__file__).parents[1]

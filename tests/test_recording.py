@@ -17,16 +17,8 @@ from dendrotwin import TWINS
 from dendrotwin.cell.stimuli import Modulated, Poisson, _smoothed, draw_events, read_events, read_injection, trial_rng
 from dendrotwin.cell.tree import APICAL, Conductance, Events, Injection, Synapse, Tree
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.recording import (
-    Recording,
-    RecordingFile,
-    index_trials,
-    read_trial,
-    spike_train,
-    to_int16,
-    trial_identity,
-    write_recordings,
-)
+from dendrotwin.recording import Recording, RecordingFile, spike_train, to_int16, trial_identity, write_recordings
+from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.support.atomic_files import refuse_existing, remove_dead_partials, whole_file, whole_folder
 from test_plot import small_tree
 
@@ -164,7 +156,7 @@ def test_truncated_and_foreign_files(tmp_path: Path) -> None:
     write_recordings(path, [recording(tree, 300)], {})
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FileError, match="is truncated or is no HDF5 file; delete it"):
+    with pytest.raises(FileError, match="is truncated or is no HDF5 file; restore it"):
         index_trials(tmp_path)
     with h5py.File(path, "w") as file:
         file["x"] = 1

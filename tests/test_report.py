@@ -21,7 +21,7 @@ from dendrotwin.evaluation.report import (
     write_measured_error,
     write_report,
 )
-from dendrotwin.recording import TrialIndex
+from dendrotwin.recording.trials import TrialIndex
 from test_plot import small_tree
 
 TEST = [TrialIndex(Path("a.h5"), 0, "one", 2000), TrialIndex(Path("b.h5"), 0, "two", 1500)]

@@ -19,7 +19,8 @@ from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.neuron.build import NeuronCell
-from dendrotwin.neuron.simulate import run_trial, shard_path
+from dendrotwin.neuron.data_set import shard_path
+from dendrotwin.neuron.trial import run_trial
 from dendrotwin.recording import OFFSET_MV, SCALE_MV, Recording, RecordingFile, read_tree, to_int16, write_recordings
 from dendrotwin.signals.extracellular import dipole_matrix, lfp_matrix
 from dendrotwin.signals.placing import PlacedCell, rotate, soma_centre, translate, upright

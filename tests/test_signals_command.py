@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dendrotwin import plot, signals
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.neuron.simulate import shard_path
+from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
 from dendrotwin.recording import RecordingFile
 from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab

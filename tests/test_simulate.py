@@ -19,15 +19,11 @@ from dendrotwin.cell.tree import SPIKE_MV, Events, Injection
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.neuron.build import NeuronCell
-from dendrotwin.neuron.simulate import (
-    PRESETS,
-    Simulation,
-    _spike_times,
-    run_trial,
-    shard_path,
-    simulate,
-)
-from dendrotwin.recording import HeldOut, index_trials, read_held_out, read_trial
+from dendrotwin.neuron.data_set import shard_path
+from dendrotwin.neuron.simulate import Simulation, simulate
+from dendrotwin.neuron.simulation import PRESETS
+from dendrotwin.neuron.trial import _spike_times, run_trial
+from dendrotwin.recording.trials import HeldOut, index_trials, read_held_out, read_trial
 
 
 def test_data_set(data: Path, simulation: Simulation) -> None:

@@ -13,16 +13,9 @@ from scipy.integrate import quad
 from dendrotwin.cell.stimuli import Poisson, draw_events, trial_rng
 from dendrotwin.cell.tree import BLOCK_MV, Conductance, Events, Injection, Synapse, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.solver.tree_solver import (
-    Elimination,
-    axial_matrix,
-    blocks,
-    coarse_cable,
-    components,
-    hines,
-    mean_time_course,
-    synaptic_conductances,
-)
+from dendrotwin.solver.axial import EliminationOrder, axial_matrix
+from dendrotwin.solver.coarse import coarse_cable, hines
+from dendrotwin.solver.conductances import blocks, components, mean_time_course, synaptic_conductances
 from test_recording import tree_with_inputs
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
@@ -58,7 +51,7 @@ def test_hines_is_the_dense_solution(nodes: int, cells: int, seed: int) -> None:
 
 def test_elimination_order() -> None:
     tree = tree_with_inputs()
-    order = Elimination.of(tree)
+    order = EliminationOrder.of(tree)
     assert (order.parent[1:] < np.arange(1, len(order.parent))).all()
     assert order.parent[0] == -1
     assert np.array_equal(order.compartment[order.position], np.arange(tree.n))

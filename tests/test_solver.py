@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,11 +39,15 @@ from dendrotwin.cell.membrane import (
 from dendrotwin.cell.tree import BLOCK_MV, REGIONS, SPIKE_MV, Conductance, Events, Injection, Synapse, Tree
 from dendrotwin.errors import FileError
 from dendrotwin.models.cable import spike_logits
-from dendrotwin.solver import layout as layout_module
-from dendrotwin.solver import lookup
-from dendrotwin.solver.layout import AT, START, STATE_LEAD
+from dendrotwin.solver import compiled
+from dendrotwin.solver import rows as rows_module
+from dendrotwin.solver.cell_arrays import OFFSET, START, STATE_SENSITIVITY
+from dendrotwin.solver.integrator.lookup import interpolate, relax
+from dendrotwin.solver.integrator.pools import SMALLEST_MM
+from dendrotwin.solver.integrator.state import LEVEL, NEXT_LEVEL, State
+from dendrotwin.solver.integrator.time_loop import NO_PEAK_MV
+from dendrotwin.solver.step_tables import gate_sensitivity, scheme_sensitivity, scheme_step
 from dendrotwin.solver.stepper import Accuracy, Stepper
-from dendrotwin.solver.steps import LEAST_MM, NO_PEAK_MV, State
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
 REST_MV = -65.0
@@ -462,17 +471,17 @@ def stepped(
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 16, 29])
-def test_look_ups_of_eight_places_are_those_of_one(n: int, rng: np.random.Generator) -> None:
-    """Of slices that begin anywhere, in the order of places, and nothing beside them is touched."""
+def test_interpolation_of_eight_is_that_of_one(n: int, rng: np.random.Generator) -> None:
+    """Of slices that begin anywhere, and nothing beside them is touched."""
     b = rng.integers(0, 50, n + 3).astype(np.uint32)[3:]
     f = rng.random(n + 5).astype(np.float32)[5:]
     table = rng.normal(size=(2, 50, 4)).astype(np.float32)[1]
     everywhere = rng.normal(size=n + 2).astype(np.float32)
     before, y = everywhere.copy(), everywhere[1:-1]
     steady, keep = (table[b, k] + f * table[b, k + 2] for k in (0, 1))
-    lookup.go_nearer(table, b, f, y)
+    relax(table, b, f, y)
     np.testing.assert_allclose(y, steady + (before[1:-1] - steady) * keep, rtol=1e-5, atol=1e-6)
-    lookup.look_up(np.ascontiguousarray(table[:, :2]), b, f, y)
+    interpolate(np.ascontiguousarray(table[:, :2]), b, f, y)
     np.testing.assert_allclose(y, table[b, 0] + f * table[b, 1], rtol=1e-5, atol=1e-6)
     assert (everywhere[[0, -1]] == before[[0, -1]]).all()
 
@@ -588,7 +597,7 @@ def test_currents_cancel_when_nothing_changes_any_more() -> None:
     v, _, _ = stepper.advance(state, NO_EVENTS, 3000, as_injection(current))
     assert np.ptp(v[-100:], axis=0).max() < 1e-3
     assert np.abs(v[-1] - REST_MV).max() > 3.0
-    back = stepper.layout.back
+    back = stepper.layout.position
     equations = Equations(TREE, cell, NO_EVENTS, current)
     rows = []
     for m in cell.mechanisms:
@@ -611,7 +620,7 @@ def test_at_rest_nothing_moves() -> None:
     before = state.copy()
     v, peak, counts = stepper.advance(state, NO_EVENTS, 500)
     assert np.abs(v - REST_MV).max() < 1e-3
-    np.testing.assert_allclose(state.pull, before.pull, rtol=1e-4)
+    np.testing.assert_allclose(state.ionic, before.ionic, rtol=1e-4)
     np.testing.assert_allclose(state.c_mM, before.c_mM, rtol=1e-6)
     assert counts.tolist() == [500, 500]
     assert peak[:, 0].max() < REST_MV + 1e-3
@@ -622,11 +631,11 @@ def test_a_conserved_scheme_stays_conserved() -> None:
     state = stepper.start()
     current = injected(300, c1=(10, 60, 0.02), c4=(100, 200, -0.01))
     stepper.advance(state, SOME_EVENTS, 300, as_injection(current))
-    net = stepper.layout.net
-    x = state.x[net.scheme[0, AT] :].reshape(3, -1)
-    places = stepper.layout.back[at(1, 4)] - net.scheme[0, START]
-    assert not np.allclose(x[:, places], stepper.start().x[net.scheme[0, AT] :].reshape(3, -1)[:, places], atol=1e-3)
-    np.testing.assert_allclose(x[:, places].sum(0), 1.0, atol=1e-4)
+    row = stepper.layout.arrays.scheme_row[0]
+    where = stepper.layout.position[at(1, 4)] - row[START]
+    x, before = (of.x[row[OFFSET] :].reshape(3, -1)[:, where] for of in (state, stepper.start()))
+    assert not np.allclose(x, before, atol=1e-3)
+    np.testing.assert_allclose(x.sum(0), 1.0, atol=1e-4)
 
 
 SPIKING = MEMBRANES["gates over V"]
@@ -691,15 +700,15 @@ def test_a_millisecond_that_is_done_again_leaves_no_trace() -> None:
     stepper, current = Stepper(TREE, SPIKING, ADAPTIVE), spiking_current(60)
     state, again = stepper.start(), 0
     for row in current:
-        before, level = state.copy(), int(state.course[1])
+        before, level = state.copy(), int(state.control[NEXT_LEVEL])
         v, peak, counts = stepper.advance(state, SOME_EVENTS, 1, as_injection(row[None]))
-        taken = int(state.course[0])
+        taken = int(state.control[LEVEL])
         if taken == level:
             continue
         again += 1
-        before.course[1] = taken
+        before.control[NEXT_LEVEL] = taken
         v_once, peak_once, counts_once = stepper.advance(before, SOME_EVENTS, 1, as_injection(row[None]))
-        assert counts_once[1] == stepper.levels[taken] < counts[1]
+        assert counts_once[1] == stepper.accuracy.levels[taken] < counts[1]
         np.testing.assert_array_equal(v, v_once)
         np.testing.assert_array_equal(peak, peak_once)
         for a, b in zip(state, before, strict=True):
@@ -759,7 +768,7 @@ def test_peaks_are_the_spikes_of_the_equations() -> None:
 
 @pytest.mark.parametrize("name", MEMBRANES)
 @pytest.mark.parametrize("accuracy", [Accuracy(1, 16, 0.5), Accuracy(1, 1, 0.5)])
-def test_beyond_the_tables_numbers_stay_finite(name: str, accuracy: Accuracy) -> None:
+def test_outside_of_the_tables_numbers_stay_finite(name: str, accuracy: Accuracy) -> None:
     stepper = Stepper(TREE, MEMBRANES[name], accuracy)
     for nA in (-2.0, 2.0):
         state, current = stepper.start(), injected(120, c0=(10, 40, nA), c3=(10, 40, nA))
@@ -767,26 +776,26 @@ def test_beyond_the_tables_numbers_stay_finite(name: str, accuracy: Accuracy) ->
         assert (v.min() < -300.0) if nA < 0 else (v.max() > 300.0)
         for array in (v, *state, peak):
             assert np.isfinite(array).all()
-        assert (state.c_mM >= LEAST_MM).all()
+        assert (state.c_mM >= SMALLEST_MM).all()
         assert -120.0 < v[-1].min() < v[-1].max() < 80.0  # and it comes back, if to a plateau
 
 
 @pytest.mark.parametrize("name", ["gates over V", "a scheme that makes spikes"])
-def test_what_leads_makes_spikes_exacter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gates_that_follow_the_potential_make_spikes_more_exact(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = MEMBRANES[name]
     for current in (spiking_current(24), injected(24, c0=(2, 24, 0.06))):
         fine = stepped(cell, 128, NO_EVENTS, current)
         assert fine.max() > 0.0
-        leading = np.sqrt(np.mean((stepped(cell, 4, NO_EVENTS, current) - fine) ** 2))
+        coupled = np.sqrt(np.mean((stepped(cell, 4, NO_EVENTS, current) - fine) ** 2))
         with monkeypatch.context() as patch:
-            patch.setattr(layout_module, "leads", lambda *_: False)
-            patch.setattr(layout_module._Rows, "_leading_state", lambda *_: -1)
+            patch.setattr(rows_module, "gives_feedback", lambda *_: False)
+            patch.setattr(rows_module.RowCollector, "_coupled_state", lambda *_: -1)
             without = np.sqrt(np.mean((stepped(cell, 4, NO_EVENTS, current) - fine) ** 2))
-        assert leading < 0.8 * without
+        assert coupled < 0.8 * without
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.25, 0.25), (0.5, 0.03), (0.03, 0.125)])
-def test_the_lead_of_a_scheme_is_by_how_much_its_states_are_further_on(before: float, after: float) -> None:
+def test_the_sensitivity_of_a_scheme_is_by_how_much_its_states_are_further_on(before: float, after: float) -> None:
     """While V moves evenly; from steady states on."""
     for point in (60, 130, 180):
         v = SCHEME_V_MV[point]
@@ -799,22 +808,23 @@ def test_the_lead_of_a_scheme_is_by_how_much_its_states_are_further_on(before: f
             return np.asarray((rates + rise * 1e-3 * u / (2.0 * after)) @ y)
 
         ends = solve_ivp(change, (-before, after), z, rtol=1e-11, atol=1e-13).y[:, -1]
-        _, rows = layout_module._scheme(OVER_V, (0, 2), before + after)
+        _, rows = scheme_step(OVER_V, (0, 2), before + after)
         for row, state in enumerate((0, 2)):
-            lead = layout_module._scheme_lead(OVER_V, rows[:, row], before, after)[point]
-            assert abs(lead @ np.append(z, 1.0) - (ends - z)[state] / 1e-3) < 1e-3 * np.abs(ends - z).max() / 1e-3
+            sensitivity = scheme_sensitivity(OVER_V, rows[:, row], before, after)[point]
+            expected = (ends - z) / 1e-3
+            assert abs(sensitivity @ np.append(z, 1.0) - expected[state]) < 1e-3 * np.abs(expected).max()
 
 
-def test_a_scheme_of_two_states_leads_like_the_gate_that_it_is() -> None:
+def test_a_scheme_of_two_states_is_as_sensitive_as_the_gate_that_it_is() -> None:
     v = V_GRID_MV
     uneven = gate_v("m", -38.0, 8.0, 0.05 + 0.4 / np.cosh((v + 40.0) / 25.0))
     for pair in ((0.5, 0.5), (0.5, 0.03), (0.03, 0.25)):
-        expected, scheme = layout_module._lead(uneven, *pair)[::SCHEME_V_STRIDE], two_states(uneven)
-        _, rows = layout_module._scheme(scheme, (1,), sum(pair))
+        expected, scheme = gate_sensitivity(uneven, *pair)[::SCHEME_V_STRIDE], two_states(uneven)
+        _, rows = scheme_step(scheme, (1,), sum(pair))
         steady = uneven.steady[::SCHEME_V_STRIDE]
         states = np.stack([1.0 - steady, steady, np.ones_like(steady)], 1)
-        lead = (layout_module._scheme_lead(scheme, rows[:, 0], *pair) * states).sum(1)
-        np.testing.assert_allclose(lead, expected, atol=2e-3 * np.abs(expected).max())
+        sensitivity = (scheme_sensitivity(scheme, rows[:, 0], *pair) * states).sum(1)
+        np.testing.assert_allclose(sensitivity, expected, atol=2e-3 * np.abs(expected).max())
     # With the same time constant at every V, what it gains does not depend on where it is; straight between the same V.
     even, places = gate_v("m", -38.0, 8.0, 0.2), at(0, 5, 2)
     even = dataclasses.replace(even, steady=np.interp(v, SCHEME_V_MV, even.steady[::SCHEME_V_STRIDE]))
@@ -824,7 +834,7 @@ def test_a_scheme_of_two_states_leads_like_the_gate_that_it_is() -> None:
     current, found = spiking_current(24), []
     for sodium in (as_gate, as_scheme):
         stepper = Stepper(TREE, membrane(leak(3e-4), sodium), ADAPTIVE)
-        assert (stepper.layout.net.terms.state[..., STATE_LEAD] >= 0).any()
+        assert (stepper.layout.arrays.terms.state[..., STATE_SENSITIVITY] >= 0).any()
         found.append(stepper.advance(stepper.start(), NO_EVENTS, len(current), as_injection(current)))
     assert found[0][0].max() > 0.0  # a spike
     assert found[0][2].tolist() == found[1][2].tolist()
@@ -832,7 +842,7 @@ def test_a_scheme_of_two_states_leads_like_the_gate_that_it_is() -> None:
 
 
 def test_runs_with_gaps_are_the_same_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs_of = layout_module.runs_of
+    runs_of = rows_module.runs_of
     assert runs_of(np.array([0, 1, 2, 50, 51, 200]), 40) == [(0, 3), (50, 52), (200, 201)]
     assert runs_of(np.array([3, 7, 8]), 40) == [(3, 9)]
     assert runs_of(np.zeros(0, np.int64)) == []
@@ -840,7 +850,7 @@ def test_runs_with_gaps_are_the_same_cell(monkeypatch: pytest.MonkeyPatch) -> No
     for cell in MEMBRANES.values():
         whole = stepped(cell, 8, SOME_EVENTS, current)
         with monkeypatch.context() as patch:
-            patch.setattr(layout_module, "runs_of", lambda places: runs_of(places, 1))
+            patch.setattr(rows_module, "runs_of", lambda positions: runs_of(positions, 1))
             np.testing.assert_allclose(stepped(cell, 8, SOME_EVENTS, current), whole, atol=1e-3)
 
 
@@ -890,3 +900,46 @@ def test_a_damaged_membrane(damage: Callable[[dict[str, Any], dict[str, Any]], N
     damage(values, arrays)
     with pytest.raises(FileError, match=match):
         Membrane.from_arrays(values, arrays)
+
+
+# ------------------------------------------------------------------------------------------------- machine code
+
+
+def test_machine_code_is_of_all_sources(tmp_path: Path) -> None:
+    """A change of any file of the solver or the cell is another digest, and another digest is compiled anew."""
+    for room in ("solver", "cell"):
+        shutil.copytree(compiled.PACKAGE / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    assert compiled.sources_digest(tmp_path) == compiled.SOURCES
+    for name in ("solver/integrator/lookup.py", "cell/membrane.py"):
+        (tmp_path / name).write_text((tmp_path / name).read_text() + "\n")
+        assert compiled.sources_digest(tmp_path) != compiled.SOURCES
+
+
+VERSION = """
+from typing import NamedTuple
+import numpy as np
+from dendrotwin.solver import compiled
+compiled.SOURCES = {sources!r}
+class {name}(NamedTuple):
+    x: np.ndarray
+@compiled.compiled
+def total(of):
+    return of.x.sum()
+def main():
+    assert total({name}(np.ones(3))) == 3.0
+    print(sum(total.stats.cache_hits.values()), sum(total.stats.cache_misses.values()))
+"""
+
+
+def test_machine_code_of_other_sources_is_not_run(tmp_path: Path) -> None:
+    """Nor does it stand in the way when a class that it was compiled for has another name now."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    found = []
+    for name, sources in (("Old", "1"), ("Old", "1"), ("Old", "2"), ("Old", "2"), ("New", "3"), ("New", "3")):
+        (tmp_path / "version.py").write_text(VERSION.format(name=name, sources=sources))
+        code = f"import sys; sys.path.append({str(tmp_path)!r}); import version; version.main()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        found.append(done.stdout.split())
+    assert found == [["0", "1"], ["1", "0"]] * 3  # hits and misses
+    assert len(list(tmp_path.rglob("*.nbc"))) == 1  # what is stale is overwritten

@@ -13,8 +13,9 @@ from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models import build_model
 from dendrotwin.models.networks.experts import ExpertConfig
 from dendrotwin.models.scaling import Scaling, measure_scaling
-from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
-from dendrotwin.solver.tree_solver import synaptic_conductances
+from dendrotwin.recording import SETTLE_MS
+from dendrotwin.recording.trials import TrialIndex, read_trial
+from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import _step
 from dendrotwin.training.run import Run

@@ -24,7 +24,7 @@ from dendrotwin.models.base import Batch
 from dendrotwin.models.networks.network import CLOSED_LOOP_MV
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.neuron.simulate import Simulation, simulate
-from dendrotwin.recording import read_trial
+from dendrotwin.recording.trials import read_trial
 from dendrotwin.signals import membrane_currents
 from dendrotwin.training import run as run_module
 from dendrotwin.training.config import Training

@@ -28,8 +28,9 @@ from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models.baselines import linear_predictor
 from dendrotwin.models.scaling import measure_scaling
 from dendrotwin.neuron.simulate import Simulation, simulate
-from dendrotwin.recording import SETTLE_MS, Recording, index_trials, read_trial
-from dendrotwin.solver.tree_solver import synaptic_conductances
+from dendrotwin.recording import SETTLE_MS, Recording
+from dendrotwin.recording.trials import index_trials, read_trial
+from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train
 from dendrotwin.training.windows import Windows

@@ -78,13 +78,13 @@ def twin_of(
 
 def _proofs(reading: Reading) -> dict[str, object]:
     """What the twin's folder keeps of the reading."""
-    assert reading.whole is not None
+    assert reading.cell_proof is not None
     return {
         "seconds": reading.seconds,
         "errors": reading.errors,
-        "whole_cell_mV": reading.whole.twin_mV,
-        "neuron_default_mV": reading.whole.default_mV,
-        "moved_mV": reading.whole.moved_mV,
+        "whole_cell_mV": reading.cell_proof.twin_mV,
+        "neuron_default_mV": reading.cell_proof.default_mV,
+        "moved_mV": reading.cell_proof.moved_mV,
     }
 
 

@@ -21,7 +21,8 @@ from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import DendrotwinError, InputError, TwinError
 from dendrotwin.models import load_architecture
 from dendrotwin.models.base import CHUNK_MS, Model
-from dendrotwin.recording import Recording, read_tree, read_trial, trial_identity, trials_of_cell, write_tree
+from dendrotwin.recording import Recording, read_tree, trial_identity, write_tree
+from dendrotwin.recording.trials import read_trial, trials_of_cell
 from dendrotwin.support.atomic_files import whole_file, whole_folder
 
 if TYPE_CHECKING:

@@ -47,7 +47,8 @@ from dendrotwin.evaluation.report import Row, describe_missing, describe_test, w
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.read_twin import model_card
-from dendrotwin.recording import TrialIndex, made_by, provenance
+from dendrotwin.recording import provenance
+from dendrotwin.recording.trials import TrialIndex, made_by
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import cores, worker_pool
 from dendrotwin.training.config import Training

@@ -17,7 +17,8 @@ from dendrotwin.benchmark.rows import finished_rows
 from dendrotwin.cell.tree import APICAL, REGIONS, Injection, Tree
 from dendrotwin.evaluation.figures import most_active_window
 from dendrotwin.evaluation.metrics import SignalVariance
-from dendrotwin.recording import Recording, read_trial, trials_of_cell
+from dendrotwin.recording import Recording
+from dendrotwin.recording.trials import read_trial, trials_of_cell
 from dendrotwin.signals import lfp_matrix, membrane_currents, point_electrodes
 from dendrotwin.twin import Twin
 

@@ -15,7 +15,8 @@ from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models import build_model, load_architecture
 from dendrotwin.models.base import Trainable
 from dendrotwin.neuron.simulate import Simulation
-from dendrotwin.recording import SETTLE_MS, RecordingFile, TrialIndex, made_by
+from dendrotwin.recording import SETTLE_MS, RecordingFile
+from dendrotwin.recording.trials import TrialIndex, made_by
 from dendrotwin.support.atomic_files import remove_dead_partials, whole_file
 from dendrotwin.training.config import Training
 

@@ -1,7 +1,8 @@
 """The membrane of a cell: gates, kinetic schemes, currents and pools of ions, as tables and numbers.
 
-What stands here is all that a channel is to the solver; it knows none by name. `reading` fills it from a NEURON model,
-`solver` steps it. With V the potential, c the inside concentration of an ion, and x the states of a mechanism:
+This is all that a channel is to the solver; it knows none by name. `neuron.reading` fills it from a NEURON model,
+`solver` steps it. Its form is that of Hodgkin and Huxley (1952, doi:10.1113/jphysiol.1952.sp004764). With V the
+potential, c the inside concentration of an ion, and x the states of a mechanism:
 
     gate            x' = (steady - x) / tau,     steady and tau over V, over c, or over both
     scheme          x' = rates(V, c) x + inflow     (a Markov scheme: several states that depend on each other linearly)
@@ -193,7 +194,7 @@ class Membrane:
         return f"Membrane({', '.join(names_of(self))}; {self.celsius:g} degC)"
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """What JSON can hold, and the arrays by name; `from_arrays` makes the same membrane of them."""
+        """What JSON can hold, and the arrays by name, (...,) each; see `from_arrays`."""
         arrays: dict[str, NDArray[Any]] = {}
 
         def pack(value: Any, place: str) -> Any:
@@ -211,7 +212,11 @@ class Membrane:
 
     @classmethod
     def from_arrays(cls, values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Membrane:
-        """The inverse of `to_arrays`.
+        """The inverse of `to_arrays`: the same membrane.
+
+        Args:
+            values: what JSON held.
+            arrays: (...,) each, by name.
 
         Raises:
             FileError: it is of another format, or lacks a part.
@@ -226,10 +231,10 @@ class Membrane:
         def array(value: Any) -> Any:
             return None if value is None else arrays[value["array"]]
 
-        def plain(kind: type, value: dict[str, Any], **parts: Any) -> Any:
-            made = {f.name: value[f.name] for f in dataclasses.fields(kind) if f.name not in parts}
+        def plain(of: type, value: dict[str, Any], **parts: Any) -> Any:
+            made = {f.name: value[f.name] for f in dataclasses.fields(of) if f.name not in parts}
             unpacked = {k: array(v) if isinstance(v, dict) and set(v) == {"array"} else v for k, v in made.items()}
-            return kind(**unpacked, **parts)
+            return of(**unpacked, **parts)
 
         try:
             mechanisms = tuple(
@@ -250,5 +255,9 @@ class Membrane:
 
 
 def names_of(membrane: Membrane) -> list[str]:
-    """NEURON's names of all mechanisms and pools, each once."""
+    """NEURON's names of all mechanisms and pools, each once.
+
+    Args:
+        membrane: whose.
+    """
     return list(dict.fromkeys([m.name for m in membrane.mechanisms] + [p.name for p in membrane.pools]))

@@ -28,69 +28,74 @@ class Modulated(BaseModel):
     """Rates that change in time, the protocol of Beniaguev, Segev and London 2021 (doi:10.1016/j.neuron.2021.07.002).
 
     Basal and apical trees have their own rates, redrawn every few tens of ms and smoothed, so that a trial passes
-    through silence, excitation and inhibition of either tree. Inputs of soma and axon count to the basal tree.
-
-    Attributes:
-        rate_scale: factor on all rates. At 1, the published protocol, the excitatory inputs of each of the two trees
-            (basal, apical) together get 4000 events/s on average (0 to 8000), however many they are, the inhibitory
-            ones some 3100.
+    through silence, excitation and inhibition of either tree. Inputs of soma and axon count to the basal tree. At a
+    `rate_scale` of 1, the published protocol, the excitatory inputs of each of the two trees (basal, apical) together
+    get 4000 events/s on average (0 to 8000), however many they are, the inhibitory ones some 3100.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
     protocol: Literal["modulated"] = "modulated"
+    """Name of the protocol: modulated, rates that change in time."""
     rate_scale: NonNegativeFloat = 1.0
+    """Factor on all rates of the modulated protocol, 1 for the published ones."""
 
 
 class Poisson(BaseModel):
-    """Every input fires as a stationary Poisson process.
+    """Every input fires as a stationary Poisson process."""
 
-    Attributes:
-        excitatory_hz, inhibitory_hz: rate of each input [Hz].
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     protocol: Literal["poisson"] = "poisson"
+    """Name of the protocol: poisson, rates that stay."""
     excitatory_hz: NonNegativeFloat = 1.0
+    """Rate of each excitatory input in the Poisson protocol [Hz]."""
     inhibitory_hz: NonNegativeFloat = 1.0
+    """Rate of each inhibitory input in the Poisson protocol [Hz]."""
 
 
 Protocol = Annotated[Modulated | Poisson, Field(discriminator="protocol")]
 
 
 def trial_rng(seed: int, trial: int) -> np.random.Generator:
-    """The random numbers of one trial: the child number `trial` of `SeedSequence(seed)`, whoever asks for it."""
+    """The random numbers of one trial: the child number `trial` of `SeedSequence(seed)`, whoever asks for it.
+
+    Args:
+        seed: of the data set.
+        trial: its number.
+    """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(trial,)))
 
 
-def draw_events(tree: Tree, protocol: Modulated | Poisson, steps: int, rng: np.random.Generator) -> Events:
-    """Input events of one trial of `steps` ms.
+def draw_events(tree: Tree, protocol: Modulated | Poisson, duration_ms: int, rng: np.random.Generator) -> Events:
+    """Input events of one trial.
 
     Args:
         tree: the cell; its inputs say how many trains there are, and of which kind.
         protocol: which protocol, with its parameters.
-        steps: duration [ms].
+        duration_ms: whole number of ms [ms].
         rng: see `trial_rng`.
     """
     if isinstance(protocol, Poisson):
-        return _poisson(tree, protocol, steps, rng)
-    return _modulated(tree, protocol, steps, rng)
+        return _poisson(tree, protocol, duration_ms, rng)
+    return _modulated(tree, protocol, duration_ms, rng)
 
 
 def _excitatory(tree: Tree) -> NDArray[np.bool_]:
     return np.array([synapse.excitatory for synapse in tree.synapses])[tree.input_synapse]
 
 
-def _poisson(tree: Tree, protocol: Poisson, steps: int, rng: np.random.Generator) -> Events:
+def _poisson(tree: Tree, protocol: Poisson, duration_ms: int, rng: np.random.Generator) -> Events:
     hz = np.where(_excitatory(tree), protocol.excitatory_hz, protocol.inhibitory_hz)
-    counts = rng.poisson(hz * steps / 1000.0)
+    counts = rng.poisson(hz * duration_ms / 1000.0)
     inputs = np.repeat(np.arange(tree.n_inputs), counts)
-    return Events.sort(inputs, rng.integers(0, steps, size=len(inputs)))
+    return Events.sort(inputs, rng.integers(0, duration_ms, size=len(inputs)))
 
 
-def _modulated(tree: Tree, protocol: Modulated, steps: int, rng: np.random.Generator) -> Events:
+def _modulated(tree: Tree, protocol: Modulated, duration_ms: int, rng: np.random.Generator) -> Events:
     renewal = int(rng.choice(RENEWAL_MS)) + int(rng.integers(-JITTER_MS, JITTER_MS + 1))
     smoothing = int(rng.choice(SMOOTHING_MS)) + int(rng.integers(-JITTER_MS, JITTER_MS + 1))
-    n_draws = -(-steps // renewal)
+    n_draws = -(-duration_ms // renewal)
     excitatory = _excitatory(tree)
     inputs, times = [], []
     for regions in (("basal", "soma", "axon"), APICAL):
@@ -102,7 +107,9 @@ def _modulated(tree: Tree, protocol: Modulated, steps: int, rng: np.random.Gener
             share = tree.length_um[tree.input_compartment[members]] + EXTRA_LENGTH_UM
             share = share / share.sum() if len(members) else share
             drawn = (per_100_ms / 100.0)[:, None] * share * rng.uniform(0.5, 1.5, (n_draws, len(members)))
-            rate = _smoothed(drawn.astype(np.float32) * np.float32(protocol.rate_scale), renewal, smoothing, steps)
+            rate = _smoothed(
+                drawn.astype(np.float32) * np.float32(protocol.rate_scale), renewal, smoothing, duration_ms
+            )
             rate *= rng.standard_exponential(rate.shape, dtype=np.float32)
             time, member = np.nonzero(rng.random(rate.shape, dtype=np.float32) < rate)
             inputs.append(members[member])
@@ -110,20 +117,20 @@ def _modulated(tree: Tree, protocol: Modulated, steps: int, rng: np.random.Gener
     return Events.sort(np.concatenate(inputs), np.concatenate(times))
 
 
-def _smoothed(drawn: NDArray[np.float32], hold: int, sd: int, steps: int) -> NDArray[np.float32]:
+def _smoothed(drawn: NDArray[np.float32], hold: int, sd: int, duration_ms: int) -> NDArray[np.float32]:
     """Rates that are held for `hold` ms each, smoothed by a Gaussian of standard deviation `sd` [ms].
 
     What `scipy.ndimage.gaussian_filter1d` with mode "nearest" gives of each ms, up to rounding: the share of the
     Gaussian that lies over a held rate is a difference of two of its sums, and there are far fewer held rates than ms.
-    `drawn` is (draws, members) [events/ms], the result (steps, members), of each ms.
+    `drawn` is (draws, members) [events/ms], the result (duration_ms, members), of each ms.
     """
     radius = int(4.0 * sd + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sd) ** 2)
     below = np.concatenate([[0.0], np.cumsum(weights / weights.sum())])  # of offsets less than -radius, ... radius + 1
-    out = np.empty((steps, drawn.shape[1]), np.float32)
-    for start in range(0, steps, CHUNK_MS):
-        t = np.arange(start, min(start + CHUNK_MS, steps))
-        first, last = max(t[0] - radius, 0) // hold, min(t[-1] + radius, steps - 1) // hold
+    out = np.empty((duration_ms, drawn.shape[1]), np.float32)
+    for start in range(0, duration_ms, CHUNK_MS):
+        t = np.arange(start, min(start + CHUNK_MS, duration_ms))
+        first, last = max(t[0] - radius, 0) // hold, min(t[-1] + radius, duration_ms - 1) // hold
         edges = np.arange(first, last + 2) * hold
         share = below[np.clip(edges - t[:, None] + radius, 0, 2 * radius + 1)]
         share[:, 0], share[:, -1] = 0.0, 1.0  # the first and the last rate go on beyond the trial
@@ -135,6 +142,9 @@ def read_events(path: Path) -> Events:
     """A user's own events: CSV with the columns `input` and `time`, or npz with the arrays `input` and `time` [ms].
 
     A time may lie anywhere within its millisecond.
+
+    Args:
+        path: the file.
 
     Raises:
         InputError: the file is missing, or holds something else.
@@ -154,11 +164,15 @@ def read_events(path: Path) -> Events:
     return Events.sort(inputs, times)
 
 
-def read_injection(path: Path, steps: int) -> Injection:
+def read_injection(path: Path, duration_ms: int) -> Injection:
     """A user's own injected current, held for each 1 ms step; zero after the file's end.
 
     npz: `compartment` (e,) and `current_nA` (rows, e). CSV: a header `time,C1,C2,...` with the compartments' numbers,
     then a row for each ms: its number, and the current at each electrode [nA].
+
+    Args:
+        path: the file.
+        duration_ms: duration of the trial [ms].
 
     Raises:
         InputError: the file is missing, holds something else, or is longer than the trial.
@@ -183,9 +197,9 @@ def read_injection(path: Path, steps: int) -> Injection:
         raise InputError(f"{path}: compartments are whole numbers, counted from 0")
     if current.ndim != 2 or current.shape[1] != len(compartment):
         raise InputError(f"{path}: the current needs a column for each of the {len(compartment)} compartments")
-    if len(current) > steps:
-        raise InputError(f"{path}: the current lasts {len(current)} ms, the trial {steps} ms; lengthen the trial")
-    padded = np.zeros((steps, len(compartment)))
+    if len(current) > duration_ms:
+        raise InputError(f"{path}: the current lasts {len(current)} ms, the trial {duration_ms} ms; lengthen the trial")
+    padded = np.zeros((duration_ms, len(compartment)))
     padded[: len(current)] = current
     return Injection(compartment.astype(np.int32), padded)
 

@@ -62,14 +62,28 @@ class Conductance:
         return float(1.0 / (np.exp(-t_peak / self.decay_ms) - np.exp(-t_peak / self.rise_ms)))
 
     def time_course(self, t_ms: Floats) -> Floats:
-        """Conductance at times t >= 0 after an event of weight 1, without the block [uS]."""
+        """Conductance at times t >= 0 after an event of weight 1, without the block.
+
+        Args:
+            t_ms: (...,) times since the event [ms].
+
+        Returns:
+            (...,) conductances [uS].
+        """
         course = np.exp(-t_ms / self.decay_ms)
         if self.rise_ms > 0.0:
             course = course - np.exp(-t_ms / self.rise_ms)
         return self.g_max_uS * self.normalisation() * course
 
     def open_share(self, v_mV: Floats) -> Floats:
-        """The block B(V), at any potentials [mV]."""
+        """The block B(V).
+
+        Args:
+            v_mV: (...,) potentials [mV].
+
+        Returns:
+            (...,) shares of the conductance that are not blocked, 0..1.
+        """
         if self.block:
             return np.interp(v_mV, BLOCK_MV, self.block)
         return 1.0 / (1.0 + self.mg_mM * np.exp(-self.slope_per_mV * np.asarray(v_mV)) / 3.57)
@@ -77,7 +91,13 @@ class Conductance:
 
 @dataclass(frozen=True)
 class Synapse:
-    """A kind of synapse: its name, whether it excites, and the conductances that one event opens."""
+    """A kind of synapse.
+
+    Attributes:
+        name: such as "excitatory".
+        excitatory: whether it excites.
+        conductances: that one event opens.
+    """
 
     name: str
     excitatory: bool
@@ -134,7 +154,8 @@ class Events:
 
         Args:
             n_inputs: of the cell.
-            start, stop: first step, and the one after the last; steps before 0 are silent.
+            start: first step [ms]; steps before 0 are silent.
+            stop: the one after the last [ms].
         """
         counts = np.zeros((n_inputs, stop - start), dtype=np.float32)
         first, last = np.searchsorted(self.time_ms, [start, stop])
@@ -144,8 +165,16 @@ class Events:
     def __len__(self) -> int:
         return len(self.input)
 
-    def check(self, n_inputs: int, steps: int) -> None:
-        """Raise InputError unless every event is at one of the `n_inputs` inputs and within `steps` ms."""
+    def check(self, n_inputs: int, duration_ms: int) -> None:
+        """See that every event is at one of the cell's inputs and within the trial.
+
+        Args:
+            n_inputs: of the cell.
+            duration_ms: duration of the trial [ms].
+
+        Raises:
+            InputError: one is not.
+        """
         if len(self.input) == 0:
             return
         if not np.isfinite(self.time_ms).all():
@@ -162,9 +191,9 @@ class Events:
                 f"an event is at {self.time_ms[0]:g} ms, before the trial starts; shift the events to t >= 0"
             )
         last = float(self.time_ms.max())
-        if last >= steps:
+        if last >= duration_ms:
             raise InputError(
-                f"an event is at {last:.12g} ms, after the end at {steps} ms; drop it or lengthen the trial"
+                f"an event is at {last:.12g} ms, after the end at {duration_ms} ms; drop it or lengthen the trial"
             )
 
 
@@ -174,14 +203,22 @@ class Injection:
 
     Attributes:
         compartment: (e,) compartment of each electrode.
-        current_nA: (steps, e) current, constant over each 1 ms step, positive depolarises [nA].
+        current_nA: (duration in ms, e) current, constant over each 1 ms step, positive depolarises [nA].
     """
 
     compartment: Ints
     current_nA: Floats
 
-    def check(self, n: int, steps: int) -> None:
-        """Raise InputError unless the electrodes are in the cell's `n` compartments and cover `steps` ms."""
+    def check(self, n: int, duration_ms: int) -> None:
+        """See that the electrodes are in the cell's compartments and cover the trial.
+
+        Args:
+            n: number of the cell's compartments.
+            duration_ms: duration of the trial [ms].
+
+        Raises:
+            InputError: they do not.
+        """
         if not isinstance(self.compartment, np.ndarray) or self.compartment.dtype.kind not in "iu":
             raise InputError(
                 f"the compartments of an injection are an array of whole numbers, not {self.compartment!r}; "
@@ -193,10 +230,10 @@ class Injection:
                 f"current is injected into compartment {self.compartment[outside][0]}, "
                 f"the cell has compartments 0 to {n - 1}; correct the injection"
             )
-        if self.current_nA.shape != (steps, len(self.compartment)):
+        if self.current_nA.shape != (duration_ms, len(self.compartment)):
             raise InputError(
                 f"the injected current has shape {self.current_nA.shape}, the trial needs "
-                f"{(steps, len(self.compartment))} (1 ms steps, electrodes)"
+                f"{(duration_ms, len(self.compartment))} (1 ms steps, electrodes)"
             )
         if not np.isfinite(self.current_nA).all():
             raise InputError("the injected current holds NaN or infinity; replace them")
@@ -226,7 +263,8 @@ class Tree:
             doi:10.1523/JNEUROSCI.3664-05.2006), zero where there is none.
         v_init_mV: potential of all compartments at the start of a trial [mV].
         synapses: the kinds of synapse.
-        input_compartment, input_synapse: (m,) where each input arrives, and of which kind it is.
+        input_compartment: (m,) where each input arrives.
+        input_synapse: (m,) of which kind of synapse it is, an index into `synapses`.
         input_weight: (m,) factor on the conductances of each input's events; 1 where nothing is said.
     """
 
@@ -348,6 +386,9 @@ class Tree:
     def from_dict(cls, values: dict[str, Any]) -> Tree:
         """The inverse of `to_dict`.
 
+        Args:
+            values: arrays and scalars by name.
+
         Raises:
             FileError: a field is missing, or the format is of another version.
         """
@@ -373,45 +414,3 @@ class Tree:
         )
         values["v_init_mV"] = float(values["v_init_mV"])
         return cls(**values)
-
-
-def apical_regions(parent: list[int], length_um: list[float], side_share: float = 0.3) -> list[str]:
-    """Divide an apical tree into trunk, obliques and tuft.
-
-    The trunk follows the child with the longer subtree (sum of lengths) from the root, and ends at the *main
-    bifurcation*: the first branch point at which a second child's subtree has at least `side_share` of the length of
-    the first one's. What branches off the trunk is oblique, what lies beyond the main bifurcation is tuft.
-
-    Args:
-        parent: parent section of each apical section, -1 at a root; parents come before their children.
-        length_um: length of each section [um].
-        side_share: see above.
-
-    Returns:
-        Region of each section: "trunk", "oblique" or "tuft".
-    """
-    n = len(parent)
-    subtree = np.array(length_um, dtype=float)
-    children: list[list[int]] = [[] for _ in range(n)]
-    for section in range(n - 1, -1, -1):
-        if parent[section] >= 0:
-            subtree[parent[section]] += subtree[section]
-            children[parent[section]].append(section)
-    roots = [section for section in range(n) if parent[section] < 0]
-    region = ["oblique"] * n
-    if not roots:
-        return region
-    here = max(roots, key=lambda section: subtree[section])
-    region[here] = "trunk"
-    while children[here]:
-        by_size = sorted(children[here], key=lambda section: -subtree[section])
-        if len(by_size) > 1 and subtree[by_size[1]] >= side_share * subtree[by_size[0]]:
-            beyond = list(by_size)
-            while beyond:
-                section = beyond.pop()
-                region[section] = "tuft"
-                beyond += children[section]
-            break
-        here = by_size[0]
-        region[here] = "trunk"
-    return region

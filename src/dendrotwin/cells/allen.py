@@ -19,7 +19,15 @@ PARTS = {"soma": "soma", "basal": "dend", "apical": "apic", "axon": "axon"}  # o
 
 
 class Perisomatic(NamedTuple):
-    """One of the five: number of its fit, reconstruction, and what need not be read to list it."""
+    """One of the five cells, with what need not be read to list it.
+
+    Attributes:
+        fit: number of the model in the Allen Cell Types Database.
+        morphology: file of the reconstruction.
+        compartments: how many it has.
+        v_init_mV: potential at the start of a trial [mV].
+        rate_scale: factor on the rates of the input protocol that suits it.
+    """
 
     fit: int
     morphology: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dendrotwin.cells import MECHANISMS, CellModel, Sections
 
-# diameter and length of each section [um], and what it is connected to
+# Diameter and length of each section [um], and what it is connected to; a parent comes before its children.
 GEOMETRY = {
     "basal[0]": (2.0, 120.0, "soma", 0.0),
     "basal[1]": (1.5, 80.0, "soma", 0.5),

@@ -42,6 +42,9 @@ def import_reconstruction(path: Path) -> Any:
 
     It has `replace_axon(x, first_um, second_um)`: two cylinders of these diameters, connected to the soma at x.
 
+    Args:
+        path: file of the reconstruction.
+
     Raises:
         CellError: the reconstruction has no soma or no dendrites. (Interneurons have basal ones alone.)
     """
@@ -63,7 +66,11 @@ def import_reconstruction(path: Path) -> Any:
 
 
 def sections_of(cell: Any) -> Sections:
-    """The sections of such an object."""
+    """The sections of a cell that was imported.
+
+    Args:
+        cell: hoc object; see `import_reconstruction`.
+    """
     # Where the reconstruction has none of a kind, the template's one section of that name belongs to no list.
     parts = ((cell.soma, cell.somatic), (cell.dend, cell.basal), (cell.apic, cell.apical), (cell.axon, cell.axonal))
     return Sections(*(list(named) if list(listed) else [] for named, listed in parts))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -23,6 +25,7 @@ ORDER = (
     *("predict", "signals", "plot", "figure"),
     *("evaluate", "benchmark"),
 )
+LONG_S = 100.0  # a trial that is longer may be meant in ms: its length is said once more
 UNITS = ("_ms", "_mV")  # the ends of fields' names that an option's name leaves out
 
 
@@ -76,7 +79,15 @@ def milliseconds(duration: float) -> int:
     """
     if not (math.isfinite(duration) and duration >= 0.001):
         raise InputError(f"a trial cannot last {duration:g} s; give --duration in seconds, 0.001 or more")
+    if duration >= LONG_S:
+        print(f"--duration is in seconds: a trial lasts {duration:g} s ({duration / 60:g} min)", file=sys.stderr)
     return round(duration * 1000)
+
+
+def refuse_other_than_hdf5(path: Path) -> None:
+    """Raise InputError unless the name of a file to be written ends as those of HDF5 files do."""
+    if path.suffix not in (".h5", ".hdf5"):
+        raise InputError(f"{path} would hold HDF5; name a file that ends in .h5")
 
 
 def pairs(options: list[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import dendrotwin
 from dendrotwin.cell.stimuli import Modulated, Poisson
 from dendrotwin.cli.base import Cell, CellOptions, Overwrite, app, configure, milliseconds, pairs, with_options
 from dendrotwin.errors import InputError, MissingPackageError
-from dendrotwin.neuron.simulate import Simulation
+from dendrotwin.neuron.simulation import PRESETS, Simulation
 from dendrotwin.training.config import Training
 
 
@@ -80,7 +80,7 @@ def simulate(
     """Simulate trials of a cell in NEURON. The same command again does what is not done yet."""
     from dendrotwin.cell.stimuli import read_events, read_injection
     from dendrotwin.cells import load_cell
-    from dendrotwin.neuron import simulate as campaign
+    from dendrotwin.neuron.data_set import silent
 
     if cell.endswith(".py"):
         cell = str(Path(cell).resolve())  # workers may run elsewhere
@@ -94,9 +94,9 @@ def simulate(
     else:
         if (trials, duration, seed) != (None, None, None):
             raise InputError(f"--preset {preset} sets --trials, --duration and --seed itself; leave them or it away")
-        if preset not in campaign.PRESETS:
-            raise InputError(f"there is no preset {preset!r}; choose {', '.join(campaign.PRESETS)}")
-        chosen = campaign.PRESETS[preset]
+        if preset not in PRESETS:
+            raise InputError(f"there is no preset {preset!r}; choose {', '.join(PRESETS)}")
+        chosen = PRESETS[preset]
         trials, duration, seed, held_out = chosen.trials, chosen.duration_ms / 1000, chosen.seed, chosen.held_out
     steps = milliseconds(duration)
     what = {"cell": cell, "cell_options": pairs(option), "duration_ms": steps, "seed": seed, "inputs": inputs}
@@ -106,12 +106,11 @@ def simulate(
     if own_events is not None:
         own_events.check(sys.maxsize, steps)  # the cell's own number of inputs is known once it is built
     pool = _executor(executor, scheduler)
-    paths = campaign.simulate(
+    paths = dendrotwin.simulate(
         simulation,
         trials,
         out,
-        executor=pool,
-        workers=workers,
+        workers=workers if pool is None else pool,
         events=own_events,
         injection=injection,
         held_out=held_out,
@@ -119,7 +118,7 @@ def simulate(
     )
     print(f"{len(paths)} trials of {duration:g} s in {out}")
     own_input = own_events is not None or injection is not None
-    if pool is None and not own_input and campaign.silent(paths):
+    if pool is None and not own_input and silent(paths):
         more = "--rate-scale" if protocol == "modulated" else "--excitatory-hz"
         print(f"no trial has an output spike: the input is too weak (raise {more}), or the cell is silent")
 

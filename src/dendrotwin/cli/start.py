@@ -69,7 +69,7 @@ def demo(
     from dendrotwin.cells import load_cell
     from dendrotwin.neuron.simulate import Simulation
     from dendrotwin.neuron.simulate import simulate as simulate_first
-    from dendrotwin.recording import HeldOut
+    from dendrotwin.recording.trials import HeldOut
 
     data, inputs = out / "recordings", Modulated(rate_scale=load_cell("allen_l4").rate_scale)
     print("1/5  reading a layer 4 cell of the Allen Cell Types Database from NEURON: its twin, without any training")

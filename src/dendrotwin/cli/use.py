@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import Overwrite, app, milliseconds
+from dendrotwin.cli.base import Overwrite, app, milliseconds, refuse_other_than_hdf5
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
 
@@ -42,10 +42,12 @@ def predict(
     free-running.
     """
     from dendrotwin.cell.stimuli import read_events, read_injection
-    from dendrotwin.recording import provenance, read_trial, trials_of_cell, write_recordings
+    from dendrotwin.recording import provenance, write_recordings
+    from dendrotwin.recording.trials import read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import refuse_existing_file
     from dendrotwin.support.progress import progress
 
+    refuse_other_than_hdf5(out)
     refuse_existing_file(out, overwrite=overwrite)
     loaded = dendrotwin.load(twin)
     if feed_back and not loaded.one_step_ahead:
@@ -121,6 +123,7 @@ def signals(
     from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
     from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file, whole_folder
 
+    refuse_other_than_hdf5(out)
     files = [path for path in (out, nwb) if path is not None]
     for file in files:
         refuse_existing_file(file, overwrite=overwrite)
@@ -171,7 +174,7 @@ def plot(
     All compartments, and the soma with its spikes.
     """
     from dendrotwin.evaluation.figures import draw_pair
-    from dendrotwin.recording import index_trials, read_trial, trials_of_cell
+    from dendrotwin.recording.trials import index_trials, read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import whole_folder
 
     tree, theirs = index_trials(true)

@@ -13,7 +13,8 @@ from dendrotwin.evaluation.lfp_metrics import upright_beside_shank
 from dendrotwin.evaluation.metrics import PERIODS
 from dendrotwin.evaluation.predictors import BASELINES, Evaluation
 from dendrotwin.evaluation.report import Row
-from dendrotwin.recording import SETTLE_MS, Recording, TrialIndex, read_trial
+from dendrotwin.recording import SETTLE_MS, Recording
+from dendrotwin.recording.trials import TrialIndex, read_trial
 from dendrotwin.twin import Twin
 
 

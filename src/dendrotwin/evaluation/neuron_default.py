@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
 from dendrotwin.evaluation.predictors import Evaluation, evaluate_predictor
-from dendrotwin.neuron.simulate import Simulation, built_cell, run_trial
-from dendrotwin.recording import Recording, RecordingFile, TrialIndex, made_by, spike_train
+from dendrotwin.neuron.simulate import Simulation
+from dendrotwin.neuron.trial import built_cell, run_trial
+from dendrotwin.recording import Recording, RecordingFile, spike_train
+from dendrotwin.recording.trials import TrialIndex, made_by
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import cores, worker_pool
 

@@ -20,7 +20,8 @@ from dendrotwin.models.baselines import (
     persistence_predictor,
 )
 from dendrotwin.models.scaling import measure_scaling
-from dendrotwin.recording import Recording, TrialIndex, read_trial
+from dendrotwin.recording import Recording
+from dendrotwin.recording.trials import TrialIndex, read_trial
 from dendrotwin.twin import Twin
 
 Floats = NDArray[np.float32]

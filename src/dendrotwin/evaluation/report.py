@@ -18,7 +18,8 @@ from dendrotwin.cell.tree import REGIONS, Tree
 from dendrotwin.evaluation.lfp_metrics import NO_LFP, upright_beside_shank
 from dendrotwin.evaluation.metrics import BANDS_HZ
 from dendrotwin.evaluation.predictors import Evaluation
-from dendrotwin.recording import SETTLE_MS, TrialIndex
+from dendrotwin.recording import SETTLE_MS
+from dendrotwin.recording.trials import TrialIndex
 from dendrotwin.support.atomic_files import whole_file
 
 MODES = {False: "free-running", True: "one step ahead (sees the true V of 1 ms before)"}

@@ -10,10 +10,9 @@ import numpy as np
 
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.recording import (
-    SETTLE_MS,
+from dendrotwin.recording import SETTLE_MS, RecordingFile
+from dendrotwin.recording.trials import (
     SPLIT_FILE,
-    RecordingFile,
     TrialIndex,
     check_each_ms,
     index_trials,
@@ -55,7 +54,7 @@ def split_trials(
         The cell, and the split.
 
     Raises:
-        FileError: see `recording.index_trials` and `recording.read_held_out`.
+        FileError: see `recording.trials.index_trials` and `recording.trials.read_held_out`.
         InputError: too few or too short trials, finer samples than each ms, injected current, or the shares leave none
             for training.
     """

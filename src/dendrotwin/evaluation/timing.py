@@ -14,8 +14,9 @@ from dendrotwin.cell.tree import Events
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import InputError
 from dendrotwin.neuron.build import NeuronCell
-from dendrotwin.neuron.simulate import Simulation, run_trial
-from dendrotwin.solver.tree_solver import coarse_cable
+from dendrotwin.neuron.simulate import Simulation
+from dendrotwin.neuron.trial import run_trial
+from dendrotwin.solver.coarse import coarse_cable
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import run_apart
 from dendrotwin.twin import Twin

@@ -18,7 +18,7 @@ from torch import nn
 
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.models.scaling import Scaling
-from dendrotwin.recording import TrialIndex
+from dendrotwin.recording.trials import TrialIndex
 
 CHUNK_MS = 1000  # of a trial that a network evaluates at once: memory does not grow with the trial
 

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from dendrotwin.cell.tree import Tree
-from dendrotwin.recording import SETTLE_MS, Recording, TrialIndex, read_trial
-from dendrotwin.solver.tree_solver import coarse_cable, components, synaptic_conductances
+from dendrotwin.recording import SETTLE_MS, Recording
+from dendrotwin.recording.trials import TrialIndex, read_trial
+from dendrotwin.solver.coarse import coarse_cable
+from dendrotwin.solver.conductances import components, synaptic_conductances
 
 Floats = NDArray[np.float32]
 # A trial to its potentials (steps, n) [mV] and a score for each step (steps,), the higher the likelier a spike.

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 # Steps of a millisecond and tolerance by the name of the accuracy; how each was chosen: docs/methods/steps.md.
 SETTINGS = {
     # For many cells and field potentials; takes 0.4 to 0.9 of the time of `standard`.
-    "fast": Accuracy(least=1, most=16, tolerance_mV=0.08),
+    "fast": Accuracy(min_steps=1, max_steps=16, tolerance_mV=0.08),
     # As exact as NEURON's own default, or better.
-    "standard": Accuracy(least=2, most=128, tolerance_mV=0.04),
+    "standard": Accuracy(min_steps=2, max_steps=128, tolerance_mV=0.04),
     # For cells in which a small error moves or removes an output spike; takes twice the time of `standard`.
-    "exact": Accuracy(least=4, most=256, tolerance_mV=0.006),
+    "exact": Accuracy(min_steps=4, max_steps=256, tolerance_mV=0.006),
 }
 GPU_POTENTIALS = 2**28  # that a GPU keeps at once: 1 GiB
 
@@ -52,7 +52,7 @@ class CableConfig(BaseModel):
     def steps(self) -> Accuracy:
         """The setting, with the user's tolerance where there is one."""
         chosen = SETTINGS[self.accuracy]
-        return chosen if self.tolerance_mV is None else Accuracy(chosen.least, chosen.most, self.tolerance_mV)
+        return chosen if self.tolerance_mV is None else Accuracy(chosen.min_steps, chosen.max_steps, self.tolerance_mV)
 
 
 def make_gpu_stepper(device: torch.device, tree: Tree, membrane: Membrane, accuracy: Accuracy) -> GPUStepper:
@@ -152,7 +152,7 @@ class Cable(Model):
             peaks = simulate_on_gpu(self.gpu_stepper, events, v, injections)
             return v, spike_logits(v[..., self.tree.soma], peaks)
         stepper = self.stepper
-        _ = stepper.layout, stepper.kinetics  # once, not in every thread
+        _ = stepper.layout, stepper.tables  # once, not in every thread
 
         def one(k: int) -> None:
             injection = None if injections is None else injections[k]

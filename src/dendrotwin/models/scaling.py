@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from dendrotwin.recording import SETTLE_MS, RecordingFile, TrialIndex
+from dendrotwin.recording import SETTLE_MS, RecordingFile
+from dendrotwin.recording.trials import TrialIndex
 
 MIN_SD_MV = 1e-3  # of a compartment that does not move, so that nothing is divided by zero
 

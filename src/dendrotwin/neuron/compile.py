@@ -54,12 +54,12 @@ def _code(file: Path) -> str:
     return re.sub(r":.*", "", text).replace("{", "{\n")
 
 
-def build_mechanisms(files: list[Path], core: bool = False) -> Path:
+def build_mechanisms(files: list[Path], coreneuron: bool = False) -> Path:
     """Compile .mod files to a library, or find it in the cache.
 
     Args:
         files: the mechanisms.
-        core: make CoreNEURON's library too.
+        coreneuron: make CoreNEURON's library too.
 
     Returns:
         The folder of the build; the key is a hash of the files, of the NEURON version and, with CoreNEURON, of the
@@ -72,7 +72,7 @@ def build_mechanisms(files: list[Path], core: bool = False) -> Path:
         if not file.is_file():
             raise CellError(f"the mechanism file {file} does not exist; check the cell's `mechanisms`")
     digest = hashlib.sha256(f"neuron {metadata.version('neuron')} python {sys.version_info[:2]}".encode())
-    if core:
+    if coreneuron:
         digest.update(f"{CORE_FLAGS} {_processor()}".encode())
     for file in sorted(files, key=lambda file: file.name):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -97,7 +97,7 @@ def build_mechanisms(files: list[Path], core: bool = False) -> Path:
             shutil.copy(file, source)
         environment = {**os.environ, "PATH": f"{nrnivmodl.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
         command = [sys.executable, str(nrnivmodl)]
-        if core:
+        if coreneuron:
             vector_library = ["-loadflags", "-lmvec -lm"] if platform.system() == "Linux" else []
             command += ["-coreneuron", "-incflags", CORE_FLAGS, *vector_library]
         result = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
@@ -133,25 +133,25 @@ def _library(folder: Path, *, must_exist: bool = True) -> Path:
     return folder / "libnrnmech.so"
 
 
-def load_mechanisms(files: list[Path], core: bool = False) -> None:
+def load_mechanisms(files: list[Path], coreneuron: bool = False) -> None:
     """Make the mechanisms of .mod files known to this process's NEURON, and check that each of them is.
 
     Args:
         files: the mechanisms.
-        core: make them known to CoreNEURON too.
+        coreneuron: make them known to CoreNEURON too.
 
     Raises:
         CellError: they cannot be built, do not load, or this process has other mechanisms already.
     """
     global _loaded
-    folder = build_mechanisms(files, core)
+    folder = build_mechanisms(files, coreneuron)
     if _loaded == folder:
         return
     if _loaded is not None:
         raise CellError(
             "this process holds the mechanisms of another cell, and NEURON loads them once; build the cell in a new one"
         )
-    if core:  # where CoreNEURON looks at its first run
+    if coreneuron:  # where CoreNEURON looks at its first run
         os.environ["CORENEURONLIB"] = str(_library(folder).with_name("libcorenrnmech.so"))
     from neuron import h
 

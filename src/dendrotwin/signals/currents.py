@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Floats, Injection, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.signals.placing import position_columns
-from dendrotwin.solver.tree_solver import axial_matrix
+from dendrotwin.solver.axial import axial_matrix
 
 
 def membrane_currents(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Floats, Injection, Tree
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
-from dendrotwin.solver.tree_solver import axial_matrix
+from dendrotwin.solver.axial import axial_matrix
 
 MS_PER_S = 1000.0
 Recorder = Callable[[NDArray[np.floating], Injection | None], Floats]

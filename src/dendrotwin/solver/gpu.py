@@ -1,4 +1,8 @@
-"""Many cells of one kind on a GPU: what `gpu_kernel` wants, made of a layout, and the counterpart of `Stepper`."""
+"""Many trials of one cell on a GPU: what `gpu_kernel` wants, made of a layout, and the counterpart of `Stepper`.
+
+The method is that of the CPU (`dendrotwin.solver.integrator`: Hines 1984, doi:10.1016/0020-7101(84)90008-4, and
+Alexander 1977, doi:10.1137/0714068).
+"""
 
 from __future__ import annotations
 
@@ -11,36 +15,31 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.membrane import Membrane
 from dendrotwin.cell.tree import Events, Injection, Tree
-from dendrotwin.solver.gpu_kernel import milliseconds
-from dendrotwin.solver.gpu_membrane import TILE, WARPS, Batch, Given, Known, Sizes
-from dendrotwin.solver.layout import (
-    SCHEME_SIZE,
-    SCHEME_TABLE,
-    START,
-    STOP,
-    TERM_ION,
-    Classes,
-    Kinetics,
-    Net,
-)
+from dendrotwin.solver.axial import EliminationOrder, EliminationRounds
+from dendrotwin.solver.cell_arrays import SCHEME_SIZE, SCHEME_TABLE, START, STOP, TERM_ION, CellArrays, StepTables
+from dendrotwin.solver.gpu_arrays import TILE, WARPS, BatchState, CellTensors, Sizes, StimulusTensors
+from dendrotwin.solver.gpu_kernel import run as run_kernel
 from dendrotwin.solver.stepper import Accuracy, Stepper
-from dendrotwin.solver.tree_solver import Elimination, Rounds
 
-# Of each part of `Known`: whole numbers, double, and single precision for the rest.
-WHOLE = {
-    "sizes", "many", "gate", "scheme", "term", "state", "gate_first", "gate_of", "scheme_first", "scheme_of",
-    "term_first", "term_of", "class_row", "node", "round_first", "parent", "child", "compartment",
+# Of each part of `CellTensors`: integers, double, and single precision for the rest.
+INTEGERS = {
+    "sizes", "steps_per_ms", "gate_row", "scheme_row", "term_row", "state", "gate_first", "gate_of", "scheme_first",
+    "scheme_of", "term_first", "term_of", "synapse_row", "node", "round_first", "parent", "child", "compartment",
 }  # fmt: skip
-DOUBLE = {
-    "pool_less", "pool_filled", "gain_in", "gain_out", "rest_mM", "log_outside", "nernst_mV", "class_ms", "joined_uS",
-    "axial_uS",
+DOUBLES = {
+    "pool_decay", "pool_inflow_ms", "gain_in", "gain_out", "rest_mM", "log_outside", "nernst_mV", "synapse_ms",
+    "axial_sum_uS", "axial_uS",
 }  # fmt: skip
 Array = NDArray[Any]
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """Type of a part of `Known`."""
-    return torch.int32 if name in WHOLE else torch.float64 if name in DOUBLE else torch.float32
+    """Type of a part of `CellTensors`.
+
+    Args:
+        name: of the part.
+    """
+    return torch.int32 if name in INTEGERS else torch.float64 if name in DOUBLES else torch.float32
 
 
 def _in_tiles(rows: Array, group: Array, groups: int, n: int) -> tuple[Array, Array]:
@@ -53,46 +52,48 @@ def _in_tiles(rows: Array, group: Array, groups: int, n: int) -> tuple[Array, Ar
     return first, np.array([row for here in found for row in here], np.int64)
 
 
-def _rows(net: Net, kin: Kinetics) -> dict[str, Array]:
+def _rows(cell: CellArrays, tables: StepTables) -> dict[str, Array]:
     """Rows of gates, schemes and terms, and which of them reach into each tile."""
-    n, ions, terms = len(net.capacitance_nF), len(net.ions.nernst_mV), net.terms
-    gate_first, gate_of = _in_tiles(net.gate, np.zeros(len(net.gate), np.int64), 1, n)
-    scheme_first, scheme_of = _in_tiles(net.scheme, np.zeros(len(net.scheme), np.int64), 1, n)
-    term_first, term_of = _in_tiles(terms.term, terms.term[:, TERM_ION] + 1, ions + 1, n)
-    whole = np.where(np.isin(terms.power, (1.0, 2.0, 3.0, 4.0)), terms.power, 0).astype(np.int64)
-    scheme = net.scheme.copy()
-    scheme[:, SCHEME_TABLE] = kin.scheme_first[scheme[:, SCHEME_TABLE]]
+    n, ions, terms = len(cell.capacitance_nF), len(cell.ions.nernst_mV), cell.terms
+    gate_first, gate_of = _in_tiles(cell.gate_row, np.zeros(len(cell.gate_row), np.int64), 1, n)
+    scheme_first, scheme_of = _in_tiles(cell.scheme_row, np.zeros(len(cell.scheme_row), np.int64), 1, n)
+    term_first, term_of = _in_tiles(terms.row, terms.row[:, TERM_ION] + 1, ions + 1, n)
+    integer_power = np.where(np.isin(terms.power, (1.0, 2.0, 3.0, 4.0)), terms.power, 0).astype(np.int64)
+    scheme_row = cell.scheme_row.copy()
+    scheme_row[:, SCHEME_TABLE] = tables.scheme_first[scheme_row[:, SCHEME_TABLE]]
     return {
-        "gate": net.gate, "scheme": scheme, "term": terms.term,
-        "state": np.concatenate([terms.state, whole[..., None]], 2), "power": terms.power,
+        "gate_row": cell.gate_row, "scheme_row": scheme_row, "term_row": terms.row,
+        "state": np.concatenate([terms.state, integer_power[..., None]], 2), "power": terms.power,
         "gate_first": gate_first, "gate_of": gate_of, "scheme_first": scheme_first, "scheme_of": scheme_of,
         "term_first": term_first, "term_of": term_of,
     }  # fmt: skip
 
 
-def _synapses(classes: Classes, many: Array) -> dict[str, Array]:
+def _synapses(cell: CellArrays, steps_per_ms: Array) -> dict[str, Array]:
     """Classes of synaptic conductances."""
-    ms, h = np.stack([classes.rise_ms, classes.decay_ms], 1), 1.0 / many[:, None, None]
+    synapses = cell.synapses
+    ms, h = np.stack([synapses.rise_ms, synapses.decay_ms], 1), 1.0 / steps_per_ms[:, None, None]
     with np.errstate(divide="ignore"):
         keep = np.exp(-h / ms)  # of no rise nothing
     return {
-        "class_row": classes.synapse,
-        "class_e": classes.e_syn_mV,
-        "class_ms": ms,
-        "class_step": np.concatenate([ms / h * (1.0 - keep), keep], 2),
-        "block": classes.block,
+        "synapse_row": synapses.row,
+        "synapse_e_mV": synapses.e_mV,
+        "synapse_ms": ms,
+        "synapse_step": np.concatenate([ms / h * (1.0 - keep), keep], 2),
+        "block": synapses.block,
     }
 
 
 def _tree(tree: Tree, compartment: Array) -> dict[str, Array]:
-    """The tree in rounds; `compartment` is the one at each place."""
-    elimination = Elimination.of(tree)
-    rounds = Rounds.of(elimination.parent)
+    """The tree in rounds; `compartment` is the one at each position."""
+    elimination = EliminationOrder.of(tree)
+    rounds = EliminationRounds.of(elimination.parent)
     order = np.append(rounds.node, 0)
     position = np.argsort(order)
     return {
+        "compartment": compartment,
         "node": position[elimination.position[compartment]],
-        "joined_uS": elimination.joined_uS[order],
+        "axial_sum_uS": elimination.axial_sum_uS[order],
         "axial_uS": elimination.axial_uS[order],
         "round_first": rounds.first,
         "parent": np.append(position[rounds.parent], -1),
@@ -100,8 +101,21 @@ def _tree(tree: Tree, compartment: Array) -> dict[str, Array]:
     }
 
 
+def _passes(bins: Array, synapse_class: Array, position: Array, count: int) -> tuple[Array, Array]:
+    """How many events come to one conductance in each of `count` milliseconds at most, and which of them each is."""
+    order = np.lexsort((np.arange(len(bins)), position, synapse_class, bins))
+    keys = np.stack([bins, synapse_class, position])[:, order]
+    new = np.append(True, (np.diff(keys) != 0).any(0))[: len(order)]
+    rank = np.arange(len(order))
+    event_pass = np.zeros(len(order), np.int64)
+    event_pass[order] = rank - np.maximum.accumulate(np.where(new, rank, 0))
+    passes = np.zeros(count, np.int64)
+    np.maximum.at(passes, bins, event_pass + 1)
+    return passes, event_pass
+
+
 class GPUStepper:
-    """Cells of one kind on a GPU; on the CPU in Triton's interpreter, for tests.
+    """Trials of one cell on a GPU; on the CPU in Triton's interpreter, for tests.
 
     Args:
         tree, membrane: of the cell.
@@ -113,114 +127,136 @@ class GPUStepper:
         self.tree, self.device = tree, torch.device(device)
         self.cpu = Stepper(tree, membrane, accuracy)
         self.tolerance_mV = accuracy.tolerance_mV
-        layout, kin = self.cpu.layout, self.cpu.kinetics
-        net, many = layout.net, np.array(accuracy.levels, np.int64)
-        n, nodes, ions = len(net.capacitance_nF), len(net.branches.order), len(net.ions.nernst_mV)
-        classes, states = len(net.classes.rise_ms), len(layout.start.x)
-        most = int(max([*net.scheme[:, SCHEME_SIZE], 0]))
-        plain = (kin._asdict(), net._asdict(), net.terms._asdict(), net.ions._asdict())
-        parts = {name: array for part in plain for name, array in part.items()}
-        parts |= {**_rows(net, kin), **_synapses(net.classes, many), **_tree(tree, layout.sorted)}
-        parts |= {"many": many, "compartment": layout.sorted}
-        self.sizes = Sizes(
-            n=n, nodes=nodes, ions=ions, classes=classes, rounds=len(parts["round_first"]) - 1, levels=len(many),
-            soma=net.soma, states=states, wide=net.terms.power.shape[1], over_v=kin.over_v.shape[1],
-            over_c=kin.over_c.shape[1], over_both=kin.over_both.shape[1], leads=kin.leads.shape[1],
-            scheme_leads=kin.scheme_leads.shape[1], schemes=kin.schemes.shape[1], doubles=(1 + ions) * n,
-            singles=states + (3 + 2 * classes) * n, room_doubles=n + 6 * nodes,
-            room_singles=(2 + classes + 2 * ions) * n + most * TILE,
-        )  # fmt: skip
+        layout, tables, steps_per_ms = self.cpu.layout, self.cpu.tables, self.cpu.control.steps_per_ms
+        cell = layout.arrays
+        parts: dict[str, Array] = {**tables._asdict(), **cell._asdict(), **cell.terms._asdict(), **cell.ions._asdict()}
+        parts |= {**_rows(cell, tables), **_synapses(cell, steps_per_ms), **_tree(tree, layout.compartment)}
+        parts["steps_per_ms"] = steps_per_ms
+        self.sizes = self._sizes(len(parts["round_first"]) - 1)
         parts["sizes"] = np.array(self.sizes)
-        self.known = Known(**{name: self._put(parts[name], dtype_of(name)) for name in Known._fields})
+        self.cell = CellTensors(**{name: self._put(parts[name], dtype_of(name)) for name in CellTensors._fields})
+
+    def _sizes(self, rounds: int) -> Sizes:
+        layout, tables = self.cpu.layout, self.cpu.tables
+        cell = layout.arrays
+        n, nodes, ions = len(cell.capacitance_nF), len(cell.axial.order), len(cell.ions.nernst_mV)
+        classes, states = len(cell.synapses.rise_ms), len(layout.initial.x)
+        largest = int(max([*cell.scheme_row[:, SCHEME_SIZE], 0]))
+        return Sizes(
+            n=n, nodes=nodes, ions=ions, classes=classes, rounds=rounds, levels=len(self.cpu.control.steps_per_ms),
+            soma=cell.soma, states=states, term_states=cell.terms.power.shape[1], gates_v=tables.gate_v.shape[1],
+            gates_c=tables.gate_c.shape[1], gates_vc=tables.gate_vc.shape[1],
+            gate_sensitivities=tables.gate_sensitivity.shape[1], scheme_entries=tables.scheme_matrix.shape[1],
+            sensitivity_entries=tables.scheme_sensitivity.shape[1], state_doubles=(1 + ions) * n,
+            state_singles=states + (3 + 2 * classes) * n, work_doubles=n + 6 * nodes,
+            work_singles=(2 + classes + 2 * ions) * n + largest * TILE,
+        )  # fmt: skip
 
     def _put(self, array: Array, dtype: torch.dtype) -> torch.Tensor:
         """On the device; of an empty array one number that is not looked at, so that there is an address."""
         flat = np.ascontiguousarray(array if np.size(array) else np.zeros(1))
         return torch.from_numpy(flat).to(dtype).to(self.device)
 
-    def start(self, batch: int) -> Batch:
-        """The state of some cells at the start of a trial."""
+    def start(self, trials: int) -> BatchState:
+        """The state of some trials at their start.
+
+        Args:
+            trials: how many.
+        """
         sizes, first = self.sizes, self.cpu.start()
-        parts = (first.x, first.pull, first.bend, first.rise_uS, first.decay_uS)
+        parts = (first.x, first.ionic, first.curvature, first.rise_uS, first.decay_uS)
         double = self._put(np.concatenate([first.v_mV, first.c_mM.ravel()]), torch.float64)
         single = self._put(np.concatenate([part.ravel() for part in parts]), torch.float32)
-
-        def room(size: int, dtype: torch.dtype) -> torch.Tensor:
-            return torch.empty(batch, size, dtype=dtype, device=self.device)
-
-        return Batch(
-            double=double.repeat(batch, 2, 1),
-            single=single.repeat(batch, 2, 1),
-            half=torch.zeros(batch, dtype=torch.int32, device=self.device),
-            course=self._put(first.course, torch.float64).repeat(batch, 1),
-            counts=torch.zeros(batch, 2, dtype=torch.int64, device=self.device),
-            room_double=room(sizes.room_doubles, torch.float64),
-            room_single=room(sizes.room_singles, torch.float32),
+        return BatchState(
+            double=double.repeat(trials, 2, 1),
+            single=single.repeat(trials, 2, 1),
+            current=torch.zeros(trials, dtype=torch.int32, device=self.device),
+            control=self._put(first.control, torch.float64).repeat(trials, 1),
+            counts=torch.zeros(trials, 2, dtype=torch.int64, device=self.device),
+            work_double=torch.empty(trials, sizes.work_doubles, dtype=torch.float64, device=self.device),
+            work_single=torch.empty(trials, sizes.work_singles, dtype=torch.float32, device=self.device),
         )
 
     def advance(
-        self, state: Batch, events: Sequence[Events], steps: int, injections: Sequence[Injection | None] | None = None
+        self,
+        state: BatchState,
+        events: Sequence[Events],
+        duration_ms: int,
+        injections: Sequence[Injection | None] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Go on from a state, which changes; its `counts` are (cells, 2) milliseconds and solves so far.
+        """Go on from a state, which changes; its `counts` are (trials, 2) milliseconds and steps so far.
 
         Args:
-            state: where the cells are.
-            events: of each cell; times count from the state's [ms].
-            steps: how long [ms].
-            injections: current into each cell over these steps.
+            state: where the trials are.
+            events: of each trial; times count from the state's [ms].
+            duration_ms: how long [ms].
+            injections: current into each trial's cell over this time.
 
         Returns:
-            V (cells, steps, n) at the end of each millisecond [mV], and (cells, steps, 2) the highest local maximum
-            of the soma's potential that ended in it, or `steps.NO_PEAK_MV`, and when that was after its start [ms];
-            on the device.
+            V (trials, duration_ms, n) at the end of each millisecond [mV], and (trials, duration_ms, 2) the highest
+            local maximum of the soma's potential that ended in it, or `integrator.time_loop.NO_PEAK_MV` [mV], and when
+            that was after its start [ms]; on the device.
         """
-        return self.run(state, self.given(events, steps, injections), steps)
+        return self.run(state, self.stimulus(events, duration_ms, injections), duration_ms)
 
-    def run(self, state: Batch, given: Given, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same, of input that is on the device."""
-        cells = len(state.half)
-        v = torch.empty(cells, steps, self.sizes.n, device=self.device)
-        peak = torch.empty(cells, steps, 2, device=self.device)
+    def run(self, state: BatchState, stimulus: StimulusTensors, duration_ms: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same as `advance`, of input that is on the device.
+
+        Args:
+            state: where the trials are.
+            stimulus: from `stimulus`.
+            duration_ms: how long [ms].
+
+        Returns:
+            V (trials, duration_ms, n) [mV], and peaks (trials, duration_ms, 2) [mV], [ms].
+        """
+        trials = len(state.current)
+        v = torch.empty(trials, duration_ms, self.sizes.n, device=self.device)
+        peak = torch.empty(trials, duration_ms, 2, device=self.device)
         with torch.cuda.device_of(v):
-            milliseconds[(cells,)](
-                self.known, given, state, v, peak, steps, self.tolerance_mV, TILE=TILE, num_warps=WARPS, num_stages=1
-            )
+            run_kernel[(trials,)](
+                self.cell, stimulus, state, v, peak, duration_ms, self.tolerance_mV, TILE=TILE, num_warps=WARPS,
+                num_stages=1,
+            )  # fmt: skip
         return v, peak
 
-    def given(
-        self, events: Sequence[Events], steps: int, injections: Sequence[Injection | None] | None = None
-    ) -> Given:
-        """Arrivals and electrodes of all cells, on the device; see `advance`."""
-        arrivals = [self.cpu.arrivals(trial, steps) for trial in events]
-        counts = np.concatenate([np.diff(one.first) for one in arrivals])
-        kind, at, after, uS = (
-            np.concatenate([getattr(one, name)[: one.first[-1]] for one in arrivals])
-            for name in ("kind", "at", "after_ms", "uS")
+    def stimulus(
+        self, events: Sequence[Events], duration_ms: int, injections: Sequence[Injection | None] | None = None
+    ) -> StimulusTensors:
+        """Events and electrodes of all trials, on the device; see `advance`.
+
+        Args:
+            events: of each trial; times count from the state's [ms].
+            duration_ms: how long [ms].
+            injections: current (duration_ms, electrodes) into each trial's cell over this time [nA].
+        """
+        of_trials = [self.cpu.synaptic_events(trial, duration_ms) for trial in events]
+        counts = np.concatenate([np.diff(one.first) for one in of_trials])
+        synapse_class, position, after_ms, increment_uS = (
+            np.concatenate([getattr(one, name)[: one.first[-1]] for one in of_trials])
+            for name in ("synapse_class", "position", "after_ms", "increment_uS")
         )
         bins = np.repeat(np.arange(len(counts)), counts)
-        # How many came to the same place before in the same millisecond.
-        order = np.lexsort((np.arange(len(kind)), at, kind, bins))
-        keys = np.stack([bins, kind, at])[:, order]
-        new = np.append(True, (np.diff(keys) != 0).any(0))[: len(order)]
-        place = np.arange(len(order))
-        turn = np.zeros(len(order), np.int64)
-        turn[order] = place - np.maximum.accumulate(np.where(new, place, 0))
-        most = np.zeros(len(counts), np.int64)
-        np.maximum.at(most, bins, turn + 1)
-        electrode_at, current, electrodes = [], [np.zeros((0, steps))], [0]
+        passes, event_pass = _passes(bins, synapse_class, position, len(counts))
+        electrode_position, current, electrodes = [], [np.zeros((0, duration_ms))], [0]
         for injection in injections or [None] * len(events):
             if injection is not None:
-                places, which = np.unique(self.cpu.layout.back[injection.compartment], return_inverse=True)
-                merged = np.zeros((len(places), steps))
+                here, which = np.unique(self.cpu.layout.position[injection.compartment], return_inverse=True)
+                merged = np.zeros((len(here), duration_ms))
                 np.add.at(merged, which, injection.current_nA.T)
-                electrode_at += places.tolist()
+                electrode_position += here.tolist()
                 current.append(merged)
-            electrodes.append(len(electrode_at))
-        whole, double = torch.int32, torch.float64
-        return Given(
-            first=self._put(np.cumsum([0, *counts]), whole), most=self._put(most, whole), turn=self._put(turn, whole),
-            kind=self._put(kind, whole), at=self._put(at, whole), after_ms=self._put(after, double),
-            uS=self._put(uS, double), electrode_first=self._put(np.array(electrodes), whole),
-            electrode_at=self._put(np.array(electrode_at), whole),
+            electrodes.append(len(electrode_position))
+        integer, double = torch.int32, torch.float64
+        return StimulusTensors(
+            first=self._put(np.cumsum([0, *counts]), integer),
+            passes=self._put(passes, integer),
+            event_pass=self._put(event_pass, integer),
+            synapse_class=self._put(synapse_class, integer),
+            position=self._put(position, integer),
+            after_ms=self._put(after_ms, double),
+            increment_uS=self._put(increment_uS, double),
+            electrode_first=self._put(np.array(electrodes), integer),
+            electrode_position=self._put(np.array(electrode_position), integer),
             current_nA=self._put(np.concatenate(current), double),
-        )  # fmt: skip
+        )

@@ -1,4 +1,7 @@
-"""A cell that can be stepped on the CPU: its layout, its tables, and how exact its steps are."""
+"""A cell that can be stepped on the CPU: its layout, its tables, and how exact its steps are.
+
+The method is that of `dendrotwin.solver.integrator` (staggered steps, Hines 1984, doi:10.1016/0020-7101(84)90008-4).
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.membrane import Membrane
 from dendrotwin.cell.tree import Events, Floats, Injection, Tree
-from dendrotwin.solver.layout import Kinetics, Layout, lay_out
-from dendrotwin.solver.steps import Arrivals, State, begin, run
-
-FOLD = 4
+from dendrotwin.solver.cell_arrays import StepTables
+from dendrotwin.solver.integrator.adaptive import StepControl
+from dendrotwin.solver.integrator.state import Output, State, Stimulus, SynapticEvents
+from dendrotwin.solver.integrator.time_loop import begin, run
+from dendrotwin.solver.layout import Layout, lay_out
 
 
 @dataclass(frozen=True)
@@ -21,20 +25,24 @@ class Accuracy:
     """How many steps a millisecond takes.
 
     Attributes:
-        least, most: fewest and most, powers of 2.
-        tolerance_mV: see `solver.steps`.
+        min_steps, max_steps: fewest and most in a millisecond, powers of 2.
+        tolerance_mV: a step of h is short enough where h^2 times the change of curvature is at most this, root mean
+            square over the membrane [mV]; see `integrator.adaptive`.
+        refinement: how many steps of a level there are in one of the level before, a power of 2. With 4, of the step's
+            second order, a level is sixteen times as exact as the one before.
     """
 
-    least: int
-    most: int
+    min_steps: int
+    max_steps: int
     tolerance_mV: float
+    refinement: int = 4
 
     @property
     def levels(self) -> list[int]:
-        """Numbers of steps of a millisecond that there are, each `FOLD` times the one before."""
-        found = [self.least]
-        while found[-1] * FOLD <= self.most:
-            found.append(found[-1] * FOLD)
+        """Numbers of steps of a millisecond that there are, rising."""
+        found = [self.min_steps]
+        while found[-1] * self.refinement <= self.max_steps:
+            found.append(found[-1] * self.refinement)
         return found
 
 
@@ -55,66 +63,79 @@ class Stepper:
         return lay_out(self.tree, self.membrane)
 
     @cached_property
-    def levels(self) -> NDArray[np.int64]:
-        """Numbers of steps of a millisecond."""
-        return np.array(self.accuracy.levels, np.int64)
+    def control(self) -> StepControl:
+        """Which lengths of steps there are, and the tolerance."""
+        return StepControl(np.array(self.accuracy.levels, np.int64), self.accuracy.tolerance_mV)
 
     @cached_property
-    def kinetics(self) -> Kinetics:
+    def tables(self) -> StepTables:
         """Tables for steps of these lengths."""
-        return self.layout.kinetics([1.0 / many for many in self.levels])
+        return self.layout.step_tables([1.0 / many for many in self.control.steps_per_ms])
 
     def start(self) -> State:
         """The state at the start of a trial."""
-        layout, tree = self.layout, self.tree
-        n, classes = tree.n, len(layout.net.classes.rise_ms)
+        initial, tree = self.layout.initial, self.tree
+        n, classes = tree.n, len(self.layout.arrays.synapses.rise_ms)
         rise, decay = np.zeros((2, classes, n), np.float32)
-        v = np.full(n, tree.v_init_mV)
         state = State(
-            v, layout.start.x.copy(), layout.start.c_mM.copy(), rise, decay, np.zeros((2, n), np.float32),
-            np.zeros(n, np.float32), np.array([0.0, 0.0, tree.v_init_mV, 0.0]),
-        )  # fmt: skip
-        begin(layout.net, self.kinetics, state)
+            v_mV=np.full(n, tree.v_init_mV),
+            x=initial.x.copy(),
+            c_mM=initial.c_mM.copy(),
+            rise_uS=rise,
+            decay_uS=decay,
+            ionic=np.zeros((2, n), np.float32),
+            curvature=np.zeros(n, np.float32),
+            control=np.array([0.0, 0.0, tree.v_init_mV, 0.0]),
+        )
+        begin(self.layout.arrays, self.tables, state)
         return state
 
-    def arrivals(self, events: Events, steps: int) -> Arrivals:
-        """What events open, millisecond by millisecond."""
-        layout = self.layout
-        counts = layout.of_input[events.input + 1] - layout.of_input[events.input]
+    def synaptic_events(self, events: Events, duration_ms: int) -> SynapticEvents:
+        """What events open, millisecond by millisecond.
+
+        Args:
+            events: of the cell's inputs.
+            duration_ms: how long [ms].
+        """
+        inputs = self.layout.inputs
+        counts = inputs.first[events.input + 1] - inputs.first[events.input]
         first = np.cumsum(counts) - counts
-        k = np.repeat(layout.of_input[events.input], counts) + np.arange(counts.sum()) - np.repeat(first, counts)
+        k = np.repeat(inputs.first[events.input], counts) + np.arange(counts.sum()) - np.repeat(first, counts)
         time = np.repeat(events.time_ms, counts)
         bins = np.floor(time)
-        return Arrivals(
-            np.searchsorted(bins, np.arange(steps + 1)).astype(np.int64), time - bins, layout.of_class[k],
-            layout.place[k], layout.opens_uS[k],
-        )  # fmt: skip
+        return SynapticEvents(
+            first=np.searchsorted(bins, np.arange(duration_ms + 1)).astype(np.int64),
+            after_ms=time - bins,
+            synapse_class=inputs.synapse_class[k],
+            position=inputs.position[k],
+            increment_uS=inputs.increment_uS[k],
+        )
 
     def advance(
-        self, state: State, events: Events, steps: int, injection: Injection | None = None
+        self, state: State, events: Events, duration_ms: int, injection: Injection | None = None
     ) -> tuple[NDArray[np.float32], Floats, NDArray[np.int64]]:
         """Go on from a state, which changes.
 
         Args:
             state: where the cell is.
             events: times count from the state's [ms].
-            steps: how long [ms].
-            injection: current over these steps.
+            duration_ms: how long [ms].
+            injection: current over this time.
 
         Returns:
-            V (steps, n) at the end of each millisecond [mV]; (steps, 2) the highest local maximum of the soma's
-            potential that ended in each, or `steps.NO_PEAK_MV`, and when that was after its start [ms], as exact as a
-            step is long; milliseconds, and solves that they took.
+            V (duration_ms, n) at the end of each millisecond [mV]; (duration_ms, 2) the highest local maximum of the
+            soma's potential that ended in each, or `integrator.time_loop.NO_PEAK_MV` [mV], and when that was after its
+            start [ms], as exact as a step is long; and (2,) milliseconds, and steps that they took.
         """
-        n, back = self.tree.n, self.layout.back
+        n, position = self.tree.n, self.layout.position
         injected = np.zeros((1, n))
         if injection is not None:
-            injected = np.zeros((steps, n))
+            injected = np.zeros((duration_ms, n))
             for compartment, current in zip(injection.compartment, injection.current_nA.T, strict=True):
-                injected[:, back[compartment]] += current
-        out, peak, counts = np.empty((steps, n), np.float32), np.empty((steps, 2)), np.zeros(2, np.int64)
-        run(
-            self.layout.net, self.kinetics, self.levels, self.accuracy.tolerance_mV, state,
-            self.arrivals(events, steps), injected, out, peak, counts,
+                injected[:, position[compartment]] += current
+        output = Output(
+            np.empty((duration_ms, n), np.float32), np.empty((duration_ms, 2)), np.zeros(2, np.int64)
         )  # fmt: skip
-        return out[:, back], peak, counts
+        stimulus = Stimulus(self.synaptic_events(events, duration_ms), injected)
+        run(self.layout.arrays, self.tables, self.control, state, stimulus, output)
+        return output.v_mV[:, position], output.peak, output.counts

@@ -17,7 +17,11 @@ _OWNER = f"{socket.gethostname()}-{os.getpid()}"
 
 
 def remove_dead_partials(folder: Path) -> None:
-    """Remove what processes of this machine that are no more have left half-written in a folder."""
+    """Remove what processes of this machine that are no more have left half-written in a folder.
+
+    Args:
+        folder: the folder.
+    """
     for partial in folder.glob(".*.partial"):
         match = re.search(rf"\.{re.escape(socket.gethostname())}-(\d+)\.[^.]*\.partial$", partial.name)
         if match and not _alive(int(match[1])):
@@ -43,8 +47,13 @@ def _alive(process: int) -> bool:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, and rename it to `path` once the block has ended well."""
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, and rename it to `path` once the block has ended well.
+
+    Args:
+        path: the file.
+    """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.{_OWNER}.", suffix=".partial", dir=path.parent)
     os.close(handle)
@@ -64,7 +73,7 @@ def _umask() -> int:
 
 
 @contextmanager
-def whole_folder(path: Path, marker: str, *, overwrite: bool) -> Iterator[Path]:
+def whole_folder(path: str | Path, marker: str, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary folder beside `path`, and rename it to `path` once the block has ended well.
 
     Args:
@@ -93,14 +102,32 @@ def whole_folder(path: Path, marker: str, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def refuse_existing_file(path: Path, *, overwrite: bool) -> None:
-    """Raise FileError where the file `path` exists and is not to be overwritten."""
-    if path.exists() and not overwrite:
+def refuse_existing_file(path: str | Path, *, overwrite: bool) -> None:
+    """See that a file is not there, or may be overwritten.
+
+    Args:
+        path: the file.
+        overwrite: whether it may.
+
+    Raises:
+        FileError: it exists and may not.
+    """
+    if Path(path).exists() and not overwrite:
         raise FileError(f"{path} exists; name another file, or use --overwrite")
 
 
-def refuse_existing(path: Path, marker: str, *, overwrite: bool) -> None:
-    """Raise FileError where `path` exists and is not to be overwritten, or is no folder with the file `marker`."""
+def refuse_existing(path: str | Path, marker: str, *, overwrite: bool) -> None:
+    """See that a folder is not there, or may be overwritten.
+
+    Args:
+        path: the folder.
+        marker: a file that every folder of this kind holds.
+        overwrite: whether it may.
+
+    Raises:
+        FileError: it exists and may not, or is something else than a folder with the file `marker`.
+    """
+    path = Path(path)
     if path.exists() and not overwrite:
         raise FileError(f"{path} exists; name another one, or use --overwrite")
     if (

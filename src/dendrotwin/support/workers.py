@@ -78,6 +78,10 @@ def worker_pool(workers: int, threads: int | None = None) -> ProcessPoolExecutor
 def run_apart(function: Callable[..., T], *args: object) -> T:
     """The result of a function of this package, called in a process of its own; what it raises is raised here.
 
+    Args:
+        function: defined in this package.
+        args: its arguments, which can be pickled.
+
     Raises:
         WorkerError: the process ended without a result.
     """
@@ -117,7 +121,11 @@ def _send_result(sender: Connection, function: Callable[..., object], args: tupl
 
 
 def start_worker(threads: int | None = None) -> None:
-    """Let a worker die with Ctrl-C, and with the process that started it, however that ends."""
+    """Let a worker die with Ctrl-C, and with the process that started it, however that ends.
+
+    Args:
+        threads: of torch; None leaves torch's default.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = parent_process()
     if parent is not None:

@@ -14,7 +14,8 @@ from torch.nn import functional
 from dendrotwin.cell.spikes import spike_probability
 from dendrotwin.evaluation.metrics import best_threshold
 from dendrotwin.models.base import Batch
-from dendrotwin.recording import SETTLE_MS, RecordingFile, made_by, provenance, read_trial
+from dendrotwin.recording import SETTLE_MS, RecordingFile, provenance
+from dendrotwin.recording.trials import made_by, read_trial
 from dendrotwin.training.run import Run
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin

@@ -22,8 +22,9 @@ from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models import build_model
 from dendrotwin.models.base import Batch
 from dendrotwin.models.scaling import Scaling, measure_scaling
-from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
-from dendrotwin.solver.tree_solver import axial_matrix
+from dendrotwin.recording import SETTLE_MS
+from dendrotwin.recording.trials import TrialIndex, read_trial
+from dendrotwin.solver.axial import axial_matrix
 from dendrotwin.training.config import Training
 from dendrotwin.training.losses import Balance, CurrentLoss, Objective
 from dendrotwin.training.windows import Windows

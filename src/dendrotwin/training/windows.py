@@ -7,7 +7,8 @@ import torch
 
 from dendrotwin.errors import InputError
 from dendrotwin.models.base import Batch, BinnedEvents, Trainable
-from dendrotwin.recording import SETTLE_MS, RecordingFile, TrialIndex, spike_train
+from dendrotwin.recording import SETTLE_MS, RecordingFile, spike_train
+from dendrotwin.recording.trials import TrialIndex
 
 
 class Windows:

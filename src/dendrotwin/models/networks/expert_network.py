@@ -17,7 +17,7 @@ from dendrotwin.models.networks.network import Network
 from dendrotwin.models.networks.ridge_init import start_from_linear
 from dendrotwin.models.networks.task_heads import Readout, TaskHeads, apply_sliding
 from dendrotwin.models.scaling import Scaling
-from dendrotwin.recording import TrialIndex
+from dendrotwin.recording.trials import TrialIndex
 
 
 class ExpertNetwork(Network):

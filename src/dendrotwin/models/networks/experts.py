@@ -20,7 +20,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from dendrotwin.cell.tree import Tree
 from dendrotwin.models.base import BinnedEvents
-from dendrotwin.solver.tree_solver import mean_time_course
+from dendrotwin.solver.conductances import mean_time_course
 
 TYPICAL_HZ = 5.0  # a cortical rate; it only sets the scale of the initial features
 BLOCK_MS = 64  # outputs of one matrix product: longer ones waste work on overlaps, shorter ones on calls

@@ -19,7 +19,7 @@ from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import InputError, TwinError
 from dendrotwin.models.base import CHUNK_MS, Batch, BinnedEvents, Losses, Trainable
 from dendrotwin.models.scaling import Scaling
-from dendrotwin.recording import TrialIndex
+from dendrotwin.recording.trials import TrialIndex
 
 # In closed loop, predictions are held within what a membrane can be at: a map with gain above 1 would explode.
 CLOSED_LOOP_MV = (-150.0, 80.0)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from dendrotwin.models.base import BinnedEvents
-from dendrotwin.recording import SETTLE_MS, TrialIndex, read_trial
+from dendrotwin.recording import SETTLE_MS
+from dendrotwin.recording.trials import TrialIndex, read_trial
 
 if TYPE_CHECKING:
     from dendrotwin.models.networks.expert_network import ExpertNetwork

@@ -18,7 +18,7 @@ from dendrotwin.cells import load_cell
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading.cell import read_all
-from dendrotwin.neuron.reading.whole import WholeCell, prove_whole
+from dendrotwin.neuron.reading.proof_of_cell import CellProof, prove_cell
 from dendrotwin.support.workers import WorkerError, run_apart
 
 CRASHES = {
@@ -35,21 +35,24 @@ class Reading:
     Attributes:
         membrane: see there.
         seconds: that it took.
-        errors: largest difference of each mechanism's current under the trace (of a pool: of its concentration), a
-            share of the largest current.
-        whole: how far the whole cell is from NEURON; None where it was not asked for.
+        errors: largest difference of each mechanism's current under the test trace (of a pool: of its concentration),
+            a share of the largest current.
+        cell_proof: how far the whole cell is from NEURON; None where it was not asked for.
     """
 
     membrane: Membrane
     seconds: float
     errors: dict[str, float] = field(default_factory=dict)
-    whole: WholeCell | None = None
+    cell_proof: CellProof | None = None
 
 
 def read_membrane(cell: NeuronCell) -> Reading:
     """Read every density mechanism of a cell that is built in this process's NEURON.
 
     A mechanism with a POINTER that nothing is set to ends the process: `read_cell` makes that an error.
+
+    Args:
+        cell: built in this process's NEURON.
 
     Raises:
         CellError: some mechanisms cannot be held: which, why, and what to do.
@@ -64,10 +67,11 @@ def read_cell(name: str, options: dict[str, str] | None = None) -> tuple[Tree, R
     """Build a cell in a process of its own, read it there, and prove it as a whole.
 
     Args:
-        name, options: as `load_cell` takes them.
+        name: of the cell, as `load_cell` takes it.
+        options: of the cell, likewise.
 
     Raises:
-        CellError: see `read_membrane` and `whole.prove_whole`; or its mechanisms make NEURON crash.
+        CellError: see `read_membrane` and `proof_of_cell.prove_cell`; or its mechanisms make NEURON crash.
     """
     try:
         return run_apart(_read, name, options or {})
@@ -91,4 +95,4 @@ def _read(name: str, options: dict[str, str]) -> tuple[Tree, Reading]:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     cell = NeuronCell(load_cell(name, options))
     reading = read_membrane(cell)
-    return cell.tree, dataclasses.replace(reading, whole=prove_whole(cell, reading.membrane))
+    return cell.tree, dataclasses.replace(reading, cell_proof=prove_cell(cell, reading.membrane))

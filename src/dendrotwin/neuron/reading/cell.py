@@ -12,11 +12,11 @@ from dendrotwin.cell.membrane import Ion, Membrane
 from dendrotwin.cell.tree import Floats, Ints
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.compile import mechanism_names
-from dendrotwin.neuron.reading.bench import load_sources, nernst_mV
-from dendrotwin.neuron.reading.found import Inventory, take_inventory
+from dendrotwin.neuron.reading.inventory import Inventory, take_inventory
+from dendrotwin.neuron.reading.ions import load_sources, nernst_mV
 from dendrotwin.neuron.reading.mechanism import MechanismRead, read_mechanism
 from dendrotwin.neuron.reading.pools import PoolRead, read_pool
-from dendrotwin.neuron.reading.trace import check, prove
+from dendrotwin.neuron.reading.proof_of_mechanisms import prove, refusals
 
 
 def read_all(
@@ -27,7 +27,8 @@ def read_all(
     Args:
         segments: in the order of the compartments.
         name: of the cell.
-        v_init_mV, celsius: potential at the start, and temperature [degC].
+        v_init_mV: potential at the start [mV].
+        celsius: temperature [degC].
         files: .mod files of the mechanisms, to see which have a POINTER.
 
     Raises:
@@ -41,15 +42,15 @@ def read_all(
     kept = h.dt, h.secondorder
     try:
         inventory = take_inventory(segments, v_init_mV, celsius)
-        load_sources(sorted({ion for found in inventory.mechanisms for ion in found.writes}))
+        load_sources(sorted({ion for inserted in inventory.mechanisms for ion in inserted.writes}))
         mechanisms, pools, refused = _read(inventory)
         errors = prove(mechanisms, pools, inventory)
-        refused |= check(errors)
+        refused |= refusals(errors)
         if refused:
             raise CellError(refusal(name, refused))
         ions = tuple(_ion(ion, inventory) for ion in sorted({one.pool.ion for one in pools}))
-        kinds, held = tuple(one.mechanism for one in mechanisms), tuple(one.pool for one in pools)
-        return Membrane(float(celsius), kinds, held, ions), errors
+        read = tuple(one.mechanism for one in mechanisms), tuple(one.pool for one in pools)
+        return Membrane(float(celsius), *read, ions), errors
     finally:
         h.dt, h.secondorder = kept
         h.finitialize(v_init_mV)
@@ -72,31 +73,36 @@ def _read(inventory: Inventory) -> tuple[list[MechanismRead], list[PoolRead], di
     pools: list[PoolRead] = []
     refused: dict[str, str] = {}
     taken: dict[str, Ints] = {}
-    for found in inventory.mechanisms:
+    for inserted in inventory.mechanisms:
         try:
-            if found.name in inventory.drifts:
-                raise CellError(inventory.drifts[found.name])
-            if found.name == "extracellular":
+            if inserted.name in inventory.drifts:
+                raise CellError(inventory.drifts[inserted.name])
+            if inserted.name == "extracellular":
                 raise CellError("a potential outside the membrane is none of the twin's")
-            if len(found.writes) > 1:
-                raise CellError(f"it writes several concentrations: {', '.join(found.writes)}")
-            if not found.writes:
-                mechanisms += read_mechanism(found, inventory)
+            if len(inserted.writes) > 1:
+                raise CellError(f"it writes several concentrations: {', '.join(inserted.writes)}")
+            if not inserted.writes:
+                mechanisms += read_mechanism(inserted, inventory)
                 continue
-            (ion,) = found.writes
+            (ion,) = inserted.writes
             before = taken.get(ion, np.zeros(0, dtype=np.int32))
-            if np.intersect1d(before, found.at).size:
+            if np.intersect1d(before, inserted.at).size:
                 raise CellError(f"another mechanism writes {ion}i in the same compartment")
-            taken[ion] = np.concatenate([before, found.at])
-            start = inventory.inside_mM[ion][found.at]
-            pools.append(read_pool(found.name, ion, found.at, found.places, start, inventory.shared))
+            taken[ion] = np.concatenate([before, inserted.at])
+            start = inventory.inside_mM[ion][inserted.at]
+            pools.append(read_pool(inserted.name, ion, inserted.at, inserted.compartments, start, inventory.shared))
         except (CellError, ArithmeticError, ValueError, RuntimeError, np.linalg.LinAlgError) as error:
-            refused[found.name] = str(error) if isinstance(error, CellError) else f"reading it fails ({error})"
+            refused[inserted.name] = str(error) if isinstance(error, CellError) else f"reading it fails ({error})"
     return mechanisms, pools, refused
 
 
 def refusal(name: str, refused: dict[str, str]) -> str:
-    """What is said of mechanisms that cannot be held."""
+    """What is said of mechanisms that cannot be held.
+
+    Args:
+        name: of the cell.
+        refused: the reasons, by mechanism.
+    """
     reasons = "; ".join(f"{mechanism}: {reason}" for mechanism, reason in refused.items())
     return (
         f"the cell {name} has mechanisms that cannot be held as tables. {reasons}. "

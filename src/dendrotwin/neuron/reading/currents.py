@@ -1,35 +1,36 @@
-"""Currents of a mechanism: powers of its states, drives, and how large they are in each compartment."""
+"""Currents of a mechanism: a sum of products of powers of its states, each times a driving force.
+
+As of Hodgkin and Huxley (1952, doi:10.1113/jphysiol.1952.sp004764): I = g m^3 h (V - E). Where the driving force is
+none of V - E it is a table over V, linear in the concentration as in the constant field equation (Goldman 1943,
+doi:10.1085/jgp.27.1.37), or a table over both.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.linalg import qr
 
 from dendrotwin.cell.tree import Floats
 from dendrotwin.errors import CellError
-from dendrotwin.neuron.reading.bench import Bench
-from dendrotwin.neuron.reading.kinetics import Structure
+from dendrotwin.neuron.reading.config import READING
+from dendrotwin.neuron.reading.state_structure import StateStructure
+from dendrotwin.neuron.reading.voltage_clamp import Conditions, VoltageClamp
 
-LOW, HIGH = 0.31, 0.62  # states between which powers are looked for
-MISS, MISS_OF_V = 1e-6, 1e-5  # a current of an ion is read itself, one of none from steps of V
-HIGHEST = {1: 8, 2: 6, 3: 5, 4: 4, 5: 4, 6: 3, 7: 3, 8: 2, 9: 2, 10: 2}  # degree of polynomials in so many states
-
-# Currents at (kept, n) states: what is read at a bench's columns.
-Read = Callable[[Floats, bool], dict[str, Floats]]
+# Currents (n,) of a clamp's compartments at (kept, n) states, by ion; that of no ion only where it is wanted.
+ReadCurrents = Callable[[Floats, bool], dict[str, Floats]]
 
 
 @dataclass(frozen=True, eq=False)
-class Form:
+class CurrentForm:
     """A current as a sum of products of states, each with a coefficient over V and c.
 
     Attributes:
         ion: "" for none.
-        powers: (terms, kept).
+        powers: (terms, kept) of each state in each product.
         points: (terms, kept) states at which the current tells all coefficients.
         inverse: (terms, terms) from currents at `points` to coefficients.
     """
@@ -39,59 +40,72 @@ class Form:
     points: Floats
     inverse: Floats
 
-    def coefficients(self, read: Read, n: int) -> Floats:
-        """(terms, n) [mA/cm2] at the columns that `read` is of."""
+    def coefficients(self, read: ReadCurrents, n: int) -> Floats:
+        """(terms, n) coefficients [mA/cm2].
+
+        Args:
+            read: gives the currents of a clamp.
+            n: number of its compartments.
+        """
         seen = np.array(
             [read(np.broadcast_to(point[:, None], (len(point), n)), self.ion == "")[self.ion] for point in self.points]
         )
         return np.asarray(self.inverse @ seen)
 
 
-def reader(bench: Bench, v: Floats, structure: Structure, constants: Floats, kinds: dict[str, Any]) -> Read:
-    """Currents at given kept states, and whether that of no ion is wanted; others states follow V and c.
+def current_reader(
+    clamp: VoltageClamp, v_mV: Floats, structure: StateStructure, constants: Floats, conditions: Conditions
+) -> ReadCurrents:
+    """Currents at given kept states, and whether that of no ion is wanted; other states follow V and c.
 
     Args:
-        bench: whose columns.
-        v: (n,) potentials [mV].
+        clamp: whose compartments.
+        v_mV: (n,) potentials [mV].
         structure: of the states.
         constants: (states, n) or (states, 1) values of states that never change.
-        kinds: what `prepare` is given.
+        conditions: what else is held.
     """
-    states = np.array(np.broadcast_to(constants, (len(bench.states), bench.n)), dtype=float)
+    states = np.array(np.broadcast_to(constants, (len(clamp.state_names), clamp.n)), dtype=float)
     if structure.instant:
-        states[structure.instant] = bench.step(v, states, 1e-4, **kinds)[structure.instant]
+        states[structure.instant] = clamp.step(v_mV, states, 1e-4, conditions)[structure.instant]
 
-    def read(kept: Floats, whole: bool) -> dict[str, Floats]:
+    def read(kept: Floats, nonspecific: bool) -> dict[str, Floats]:
         states[structure.kept] = kept
-        return bench.currents(v, states, whole, **kinds)
+        return clamp.currents(v_mV, states, conditions, nonspecific)
 
     return read
 
 
-def forms(read: Read, kept: int, n: int) -> list[Form]:
-    """The form of each current, from columns at a few potentials and concentrations.
+def current_forms(read: ReadCurrents, kept: int, n: int) -> list[CurrentForm]:
+    """The form of each current, from compartments at a few potentials and concentrations.
+
+    Args:
+        read: gives the currents of a clamp.
+        kept: number of states that they may depend on.
+        n: number of the clamp's compartments.
 
     Raises:
         CellError: one is no product and no polynomial.
     """
-    base = [read(np.full((kept, n), x), True) for x in (LOW, HIGH)]
+    config = READING.current
+    base = [read(np.full((kept, n), x), True) for x in config.states]
     size = {ion: max(float(np.nanmax(np.abs(currents[ion]))) for currents in base) for ion in base[0]}
     carriers = [ion for ion, x in size.items() if x > 0]
     if not carriers:
         return []
     moved = {}
-    for j, x, factor in itertools.product(range(kept), (0, 1), (1.3, 0.7)):
-        states = np.full((kept, n), (LOW, HIGH)[x])
+    for j, x, factor in itertools.product(range(kept), (0, 1), config.factors):
+        states = np.full((kept, n), config.states[x])
         states[j] *= factor
         moved[j, x, factor] = read(states, "" in carriers)
     found = []
     for ion in carriers:
-        tolerance = MISS if ion else MISS_OF_V
+        tolerance = config.tolerance if ion else config.tolerance_nonspecific
         large = [np.abs(currents[ion]) > 1e-4 * size[ion] for currents in base]
         powers, product, matters = [], True, []
         for j in range(kept):
             seen = []
-            for x, factor in itertools.product((0, 1), (1.3, 0.7)):
+            for x, factor in itertools.product((0, 1), config.factors):
                 with np.errstate(all="ignore"):
                     ratio = moved[j, x, factor][ion][large[x]] / base[x][ion][large[x]]
                     seen.append(np.log(ratio) / np.log(factor))
@@ -104,15 +118,16 @@ def forms(read: Read, kept: int, n: int) -> list[Form]:
                 power = float(np.median(p))
                 powers.append(float(round(power)) if abs(power - round(power)) < 30 * tolerance else power)
         if product:
-            found.append(Form(ion, np.array([powers]).reshape(1, kept), np.ones((1, kept)), np.ones((1, 1))))
+            found.append(CurrentForm(ion, np.array([powers]).reshape(1, kept), np.ones((1, kept)), np.ones((1, 1))))
         else:
             found.append(_polynomial(read, ion, kept, matters, n, tolerance))
     return found
 
 
-def _polynomial(read: Read, ion: str, kept: int, matters: list[int], n: int, tolerance: float) -> Form:
+def _polynomial(read: ReadCurrents, ion: str, kept: int, matters: list[int], n: int, tolerance: float) -> CurrentForm:
+    """A current as a polynomial in the states that matter to it, from its values at random states."""
     rng = np.random.default_rng(1)
-    count, degree = len(matters), HIGHEST.get(len(matters), 1)
+    count, degree = len(matters), READING.current.highest_degree(len(matters))
     if degree > 1:
         exponents = [e for e in itertools.product(range(degree + 1), repeat=count) if sum(e) <= degree]
     else:
@@ -124,27 +139,35 @@ def _polynomial(read: Read, ion: str, kept: int, matters: list[int], n: int, tol
     monomials = np.prod(points[:, None, :] ** powers, axis=2)
     coefficients, *_ = np.linalg.lstsq(monomials, values, rcond=None)
     scale = float(np.nanmax(np.abs(values)))
-    miss = float(np.nanmax(np.abs(monomials @ coefficients - values))) / scale
-    if not miss < tolerance:
+    error = float(np.nanmax(np.abs(monomials @ coefficients - values))) / scale
+    if not error < tolerance:
         carrier = f"current i{ion}" if ion else "current of no ion"
         raise CellError(f"its {carrier} is neither a product of powers of its states nor a polynomial of them")
     kept_terms = np.abs(coefficients).max(axis=1) > 10 * tolerance * scale
     powers, monomials = powers[kept_terms], monomials[:, kept_terms]
     _, _, order = qr(monomials.T, pivoting=True, mode="economic")
     chosen = points[order[: len(powers)]]
-    return Form(ion, powers, chosen, np.linalg.inv(np.prod(chosen[:, None, :] ** powers, axis=2)))
+    return CurrentForm(ion, powers, chosen, np.linalg.inv(np.prod(chosen[:, None, :] ** powers, axis=2)))
 
 
-def drive(table: Floats, v: Floats, c: Floats, ion: str) -> str:
-    """The kind of a coefficient (concentrations, potentials): "ohmic", "v", "ghk" (linear in c) or "vc"."""
-    tolerance = 1e-7 if ion else 1e-6
-    scale = float(np.nanmax(np.abs(table)))
-    fit = np.stack([v, np.ones_like(v)], axis=1)
-    if len(table) == 1 or float(np.nanmax(np.ptp(table, axis=0))) <= tolerance * scale:
-        line, *_ = np.linalg.lstsq(fit, table[0], rcond=None)
-        straight = float(np.abs(fit @ line - table[0]).max()) < tolerance * scale
+def driving_force(coefficient: Floats, v_mV: Floats, c: Floats, ion: str) -> str:
+    """What a coefficient is: "ohmic", a table over V "v", "ghk" (linear in c, as Goldman's equation), or "vc".
+
+    Args:
+        coefficient: (concentrations, potentials) of a term of a current [mA/cm2].
+        v_mV: (potentials,) [mV].
+        c: (concentrations,) inside concentrations [mM].
+        ion: which carries the current, "" for none.
+    """
+    tolerance = 1e-7 if ion else 1e-6  # a current of no ion is seen in changes of V alone
+    scale = float(np.nanmax(np.abs(coefficient)))
+    fit = np.stack([v_mV, np.ones_like(v_mV)], axis=1)
+    if len(coefficient) == 1 or float(np.nanmax(np.ptp(coefficient, axis=0))) <= tolerance * scale:
+        line, *_ = np.linalg.lstsq(fit, coefficient[0], rcond=None)
+        straight = float(np.abs(fit @ line - coefficient[0]).max()) < tolerance * scale
         return "ohmic" if straight and abs(line[0]) > 1e-9 * scale else "v"
     share = ((c - c[0]) / (c[-1] - c[0]))[:, None]
-    if float(np.nanmax(np.abs(table[0] + (table[-1] - table[0]) * share - table))) < tolerance * scale:
+    line_in_c = coefficient[0] + (coefficient[-1] - coefficient[0]) * share
+    if float(np.nanmax(np.abs(line_in_c - coefficient))) < tolerance * scale:
         return "ghk"
     return "vc"

@@ -1,4 +1,7 @@
-"""A recording: one trial of a cell, whether NEURON or a twin made it, and the HDF5 file of many trials."""
+"""A recording: one trial of a cell, whether NEURON or a twin made it, and the HDF5 file of many trials.
+
+`recording.trials` finds the trials of a data set of many files.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from dendrotwin import __version__
 from dendrotwin.cell.tree import Events, Injection, Tree
@@ -27,10 +29,9 @@ from dendrotwin.support.atomic_files import whole_file
 FORMAT_VERSION = 1
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
 CHUNK_STEPS = 128
-SPLIT_FILE = "split.json"
 
 SETTLE_MS = 500  # the start of a trial does not count: the cell comes from rest
-EACH_MS = 1.0  # how far samples are apart, if nothing is said
+DEFAULT_RECORD_DT_MS = 1.0  # time from one sample to the next where nothing is said; training and evaluation need it
 Volts = NDArray[np.float32]
 
 
@@ -74,7 +75,7 @@ class Recording:
     trial_id: str
     injection: Injection | None = None
     spike_probability: Volts | None = None
-    record_dt_ms: float = EACH_MS
+    record_dt_ms: float = DEFAULT_RECORD_DT_MS
 
     @property
     def steps(self) -> int:
@@ -90,7 +91,7 @@ class Recording:
     def each_ms(self) -> Recording:
         """The trial with the samples that a recording each ms has."""
         every = per_ms(self.record_dt_ms, "record_dt_ms")
-        return dataclasses.replace(self, v_mV=self.v_mV[every - 1 :: every], record_dt_ms=EACH_MS)
+        return dataclasses.replace(self, v_mV=self.v_mV[every - 1 :: every], record_dt_ms=DEFAULT_RECORD_DT_MS)
 
     def spike_train(self) -> NDArray[np.bool_]:
         """(steps,) whether each 1 ms step holds an output spike."""
@@ -98,7 +99,12 @@ class Recording:
 
 
 def spike_train(spikes_ms: NDArray[np.float64], steps: int) -> NDArray[np.bool_]:
-    """(steps,) whether each 1 ms step holds one of the spikes [ms]."""
+    """(steps,) whether each 1 ms step holds one of the spikes.
+
+    Args:
+        spikes_ms: (s,) their times [ms].
+        steps: number of 1 ms steps.
+    """
     train = np.zeros(steps, dtype=bool)
     bins = np.floor(spikes_ms).astype(int)
     train[bins[(bins >= 0) & (bins < steps)]] = True
@@ -106,7 +112,14 @@ def spike_train(spikes_ms: NDArray[np.float64], steps: int) -> NDArray[np.bool_]
 
 
 def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
-    """Potentials [mV] as the files store them.
+    """Potentials as the files store them: whole multiples of SCALE_MV from OFFSET_MV.
+
+    Args:
+        v_mV: (samples, n) potentials [mV].
+        trial_id: of the trial, for the error.
+
+    Returns:
+        (samples, n) whole numbers.
 
     Raises:
         FileError: a potential is not finite, or outside what int16 holds.
@@ -128,7 +141,13 @@ def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
 
 
 def trial_identity(events: Events, injection: Injection | None, steps: int) -> str:
-    """Identity of a trial: a hash of its input, so that equal inputs are one trial, whoever makes it."""
+    """Identity of a trial: a hash of its input, so that equal inputs are one trial, whoever makes it.
+
+    Args:
+        events: input events.
+        injection: current injected, or None.
+        steps: duration [ms].
+    """
     digest = hashlib.sha256(str(steps).encode())
     arrays: list[NDArray[Any]] = [events.input, events.time_ms]
     if injection is not None:
@@ -148,7 +167,12 @@ def provenance() -> dict[str, str]:
 
 
 def write_tree(group: h5py.Group, tree: Tree) -> None:
-    """Store a tree in an HDF5 group: arrays as datasets, everything else as attributes."""
+    """Store a tree in an HDF5 group: arrays as datasets, everything else as attributes.
+
+    Args:
+        group: that is empty.
+        tree: the tree.
+    """
     for name, value in tree.to_dict().items():
         if isinstance(value, np.ndarray):
             group[name] = value
@@ -157,7 +181,11 @@ def write_tree(group: h5py.Group, tree: Tree) -> None:
 
 
 def read_tree(group: h5py.Group) -> Tree:
-    """The tree stored by `write_tree`."""
+    """The tree stored by `write_tree`.
+
+    Args:
+        group: the HDF5 group.
+    """
     return Tree.from_dict({**group.attrs, **{name: dataset[()] for name, dataset in group.items()}})
 
 
@@ -227,7 +255,7 @@ class RecordingFile:
             raise FileError(f"{path} is a folder; name a recording in it, such as {self.path / 'trial-000000.h5'}")
         if not self.path.is_file():
             raise FileError(f"{path} does not exist; `dendrotwin simulate` makes such files")
-        again = "delete it and run the command that made it again"
+        again = "restore it, or make it again"
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
@@ -266,7 +294,7 @@ class RecordingFile:
 
     def record_dt_ms(self, trial: int) -> float:
         """Time from one sample of a trial to the next [ms]; 1 ms where the file does not say."""
-        return float(self._trials[trial].attrs.get("record_dt_ms", EACH_MS))
+        return float(self._trials[trial].attrs.get("record_dt_ms", DEFAULT_RECORD_DT_MS))
 
     def steps(self, trial: int) -> int:
         """Duration of a trial [ms]."""
@@ -275,7 +303,12 @@ class RecordingFile:
         )
 
     def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
-        """Samples `start` to `stop` of the potentials of a trial, (stop - start, n) [mV].
+        """Samples of the potentials of a trial, (stop - start, n) [mV].
+
+        Args:
+            trial: its number in the file.
+            start: the first sample.
+            stop: the one after the last; None for all.
 
         Raises:
             FileError: a potential is not finite (files of others may store floats).
@@ -284,7 +317,7 @@ class RecordingFile:
         try:
             v = dataset[start:stop]
         except OSError as error:
-            raise FileError(f"{self.path} is damaged; delete it and run the command that made it again") from error
+            raise FileError(f"{self.path} is damaged; restore it, or make it again") from error
         if v.dtype != np.int16:
             if not np.isfinite(v).all():
                 raise FileError(f"{self.path}, trial {self.trial_id(trial)}: V holds NaN or infinity; make it again")
@@ -301,7 +334,11 @@ class RecordingFile:
         return Events(group["input"][()], np.repeat(np.arange(len(counts), dtype=np.float64), counts))
 
     def spikes_ms(self, trial: int) -> NDArray[np.float64]:
-        """Output spikes of a trial [ms]."""
+        """Times (s,) of the output spikes of a trial [ms].
+
+        Args:
+            trial: its number in the file.
+        """
         spikes: NDArray[np.float64] = self._trials[trial]["spikes_ms"][()]
         return spikes
 
@@ -323,118 +360,3 @@ class RecordingFile:
             None if probability is None else probability[()],
             self.record_dt_ms(trial),
         )
-
-
-def recording_files(path: Path) -> list[Path]:
-    """The recordings of a data set: the file itself, or every `*.h5` in the directory, by name.
-
-    Raises:
-        FileError: there is none.
-    """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise FileError(f"{path} does not exist; `dendrotwin simulate` makes a data set")
-    files = sorted(path.glob("*.h5"))
-    if not files:
-        raise FileError(f"{path} holds no recording (*.h5); `dendrotwin simulate` makes a data set")
-    return files
-
-
-@dataclass(frozen=True)
-class TrialIndex:
-    """Where each trial of a data set is: file, number in the file, identity, duration [ms] and sampling [ms]."""
-
-    path: Path
-    number: int
-    trial_id: str
-    steps: int
-    record_dt_ms: float = EACH_MS
-
-
-def index_trials(path: Path) -> tuple[Tree, list[TrialIndex]]:
-    """The cell and the trials of a data set (file or directory), in the order of the files' names.
-
-    Raises:
-        FileError: no recording, a damaged one, or recordings of different cells.
-    """
-    tree: Tree | None = None
-    fingerprint = ""
-    trials = []
-    for file_path in recording_files(path):
-        with RecordingFile(file_path) as file:
-            if tree is None:
-                tree, fingerprint = file.tree(), file.fingerprint
-            elif file.fingerprint != fingerprint:
-                raise FileError(
-                    f"{file_path} is a recording of another cell than its neighbours; keep one cell in a directory"
-                )
-            trials += [
-                TrialIndex(file_path, i, file.trial_id(i), file.steps(i), file.record_dt_ms(i))
-                for i in range(len(file))
-            ]
-    assert tree is not None
-    return tree, trials
-
-
-def trials_of_cell(path: Path, tree: Tree, of: str) -> list[TrialIndex]:
-    """The trials of a data set, which must be of the cell `tree`.
-
-    Raises:
-        FileError: see `index_trials`, or they are of another cell than that of `of`, such as "the twin's".
-    """
-    found, trials = index_trials(path)
-    if found.fingerprint() != tree.fingerprint():
-        raise FileError(f"{path} holds recordings of another cell than {of}; use recordings of one cell")
-    return trials
-
-
-def check_each_ms(trials: Iterable[TrialIndex]) -> None:
-    """Raise InputError where a trial has more samples than one each ms, which training and evaluation go by."""
-    for trial in trials:
-        if trial.record_dt_ms != EACH_MS:
-            raise InputError(
-                f"{trial.path} is sampled every {trial.record_dt_ms:g} ms, training and evaluation take one sample "
-                "each ms; simulate it again without --record-dt, which gives the same trials"
-            )
-
-
-def made_by(trial: TrialIndex) -> dict[str, Any]:
-    """The configuration of the simulation that made a trial, {} for recordings that `simulate` did not make."""
-    with RecordingFile(trial.path) as file:
-        return dict(json.loads(file.attributes.get("simulation", "{}")))
-
-
-class HeldOut(BaseModel):
-    """How many trials of a data set are not for training, whatever its size.
-
-    Attributes:
-        test: the first ones.
-        validation: those that follow.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    test: int = Field(ge=1)
-    validation: int = Field(ge=1)
-
-
-def read_held_out(path: Path) -> HeldOut | None:
-    """What the split file in the folder of a data set says; None where there is no such file.
-
-    Raises:
-        FileError: the file is damaged.
-    """
-    file = Path(path) / SPLIT_FILE
-    if not file.is_file():
-        return None
-    try:
-        return HeldOut.model_validate_json(file.read_bytes())
-    except ValueError as error:
-        raise FileError(f'{file} is damaged; it must read {{"test": 50, "validation": 30}}, or so') from error
-
-
-def read_trial(trial: TrialIndex, tree: Tree) -> Recording:
-    """One trial of a data set, read whole."""
-    with RecordingFile(trial.path) as file:
-        return file.read(trial.number, tree)
