@@ -25,9 +25,10 @@ import dendrotwin
 from dendrotwin.cell.stimuli import draw_events, trial_rng
 from dendrotwin.cell.tree import Events
 from dendrotwin.evaluation.timing import TIMED_TRIAL, median_seconds
-from dendrotwin.models.cable import Cable, CableConfig, make_gpu_stepper
+from dendrotwin.models.cable import Cable, make_gpu_stepper
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.plot import save
+from dendrotwin.solver.accuracy import CableConfig
 
 STEPS, TRIALS, CHUNK_MS, REPEATS = 1000, 16, 100, 3
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 import dendrotwin
 from dendrotwin.cell.tree import SPIKE_MV, Events, Injection, Tree
 from dendrotwin.cells import load_cell
-from dendrotwin.models.cable import SETTINGS
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.trial import run_trial
+from dendrotwin.solver.accuracy import SETTINGS
 from dendrotwin.solver.stepper import Stepper
 
 DT_MS, PEAK = 0.025, 1.435055

@@ -28,12 +28,13 @@ from dendrotwin.cell.tree import Events
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import CellError
 from dendrotwin.evaluation.metrics import VoltageErrors, spike_errors
-from dendrotwin.models.cable import SETTINGS, spike_logits
+from dendrotwin.models.cable import spike_logits
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading import read_membrane
 from dendrotwin.neuron.reading.proof_of_cell import prove_cell
 from dendrotwin.neuron.trial import run_trial
 from dendrotwin.recording import spike_train
+from dendrotwin.solver.accuracy import SETTINGS
 from dendrotwin.solver.stepper import Stepper
 from dendrotwin.support.atomic_files import whole_file
 from dendrotwin.support.progress import progress

@@ -37,8 +37,9 @@ from dendrotwin.cell.membrane import (
 )
 from dendrotwin.cell.tree import Conductance, Events, Injection, Synapse, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.models.cable import Cable, CableConfig, make_gpu_stepper, simulate_on_gpu
+from dendrotwin.models.cable import Cable, make_gpu_stepper, simulate_on_gpu
 from dendrotwin.solver import gpu
+from dendrotwin.solver.accuracy import Accuracy, CableConfig
 from dendrotwin.solver.axial import EliminationRounds
 from dendrotwin.solver.cell_arrays import (
     FIXED_E,
@@ -58,7 +59,7 @@ from dendrotwin.solver.cell_arrays import (
 )
 from dendrotwin.solver.coarse import hines
 from dendrotwin.solver.integrator.state import LEVEL, State
-from dendrotwin.solver.stepper import Accuracy, Stepper
+from dendrotwin.solver.stepper import Stepper
 
 N = 6
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
@@ -411,7 +412,8 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np, torch
 import test_gpu as t
 from dendrotwin.cell.stimuli import Poisson, draw_events, trial_rng
-from dendrotwin.models.cable import Cable, CableConfig
+from dendrotwin.solver.accuracy import CableConfig
+from dendrotwin.models.cable import Cable
 tree = t.a_tree(90)
 events = [draw_events(tree, Poisson(), 100, trial_rng(7, k)) for k in range(3)]
 currents = [None, None, t.injection(tree, 100, 0.5)]

@@ -27,7 +27,7 @@ from dendrotwin.cells import load_cell
 from dendrotwin.cli import app as cli
 from dendrotwin.errors import CellError, InputError, TwinError
 from dendrotwin.evaluation.predictors import evaluate_twin
-from dendrotwin.models.cable import Cable, CableConfig
+from dendrotwin.models.cable import Cable
 from dendrotwin.neuron import reading
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading import Reading, read_membrane
@@ -35,6 +35,7 @@ from dendrotwin.neuron.simulate import Simulation, simulate
 from dendrotwin.neuron.trial import run_trial
 from dendrotwin.read_twin import model_card, twin_of
 from dendrotwin.recording.trials import index_trials, read_trial
+from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.twin import FILES, Twin
 
 DURATION_MS = 1200

@@ -41,13 +41,14 @@ from dendrotwin.errors import FileError
 from dendrotwin.models.cable import spike_logits
 from dendrotwin.solver import compiled
 from dendrotwin.solver import rows as rows_module
+from dendrotwin.solver.accuracy import Accuracy
 from dendrotwin.solver.cell_arrays import OFFSET, START, STATE_SENSITIVITY
 from dendrotwin.solver.integrator.lookup import interpolate, relax
 from dendrotwin.solver.integrator.pools import SMALLEST_MM
 from dendrotwin.solver.integrator.state import LEVEL, NEXT_LEVEL, State
 from dendrotwin.solver.integrator.time_loop import NO_PEAK_MV
 from dendrotwin.solver.step_tables import gate_sensitivity, scheme_sensitivity, scheme_step
-from dendrotwin.solver.stepper import Accuracy, Stepper
+from dendrotwin.solver.stepper import Stepper
 
 NO_EVENTS = Events.sort(np.zeros(0), np.zeros(0))
 REST_MV = -65.0

@@ -13,10 +13,11 @@ from dendrotwin.cell.membrane import names_of
 from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import load_cell
 from dendrotwin.models import configure
-from dendrotwin.models.cable import ARCHITECTURE, Cable, CableConfig
+from dendrotwin.models.cable import ARCHITECTURE, Cable
 from dendrotwin.neuron.reading import Reading, read_cell
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.recording import provenance
+from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.twin import Twin
 
 DURATION_MS = 6000  # of the trials that the twin's speed is measured on
@@ -36,7 +37,7 @@ def twin_of(
         cell: name of a cell (`dendrotwin cells`), or path of a Python file that defines one.
         options: of the cell, such as {"parameters": "hay2011"}.
         accuracy: fast, standard or exact.
-        tolerance_mV: in place of the tolerance of that accuracy [mV]; see `models.cable.CableConfig`.
+        tolerance_mV: in place of the tolerance of that accuracy [mV]; see `solver.accuracy.CableConfig`.
 
     Returns:
         The twin; `twin.save(folder, model_card(twin))` with `dendrotwin.read_twin.model_card` writes its folder.

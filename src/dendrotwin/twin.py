@@ -184,7 +184,7 @@ class Twin:
             raise InputError("the recording is of another cell than the twin; predict it with this twin")
         return figure_recording(recording, start_ms, stop_ms)
 
-    def save(self, path: Path, readme: str, *, overwrite: bool = False) -> None:
+    def save(self, path: str | Path, readme: str, *, overwrite: bool = False) -> None:
         """Write the folder, under a temporary name until it is complete.
 
         Args:
@@ -216,7 +216,7 @@ class Twin:
             (folder / "README.md").write_text(readme)
 
     @classmethod
-    def load(cls, path: Path) -> Twin:
+    def load(cls, path: str | Path) -> Twin:
         """Open a twin's folder.
 
         Args:

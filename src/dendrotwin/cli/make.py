@@ -14,19 +14,18 @@ from dendrotwin.cell.stimuli import Modulated, Poisson
 from dendrotwin.cli.base import Cell, CellOptions, Overwrite, app, configure, milliseconds, pairs, with_options
 from dendrotwin.errors import InputError, MissingPackageError
 from dendrotwin.neuron.simulation import PRESETS, Simulation
+from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.training.config import Training
 
 
 @app.command()
+@with_options(CableConfig, ("accuracy", "tolerance_mV"))
 def twin(
     cell: Cell,
     out: Annotated[Path, typer.Option(help="Folder of the twin.")],
-    accuracy: Annotated[str, typer.Option(help="How exact its steps are: fast, standard or exact.")] = "standard",
-    tolerance: Annotated[
-        float | None, typer.Option(help="A tolerance of your own [mV], in place of the setting's.")
-    ] = None,
     option: CellOptions = [],  # noqa: B006
     overwrite: Overwrite = False,
+    **accuracy: Any,
 ) -> None:
     """Make a twin of a NEURON cell, in seconds, without data.
 
@@ -36,7 +35,7 @@ def twin(
     from dendrotwin.support.atomic_files import refuse_existing
 
     refuse_existing(out, "config.json", overwrite=overwrite)
-    made = dendrotwin.twin_of(cell, pairs(option), accuracy, tolerance)
+    made = dendrotwin.twin_of(cell, pairs(option), **accuracy)
     made.save(out, model_card(made), overwrite=overwrite)
     reading = made.training["reading"]
     worst = max(reading["errors"], key=reading["errors"].get, default="")

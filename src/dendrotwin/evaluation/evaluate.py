@@ -16,11 +16,11 @@ from dendrotwin.twin import Twin, load
 
 def evaluate(
     twin: Twin | str | Path,
-    data: Path,
-    out: Path,
+    data: str | Path,
+    out: str | Path,
     *,
     baselines: bool = True,
-    training_data: Path | None = None,
+    training_data: str | Path | None = None,
     neuron: bool = False,
     speed: bool = False,
     overwrite: bool = False,
@@ -44,6 +44,7 @@ def evaluate(
         FileError: `out` exists, or the data set is not one or is of another cell.
         InputError: there are no trials that are new, or training trials are missing.
     """
+    data, out = Path(data), Path(out)
     refuse_existing(out, "report.json", overwrite=overwrite)
     folder = None if isinstance(twin, Twin) else Path(twin)
     loaded = twin if isinstance(twin, Twin) else load(twin)

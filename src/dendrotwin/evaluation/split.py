@@ -38,7 +38,7 @@ class Split:
 
 
 def split_trials(
-    path: Path, validation: float = 0.1, test: float = 0.2, train_trials: int | None = None
+    path: str | Path, validation: float = 0.1, test: float = 0.2, train_trials: int | None = None
 ) -> tuple[Tree, Split]:
     """Split a data set by trial: the first ones test, then validation, the rest training.
 
@@ -106,7 +106,7 @@ def _number(file: RecordingFile) -> int:
 
 
 def trials_of_twin(
-    twin: Twin, data: Path, training_data: Path | None = None, *, fit: bool = True
+    twin: Twin, data: str | Path, training_data: str | Path | None = None, *, fit: bool = True
 ) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
     """The trials that a twin was trained on, those it was validated on, and those of `data` that it has not seen.
 
@@ -162,7 +162,7 @@ def _check_long_enough(trials: Sequence[TrialIndex]) -> None:
 
 
 def _trials_of_data(
-    trials: list[TrialIndex], data: Path, training_data: Path | None
+    trials: list[TrialIndex], data: str | Path, training_data: str | Path | None
 ) -> tuple[list[TrialIndex], list[TrialIndex], list[TrialIndex]]:
     """The split of a data set for a twin that was read; all trials are for the test where the data set is too small."""
     try:

@@ -9,50 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from dendrotwin.cell.membrane import Membrane
 from dendrotwin.cell.spikes import spike_logits
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import MissingPackageError
 from dendrotwin.models.base import CHUNK_MS, Architecture, Model
-from dendrotwin.solver.stepper import Accuracy, Stepper
+from dendrotwin.solver.accuracy import Accuracy, CableConfig
+from dendrotwin.solver.stepper import Stepper
 
 if TYPE_CHECKING:
     from dendrotwin.solver.gpu import GPUStepper
 
-# Steps of a millisecond and tolerance by the name of the accuracy; how each was chosen: docs/methods/steps.md.
-SETTINGS = {
-    # For many cells and field potentials; takes 0.4 to 0.9 of the time of `standard`.
-    "fast": Accuracy(min_steps=1, max_steps=16, tolerance_mV=0.08),
-    # As exact as NEURON's own default, or better.
-    "standard": Accuracy(min_steps=2, max_steps=128, tolerance_mV=0.04),
-    # For cells in which a small error moves or removes an output spike; takes twice the time of `standard`.
-    "exact": Accuracy(min_steps=4, max_steps=256, tolerance_mV=0.006),
-}
 GPU_POTENTIALS = 2**28  # that a GPU keeps at once: 1 GiB
-
-
-class CableConfig(BaseModel):
-    """How exact the steps are."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-    accuracy: Literal["fast", "standard", "exact"] = "standard"
-    """Name of a setting: fast, standard or exact; see SETTINGS."""
-    tolerance_mV: float | None = Field(default=None, gt=0)
-    """In place of the setting's own: how far changing conductances may bend the course of the potentials within a step,
-    root mean square over the membrane [mV]."""
-
-    @property
-    def steps(self) -> Accuracy:
-        """The setting, with the user's tolerance where there is one."""
-        chosen = SETTINGS[self.accuracy]
-        return chosen if self.tolerance_mV is None else Accuracy(chosen.min_steps, chosen.max_steps, self.tolerance_mV)
 
 
 def make_gpu_stepper(device: torch.device, tree: Tree, membrane: Membrane, accuracy: Accuracy) -> GPUStepper:

@@ -190,7 +190,7 @@ def read_tree(group: h5py.Group) -> Tree:
 
 
 def write_recordings(
-    path: Path, recordings: Iterable[Recording], attributes: dict[str, Any], *, compress: bool = False
+    path: str | Path, recordings: Iterable[Recording], attributes: dict[str, Any], *, compress: bool = False
 ) -> None:
     """Write trials of one cell to one HDF5 file, under a temporary name until it is whole.
 
@@ -249,7 +249,7 @@ class RecordingFile:
         FileError: the file is missing, truncated, or no recording of this format.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if self.path.is_dir():
             raise FileError(f"{path} is a folder; name a recording in it, such as {self.path / 'trial-000000.h5'}")

@@ -17,7 +17,7 @@ from dendrotwin.recording import DEFAULT_RECORD_DT_MS, Recording, RecordingFile
 SPLIT_FILE = "split.json"  # in the folder of a data set: how many of its trials are held out
 
 
-def recording_files(path: Path) -> list[Path]:
+def recording_files(path: str | Path) -> list[Path]:
     """The recordings of a data set: the file itself, or every `*.h5` in the folder, by name.
 
     Args:
@@ -56,7 +56,7 @@ class TrialIndex:
     record_dt_ms: float = DEFAULT_RECORD_DT_MS
 
 
-def index_trials(path: Path) -> tuple[Tree, list[TrialIndex]]:
+def index_trials(path: str | Path) -> tuple[Tree, list[TrialIndex]]:
     """The cell and the trials of a data set, in the order of the files' names.
 
     Args:
@@ -84,7 +84,7 @@ def index_trials(path: Path) -> tuple[Tree, list[TrialIndex]]:
     return tree, trials
 
 
-def trials_of_cell(path: Path, tree: Tree, of: str) -> list[TrialIndex]:
+def trials_of_cell(path: str | Path, tree: Tree, of: str) -> list[TrialIndex]:
     """The trials of a data set, which must be of one cell.
 
     Args:
@@ -139,7 +139,7 @@ class HeldOut(BaseModel):
     """Number of trials for validation, those that follow the test."""
 
 
-def read_held_out(path: Path) -> HeldOut | None:
+def read_held_out(path: str | Path) -> HeldOut | None:
     """What the split file in the folder of a data set says; None where there is no such file.
 
     Args:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.membrane import Membrane
 from dendrotwin.cell.tree import Events, Injection, Tree
+from dendrotwin.solver.accuracy import Accuracy
 from dendrotwin.solver.axial import EliminationOrder, EliminationRounds
 from dendrotwin.solver.cell_arrays import SCHEME_SIZE, SCHEME_TABLE, START, STOP, TERM_ION, CellArrays, StepTables
 from dendrotwin.solver.gpu_arrays import TILE, WARPS, BatchState, CellTensors, Sizes, StimulusTensors
 from dendrotwin.solver.gpu_kernel import run as run_kernel
-from dendrotwin.solver.stepper import Accuracy, Stepper
+from dendrotwin.solver.stepper import Stepper
 
 # Of each part of `CellTensors`: integers, double, and single precision for the rest.
 INTEGERS = {

@@ -5,7 +5,6 @@ The method is that of `dendrotwin.solver.integrator` (staggered steps, Hines 198
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -13,37 +12,12 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.membrane import Membrane
 from dendrotwin.cell.tree import Events, Floats, Injection, Tree
+from dendrotwin.solver.accuracy import Accuracy
 from dendrotwin.solver.cell_arrays import StepTables
 from dendrotwin.solver.integrator.adaptive import StepControl
 from dendrotwin.solver.integrator.state import Output, State, Stimulus, SynapticEvents
 from dendrotwin.solver.integrator.time_loop import begin, run
 from dendrotwin.solver.layout import Layout, lay_out
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How many steps a millisecond takes.
-
-    Attributes:
-        min_steps, max_steps: fewest and most in a millisecond, powers of 2.
-        tolerance_mV: a step of h is short enough where h^2 times the change of curvature is at most this, root mean
-            square over the membrane [mV]; see `integrator.adaptive`.
-        refinement: how many steps of a level there are in one of the level before, a power of 2. With 4, of the step's
-            second order, a level is sixteen times as exact as the one before.
-    """
-
-    min_steps: int
-    max_steps: int
-    tolerance_mV: float
-    refinement: int = 4
-
-    @property
-    def levels(self) -> list[int]:
-        """Numbers of steps of a millisecond that there are, rising."""
-        found = [self.min_steps]
-        while found[-1] * self.refinement <= self.max_steps:
-            found.append(found[-1] * self.refinement)
-        return found
 
 
 class Stepper:

@@ -22,7 +22,9 @@ from dendrotwin.training.run import Run
 from dendrotwin.twin import Twin
 
 
-def train(data: Path, out: Path, training: Training, *, overwrite: bool = False, tensorboard: bool = False) -> Twin:
+def train(
+    data: str | Path, out: str | Path, training: Training, *, overwrite: bool = False, tensorboard: bool = False
+) -> Twin:
     """Train a network on a data set and save the twin with the best validation loss.
 
     A killed run goes on from its last checkpoint when it is called again with the same arguments; on a CPU the result
@@ -44,7 +46,7 @@ def train(data: Path, out: Path, training: Training, *, overwrite: bool = False,
         FileError, InputError: `out` exists, the data set is not one, is too small, or an option is wrong.
     """
     began = time.monotonic()
-    out = Path(out)
+    data, out = Path(data), Path(out)
     refuse_existing(out, "config.json", overwrite=overwrite)
     run = Run(data, training)
     state, steps = run.state, training.steps

@@ -13,7 +13,8 @@ from dendrotwin.errors import CellError
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading.config import READING
 from dendrotwin.neuron.trial import run_trial
-from dendrotwin.solver.stepper import Accuracy, Stepper
+from dendrotwin.solver.accuracy import Accuracy
+from dendrotwin.solver.stepper import Stepper
 
 
 @dataclass(frozen=True)
