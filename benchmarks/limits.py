@@ -23,7 +23,7 @@ import torch
 
 from dendrotwin.evaluation.predictors import evaluate_predictor, evaluate_twin
 from dendrotwin.evaluation.split import split_trials
-from dendrotwin.models import ARCHITECTURES
+from dendrotwin.models import load_architecture
 from dendrotwin.plot import save
 from dendrotwin.recording import SETTLE_MS, Recording
 from dendrotwin.recording.trials import read_trial
@@ -38,7 +38,7 @@ EVERY_MS = 20  # principal components come from every so many ms of the training
 
 def _points(base: Training, trials: int) -> dict[str, Training]:
     """The trainings by name; the widest network comes first."""
-    channels = getattr(ARCHITECTURES[base.architecture][0](), "channels", None)
+    channels = getattr(load_architecture(base.architecture).config(), "channels", None)
 
     def with_options(**options: object) -> Training:
         return base.model_copy(update={"options": {**base.options, **options}})
