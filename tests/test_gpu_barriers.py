@@ -1,0 +1,81 @@
+"""Lanes of the GPU's kernel meet in memory only across a barrier.
+
+The interpreter takes one instruction of all lanes after the other, so that a barrier which is lost changes no result
+there. It can be asked for every address that is read and written, though, and what may happen between two barriers is
+a law: no lane reads or writes what another one has written, and none writes what another has read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+triton = pytest.importorskip("triton", reason="there is none for this system")
+
+from triton.runtime import interpreter
+
+from dendrotwin.solver import gpu
+from dendrotwin.solver.stepper import Accuracy
+from test_gpu import a_membrane, a_tree, injection, inputs
+
+ALL_LANES = -1  # a single number is read by every lane; it is written by the first
+
+
+class Watch:
+    """Which lanes have touched each address since the last barrier; tiles have as many numbers as there are lanes."""
+
+    def __init__(self) -> None:
+        self.read: dict[int, set[int]] = {}
+        self.written: dict[int, int] = {}
+        self.races: list[int] = []
+        self.barriers = 0
+
+    def touch(self, pointers: Any, mask: Any, writes: bool) -> None:
+        """One instruction of all lanes."""
+        addresses, on = np.ravel(pointers), np.broadcast_to(mask, np.shape(pointers)).ravel()
+        single = np.ndim(pointers) == 0 or (addresses.size == 1)
+        for lane in np.flatnonzero(on).tolist():
+            address, who = int(addresses[lane]), ALL_LANES if single and not writes else lane
+            readers = self.read.setdefault(address, set())
+            if self.written.get(address, who) != who or (writes and readers - {who}):
+                self.races.append(address)
+            if writes:
+                self.written[address] = who
+            else:
+                readers.add(who)
+
+    def barrier(self) -> None:
+        """From here on everything counts anew."""
+        self.read.clear()
+        self.written.clear()
+        self.barriers += 1
+
+
+def test_lanes_meet_across_barriers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cells with all kinds of channels and synapses in several tiles, with milliseconds that are done again."""
+    watch, builder = Watch(), interpreter.InterpreterBuilder
+    load, store = builder.create_masked_load, builder.create_masked_store
+
+    def watched_load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
+        watch.touch(pointers.data, mask.data, writes=False)
+        return load(self, pointers, mask, *rest)
+
+    def watched_store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        watch.touch(pointers.data, mask.data, writes=True)
+        return store(self, pointers, value, mask, *rest)
+
+    monkeypatch.setattr(builder, "create_masked_load", watched_load)
+    monkeypatch.setattr(builder, "create_masked_store", watched_store)
+    monkeypatch.setattr(builder, "create_barrier", lambda self: watch.barrier())
+    monkeypatch.setattr(gpu, "TILE", 4)
+    tree, steps = a_tree(), 2
+    stepper = gpu.GPUStepper(tree, a_membrane(), Accuracy(least=1, most=4, tolerance_mV=0.6), "cpu")
+    state = stepper.start(2)
+    stepper.advance(state, inputs(tree), steps, [None, injection(tree, steps, 0.3)])
+    assert (state.counts[:, 1] > steps).all()
+    counted = state.counts.data_ptr() + np.arange(0, state.counts.nbytes, state.counts.element_size())
+    # Of its counts a cell reads and writes one at the very end, and uses it nowhere else.
+    assert set(watch.races) <= set(counted.tolist())
+    assert watch.barriers > 100
