@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-triton = pytest.importorskip("triton", reason="there is none for this system")
+pytest.importorskip("triton", reason="there is none for this system")
 
 from triton.runtime import interpreter
 

@@ -20,11 +20,12 @@ from safetensors.torch import load_file, save_file
 
 import dendrotwin
 from dendrotwin.cell.spikes import predicted_spikes
-from dendrotwin.cell.tree import Events, Injection
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError, TwinError
 from dendrotwin.evaluation.metrics import best_threshold
 from dendrotwin.evaluation.predictors import baseline_rows, evaluate_predictor
 from dendrotwin.evaluation.split import split_trials
+from dendrotwin.models.base import Model
 from dendrotwin.models.baselines import linear_predictor
 from dendrotwin.models.scaling import measure_scaling
 from dendrotwin.neuron.simulate import Simulation, simulate
@@ -34,6 +35,7 @@ from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin
+from test_recording import recording, tree_with_inputs
 
 SMALL = {"channels": (16, 16), "features": 16, "synapse_ms": 60}
 QUICK = Training(options=SMALL, steps=150, batch=4, window_ms=200, round_steps=50)
@@ -350,6 +352,45 @@ def test_linear_baseline_is_the_ridge_solution(data: Path) -> None:
         errors.append((((v - check.v_mV)[500:] ** 2).mean(), v))
     best = min(errors, key=lambda pair: pair[0])[1]
     assert np.abs(found - best).max() < 0.05
+
+
+class _Told(Model):
+    """A model that remembers what it was told, and says the same of every trial."""
+
+    def __init__(self, tree: Tree, autoregressive: bool) -> None:
+        super().__init__()
+        self.tree, self.autoregressive, self.told = tree, autoregressive, ()
+        self.logit = np.random.default_rng(0).normal(size=40).astype(np.float32)
+
+    def predict(self, events, duration_ms, true_mV=None, injections=None, chunk_ms=1000):
+        self.told = (events[0], duration_ms, true_mV, injections[0])
+        return np.zeros((1, duration_ms, self.tree.n), np.float32), self.logit[None, :duration_ms]
+
+    restore = None
+
+
+@pytest.mark.parametrize("autoregressive", [False, True])
+def test_a_model_is_told_what_it_may_know_and_no_more(autoregressive: bool) -> None:
+    """Events and current as they are; true potentials only one step ahead, of each ms, and if it is not fed back."""
+    model = _Told(tree_with_inputs(), autoregressive)
+    twin = Twin("told", {}, model.tree, model, 0.6, {})
+    fine = recording(model.tree, 40, record_dt_ms=0.5)
+    for feed_back in (False, True):
+        made = twin.predict(fine, feed_back=feed_back)
+        events, duration_ms, true_mV, current = model.told
+        assert (events, duration_ms, current) == (fine.events, 40, fine.injection)
+        if autoregressive and not feed_back:
+            assert np.array_equal(true_mV[0], fine.v_mV[1::2])
+        else:
+            assert true_mV is None
+        assert (made.events, made.injection, made.trial_id) == (fine.events, fine.injection, fine.trial_id)
+        probability = 1.0 / (1.0 + np.exp(-model.logit))
+        assert made.spike_probability == pytest.approx(probability)
+        assert np.array_equal(made.spikes_ms, predicted_spikes(probability, 0.6))
+        assert not np.array_equal(made.spikes_ms, predicted_spikes(probability, 0.5))
+    made = twin.predict(fine.events, 40, injection=fine.injection)
+    assert model.told == (fine.events, 40, None, fine.injection)
+    assert made.injection is fine.injection
 
 
 def test_twins_are_loaded_by_name_or_by_folder(tmp_path: Path) -> None:
