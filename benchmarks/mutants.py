@@ -144,9 +144,10 @@ MUTANTS = [
         ("part.load_state_dict(saved[name])", 'name == "objective" or part.load_state_dict(saved[name])'),
     ),
     *of(
-        "training/losses.py", LAWS + " test_train.py::test_uncertainty_balance_finds_the_losses"
-        " test_train.py::test_dynamic_weight_average test_train.py::test_equal_balance_is_the_mean_and_the_weighed_spikes"
-        " test_train.py::test_current_loss_is_its_definition test_train.py::test_meta_step_is_its_definition",
+        "training/losses.py", " ".join(f"test_train.py::test_{name}" for name in (
+            "uncertainty_balance_finds_the_losses", "dynamic_weight_average", "current_loss_is_its_definition",
+            "equal_balance_is_the_mean_and_the_weighed_spikes", "meta_step_is_its_definition",
+        )),
         ("1.0 / (tasks - 1)", "1.0 / tasks"),
         ("share[-1] = spike_weight", "share[-1] = 1.0"),
         ("torch.full_like(losses, 0.5)", "torch.full_like(losses, 1.0)"),
