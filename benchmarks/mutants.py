@@ -21,6 +21,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "dendrotwin"
 LONGEST_S = 900.0  # a fault may let a loop never end
+COMPILED = ("solver/", "cell/")  # what Numba's functions are made of
 
 
 class Mutant(NamedTuple):
@@ -181,6 +182,92 @@ MUTANTS = [
         ("if run.training.autoregressive else None", "if False else None"),
         ("score[:SETTLE_MS] = 0.0", "score[SETTLE_MS:] = 0.0"),
     ),
+    # The steps of the solver.
+    *of(
+        "solver/steps.py", "test_solver.py",
+        ("if a <= tolerance *", "if a <= 4.0 * tolerance *"),
+        ("and a > tolerance *", "and a > 4.0 * tolerance *"),
+        ("worst = max(worst, a)", "worst = a"),
+        ("np.float32(2.0 / (h + 1.0 / many[previous]))", "np.float32(1.0 / h)"),
+        ("pair = previous * levels + level", "pair = level * levels + level"),
+        ("SHARE * right[i]", "right[i]"),
+        ("right[i] = per_step * capacitance[i] * moved[i]", "right[i] = 0.0"),
+        ("v[i] - 0.5 * moved[i]", "v[i]"),
+        ("np.float32(2.0) * powers", "powers"),
+        ("(s + 1) * h - after[event]", "h"),
+        ("highest, when = before, s * h", "highest, when = before, 0.0"),
+        ("_keep(kept, state)", "pass"),
+        ("injected[t if len", "injected[t - 1 if len"),
+    ),
+    *of(
+        "solver/stepper.py", "test_solver.py",
+        ("time - bins", "0.0 * time"),
+        ("bins = np.floor(time)", "bins = np.rint(time)"),
+        ("+= current", "= current"),
+        ("* FOLD <= self.most", "* FOLD < self.most"),
+    ),
+    *of(
+        "solver/gpu_kernel.py", "test_gpu.py",
+        ("previous * sizes.levels + level", "level * sizes.levels + level"),
+        ("SHARE * tl.load", "tl.load"),
+        ("(worst > tolerance", "(worst > 4.0 * tolerance"),
+        ("(s + 1) * h - after", "h"),
+    ),
+    *of(
+        "models/cable.py", "test_gpu.py::test_trials_in_pieces test_read_twin.py",
+        ("trial.time_ms[a:z] - begin", "trial.time_ms[a:z]"),
+        ("whole.current_nA[begin:end]", "whole.current_nA[: end - begin]"),
+        ("else injections[k]\n            v[k]", "else injections[0]\n            v[k]"),
+        ("Accuracy(chosen.least, chosen.most, self.tolerance_mV)", "chosen"),
+    ),
+    # Splits, baselines and measures.
+    *of(
+        "evaluation/split.py", "test_dataset.py",
+        ("trials[:n_test])", "trials[-n_test:])"),
+        ("trials[n_test + n_validation :]", "trials[n_validation:]"),
+        ("(test, validation))", "(validation, test))"),
+    ),
+    *of(
+        "models/baselines.py", "test_evaluate.py",
+        ("if error < best_error", "if error > best_error"),
+        ("check_squares = products(validation)", "check_squares = products(train)"),
+        ("check_gram @ weights", "gram @ weights"),
+        ("penalty * scale), 0.0)", "penalty * scale), scale)"),
+        ("np.float32)])[SETTLE_MS:]", "np.float32)])[SETTLE_MS - 1 : -1]"),
+    ),
+    *of(
+        "models/networks/ridge_init.py", LAWS + " test_start.py",
+        ("PENALTY * size)", "size)"),
+        ("PENALTY * size)", "PENALTY)"),
+        ("penalty[-1] = 0.0", "pass"),
+        ("axes[:, -rank:]", "axes[:, :rank]"),
+        ("x, z[at - 1], np", "x, z[at], np"),
+        ("offset[0] + mean @ cut", "offset[0]"),
+        ("np.arange(SETTLE_MS, recording", "np.arange(1, recording"),
+        ("network.heads.silence()", "pass"),
+    ),
+    *of(
+        "evaluation/metrics.py", "test_measures.py",
+        ("MATCH_MS = 2.0", "MATCH_MS = 1.9"),
+        ("MATCH_MS = 2.0", "MATCH_MS = 3.0"),
+        ("<= within_ms", "< within_ms"),
+        ("pairs + 1, i + 1, j + 1", "pairs + 1, i + 1, j"),
+        ("candidates = candidates[::-1]", "pass"),
+        ("np.argmax(f1)", "np.argmin(f1)"),
+        ("0.1, 10.0, 41)", "0.1, 10.0, 3)"),
+        ("spikes_ms >= SETTLE_MS]", "spikes_ms >= 0]"),
+        ("[SETTLE_MS:], dtype=np.float64) for v in", "[0:], dtype=np.float64) for v in"),
+        ("time_ms - AFTER_MS", "time_ms - BEFORE_MS"),
+    ),
+    *of(
+        "twin.py", "test_twin.py::test_a_model_is_told_what_it_may_know_and_no_more",
+        ("true_mV, [injection])", "true_mV, None)"),
+        ("and not feed_back", ""),
+        ("self.one_step_ahead and not", "not"),
+        ("source.each_ms()", "source"),
+        ("predicted_spikes(probability[0], self.threshold)", "predicted_spikes(probability[0], 0.5)"),
+        ("identity, injection, probability", "identity, None, probability"),
+    ),
     # Barriers of the GPU's kernel.
     *without("solver/gpu_kernel.py", "tl.debug_barrier()", "test_gpu_barriers.py"),
     *without("solver/gpu_membrane.py", "tl.debug_barrier()", "test_gpu_barriers.py"),
@@ -193,13 +280,13 @@ class Workshop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.source = folder / "src" / "dendrotwin"
+        (folder / "compiled").mkdir()
         shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
 
     def fails(self, tests: str) -> str | None:
         """The first test that fails, if any."""
-        cache = self.folder / "numba"  # compiled code is kept for each file, but holds that of others too
         environment = {
-            **os.environ, "PYTHONPATH": str(self.folder / "src"), "NUMBA_CACHE_DIR": str(cache),
+            **os.environ, "PYTHONPATH": str(self.folder / "src"), "NUMBA_CACHE_DIR": str(self.folder / "compiled"),
             "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         wanted = [str(ROOT / "tests" / test) for test in tests.split()]
@@ -218,13 +305,19 @@ class Workshop:
     def check(self, mutant: Mutant) -> str | None:
         """The first test that notices a fault, if any."""
         path = self.source / mutant.file
-        text = path.read_text()
+        text, times = path.read_text(), path.stat()
         path.write_text(text.replace(mutant.old, mutant.new))
-        shutil.rmtree(self.folder / "numba", ignore_errors=True)
+        compiled = self.folder / "compiled"  # by Numba, file by file, but with what others hold in it
+        if mutant.file.startswith(COMPILED):
+            compiled.rename(self.folder / "before")
         try:
             return self.fails(mutant.tests)
         finally:
             path.write_text(text)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # else Numba compiles it anew
+            if mutant.file.startswith(COMPILED):
+                shutil.rmtree(self.folder / "compiled", ignore_errors=True)
+                (self.folder / "before").rename(self.folder / "compiled")
 
 
 def chosen(words: list[str]) -> list[Mutant]:
