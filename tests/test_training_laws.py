@@ -145,10 +145,13 @@ def test_windows_around_spikes(tmp_path: Path) -> None:
 
 
 def test_scaling_is_of_the_population_after_the_settling(tmp_path: Path) -> None:
-    """Of a trial of three steps that count, where a sample's standard deviation would be a fifth larger."""
-    trial = made(0, SETTLE_MS + 3)
-    write_recordings(shard_path(tmp_path, 0), [trial], {"trial": 0})
-    scaling, v = measure_scaling(index_trials(tmp_path)[1]), trial.v_mV[SETTLE_MS:].astype(float)
+    """Of all trials together, with five steps that count, where a sample's standard deviation would be larger."""
+    parts = []
+    for number, steps in ((0, SETTLE_MS + 3), (4, SETTLE_MS + 2)):
+        trial = made(number, steps)
+        write_recordings(shard_path(tmp_path, number), [trial], {"trial": number})
+        parts.append(trial.v_mV[SETTLE_MS:].astype(float))
+    scaling, v = measure_scaling(index_trials(tmp_path)[1]), np.concatenate(parts)
     assert scaling.mean_mV.numpy() == pytest.approx(v.mean(0), abs=1e-4)
     assert scaling.sd_mV.numpy() == pytest.approx(np.maximum(v.std(0), 1e-3), abs=1e-4)
 
