@@ -20,7 +20,7 @@ from dendrotwin.solver import gpu
 from dendrotwin.solver.stepper import Accuracy
 from test_gpu import a_membrane, a_tree, cut, injection, inputs
 
-ALL_LANES = -1  # a single number is read by every lane; it is written by the first
+ALL_LANES, ONE_LANE = -1, -2  # a single number is read by every lane, and written by one, whichever that is
 
 
 class Watch:
@@ -35,9 +35,9 @@ class Watch:
     def touch(self, pointers: Any, mask: Any, writes: bool) -> None:
         """One instruction of all lanes."""
         addresses, on = np.ravel(pointers), np.broadcast_to(mask, np.shape(pointers)).ravel()
-        single = np.ndim(pointers) == 0 or (addresses.size == 1)
+        of_single = ONE_LANE if writes else ALL_LANES
         for lane in np.flatnonzero(on).tolist():
-            address, who = int(addresses[lane]), ALL_LANES if single and not writes else lane
+            address, who = int(addresses[lane]), of_single if addresses.size == 1 else lane
             readers = self.read.setdefault(address, set())
             if self.written.get(address, who) != who or (writes and readers - {who}):
                 self.races.append(address)
