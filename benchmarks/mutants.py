@@ -216,7 +216,7 @@ MUTANTS = [
         ("(s + 1) * h - after", "h"),
     ),
     *of(
-        "models/cable.py", "test_gpu.py::test_trials_in_pieces test_read_twin.py",
+        "models/cable.py", "test_gpu.py::test_trials_in_pieces test_read_twin.py::test_settings_differ_in_cost_and_in_error",
         ("trial.time_ms[a:z] - begin", "trial.time_ms[a:z]"),
         ("whole.current_nA[begin:end]", "whole.current_nA[: end - begin]"),
         ("else injections[k]\n            v[k]", "else injections[0]\n            v[k]"),
@@ -259,8 +259,8 @@ MUTANTS = [
         ("0.1, 10.0, 41)", "0.1, 10.0, 3)"),
         ("spikes_ms >= SETTLE_MS]", "spikes_ms >= 0]"),
         ("[SETTLE_MS:], dtype=np.float64) for v in", "[0:], dtype=np.float64) for v in"),
-        ("time_ms - AFTER_MS", "time_ms - BEFORE_MS"),
     ),
+    *of("evaluation/metrics.py", "test_electrodes.py", ("time_ms - AFTER_MS", "time_ms - BEFORE_MS")),
     *of(
         "twin.py", "test_twin.py::test_a_model_is_told_what_it_may_know_and_no_more",
         ("true_mV, [injection])", "true_mV, None)"),
