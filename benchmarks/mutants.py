@@ -216,7 +216,8 @@ MUTANTS = [
         ("(s + 1) * h - after", "h"),
     ),
     *of(
-        "models/cable.py", "test_gpu.py::test_trials_in_pieces test_read_twin.py::test_settings_differ_in_cost_and_in_error",
+        "models/cable.py",
+        "test_gpu.py::test_trials_in_pieces test_read_twin.py::test_settings_differ_in_cost_and_in_error",
         ("trial.time_ms[a:z] - begin", "trial.time_ms[a:z]"),
         ("whole.current_nA[begin:end]", "whole.current_nA[: end - begin]"),
         ("else injections[k]\n            v[k]", "else injections[0]\n            v[k]"),
