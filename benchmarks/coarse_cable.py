@@ -33,7 +33,7 @@ def main() -> None:
     tree, trials = index_trials(arguments.data)
     silent = [r for r in (read_trial(trial, tree) for trial in trials) if len(r.spikes_ms) == 0][: arguments.silent]
     print(f"{len(silent)} silent trials among {len(trials)}")
-    v = coarse_cable(tree, [r.events for r in silent], silent[0].steps)
+    v = coarse_cable(tree, [r.events for r in silent], silent[0].duration_ms)
     regions = {
         "soma": tree.in_region("soma"),
         "basal": tree.in_region("basal"),

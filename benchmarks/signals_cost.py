@@ -50,7 +50,7 @@ def read_only(path: Path) -> tuple[float, float]:
     """Seconds to read all potentials in chunks, and peak memory [MB]."""
     start = time.perf_counter()
     with RecordingFile(path) as file:
-        for begin in range(0, file.steps(0), 2048):
+        for begin in range(0, file.duration_ms(0), 2048):
             file.v(0, begin, begin + 2048)
     return time.perf_counter() - start, peak_MB()
 

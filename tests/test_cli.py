@@ -133,7 +133,7 @@ def test_finer_samples_by_the_command(data: Path, twin: Path, tmp_path: Path) ->
     result = run("predict", twin, fine, "--out", predicted)
     assert result.returncode == 0, result.stderr
     (ours,) = index_trials(predicted)[1]
-    assert (ours.steps, ours.record_dt_ms, ours.trial_id) == (800, 1.0, trial.trial_id)
+    assert (ours.duration_ms, ours.record_dt_ms, ours.trial_id) == (800, 1.0, trial.trial_id)
     result = run("plot", fine, predicted, "--out", tmp_path / "figures")
     assert result.returncode == 0, result.stderr
     result = run("signals", shard_path(fine, 0), "--out", tmp_path / "s.h5", "--figures", tmp_path / "seen")

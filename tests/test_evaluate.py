@@ -69,11 +69,11 @@ def test_persistence_is_the_potential_of_the_step_before(tree_and_split: tuple[T
 def test_the_cable_gets_events_and_injected_current(tree_and_split: tuple[Tree, Split]) -> None:
     tree, split = tree_and_split
     recording = read_trial(split.test[0], tree)
-    current = np.zeros((recording.steps, 1))
+    current = np.zeros((recording.duration_ms, 1))
     current[700:900] = 0.05
     injection = Injection(np.array([3], dtype=np.int32), current)
     v, score = cable_predictor()(dataclasses.replace(recording, injection=injection))
-    assert np.array_equal(v, coarse_cable(tree, [recording.events], recording.steps, [injection])[0])
+    assert np.array_equal(v, coarse_cable(tree, [recording.events], recording.duration_ms, [injection])[0])
     assert np.array_equal(score, v[:, tree.soma])
     without, _ = cable_predictor()(recording)
     assert np.array_equal(v[:700], without[:700])
@@ -85,8 +85,8 @@ def test_the_linear_baseline_is_chosen_as_if_all_was_kept_in_memory(tree_and_spl
     tree, split = tree_and_split
 
     def features(r: Recording) -> np.ndarray:
-        g = np.concatenate(list(synaptic_conductances(tree, [r.events], r.steps)))[:, :, 0].astype(float)
-        return np.column_stack([g, np.ones(r.steps)])
+        g = np.concatenate(list(synaptic_conductances(tree, [r.events], r.duration_ms)))[:, :, 0].astype(float)
+        return np.column_stack([g, np.ones(r.duration_ms)])
 
     for train, validation in ((split.train, split.validation), (split.train[:1], split.train[1:4])):
         x, v = ([f(read_trial(t, tree))[500:] for t in train] for f in (features, lambda r: r.v_mV.astype(float)))
@@ -161,7 +161,7 @@ def test_a_twin_that_sees_the_past_has_two_rows(tree_and_split: tuple[Tree, Spli
 def test_a_twin_is_not_measured_on_current_that_it_does_not_see(tree_and_split: tuple[Tree, Split]) -> None:
     tree, split = tree_and_split
     recording = read_trial(split.test[0], tree)
-    injection = Injection(np.array([0], dtype=np.int32), np.ones((recording.steps, 1)))
+    injection = Injection(np.array([0], dtype=np.int32), np.ones((recording.duration_ms, 1)))
     predictor = twin_predictor(_twin(tree, split, autoregressive=False))
     with pytest.raises(InputError, match="current is injected, which a network cannot take"):
         predictor(dataclasses.replace(recording, injection=injection))

@@ -40,7 +40,7 @@ def test_potentials_are_those_of_the_files_and_their_errors_those_of_a_report(fi
     twin = load("l5pc")
     _, (trial,) = index_trials(RECORDING)
     true = read_trial(trial, twin.tree)
-    predicted, _ = twin.predict_batch([true.events], true.steps)
+    predicted, _ = twin.predict_batch([true.events], true.duration_ms)
     errors = VoltageErrors(twin.tree.n)
     errors.add(true.v_mV, predicted[0])
     panels = titled(first)
@@ -115,7 +115,7 @@ def test_soma_and_dendrite_of_all_three_trials_are_drawn() -> None:
     drawn = np.asarray(cells[0].collections[0].get_array())
     np.testing.assert_allclose(drawn, recordings[2].v_mV[int(moment) - 1])
     ours, _ = load("l5pc").predict_batch(
-        [recordings[2].events], recordings[2].steps, injections=[recordings[2].injection]
+        [recordings[2].events], recordings[2].duration_ms, injections=[recordings[2].injection]
     )
     np.testing.assert_allclose(np.asarray(cells[1].collections[0].get_array()), ours[0, int(moment) - 1], atol=1e-3)
     assert not np.allclose(drawn, ours[0, int(moment) - 1], atol=1e-2)

@@ -63,7 +63,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert found.fingerprint() == tree.fingerprint()
         assert found.to_dict().keys() == tree.to_dict().keys()
         assert found.synapses == tree.synapses
-        assert [(t.trial_id, t.steps) for t in trials] == [("a", 50), ("b", 300)]
+        assert [(t.trial_id, t.duration_ms) for t in trials] == [("a", 50), ("b", 300)]
         for trial, truth in zip(trials, made, strict=True):
             read = read_trial(trial, found)
             assert np.abs(read.v_mV - truth.v_mV).max() <= 0.0026  # half a step of the int16, and float32's digits
@@ -88,15 +88,15 @@ def test_finer_samples_are_written_and_read(tmp_path: Path) -> None:
         assert made.v_mV.shape == (samples, tree.n)
         write_recordings(tmp_path / "r.h5", [recording(tree, 30), made], {})
         found, (coarse, fine) = index_trials(tmp_path / "r.h5")
-        assert (coarse.steps, coarse.record_dt_ms) == (30, 1.0)
-        assert (fine.steps, fine.record_dt_ms) == (50, interval)
+        assert (coarse.duration_ms, coarse.record_dt_ms) == (30, 1.0)
+        assert (fine.duration_ms, fine.record_dt_ms) == (50, interval)
         read = read_trial(fine, found)
-        assert (read.steps, read.record_dt_ms, len(read.spike_train())) == (50, interval, 50)
+        assert (read.duration_ms, read.record_dt_ms, len(read.spike_train())) == (50, interval, 50)
         assert np.abs(read.v_mV - made.v_mV).max() <= 0.0026
         assert np.array_equal(read.events.time_ms, made.events.time_ms)
         assert np.array_equal(read.injection.current_nA, made.injection.current_nA)
         each = read.each_ms()
-        assert (each.steps, each.record_dt_ms) == (50, 1.0)
+        assert (each.duration_ms, each.record_dt_ms) == (50, 1.0)
         assert np.array_equal(each.v_mV, read.v_mV[samples // 50 - 1 :: samples // 50])  # the last one of each ms
         with RecordingFile(tmp_path / "r.h5") as file:
             assert np.array_equal(file.v(1, 15, 37), read.v_mV[15:37])
@@ -109,9 +109,9 @@ def test_a_file_that_does_not_say_is_of_each_ms(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "r.h5", "r+") as file:
         del file["trials/000000"].attrs["record_dt_ms"]
     (trial,) = index_trials(tmp_path / "r.h5")[1]
-    assert (trial.steps, trial.record_dt_ms) == (50, 1.0)
+    assert (trial.duration_ms, trial.record_dt_ms) == (50, 1.0)
     shipped, (trial,) = index_trials(TWINS / "l5pc.recording.h5")
-    assert (trial.steps, trial.record_dt_ms) == (len(read_trial(trial, shipped).v_mV), 1.0)
+    assert (trial.duration_ms, trial.record_dt_ms) == (len(read_trial(trial, shipped).v_mV), 1.0)
 
 
 def test_samples_that_are_no_whole_ms(tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ def _least_squares(parts: tuple[Tree, Split, Scaling], trials: list[TrialIndex],
 
     def rows(trial: TrialIndex) -> tuple[np.ndarray, np.ndarray]:
         r = read_trial(trial, tree)
-        x = np.concatenate(list(synaptic_conductances(tree, [r.events], r.steps)))[:, :, 0].astype(float)
+        x = np.concatenate(list(synaptic_conductances(tree, [r.events], r.duration_ms)))[:, :, 0].astype(float)
         z = scaling.normalise(torch.from_numpy(r.v_mV)).numpy().astype(float)
-        at = np.arange(SETTLE_MS, r.steps, EVERY_MS)
+        at = np.arange(SETTLE_MS, r.duration_ms, EVERY_MS)
         known = np.column_stack([x[at] * 1e4, np.ones(len(at)), *([z[at - 1]] if autoregressive else [])])
         return known, z[at]
 
@@ -58,9 +58,9 @@ def _started(
     for trial in trials:
         r = read_trial(trial, tree)
         true = scaling.normalise(torch.from_numpy(r.v_mV))
-        v, _ = network.predict([r.events], r.steps, r.v_mV[None] if autoregressive else None)
+        v, _ = network.predict([r.events], r.duration_ms, r.v_mV[None] if autoregressive else None)
         z = scaling.normalise(torch.from_numpy(v[0]))
-        at = np.arange(SETTLE_MS, r.steps, EVERY_MS)
+        at = np.arange(SETTLE_MS, r.duration_ms, EVERY_MS)
         found.append(z.numpy()[at])
         truth.append(true.numpy()[at])
         before.append(true.numpy()[at - 1])

@@ -264,7 +264,7 @@ def test_window_around_the_first_spike(data: Path) -> None:
     for trial in range(10):
         with RecordingFile(shard_path(data, trial)) as file:
             spikes = file.spikes_ms(0)
-            window = window_around_first_spike(spikes, file.steps(0))
+            window = window_around_first_spike(spikes, file.duration_ms(0))
         assert window.stop - window.start == 100
         settled = spikes[spikes >= 500.0]
         assert window.start >= 400

@@ -146,7 +146,7 @@ def test_finer_samples_are_those_of_each_ms_and_more(engine: str, simulation: Si
         tree, (trial,) = index_trials(out)
         made[interval] = read_trial(trial, tree)
         assert made[interval].v_mV.shape == (round(450 / interval), 37)
-        assert (trial.steps, trial.record_dt_ms) == (450, interval)
+        assert (trial.duration_ms, trial.record_dt_ms) == (450, interval)
     each = made.pop(1.0)
     assert len(each.spikes_ms)
     for finer in made.values():
@@ -214,7 +214,7 @@ def _at(out: Path, dt_ms: float, method: str) -> np.ndarray:
     """The first trial of a data set, simulated again."""
     tree, trials = index_trials(out)
     cell = NeuronCell(load_cell("ball_and_stick"))
-    return run_trial(cell, read_trial(trials[0], tree).events, trials[0].steps, dt_ms, method)[0]
+    return run_trial(cell, read_trial(trials[0], tree).events, trials[0].duration_ms, dt_ms, method)[0]
 
 
 def test_step_and_method_are_those_asked_for(simulation: Simulation, tmp_path: Path) -> None:

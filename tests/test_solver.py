@@ -717,6 +717,84 @@ def test_a_millisecond_that_is_done_again_leaves_no_trace() -> None:
     assert again >= 1
 
 
+def busy() -> tuple[State, Injection]:
+    """A cell with spikes to come, after 12 ms in single steps; and the current of the next millisecond."""
+    stepper, current = fixed(TREE, SPIKING, 1), spiking_current(13)
+    state = stepper.start()
+    stepper.advance(state, SOME_EVENTS, 12, as_injection(current[:12]))
+    return state, as_injection(current[12:])
+
+
+def once(state: State, current: Injection, accuracy: Accuracy, level: int) -> tuple[State, int]:
+    """The state after a millisecond begun with as many steps as the one before, and how many were taken in the end."""
+    stepper, after = Stepper(TREE, SPIKING, accuracy), state.copy()
+    after.control[[LEVEL, NEXT_LEVEL]] = level
+    _, _, counts = stepper.advance(after, NO_EVENTS, 1, current)
+    return after, int(counts[1])
+
+
+def test_steps_are_as_many_as_the_tolerance_asks_for() -> None:
+    """h^2 times the change of what bends the course of V, by its definition: one step is short enough, 4 are, or 16."""
+    state, current = busy()
+    after, _ = once(state, current, Accuracy(1, 1, 1.0), 0)
+    capacitance = Stepper(TREE, SPIKING, ADAPTIVE).layout.arrays.capacitance_nF
+    change = np.sqrt(np.average((after.curvature - state.curvature) ** 2, weights=capacitance))
+    assert change > 0.1
+    for shade, many in ((1.01, 1), (0.99, 4)):
+        _, solves = once(state, current, Accuracy(1, 4, shade * change), 0)
+        assert solves == (1 if many == 1 else 1 + many)
+    for shade, sixteen in ((1.01, False), (0.99, True)):
+        _, solves = once(state, current, Accuracy(1, 16, shade * change / 4**2), 0)
+        assert (solves == 1 + 16) == sixteen  # without a try of 4
+
+
+def test_the_next_millisecond_has_the_steps_that_the_worst_of_this_one_asked_for() -> None:
+    """The worst of 4 steps is found by the tolerance at which they just do."""
+    state, current = busy()
+    low, high = 1e-6, 1e3
+    for _ in range(60):
+        middle = float(np.sqrt(low * high))
+        _, solves = once(state, current, Accuracy(4, 16, middle), 0)
+        low, high = (low, middle) if solves == 4 else (middle, high)
+    worst = 4**2 * high  # h^2 of it is the tolerance
+    for shade, level in ((1.01, 0), (0.99, 1)):
+        after, solves = once(state, current, Accuracy(1, 4, shade * worst), 1)
+        assert (solves, after.control[NEXT_LEVEL]) == (4, level)
+
+
+def test_gates_take_all_of_the_time_however_it_is_stepped(rng: np.random.Generator) -> None:
+    """At a potential that does not move, from the middle of one step to the middle of the next."""
+    places = at(0, 3)
+    slow = mechanism("slow", places, [term(places, 0.0, powers=(1,))], (gate_v("s", -30.0, 5.0, 9.0),))
+    slow.start[:] = 0.7
+    stepper = Stepper(TREE, membrane(leak(), slow), Accuracy(1, 16, 1e9))
+    state, elapsed = stepper.start(), 0.5  # a gate starts half a step of the coarsest behind
+    row = stepper.layout.arrays.gate_row[0]
+    x = row[OFFSET] + stepper.layout.position[places] - row[START]
+    steady = sigmoid((REST_MV + 30.0) / 5.0)
+    for level in rng.integers(0, 3, 12):
+        state.control[NEXT_LEVEL] = level
+        stepper.advance(state, NO_EVENTS, 1)
+        elapsed += 1.0
+        expected = steady + (0.7 - steady) * np.exp(-(elapsed - 0.5 / stepper.control.steps_per_ms[level]) / 9.0)
+        np.testing.assert_allclose(state.x[x], expected, rtol=2e-4)
+
+
+def test_what_bends_a_smooth_course_does_not_depend_on_the_steps() -> None:
+    """A slow gate that opens bends the course of V as much, whatever step follows whatever other."""
+    places = at(0, 3)
+    slow = mechanism("slow", places, [term(places, 1e-5, -60.0, (1,))], (gate_v("s", -90.0, 5.0, 200.0),))
+    slow.start[:] = 0.1
+    stepper = Stepper(TREE, membrane(leak(1e-4), slow), Accuracy(1, 16, 1e9))
+    state, bends = stepper.start(), []
+    for level in (2, 2, 2, 0, 0, 2, 1, 0, 1, 2):
+        state.control[NEXT_LEVEL] = level
+        stepper.advance(state, NO_EVENTS, 1)
+        bends.append(state.curvature[stepper.layout.position[0]])
+    assert abs(bends[1]) > 1e-5
+    np.testing.assert_allclose(bends[1:], bends[1], rtol=0.1)
+
+
 def test_a_small_tolerance_is_fixed_fine_steps() -> None:
     current = spiking_current(30)
     fine = stepped(SPIKING, 64, NO_EVENTS, current)

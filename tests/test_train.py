@@ -47,6 +47,7 @@ TREE = tree_with_inputs()
 @pytest.mark.parametrize("autoregressive", [False, True])
 def test_losses_are_their_definitions(autoregressive: bool) -> None:
     """From potentials in mV, against the network's own outputs and the formulas, one task after the other."""
+    torch.manual_seed(0)
     _, network = build_model("hard-sharing", SMALL, TREE, autoregressive)
     network.eval()
     rng = torch.Generator().manual_seed(0)
@@ -224,7 +225,7 @@ def test_one_step_ahead(data: Path, tmp_path: Path) -> None:
     assert own_error.mean() > error.mean()
     assert (own >= CLOSED_LOOP_MV[0] - 1e-3).all()
     assert (own <= CLOSED_LOOP_MV[1] + 1e-3).all()
-    again, _ = twin.predict_batch([truth.events], truth.steps, truth.v_mV[None], chunk_ms=100)
+    again, _ = twin.predict_batch([truth.events], truth.duration_ms, truth.v_mV[None], chunk_ms=100)
     assert again[0] == pytest.approx(one, abs=1e-2)
 
 

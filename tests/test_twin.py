@@ -20,11 +20,12 @@ from safetensors.torch import load_file, save_file
 
 import dendrotwin
 from dendrotwin.cell.spikes import predicted_spikes
-from dendrotwin.cell.tree import Events, Injection
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError, TwinError
 from dendrotwin.evaluation.metrics import best_threshold
 from dendrotwin.evaluation.predictors import baseline_rows, evaluate_predictor
 from dendrotwin.evaluation.split import split_trials
+from dendrotwin.models.base import Model
 from dendrotwin.models.baselines import linear_predictor
 from dendrotwin.models.scaling import measure_scaling
 from dendrotwin.neuron.simulate import Simulation, simulate
@@ -35,6 +36,7 @@ from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin
+from test_recording import recording, tree_with_inputs
 
 SMALL = {"channels": (16, 16), "features": 16, "synapse_ms": 60}
 QUICK = Training(options=SMALL, steps=150, batch=4, window_ms=200, round_steps=50)
@@ -81,7 +83,7 @@ def test_windows_are_cut_from_their_trials(data: Path) -> None:
         places = [
             (r, start)
             for r in recordings
-            for start in range(500, r.steps - 99)
+            for start in range(500, r.duration_ms - 99)
             if np.abs(r.v_mV[start] - v[0]).max() < 0.01 and np.abs(r.v_mV[start : start + 100] - v).max() < 0.01
         ]
         assert len(places) == 1
@@ -117,7 +119,7 @@ def test_the_best_round_is_kept_not_the_last(data: Path, tmp_path: Path) -> None
     assert best["step"] < 400
     tree, split = split_trials(data)
     check = read_trial(split.validation[0], tree)
-    v, probability = twin.predict_batch([check.events], check.steps)
+    v, probability = twin.predict_batch([check.events], check.duration_ms)
     assert _validation_loss(twin, check, v[0], probability[0]) == pytest.approx(best["validation"], rel=1e-3)
 
 
@@ -172,14 +174,14 @@ def test_training_learns_and_keeps_the_best(data: Path, twin_folder: Path) -> No
     assert twin.training["train_trials"] == [t.trial_id for t in split.train]
     assert torch.equal(twin.model.scaling.sd_mV, measure_scaling(split.train).sd_mV)
     check = read_trial(split.validation[0], tree)
-    v, probability = twin.predict_batch([check.events], check.steps)
+    v, probability = twin.predict_batch([check.events], check.duration_ms)
     assert twin.threshold == pytest.approx(best_threshold([check.spikes_ms], [probability[0]]), rel=1e-3)
-    made = twin.predict(check.events, check.steps)
+    made = twin.predict(check.events, check.duration_ms)
     assert np.array_equal(made.spikes_ms, predicted_spikes(probability[0], twin.threshold))
     assert _validation_loss(twin, check, v[0], probability[0]) == pytest.approx(best["validation"], rel=1e-3)
 
     def predictor(recording: object) -> tuple[np.ndarray, np.ndarray]:
-        v, probability = twin.predict_batch([recording.events], recording.steps)
+        v, probability = twin.predict_batch([recording.events], recording.duration_ms)
         return v[0], probability[0]
 
     ours = evaluate_predictor("twin", predictor, tree, split.test, threshold=twin.threshold)
@@ -336,11 +338,16 @@ def test_linear_baseline_is_the_ridge_solution(data: Path) -> None:
     """The best of the penalties, against the same regression by augmented least squares."""
     tree, split = split_trials(data)
     truth = [read_trial(trial, tree) for trial in split.train]
-    x = [np.concatenate(list(synaptic_conductances(tree, [r.events], r.steps)))[:, :, 0].astype(float) for r in truth]
+    x = [
+        np.concatenate(list(synaptic_conductances(tree, [r.events], r.duration_ms)))[:, :, 0].astype(float)
+        for r in truth
+    ]
     features, target = np.concatenate([a[500:] for a in x]), np.concatenate([r.v_mV[500:] for r in truth])
     scale = (features**2).sum() / features.shape[1]
     check = read_trial(split.validation[0], tree)
-    of_check = np.concatenate(list(synaptic_conductances(tree, [check.events], check.steps)))[:, :, 0].astype(float)
+    of_check = np.concatenate(list(synaptic_conductances(tree, [check.events], check.duration_ms)))[:, :, 0].astype(
+        float
+    )
     found, _ = linear_predictor(tree, split.train, split.validation)(check)
     errors = []
     for penalty in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
@@ -351,6 +358,45 @@ def test_linear_baseline_is_the_ridge_solution(data: Path) -> None:
         errors.append((((v - check.v_mV)[500:] ** 2).mean(), v))
     best = min(errors, key=lambda pair: pair[0])[1]
     assert np.abs(found - best).max() < 0.05
+
+
+class _Told(Model):
+    """A model that remembers what it was told, and says the same of every trial."""
+
+    def __init__(self, tree: Tree, autoregressive: bool) -> None:
+        super().__init__()
+        self.tree, self.autoregressive, self.told = tree, autoregressive, ()
+        self.logit = np.random.default_rng(0).normal(size=40).astype(np.float32)
+
+    def predict(self, events, duration_ms, true_mV=None, injections=None, chunk_ms=1000):
+        self.told = (events[0], duration_ms, true_mV, injections[0])
+        return np.zeros((1, duration_ms, self.tree.n), np.float32), self.logit[None, :duration_ms]
+
+    restore = None
+
+
+@pytest.mark.parametrize("autoregressive", [False, True])
+def test_a_model_is_told_what_it_may_know_and_no_more(autoregressive: bool) -> None:
+    """Events and current as they are; true potentials only one step ahead, of each ms, and if it is not fed back."""
+    model = _Told(tree_with_inputs(), autoregressive)
+    twin = Twin("told", {}, model.tree, model, 0.6, {})
+    fine = recording(model.tree, 40, record_dt_ms=0.5)
+    for feed_back in (False, True):
+        made = twin.predict(fine, feed_back=feed_back)
+        events, duration_ms, true_mV, current = model.told
+        assert (events, duration_ms, current) == (fine.events, 40, fine.injection)
+        if autoregressive and not feed_back:
+            assert np.array_equal(true_mV[0], fine.v_mV[1::2])
+        else:
+            assert true_mV is None
+        assert (made.events, made.injection, made.trial_id) == (fine.events, fine.injection, fine.trial_id)
+        probability = 1.0 / (1.0 + np.exp(-model.logit))
+        assert made.spike_probability == pytest.approx(probability)
+        assert np.array_equal(made.spikes_ms, predicted_spikes(probability, 0.6))
+        assert not np.array_equal(made.spikes_ms, predicted_spikes(probability, 0.5))
+    made = twin.predict(fine.events, 40, injection=fine.injection)
+    assert model.told == (fine.events, 40, None, fine.injection)
+    assert made.injection is fine.injection
 
 
 def test_twins_are_loaded_by_name_or_by_folder(tmp_path: Path) -> None:
@@ -371,7 +417,7 @@ def test_the_twin_that_comes_along_predicts_the_recording_beside_it() -> None:
     tree, (trial,) = index_trials(dendrotwin.TWINS / "l5pc.recording.h5")
     true = read_trial(trial, tree)
     assert tree.fingerprint() == twin.tree.fingerprint()
-    v, _ = twin.predict_batch([true.events], true.steps)
+    v, _ = twin.predict_batch([true.events], true.duration_ms)
     late, ours = true.v_mV[SETTLE_MS:].astype(float), v[0, SETTLE_MS:].astype(float)
     ev = 1.0 - ((ours - late) ** 2).sum(0) / ((late - late.mean(0)) ** 2).sum(0)
     assert np.median(ev) > 0.8

@@ -104,7 +104,7 @@ class Twin:
             if duration_ms is not None or injection is not None:
                 raise InputError("a recording says itself how long it is and what is injected; give neither here")
             recording = source.each_ms()
-            events, steps, injection = recording.events, recording.steps, recording.injection
+            events, steps, injection = recording.events, recording.duration_ms, recording.injection
             identity = recording.trial_id
             if self.one_step_ahead and not feed_back:
                 true_mV = recording.v_mV[None]

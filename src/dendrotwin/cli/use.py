@@ -152,7 +152,7 @@ def signals(
         from dendrotwin.recording import RecordingFile
 
         with RecordingFile(cells[0].recording) as first:
-            window = window_around_first_spike(first.spikes_ms(trial), first.steps(trial))
+            window = window_around_first_spike(first.spikes_ms(trial), first.duration_ms(trial))
         with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
             names = save_signal_figures(folder, made, [cell.tree() for cell in cells], window)
             (folder / MARKER).write_text(f"{out}\n")
@@ -184,7 +184,7 @@ def plot(
     if trial >= len(common):
         raise InputError(f"{true} and {predicted} have {len(common)} trials in common; choose --trial below that")
     a, b = (read_trial(t, tree).each_ms() for t in (common[trial], by_id[common[trial].trial_id]))
-    end = a.steps if stop is None else min(stop, a.steps)
+    end = a.duration_ms if stop is None else min(stop, a.duration_ms)
     if start >= end:
         raise InputError(f"--start {start} must lie before the end at {end} ms")
     with whole_folder(out, "traces.png", overwrite=overwrite) as folder:

@@ -69,7 +69,7 @@ def most_active_window(recording: Recording, length_ms: int = 600) -> slice:
         Its samples; windows start every 50 ms.
     """
     spikes = recording.spike_train()
-    latest = max(recording.steps - length_ms, 0)
+    latest = max(recording.duration_ms - length_ms, 0)
     starts = range(min(SETTLE_MS, latest), latest + 1, 50)
     start = max(starts, key=lambda at: spikes[at : at + length_ms].sum())
     return slice(start, start + length_ms)

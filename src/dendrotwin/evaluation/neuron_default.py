@@ -27,8 +27,8 @@ def _run(simulation: Simulation, trial: TrialIndex) -> tuple[Floats, Floats]:
     cell = built_cell(simulation)
     with RecordingFile(trial.path) as file:
         events, injection = file.events(trial.number), file.injection(trial.number)
-    v, spikes = run_trial(cell, events, trial.steps, DEFAULT_DT_MS, DEFAULT_METHOD, injection)
-    return v.astype(np.float32), spike_train(spikes, trial.steps).astype(np.float32)
+    v, spikes = run_trial(cell, events, trial.duration_ms, DEFAULT_DT_MS, DEFAULT_METHOD, injection)
+    return v.astype(np.float32), spike_train(spikes, trial.duration_ms).astype(np.float32)
 
 
 def neuron_row(tree: Tree, test: Sequence[TrialIndex]) -> Evaluation:

@@ -129,7 +129,7 @@ def describe_test(evaluation: Evaluation, trials: Sequence[TrialIndex]) -> str:
         evaluation: of any predictor on these trials.
         trials: the test trials.
     """
-    seconds = sum(trial.steps for trial in trials) / 1000.0
+    seconds = sum(trial.duration_ms for trial in trials) / 1000.0
     return f"{len(trials)} test trials, {seconds:g} s, {evaluation.spikes.true_spikes} output spikes"
 
 
@@ -216,7 +216,7 @@ def write_report(
     found = {
         **context,
         "test_trials": [trial.trial_id for trial in test],
-        "test_s": sum(trial.steps for trial in test) / 1000.0,
+        "test_s": sum(trial.duration_ms for trial in test) / 1000.0,
         **_contacts(tree, evaluations),
         "rows": rows,
     }

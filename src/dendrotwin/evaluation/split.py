@@ -65,9 +65,9 @@ def split_trials(
     held_out = read_held_out(path)
     by_number = {}
     for position, trial in enumerate(trials):
-        if trial.steps <= SETTLE_MS:
+        if trial.duration_ms <= SETTLE_MS:
             raise InputError(
-                f"{trial.path} lasts {trial.steps} ms, the first {SETTLE_MS} do not count; simulate longer ones"
+                f"{trial.path} lasts {trial.duration_ms} ms, the first {SETTLE_MS} do not count; simulate longer ones"
             )
         with RecordingFile(trial.path) as file:
             injection = file.injection(trial.number)
@@ -154,9 +154,9 @@ def trials_of_twin(
 
 def _check_long_enough(trials: Sequence[TrialIndex]) -> None:
     for trial in trials:
-        if trial.steps <= SETTLE_MS:
+        if trial.duration_ms <= SETTLE_MS:
             raise InputError(
-                f"{trial.path} lasts {trial.steps} ms; the first {SETTLE_MS} ms of a trial do not count: simulate "
+                f"{trial.path} lasts {trial.duration_ms} ms; the first {SETTLE_MS} ms do not count: simulate "
                 "longer ones"
             )
 

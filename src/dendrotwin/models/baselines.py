@@ -52,7 +52,7 @@ def cable_predictor() -> Predictor:
     """Baseline: the coarse cable, which learns nothing (see `solver.tree_solver.coarse_cable`)."""
 
     def predictor(recording: Recording) -> tuple[Floats, Floats]:
-        v = coarse_cable(recording.tree, [recording.events], recording.steps, [recording.injection])[0]
+        v = coarse_cable(recording.tree, [recording.events], recording.duration_ms, [recording.injection])[0]
         return v, v[:, recording.tree.soma]
 
     return predictor
@@ -70,7 +70,7 @@ def linear_predictor(tree: Tree, train: Sequence[TrialIndex], validation: Sequen
     """
 
     def filtered(recording: Recording) -> Floats:
-        chunks = [chunk[:, :, 0] for chunk in synaptic_conductances(tree, [recording.events], recording.steps)]
+        chunks = [chunk[:, :, 0] for chunk in synaptic_conductances(tree, [recording.events], recording.duration_ms)]
         return np.concatenate(chunks) / TYPICAL_US
 
     size = len(components(tree)[0])
@@ -80,7 +80,7 @@ def linear_predictor(tree: Tree, train: Sequence[TrialIndex], validation: Sequen
         gram, cross, squares = np.zeros((size + 1, size + 1)), np.zeros((size + 1, tree.n)), 0.0
         for trial in trials:
             recording = read_trial(trial, tree)
-            x = np.column_stack([filtered(recording), np.ones(recording.steps, np.float32)])[SETTLE_MS:]
+            x = np.column_stack([filtered(recording), np.ones(recording.duration_ms, np.float32)])[SETTLE_MS:]
             # Single precision is enough for the sums of a trial, and twice as fast.
             v = recording.v_mV[SETTLE_MS:] - TYPICAL_MV
             gram, cross, squares = gram + x.T @ x, cross + x.T @ v, squares + float((v.astype(np.float64) ** 2).sum())

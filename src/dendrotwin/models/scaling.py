@@ -70,7 +70,7 @@ def measure_scaling(trials: Sequence[TrialIndex]) -> Scaling:
     total = squares = shift = np.zeros(0)
     for trial in trials:
         with RecordingFile(trial.path) as file:
-            v = file.v(trial.number, SETTLE_MS if trial.steps > SETTLE_MS else 0).astype(np.float64)
+            v = file.v(trial.number, SETTLE_MS if trial.duration_ms > SETTLE_MS else 0).astype(np.float64)
         if count == 0:
             shift = v.mean(axis=0)  # sums of squares of small numbers lose fewer digits
             total, squares = np.zeros_like(shift), np.zeros_like(shift)

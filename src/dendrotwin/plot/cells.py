@@ -249,8 +249,8 @@ def figure_soma(
         predicted_spikes_ms: (s,) predicted output spikes [ms].
         window_ms: the part to draw, from and to [ms]; None for the whole trial.
     """
-    begin, end = window_ms or (0, recording_true.steps)
-    steps = slice(begin, min(end, recording_true.steps))
+    begin, end = window_ms or (0, recording_true.duration_ms)
+    steps = slice(begin, min(end, recording_true.duration_ms))
     time = np.arange(steps.start, steps.stop)
     figure = Figure(figsize=(12.0, 6.0 if probability is not None else 4.5), layout="constrained")
     ratios = (0.5, 3.0, 1.3) if probability is not None else (0.5, 3.0)

@@ -25,9 +25,11 @@ def figure_recording(recording: Recording, start_ms: int = 0, stop_ms: int | Non
     Raises:
         InputError: the part is empty.
     """
-    stop_ms = recording.steps if stop_ms is None else min(stop_ms, recording.steps)
+    stop_ms = recording.duration_ms if stop_ms is None else min(stop_ms, recording.duration_ms)
     if not 0 <= start_ms < stop_ms:
-        raise InputError(f"there is nothing from {start_ms} to {stop_ms} ms of a trial of {recording.steps} ms to draw")
+        raise InputError(
+            f"there is nothing from {start_ms} to {stop_ms} ms of a trial of {recording.duration_ms} ms to draw"
+        )
     tree = recording.tree
     height = height_um(tree)
     colours, norm = colour_scale((float(height.min()), float(height.max())))
@@ -50,7 +52,7 @@ def figure_recording(recording: Recording, start_ms: int = 0, stop_ms: int | Non
     raster.set_ylabel("input at\nheight (µm)")
     raster.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, markerscale=4, handletextpad=0.2)
 
-    per_ms = recording.v_mV.shape[0] // recording.steps
+    per_ms = recording.v_mV.shape[0] // recording.duration_ms
     part = slice(start_ms * per_ms, stop_ms * per_ms)
     v, time = recording.v_mV[part], (np.arange(part.start, part.stop) + 1.0) / per_ms
     traces = figure.add_subplot(grid[1, 1], sharex=raster)

@@ -78,13 +78,13 @@ class Recording:
     record_dt_ms: float = DEFAULT_RECORD_DT_MS
 
     @property
-    def steps(self) -> int:
+    def duration_ms(self) -> int:
         """Duration [ms]."""
         return len(self.v_mV) // per_ms(self.record_dt_ms, "record_dt_ms")
 
     def __repr__(self) -> str:
         return (
-            f"Recording({self.trial_id}: {self.steps} ms, {self.v_mV.shape[1]} compartments, "
+            f"Recording({self.trial_id}: {self.duration_ms} ms, {self.v_mV.shape[1]} compartments, "
             f"{len(self.spikes_ms)} output spikes, {self.events!r})"
         )
 
@@ -95,7 +95,7 @@ class Recording:
 
     def spike_train(self) -> NDArray[np.bool_]:
         """(steps,) whether each 1 ms step holds an output spike."""
-        return spike_train(self.spikes_ms, self.steps)
+        return spike_train(self.spikes_ms, self.duration_ms)
 
 
 def spike_train(spikes_ms: NDArray[np.float64], steps: int) -> NDArray[np.bool_]:
@@ -227,7 +227,7 @@ def write_recordings(
             v.attrs.update(scale_factor=SCALE_MV, add_offset=OFFSET_MV, units="mV")
             group["spikes_ms"] = recording.spikes_ms
             # Events by step: those of step t are input[indptr[t]:indptr[t + 1]].
-            group["events/indptr"] = np.searchsorted(recording.events.time_ms, np.arange(recording.steps + 1))
+            group["events/indptr"] = np.searchsorted(recording.events.time_ms, np.arange(recording.duration_ms + 1))
             group["events/input"] = recording.events.input
             group["events/time_ms"] = np.asarray(recording.events.time_ms, dtype=np.float64)
             if recording.injection is not None:
@@ -296,7 +296,7 @@ class RecordingFile:
         """Time from one sample of a trial to the next [ms]; 1 ms where the file does not say."""
         return float(self._trials[trial].attrs.get("record_dt_ms", DEFAULT_RECORD_DT_MS))
 
-    def steps(self, trial: int) -> int:
+    def duration_ms(self, trial: int) -> int:
         """Duration of a trial [ms]."""
         return int(self._trials[trial]["v"].shape[0]) // per_ms(
             self.record_dt_ms(trial), f"record_dt_ms of {self.path}"

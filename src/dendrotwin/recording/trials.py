@@ -45,14 +45,14 @@ class TrialIndex:
         path: the file.
         number: of the trial in the file.
         trial_id: which trial it is; see `trial_identity`.
-        steps: duration [ms].
+        duration_ms: of the trial [ms].
         record_dt_ms: time from one sample to the next [ms].
     """
 
     path: Path
     number: int
     trial_id: str
-    steps: int
+    duration_ms: int
     record_dt_ms: float = DEFAULT_RECORD_DT_MS
 
 
@@ -77,7 +77,7 @@ def index_trials(path: str | Path) -> tuple[Tree, list[TrialIndex]]:
                     f"{file_path} is a recording of another cell than its neighbours; keep one cell in a directory"
                 )
             trials += [
-                TrialIndex(file_path, i, file.trial_id(i), file.steps(i), file.record_dt_ms(i))
+                TrialIndex(file_path, i, file.trial_id(i), file.duration_ms(i), file.record_dt_ms(i))
                 for i in range(len(file))
             ]
     assert tree is not None

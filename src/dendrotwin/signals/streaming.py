@@ -109,7 +109,9 @@ class _CellRecorder:
             tree = cell.place(file.tree())
             check_potentials(tree, file.v(cell.trial, 0, 1))
             recorders = [recorder(instrument, tree, rate_hz) for instrument in instruments]
-            return cls(cell, file.steps(cell.trial), round(rate_hz / MS_PER_S), file.injection(cell.trial), recorders)
+            return cls(
+                cell, file.duration_ms(cell.trial), round(rate_hz / MS_PER_S), file.injection(cell.trial), recorders
+            )
 
     def record(self, start: int, stop: int) -> list[Floats]:
         """What each instrument records of it from one sample to another; to be called in the order of time."""

@@ -83,7 +83,7 @@ def _validate(run: Run) -> dict[str, Any]:
     for trial in run.split.validation:
         recording = read_trial(trial, run.tree)
         true_mV = recording.v_mV[None] if run.training.autoregressive else None
-        v, logit = run.model.predict([recording.events], recording.steps, true_mV)
+        v, logit = run.model.predict([recording.events], recording.duration_ms, true_mV)
         residual = (v[0, SETTLE_MS:] - recording.v_mV[SETTLE_MS:]) / sd_mV
         squares += np.square(residual, dtype=np.float64).sum(0)
         spikes = torch.from_numpy(recording.spike_train()[SETTLE_MS:].astype(np.float32))
@@ -101,7 +101,7 @@ def _validate(run: Run) -> dict[str, Any]:
 def _validation_window(run: Run) -> Batch:
     """The start of the first validation trial after SETTLE_MS."""
     trial = run.split.validation[0]
-    steps = min(DIAGNOSED_MS, trial.steps - SETTLE_MS)
+    steps = min(DIAGNOSED_MS, trial.duration_ms - SETTLE_MS)
     windows = Windows(run.model, [trial], steps, 0.0)
     return windows.draw(1, np.random.default_rng(0)).map(run.fabric.to_device)
 
@@ -139,7 +139,7 @@ def save_best(run: Run, out: Path, *, overwrite: bool) -> Twin:
             "train_trials": [trial.trial_id for trial in split.train],
             "validation_trials": [trial.trial_id for trial in split.validation],
             "test_trials": [trial.trial_id for trial in split.test],
-            "train_s": sum(trial.steps for trial in split.train) / 1000.0,
+            "train_s": sum(trial.duration_ms for trial in split.train) / 1000.0,
             "best_step": state["best"]["step"],
             "steps": state["step"],
             "windows": state["step"] * training.batch,

@@ -33,16 +33,17 @@ class Windows:
         Raises:
             InputError: a trial is shorter than the window.
         """
-        short = [trial for trial in trials if trial.steps < window_ms]
+        short = [trial for trial in trials if trial.duration_ms < window_ms]
         if short:
             raise InputError(
-                f"{short[0].path} lasts {short[0].steps} ms, a window {window_ms} ms; shorten it or simulate longer"
+                f"{short[0].path} lasts {short[0].duration_ms} ms, a window {window_ms} ms; shorten it, or simulate "
+                "longer trials"
             )
         self._tree, self._context = model.tree, model.context
         # Potentials at the start of a step are those of the one before.
         self._before = model.context + 1 if model.autoregressive else 0
         self._window, self._spike_share, self._trials = window_ms, spike_share, trials
-        self._latest = np.array([trial.steps for trial in trials]) - window_ms
+        self._latest = np.array([trial.duration_ms for trial in trials]) - window_ms
         self._earliest = np.minimum(SETTLE_MS, self._latest)
         self._events, self._spikes = [], []
         for trial in trials:

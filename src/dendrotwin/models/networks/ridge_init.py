@@ -80,8 +80,10 @@ def _moments(
     gram, cross, count = np.zeros(()), np.zeros(()), 0
     for trial in trials:
         recording = read_trial(trial, tree)
-        events = BinnedEvents.from_windows([(recording.events, -context)], tree.n_inputs, context + recording.steps)
-        at = np.arange(SETTLE_MS, recording.steps, network.config.ridge_every_ms)
+        events = BinnedEvents.from_windows(
+            [(recording.events, -context)], tree.n_inputs, context + recording.duration_ms
+        )
+        at = np.arange(SETTLE_MS, recording.duration_ms, network.config.ridge_every_ms)
         columns = [synapses.conductances(events)[0].numpy().T[at], np.ones((len(at), 1))]
         z = network.scaling.normalise(torch.from_numpy(recording.v_mV)).numpy()
         target = z[at]
