@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ from dendrotwin.cells import load_cell
 from dendrotwin.models import configure
 from dendrotwin.models.cable import ARCHITECTURE, Cable
 from dendrotwin.neuron.reading import Reading, read_cell
+from dendrotwin.neuron.reading.config import READING
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.recording import provenance
 from dendrotwin.solver.accuracy import CableConfig
@@ -86,6 +88,7 @@ def _proofs(reading: Reading) -> dict[str, object]:
         "whole_cell_mV": reading.cell_proof.twin_mV,
         "neuron_default_mV": reading.cell_proof.default_mV,
         "moved_mV": reading.cell_proof.moved_mV,
+        "configuration": asdict(READING),
     }
 
 

@@ -46,44 +46,45 @@ def median_seconds(run: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def time_neuron(simulation: Simulation, steps: int, repeats: int) -> tuple[Events, dict[str, float]]:
+def time_neuron(simulation: Simulation, duration_ms: int, repeats: int) -> tuple[Events, dict[str, float]]:
     """Time NEURON on one trial, without building the cell; to be run in a process of its own.
 
     Args:
         simulation: the cell and its input.
-        steps: simulated time [ms].
+        duration_ms: simulated time [ms].
         repeats: of each timing.
 
     Returns:
         The events, and the median wall time of each of NEURON_SETTINGS [s].
     """
     cell = NeuronCell(load_cell(simulation.cell, simulation.cell_options))
-    events = draw_events(cell.tree, simulation.inputs, steps, trial_rng(simulation.seed, TIMED_TRIAL))
+    events = draw_events(cell.tree, simulation.inputs, duration_ms, trial_rng(simulation.seed, TIMED_TRIAL))
     run_trial(cell, Events.sort(np.zeros(0), np.zeros(0)), 20)
     seconds = {
-        name: median_seconds(lambda setting=setting: run_trial(cell, events, steps, *setting), repeats)  # type: ignore[misc]
+        name: median_seconds(lambda setting=setting: run_trial(cell, events, duration_ms, *setting), repeats)  # type: ignore[misc]
         for name, setting in NEURON_SETTINGS.items()
     }
     return events, seconds
 
 
 def measure_speed(
-    twins: Mapping[str, Twin], simulation: Simulation, *, steps: int = 1000, repeats: int = 3, batch: int = BATCH
+    twins: Mapping[str, Twin], simulation: Simulation, *, duration_ms: int = 1000, repeats: int = 3, batch: int = BATCH
 ) -> dict[str, float]:
     """Median wall seconds per simulated second of one cell, free-running, on one thread.
 
     Args:
         twins: by name, of one cell.
         simulation: of the cell, and of the input that they are timed on.
-        steps: simulated time [ms]; of a twin that predicts one step ahead, which goes in closed loop, `CLOSED_LOOP_MS`.
+        duration_ms: simulated time [ms]; of a twin that predicts one step ahead, which goes in closed loop,
+            `CLOSED_LOOP_MS`.
         repeats: of each timing.
         batch: cells that a twin and the cable evaluate at once; a row for 1 and one for this.
 
     Returns:
         Wall seconds by name: of NEURON_SETTINGS; of the coarse cable and each twin with "batch 1" and the batch.
     """
-    events, of_neuron = run_apart(time_neuron, simulation, steps, repeats)
-    seconds = {name: value / (steps / 1000.0) for name, value in of_neuron.items()}
+    events, of_neuron = run_apart(time_neuron, simulation, duration_ms, repeats)
+    seconds = {name: value / (duration_ms / 1000.0) for name, value in of_neuron.items()}
     tree = next(iter(twins.values())).tree
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -92,7 +93,7 @@ def measure_speed(
         with progress("timing", len(timings), "timings") as advance:
             for name, cells in timings:
                 twin = twins.get(name)
-                ms = CLOSED_LOOP_MS if twin is not None and twin.one_step_ahead else steps
+                ms = CLOSED_LOOP_MS if twin is not None and twin.one_step_ahead else duration_ms
                 early = events.time_ms < ms
                 many = [Events(events.input[early], events.time_ms[early])] * cells
 
