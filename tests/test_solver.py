@@ -33,7 +33,7 @@ from dendrotwin.cell.membrane import (
 )
 from dendrotwin.cell.tree import BLOCK_MV, REGIONS, SPIKE_MV, Conductance, Events, Injection, Synapse, Tree
 from dendrotwin.errors import FileError
-from dendrotwin.models.cable import spike_logits
+from dendrotwin.models.cable import SETTINGS, CableConfig, spike_logits
 from dendrotwin.solver import layout as layout_module
 from dendrotwin.solver import lookup
 from dendrotwin.solver.layout import AT, START, STATE_LEAD
@@ -736,6 +736,13 @@ def test_steps_are_as_many_as_the_tolerance_asks_for() -> None:
     for shade, sixteen in ((1.01, False), (0.99, True)):
         _, solves = once(state, current, Accuracy(1, 16, shade * change / 4**2), 0)
         assert (solves == 1 + 16) == sixteen  # without a try of 4
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_tolerance_of_ones_own_takes_the_place_of_the_settings(name: Any) -> None:
+    assert CableConfig(accuracy=name).steps == SETTINGS[name]
+    own = CableConfig(accuracy=name, tolerance_mV=0.5).steps
+    assert own == dataclasses.replace(SETTINGS[name], tolerance_mV=0.5)
 
 
 def test_the_next_millisecond_has_the_steps_that_the_worst_of_this_one_asked_for() -> None:
