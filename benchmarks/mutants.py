@@ -217,7 +217,8 @@ MUTANTS = [
     ),
     *of(
         "models/cable.py",
-        "test_gpu.py::test_trials_in_pieces test_read_twin.py::test_settings_differ_in_cost_and_in_error",
+        "test_gpu.py::test_trials_in_pieces "
+        "test_solver.py::test_a_tolerance_of_ones_own_takes_the_place_of_the_settings",
         ("trial.time_ms[a:z] - begin", "trial.time_ms[a:z]"),
         ("whole.current_nA[begin:end]", "whole.current_nA[: end - begin]"),
         ("else injections[k]\n            v[k]", "else injections[0]\n            v[k]"),
