@@ -26,6 +26,7 @@ LAYERS = (
     {"training"},
     {"benchmark"},
     {"cli"},
+    {"__main__"},
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 # Rooms that may import a heavy package, also inside a function; every other one may not.

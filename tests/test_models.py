@@ -17,6 +17,8 @@ from dendrotwin.models import architectures, build_model
 from dendrotwin.models.base import BinnedEvents
 from dendrotwin.models.networks.diversity import expert_diversity, permanent
 from dendrotwin.models.networks.mmoeex import MMoEExConfig, draw_mask
+from dendrotwin.models.networks.network import Network
+from dendrotwin.models.scaling import Scaling
 from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train
@@ -343,3 +345,21 @@ def test_binned_events_are_the_counts() -> None:
     assert np.array_equal(sparse.counts().numpy(), dense)
     for part in (slice(0, 1), slice(1, 3), slice(2, 9)):
         assert np.array_equal(sparse.part(part).counts().numpy(), dense[part])
+
+
+@pytest.mark.parametrize(
+    ("returns", "message"),
+    [
+        ("z", r"Wrong.forward must return z-scores .* for 4 \+ 3 steps; it failed: ValueError"),
+        ("z[:, 1:], z[..., 0], None", r"it returned \(1, 2, 3\) and \(1, 3\): look at its context"),
+    ],
+)
+def test_an_architecture_that_returns_something_else_is_told_so(returns: str, message: str) -> None:
+    class Wrong(Network):
+        def forward(self, events: BinnedEvents, past: object = None, state: object = None) -> object:
+            z = torch.zeros(events.shape[0], events.shape[2] - self.context, self.tree.n)
+            return eval(returns, {"z": z})
+
+    scaling = Scaling(torch.zeros(TREE.n), torch.ones(TREE.n))
+    with pytest.raises(InputError, match=message.replace("1, 2, 3", f"1, 2, {TREE.n}")):
+        Wrong(TREE, False, context=4).prepare([], scaling)

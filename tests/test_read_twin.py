@@ -164,7 +164,7 @@ def test_the_folder_says_what_was_read(folder: Path, twin: Twin) -> None:
 
 def test_a_saved_twin_predicts_the_same_to_the_last_bit(tmp_path: Path) -> None:
     made = twin_of("ball_and_stick")
-    made.save(tmp_path / "twin", model_card(made))
+    made.save(tmp_path / "twin")
     loaded = dendrotwin.load(tmp_path / "twin")
     assert loaded.tree.fingerprint() == made.tree.fingerprint()
     steps = 300

@@ -300,7 +300,7 @@ def test_damaged_folder(twin_folder: Path, tmp_path: Path) -> None:
 
 def test_loading_gives_what_was_saved(data: Path, twin_folder: Path, tmp_path: Path) -> None:
     twin = Twin.load(twin_folder)
-    twin.save(tmp_path / "copy", "a copy")
+    twin.save(tmp_path / "copy")
     tree, trials = index_trials(data)
     events = read_trial(trials[0], tree).events
     copy = Twin.load(tmp_path / "copy")

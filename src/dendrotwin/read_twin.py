@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -42,7 +42,7 @@ def twin_of(
         tolerance_mV: in place of the tolerance of that accuracy [mV]; see `solver.accuracy.CableConfig`.
 
     Returns:
-        The twin; `twin.save(folder, model_card(twin))` with `dendrotwin.read_twin.model_card` writes its folder.
+        The twin; `twin.save(folder)` writes its folder.
 
     Raises:
         CellError: the cell cannot be built, or holds what a twin cannot; or the reading fails its proof.
@@ -76,7 +76,8 @@ def twin_of(
         **provenance(),
     }
     model = Cable(tree, reading.membrane, config)
-    return Twin(ARCHITECTURE.name, config.model_dump(mode="json"), tree, model, 0.5, training)
+    twin = Twin(ARCHITECTURE.name, config.model_dump(mode="json"), tree, model, 0.5, training)
+    return replace(twin, readme=model_card(twin))
 
 
 def _proofs(reading: Reading) -> dict[str, object]:

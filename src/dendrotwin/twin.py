@@ -45,6 +45,7 @@ class Twin:
         model: see `models.base.Model`.
         threshold: probability at which a step holds an output spike; of a network chosen on the validation split.
         training: what it was made from, how, and how it went.
+        readme: the README.md of its folder, for people.
     """
 
     architecture: str
@@ -53,6 +54,7 @@ class Twin:
     model: Model
     threshold: float
     training: dict[str, Any]
+    readme: str = ""
 
     def __repr__(self) -> str:
         mode = "one step ahead" if self.one_step_ahead else "free-running"
@@ -103,6 +105,8 @@ class Twin:
         if isinstance(source, Recording):
             if duration_ms is not None or injection is not None:
                 raise InputError("a recording says itself how long it is and what is injected; give neither here")
+            if source.tree.fingerprint() != self.tree.fingerprint():
+                raise InputError("the recording is of another cell than the twin; name recordings of the twin's cell")
             recording = source.each_ms()
             events, steps, injection = recording.events, recording.duration_ms, recording.injection
             identity = recording.trial_id
@@ -184,12 +188,11 @@ class Twin:
             raise InputError("the recording is of another cell than the twin; predict it with this twin")
         return figure_recording(recording, start_ms, stop_ms)
 
-    def save(self, path: str | Path, readme: str, *, overwrite: bool = False) -> None:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the folder, under a temporary name until it is complete.
 
         Args:
             path: the folder.
-            readme: what it was made from and its measured error, for people.
             overwrite: replace a twin that is there.
 
         Raises:
@@ -213,7 +216,7 @@ class Twin:
                 "model": values,
             }
             (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-            (folder / "README.md").write_text(readme)
+            (folder / "README.md").write_text(self.readme or f"# {self!r}\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Twin:
@@ -273,7 +276,10 @@ class Twin:
             raise TwinError(f"{path}: {error}; restore it or train it again") from error
         if _sha256(path / "model.safetensors") != config["tensors_sha256"]:
             raise TwinError(f"{path}: model.safetensors was altered after it was saved; restore or train it again")
-        return cls(config["architecture"], config["options"], tree, model, config["threshold"], config["training"])
+        readme = (path / "README.md").read_text()
+        return cls(
+            config["architecture"], config["options"], tree, model, config["threshold"], config["training"], readme
+        )
 
 
 def load(name: str | Path) -> Twin:

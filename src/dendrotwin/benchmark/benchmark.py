@@ -46,7 +46,6 @@ from dendrotwin.evaluation.predictors import BASELINES, CLOSED_LOOP_TRIALS, eval
 from dendrotwin.evaluation.report import Row, describe_missing, describe_test, write_comparison, write_measured_error
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.neuron.simulate import Simulation
-from dendrotwin.read_twin import model_card
 from dendrotwin.recording import provenance
 from dendrotwin.recording.trials import TrialIndex, made_by
 from dendrotwin.support.progress import progress
@@ -237,7 +236,7 @@ def _read(folder: Path, entry: Training, trial: TrialIndex) -> None:
     """The cable twin of the cell that a trial was simulated with."""
     simulation = Simulation.model_validate(made_by(trial))
     twin = dendrotwin.twin_of(simulation.cell, simulation.cell_options, **entry.options)
-    twin.save(folder, model_card(twin))
+    twin.save(folder)
 
 
 def _notes(context: Mapping[str, Any], first: Training, seeds: int, rows: Sequence[Row]) -> str:

@@ -25,7 +25,7 @@ def main() -> None:
         print(f"dendrotwin: {error}; see to that and try again", file=sys.stderr)
         status = 2
     except TyperException as error:
-        print(f"dendrotwin: {error.format_message()} --help says more", file=sys.stderr)
+        print(f"dendrotwin: {error.format_message().rstrip('.')}; --help says more", file=sys.stderr)
         status = error.exit_code
     if status == 130:  # Ctrl-C
         print(

@@ -31,12 +31,11 @@ def twin(
 
     Tree, synapses and channels are read from the model, and what was read is proved beside NEURON.
     """
-    from dendrotwin.read_twin import model_card
     from dendrotwin.support.atomic_files import refuse_existing
 
     refuse_existing(out, "config.json", overwrite=overwrite)
     made = dendrotwin.twin_of(cell, pairs(option), **accuracy)
-    made.save(out, model_card(made), overwrite=overwrite)
+    made.save(out, overwrite=overwrite)
     reading = made.training["reading"]
     worst = max(reading["errors"], key=reading["errors"].get, default="")
     print(

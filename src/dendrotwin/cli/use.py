@@ -181,6 +181,8 @@ def plot(
     ours = trials_of_cell(predicted, tree, str(true))
     by_id = {t.trial_id: t for t in ours}
     common = [t for t in theirs if t.trial_id in by_id]
+    if not common:
+        raise InputError(f"{true} and {predicted} have no trial in common; predict the trials of {true}")
     if trial >= len(common):
         raise InputError(f"{true} and {predicted} have {len(common)} trials in common; choose --trial below that")
     a, b = (read_trial(t, tree).each_ms() for t in (common[trial], by_id[common[trial].trial_id]))

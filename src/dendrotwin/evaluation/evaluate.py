@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from dendrotwin.evaluation.figures import draw_report
@@ -10,8 +11,12 @@ from dendrotwin.evaluation.predictors import Evaluation, baseline_rows, evaluate
 from dendrotwin.evaluation.report import print_report, write_measured_error, write_report
 from dendrotwin.evaluation.split import trials_of_twin
 from dendrotwin.evaluation.timing import speed_beside_neuron
+from dendrotwin.recording import SETTLE_MS, RecordingFile
+from dendrotwin.recording.trials import TrialIndex
 from dendrotwin.support.atomic_files import refuse_existing, whole_folder
 from dendrotwin.twin import Twin, load
+
+FEW_SPIKES = 10  # fewer make no threshold
 
 
 def evaluate(
@@ -59,6 +64,8 @@ def evaluate(
         write_report(report, loaded.tree, rows, test, context)
         draw_report(report, loaded, test, rows)
     print_report(loaded.tree, rows, test, seconds)
+    if baselines and validation:
+        _say_on_how_many_spikes(validation)
     if train and training_data is None and not loaded.training["train_trials"]:
         print(
             f"{len(train) + len(validation)} trials of {data} were used to fit the baselines mean and linear; to test "
@@ -67,3 +74,16 @@ def evaluate(
     if folder is not None and (folder / "config.json").is_file():  # not into the package
         write_measured_error(folder, loaded.tree, twin_rows, test, data)
     return rows
+
+
+def _say_on_how_many_spikes(validation: Sequence[TrialIndex]) -> None:
+    """A threshold that was chosen on a handful of output spikes makes no fair F1."""
+    spikes = 0
+    for trial in validation:
+        with RecordingFile(trial.path) as file:
+            spikes += int((file.spikes_ms(trial.number) >= SETTLE_MS).sum())
+    if spikes < FEW_SPIKES:
+        print(
+            f"the thresholds of the baselines rest on {spikes} output spikes of {len(validation)} validation trials: "
+            "their F1 says little; simulate more trials"
+        )

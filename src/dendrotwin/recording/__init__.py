@@ -93,6 +93,14 @@ class Recording:
         every = per_ms(self.record_dt_ms, "record_dt_ms")
         return dataclasses.replace(self, v_mV=self.v_mV[every - 1 :: every], record_dt_ms=DEFAULT_RECORD_DT_MS)
 
+    def save(self, path: str | Path) -> None:
+        """Write a file of this one trial, as `dendrotwin simulate` and `predict` make them, for `signals` and `plot`.
+
+        Args:
+            path: the file (.h5); one that is there is replaced.
+        """
+        write_recordings(path, [self], provenance())
+
     def spike_train(self) -> NDArray[np.bool_]:
         """(steps,) whether each 1 ms step holds an output spike."""
         return spike_train(self.spikes_ms, self.duration_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,8 @@ def save_best(run: Run, out: Path, *, overwrite: bool) -> Twin:
             **provenance(),
         },
     )
-    twin.save(out, _readme(twin), overwrite=overwrite)
+    twin = replace(twin, readme=_readme(twin))
+    twin.save(out, overwrite=overwrite)
     return twin
 
 

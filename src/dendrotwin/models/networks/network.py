@@ -70,9 +70,31 @@ class Network(Trainable):
         return cls(tree, config, autoregressive)
 
     def prepare(self, trials: Sequence[TrialIndex], scaling: Scaling) -> list[nn.Parameter]:
-        """See `Trainable`."""
+        """See `Trainable`.
+
+        Raises:
+            InputError: `forward` does not return what it should, of a few silent steps.
+        """
         self.scaling.load_state_dict(scaling.state_dict())
+        self._check_forward()
         return []
+
+    @torch.no_grad()
+    def _check_forward(self, steps: int = 3) -> None:
+        """An architecture of a user's own is told what is wrong with it before anything is trained."""
+        self.eval()
+        nothing = Events.sort(np.zeros(0), np.zeros(0))
+        silence = BinnedEvents.from_windows([(nothing, 0)], self.tree.n_inputs, self.context + steps)
+        past = torch.zeros(1, self.tree.n, self.context + steps) if self.autoregressive else None
+        wanted = f"z-scores {(1, steps, self.tree.n)}, logits {(1, steps)} and a state or None"
+        fault = f"{type(self).__name__}.forward must return {wanted} for {self.context} + {steps} steps"
+        try:
+            z, logit, _ = self(silence, past)
+        except Exception as error:  # a user's own code
+            raise InputError(f"{fault}; it failed: {type(error).__name__}: {error}") from error
+        if (z.shape, logit.shape) != ((1, steps, self.tree.n), (1, steps)):
+            raise InputError(f"{fault}; it returned {tuple(z.shape)} and {tuple(logit.shape)}: look at its context")
+        self.train()
 
     def _windows(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """True z-scores (batch, window, n), and those at the start of each step (batch, n, context + window)."""
