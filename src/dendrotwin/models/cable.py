@@ -160,10 +160,11 @@ def refuse_outside_tables(v_mV: NDArray[np.float32]) -> None:
     low, high = V_GRID_MV[0], V_GRID_MV[-1]
     if not v_mV.size or (v_mV.min() >= low and v_mV.max() <= high):  # false of NaN
         return
-    *_, step, compartment = np.argwhere(~((v_mV >= low) & (v_mV <= high)))[0]
+    *trial, step, compartment = np.argwhere(~((v_mV >= low) & (v_mV <= high)))[0]
     raise InputError(
-        f"the potential of compartment {compartment} leaves {low:.0f} to {high:.0f} mV, where its channels are known, "
-        f"by the end of millisecond {step + 1}: inject less current, or restore the twin if none is injected"
+        f"the potential of compartment {compartment} is {v_mV[(*trial, step, compartment)]:.3g} mV at {step + 1} ms, "
+        f"outside of {low:.0f} to {high:.0f} mV, where its channels are known; inject less current, or restore the "
+        "twin if none is injected"
     )
 
 
