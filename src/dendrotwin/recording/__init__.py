@@ -346,7 +346,9 @@ class RecordingFile:
                 with np.errstate(over="ignore"):
                     v = np.asarray(v, dtype=np.float32)
                 if not np.isfinite(v).all():
-                    raise FileError(f"{self.path}, trial {self.trial_id(trial)}: V holds NaN or infinity; make it again")
+                    raise FileError(
+                        f"{self.path}, trial {self.trial_id(trial)}: V holds NaN or infinity; make it again"
+                    )
                 return v
             scale, offset = np.float32(dataset.attrs["scale_factor"]), np.float32(dataset.attrs["add_offset"])
         return np.asarray(v.astype(np.float32) * scale + offset)

@@ -53,6 +53,9 @@ def read_array(dataset: h5py.Dataset, start: int = 0, stop: int | None = None, r
         start, stop: which rows; None for all that follow.
         rows: see `checksums`.
 
+    Returns:
+        (stop - start, ...) the rows.
+
     Raises:
         ValueError: the values are others than those that were written.
     """
@@ -75,7 +78,7 @@ def check_layout(trial: h5py.Group, samples_per_ms: int) -> None:
 
     Args:
         trial: of the file; nothing but shapes is read.
-        samples_per_ms: of its potentials.
+        samples_per_ms: of its potentials [1/ms].
 
     Raises:
         ValueError, KeyError: it has not.
