@@ -141,7 +141,7 @@ def _check_places(name: str, at: NDArray[Any], n: int) -> None:
     """Rising compartments of the cell, at least one."""
     if not isinstance(at, np.ndarray) or at.dtype.kind != "i" or at.ndim != 1 or not len(at):
         raise ValueError(f"{name} is in no compartment")
-    if at[0] < 0 or at[-1] >= n or (np.diff(at) <= 0).any():
+    if at.min() < 0 or at.max() >= n or (np.diff(at) <= 0).any():  # differences alone may overflow
         raise ValueError(f"{name} is in compartments that the cell has not, or not in their order")
 
 
