@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dendrotwin.cell.stimuli import Poisson, draw_events, trial_rng
-from dendrotwin.errors import InputError
+from dendrotwin.errors import InputError, TwinError
 from dendrotwin.models import architectures, build_model
 from dendrotwin.models.base import BinnedEvents
 from dendrotwin.models.networks.diversity import expert_diversity, permanent
@@ -314,7 +314,9 @@ def test_the_documented_architecture_works(data: Path, tmp_path: Path) -> None:
         out = tmp_path / str(autoregressive)
         how = {"options": {"smooth_ms": 9}, "autoregressive": autoregressive, "steps": 2, "batch": 2, "window_ms": 100}
         train(data, out, Training(architecture=name, **how))
-        twin = Twin.load(out)
+        with pytest.raises(TwinError, match="does not choose code that is run"):
+            Twin.load(out)
+        twin = Twin.load(out, architecture=name)
         assert (twin.architecture, twin.model.context) == (name, 8)
         v, probability = twin.predict_batch([draw_events(twin.tree, Poisson(), 30, trial_rng(0, 0))], 30)
         assert v.shape == (1, 30, twin.tree.n)

@@ -15,6 +15,7 @@ from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import load_cell
 from dendrotwin.models import configure
 from dendrotwin.models.cable import ARCHITECTURE, Cable
+from dendrotwin.neuron.data_set import with_digests
 from dendrotwin.neuron.reading import Reading, read_cell
 from dendrotwin.neuron.reading.config import READING
 from dendrotwin.neuron.simulate import Simulation
@@ -66,7 +67,7 @@ def twin_of(
         cell=cell, cell_options=options, duration_ms=DURATION_MS, inputs=Modulated(rate_scale=description.rate_scale)
     )
     training = {
-        "simulation": simulation.model_dump(mode="json"),
+        "simulation": with_digests(simulation, description, None, None).model_dump(mode="json"),
         "train_trials": [],
         "validation_trials": [],
         "test_trials": [],

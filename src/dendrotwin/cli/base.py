@@ -50,6 +50,14 @@ Cell = Annotated[str, typer.Argument(help="Name of a cell (`dendrotwin cells`), 
 CellOptions = Annotated[
     list[str], typer.Option("--option", help="Option of the cell as key=value, such as parameters=hay2011.")
 ]
+OwnArchitecture = Annotated[
+    Path | None,
+    typer.Option("--architecture", help="Python file of the twin's architecture, if it is none of dendrotwin's."),
+]
+OwnCell = Annotated[
+    Path | None,
+    typer.Option("--cell", help="Python file of the cell, if NEURON is to build it and it is none of dendrotwin's."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 

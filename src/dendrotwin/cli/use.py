@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import Overwrite, app, milliseconds, refuse_other_than_hdf5
+from dendrotwin.cli.base import Overwrite, OwnArchitecture, app, milliseconds, refuse_other_than_hdf5
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
 
@@ -31,6 +31,7 @@ def predict(
         bool,
         typer.Option("--feed-back", help="Of recordings, show an autoregressive twin its own predictions."),
     ] = False,
+    architecture: OwnArchitecture = None,
     compress: Annotated[bool, typer.Option("--compress", help="Smaller file, slower to read.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -49,7 +50,7 @@ def predict(
 
     refuse_other_than_hdf5(out)
     refuse_existing_file(out, overwrite=overwrite)
-    loaded = dendrotwin.load(twin)
+    loaded = dendrotwin.load(twin, architecture)
     if feed_back and not loaded.one_step_ahead:
         raise InputError(f"{twin} sees the input alone and is free-running as it is; leave --feed-back away")
     if events.suffix in (".csv", ".npz"):
@@ -201,6 +202,7 @@ def figure(
         Path | None, typer.Argument(metavar="[BENCHMARK]", help="Folder made by `benchmark`, for paper-2.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("paper-figures"),
+    architecture: OwnArchitecture = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a figure of the paper.
@@ -222,7 +224,7 @@ def figure(
     from dendrotwin.benchmark import paper_figures
 
     if compared is not None:
-        drawn = paper_figures.figure_2(compared)
+        drawn = paper_figures.figure_2(compared, architecture)
     else:
         drawn = paper_figures.figure_1() if name == "paper-1" else paper_figures.figure_3()
     plot.save(drawn, path)

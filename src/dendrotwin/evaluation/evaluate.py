@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from dendrotwin.evaluation.figures import draw_report
 from dendrotwin.evaluation.neuron_default import neuron_row
@@ -14,7 +15,19 @@ from dendrotwin.evaluation.timing import speed_beside_neuron
 from dendrotwin.recording import SETTLE_MS, RecordingFile
 from dendrotwin.recording.trials import TrialIndex
 from dendrotwin.support.atomic_files import refuse_existing, whole_folder
-from dendrotwin.twin import Twin, load
+from dendrotwin.twin import TWINS, Twin, load
+
+
+class Measured(TypedDict, total=False):
+    """What else an evaluation measures."""
+
+    baselines: bool
+    """Also the baselines, which is so if nothing is said; two of them learn from training trials."""
+    neuron: bool
+    """Also NEURON's default on the trials, as a baseline."""
+    speed: bool
+    """The time of the twin beside that of NEURON, on one thread."""
+
 
 FEW_SPIKES = 10  # fewer make no threshold
 
@@ -24,11 +37,10 @@ def evaluate(
     data: str | Path,
     out: str | Path,
     *,
-    baselines: bool = True,
     training_data: str | Path | None = None,
-    neuron: bool = False,
-    speed: bool = False,
+    cell: str | Path | None = None,
     overwrite: bool = False,
+    **measured: Unpack[Measured],
 ) -> list[Evaluation]:
     """Measure a twin on trials that it has not seen: potentials, output spikes, LFP and dipole.
 
@@ -36,11 +48,11 @@ def evaluate(
         twin: the twin, its folder, or the name of one that comes with the package.
         data: data set; trials that the twin was trained on are left out.
         out: folder of the report, with its table and figures.
-        baselines: also measure the baselines; two of them learn from training trials.
         training_data: where the training trials are, if not in `data`.
-        neuron: also run NEURON's default on the trials, as a baseline.
-        speed: time the twin beside NEURON, on one thread.
+        cell: for NEURON, the Python file of the cell, if it is none of dendrotwin's: data do not choose code that is
+            run.
         overwrite: replace a report that is there.
+        measured: what else is measured, `baselines`, `neuron` or `speed`; see `Measured`.
 
     Returns:
         The rows of the table, the twin's first.
@@ -51,13 +63,13 @@ def evaluate(
     """
     data, out = Path(data), Path(out)
     refuse_existing(out, "report.json", overwrite=overwrite)
-    folder = None if isinstance(twin, Twin) else Path(twin)
     loaded = twin if isinstance(twin, Twin) else load(twin)
+    folder, baselines = loaded.folder, measured.get("baselines", True)
     train, validation, test = trials_of_twin(loaded, data, training_data, fit=baselines)
-    seconds = speed_beside_neuron(loaded) if speed else {}
+    seconds = speed_beside_neuron(loaded, cell) if measured.get("speed") else {}
     twin_rows = evaluate_twin(loaded.architecture, loaded, test)
-    if neuron:
-        twin_rows.append(neuron_row(loaded.tree, test))
+    if measured.get("neuron"):
+        twin_rows.append(neuron_row(loaded.tree, test, cell))
     rows = twin_rows + (list(baseline_rows(loaded.tree, train, validation, test)) if baselines else [])
     context = {"twin": str(folder or loaded), "data": str(data), "seconds_per_simulated_second": seconds}
     with whole_folder(out, "report.json", overwrite=overwrite) as report:
@@ -71,7 +83,7 @@ def evaluate(
             f"{len(train) + len(validation)} trials of {data} were used to fit the baselines mean and linear; to test "
             "on all, name other ones for fitting with --training-data, or use --no-baselines"
         )
-    if folder is not None and (folder / "config.json").is_file():  # not into the package
+    if folder is not None and folder.parent != TWINS:  # not into the package
         write_measured_error(folder, loaded.tree, twin_rows, test, data)
     return rows
 

@@ -26,8 +26,10 @@ from dendrotwin.signals.streaming import (
     stream,
 )
 from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.hdf5 import damage_as_file_error, open_hdf5, text_of
 
 FORMAT_VERSION = 1
+AGAIN = "make it again"
 FILE_KIND = "dendrotwin signals"  # the attribute `kind`, by which readers tell our files apart
 # HDF5 reads whole chunks: small ones (4 MB of float32 at most), so that a stretch of time is read without the rest.
 HDF5_CHUNK_VALUES, HDF5_CHUNK_SAMPLES = 1 << 20, 256
@@ -105,17 +107,12 @@ def read_signals(path: Path) -> dict[str, Signal]:
     path = Path(path)
     if not path.is_file():
         raise FileError(f"{path} does not exist; `dendrotwin signals` makes such files")
-    try:
-        with h5py.File(path, "r") as file:
-            version = (file.attrs.get("kind"), file.attrs.get("format_version"))
-            if version != (FILE_KIND, FORMAT_VERSION):
-                raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
-            rate_hz = float(file.attrs["sampling_hz"])
-            return {name: _read(group, rate_hz) for name, group in file.items()}
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(f"{path} is truncated or is no HDF5 file; make it again") from error
+    with open_hdf5(path, again=AGAIN) as file, damage_as_file_error(path, AGAIN):
+        version = (text_of(file.attrs.get("kind")), file.attrs.get("format_version"))
+        if version != (FILE_KIND, FORMAT_VERSION):
+            raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
+        rate_hz = float(file.attrs["sampling_hz"])
+        return {name: _read(group, rate_hz) for name, group in file.items()}
 
 
 def _read(group: Any, rate_hz: float) -> Signal:
