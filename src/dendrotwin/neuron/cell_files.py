@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import dendrotwin
 from dendrotwin.cells import NAMES, CellModel, load_cell
 from dendrotwin.neuron.compile import load_mechanisms
 from dendrotwin.neuron.nmodl import included_files, mechanism_files
@@ -28,8 +27,9 @@ from dendrotwin.support.workers import WorkerError, run_apart
 OPENED = "DENDROTWIN_OPENED"  # names the list that opened.cpp writes
 PRELOAD = "LD_PRELOAD"
 # Whose files are no part of a cell, unless its own file lies there: Python's, packages', and the system's.
+PACKAGE = Path(__file__).parents[1]
 SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib")
-FOREIGN = (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, *SYSTEM)
+FOREIGN: tuple[str, ...] = (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, str(PACKAGE), *SYSTEM)
 
 
 def cell_digest(simulation: Simulation, model: CellModel, stored: str | None = None) -> str:
@@ -96,7 +96,7 @@ def files_read(cell: str, options: dict[str, str] | None = None) -> dict[str, by
 
 def _is_own(path: Path, cell: Path) -> bool:
     """Whether a file belongs to a cell."""
-    foreign = [Path(root).resolve() for root in (*FOREIGN, cache_folder(), Path(dendrotwin.__file__).parent)]
+    foreign = [Path(root).resolve() for root in (*FOREIGN, cache_folder())]
     return path.suffix != ".pyc" and not any(
         path.is_relative_to(root) and not cell.resolve().is_relative_to(root) for root in foreign
     )
