@@ -96,7 +96,7 @@ def files_read(cell: str, options: dict[str, str] | None = None) -> dict[str, by
 
 def _is_own(path: Path, cell: Path) -> bool:
     """Whether a file belongs to a cell."""
-    foreign = [Path(root).resolve() for root in (*FOREIGN, cache_folder())]
+    foreign = [Path(root).resolve() for root in (*FOREIGN, str(cache_folder()))]
     return path.suffix != ".pyc" and not any(
         path.is_relative_to(root) and not cell.resolve().is_relative_to(root) for root in foreign
     )
