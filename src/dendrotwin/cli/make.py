@@ -163,9 +163,11 @@ def train(
 ) -> None:
     """Train a network on the trials of a data set.
 
-    A killed run goes on when the same command is given again; torchrun shares it among processes.
+    A killed run goes on when the same command is given again; torchrun shares it among processes. Ends with exit
+    status 1 where predicting the mean is better than the twin.
     """
     from dendrotwin import plot
+    from dendrotwin.training.comparison import failed, verdict
 
     options = pairs(option) | ({} if preset is None else {"preset": preset})
     training = configure(Training, options=options, **fields)
@@ -173,3 +175,6 @@ def train(
     if int(os.environ.get("RANK", "0")) == 0:
         plot.save(plot.figure_training(made.training["curve"]), out / "training.png")
         print(f"twin of {made.tree.n} compartments in {out}, best at step {made.training['best_step']}")
+        print(f"  {verdict(made.training)}")
+        if failed(made.training):
+            raise typer.Exit(1)

@@ -10,8 +10,9 @@ from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import CellError, FileError, InputError
 from dendrotwin.neuron.build import SYNAPSE_FILES
+from dendrotwin.neuron.cell_files import cell_digest, stored_digest
 from dendrotwin.neuron.compile import build_mechanisms
-from dendrotwin.neuron.data_set import claim, remove, shard_path, with_digests
+from dendrotwin.neuron.data_set import CONFIG_FILE, claim, remove, shard_path, with_digests
 from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.neuron.trial import simulate_trial
 from dendrotwin.recording import RecordingFile
@@ -71,7 +72,8 @@ def simulate(
     if not isinstance(workers, Executor):
         # Once, not in every worker.
         build_mechanisms(model.mechanisms() + SYNAPSE_FILES, coreneuron=simulation.engine == "coreneuron")
-    simulation = with_digests(simulation, model, events, injection)
+    stored = None if overwrite else stored_digest(out / CONFIG_FILE)
+    simulation = with_digests(simulation, cell_digest(simulation, model, stored), events, injection)
     if overwrite:
         remove(out)
     claim(out, simulation, held_out)

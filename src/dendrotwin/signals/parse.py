@@ -22,7 +22,15 @@ from dendrotwin.signals.instruments import Instrument
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.placing import PlacedCell, Triple
-from dendrotwin.signals.probes import Probe, ecog_grid, linear_probe, neuropixels, read_probe, square_array
+from dendrotwin.signals.probes import (
+    Probe,
+    default_probe,
+    ecog_grid,
+    linear_probe,
+    neuropixels,
+    read_probe,
+    square_array,
+)
 
 PROBES: dict[str, Callable[..., Probe]] = {"linear": linear_probe, "square": square_array, "neuropixels": neuropixels}
 HEAD = FourSpheres()
@@ -37,7 +45,7 @@ def parse_instrument(text: str, probe: Probe | None, slab: Slab | None, cells: S
     Args:
         text: currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, and its options; with label=deep the
             signal is named lfp-deep, so that there can be two of one instrument.
-        probe: of lfp and ecog; None for a linear probe and a grid on the slab.
+        probe: of lfp and ecog; None for a linear probe that is clear of the cells, and a grid on the slab.
         slab: of lfp, and of ecog, which needs one; None for a homogeneous medium.
         cells: what is recorded; currents need one.
 
@@ -48,7 +56,7 @@ def parse_instrument(text: str, probe: Probe | None, slab: Slab | None, cells: S
     def lfp(
         sigma_S_per_m: tuple[float, ...] = (SIGMA_S_PER_M,), source: str = "point" if slab else "soma-point"
     ) -> LFP:
-        contacts = linear_probe() if probe is None else probe
+        contacts = default_probe([cell.tree() for cell in cells]) if probe is None else probe
         return LFP(contacts, sigma_S_per_m[0] if len(sigma_S_per_m) == 1 else sigma_S_per_m, source, slab)
 
     def ecog(source: str = "point") -> LFP:

@@ -152,18 +152,44 @@ def shank_beside(tree: Tree, contacts: int = 6, distance_um: float = 50.0, clear
         raise InputError(f"a probe with {contacts} contacts; give at least one")
     lowest, highest = float(tree.ends_um[:, :, 2].min()), float(tree.ends_um[:, :, 2].max())
     margin_um = distance_um if highest - lowest < distance_um else 0.0
-    z = np.linspace(lowest - margin_um, highest + margin_um, contacts)
+    z_um = np.linspace(lowest - margin_um, highest + margin_um, contacts)
+    sites_um = _clear_line([tree], soma_centre(tree)[:2], z_um, distance_um, clearance_um)
+    return Probe(sites_um, name="shank beside the cell")
+
+
+def default_probe(trees: Sequence[Tree], clearance_um: float = 10.0) -> Probe:
+    """The linear probe of `linear_probe`, or, where a contact of it would be inside a cell, one that is clear of all.
+
+    The latter has the same heights, on a line around the origin as `shank_beside` finds it.
+
+    Args:
+        trees: the cells at their places.
+        clearance_um: what a contact of a probe that moved keeps from the nearest membrane [um].
+    """
+    probe = linear_probe()
+    if all((_distance_from_membrane(tree, probe.positions_um) > 0.0).all() for tree in trees):
+        return probe
+    x_um, y_um, _ = probe.positions_um[0]
+    sites_um = _clear_line(trees, np.zeros(2), probe.positions_um[:, 2], float(np.hypot(x_um, y_um)), clearance_um)
+    return Probe(sites_um, name="linear probe clear of the cells")
+
+
+def _clear_line(
+    trees: Sequence[Tree], centre_um: Floats, z_um: Floats, distance_um: float, clearance_um: float
+) -> Floats:
+    """(contacts, 3) sites at heights `z_um`, on the line along z around a centre that is farthest from the cells."""
     angle = 2.0 * np.pi * np.arange(SHANK_DIRECTIONS) / SHANK_DIRECTIONS
     direction = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     for radius_um in itertools.count(distance_um, SHANK_STEP_UM):
-        sites = np.empty((SHANK_DIRECTIONS, contacts, 3))
-        sites[:, :, :2] = (soma_centre(tree)[:2] + radius_um * direction)[:, None, :]
-        sites[:, :, 2] = z
-        nearest_um = _distance_from_membrane(tree, sites.reshape(-1, 3)).reshape(SHANK_DIRECTIONS, contacts).min(axis=1)
+        sites = np.empty((SHANK_DIRECTIONS, len(z_um), 3))
+        sites[:, :, :2] = (centre_um + radius_um * direction)[:, None, :]
+        sites[:, :, 2] = z_um
+        distances = [_distance_from_membrane(tree, sites.reshape(-1, 3)) for tree in trees]
+        nearest_um = np.min(distances, axis=0).reshape(SHANK_DIRECTIONS, len(z_um)).min(axis=1)
         best = int(np.argmax(np.round(nearest_um, 6)))  # rounded, so that the first of equally good ones is taken
         if nearest_um[best] >= clearance_um:
             break
-    return Probe(sites[best], name="shank beside the cell")
+    return np.asarray(sites[best])
 
 
 def _distance_from_membrane(tree: Tree, points_um: Floats) -> Floats:

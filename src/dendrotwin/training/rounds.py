@@ -17,6 +17,7 @@ from dendrotwin.evaluation.metrics import best_threshold
 from dendrotwin.models.base import Batch
 from dendrotwin.recording import SETTLE_MS, RecordingFile, provenance
 from dendrotwin.recording.trials import made_by, read_trial
+from dendrotwin.training.comparison import baseline_losses, best_loss, verdict
 from dendrotwin.training.run import Run
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin
@@ -145,6 +146,7 @@ def save_best(run: Run, out: Path, *, overwrite: bool) -> Twin:
             "steps": state["step"],
             "windows": state["step"] * training.batch,
             "curve": state["curve"],
+            "baselines": baseline_losses(run),
             "diversity": state["diagnoses"],
             "minutes": state["seconds"] / 60.0,
             "date": datetime.now(UTC).date().isoformat(),
@@ -167,8 +169,9 @@ It sees {sees}.
 Trained on {len(training["train_trials"])} trials ({training["train_s"]:.0f} s of simulated time) of
 `{json.dumps(simulation)}`,
 best at step {training["best_step"]} of {training["configuration"]["steps"]} by the loss on
-{len(training["validation_trials"])} validation trials, {min(point["validation"] for point in training["curve"]):.4f}
+{len(training["validation_trials"])} validation trials, {best_loss(training):.4f}
 (mean squared z-score plus {training["configuration"]["spike_weight"]:g} x cross-entropy of the spikes).
+Beside baselines: {verdict(training)}.
 `dendrotwin evaluate` measures its error on trials that it has not seen.
 
 Compartments: {twin.tree.n}. Inputs: {twin.tree.n_inputs}. Threshold for output spikes: {twin.threshold:.4g}.
