@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin import __version__
+from dendrotwin.cell.geometry import geometry_fault
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.support.atomic_files import whole_file
@@ -185,8 +186,15 @@ def read_tree(group: h5py.Group) -> Tree:
 
     Args:
         group: the HDF5 group.
+
+    Raises:
+        FileError: a part is missing, or a compartment is no cylinder.
     """
-    return Tree.from_dict({**group.attrs, **{name: dataset[()] for name, dataset in group.items()}})
+    tree = Tree.from_dict({**group.attrs, **{name: dataset[()] for name, dataset in group.items()}})
+    fault = geometry_fault(tree)
+    if fault is not None:
+        raise FileError(f"{group.file.filename} holds a cell of which {fault}; make the file again from a whole cell")
+    return tree
 
 
 def write_recordings(

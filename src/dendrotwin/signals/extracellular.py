@@ -6,6 +6,8 @@ models are LFPykit's (Hagen et al. 2018, doi:10.3389/fninf.2018.00092).
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -103,7 +105,8 @@ def lfp_matrix(
         x, y, z = flat.T
         options = {"x": x, "y": y, "z": z, "method": SOURCES[source], **spheres}
         sigma, electrode = _checked_conductivity(sigma_S_per_m), import_extra("lfpykit", "signals").RecExtElectrode
-        per_point = electrode(lfpykit_geometry(tree), sigma, **options).get_transformation_matrix()
+        with contextlib.redirect_stdout(io.StringIO()):  # LFPykit prints that a contact is near the soma
+            per_point = electrode(lfpykit_geometry(tree), sigma, **options).get_transformation_matrix()
     return np.asarray(per_point.reshape(len(probe), -1, tree.n).mean(axis=1))
 
 

@@ -101,12 +101,14 @@ def settings_of(instrument: Instrument) -> dict[str, Any]:
     """All that an instrument's signal depends on, but for its cells and where its channels are.
 
     Texts, numbers and lists of numbers by name. What belongs to a slab, a probe or a head begins with that word, such
-    as `slab_bottom_um`; a slab that is not there, or a compartment that is not said, is the text "none".
+    as `slab_bottom_um`; what is not there, such as a slab, is the text "none".
 
     Args:
         instrument: what records.
     """
     settings = {"instrument": type(instrument).__name__, **_flat(instrument)}
+    if isinstance(instrument, Patch) and instrument.compartment is None:
+        settings["compartment"] = "soma"
     if isinstance(getattr(instrument, "slab", None), Slab):
         del settings["sigma_S_per_m"]  # the slab has its own
     return settings

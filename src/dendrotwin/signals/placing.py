@@ -42,7 +42,8 @@ class PlacedCell:
     group: str = ""
 
     def __str__(self) -> str:
-        return f"{self.recording}, trial {self.trial}"
+        place = "" if self.position_um is None else " at ({:g}, {:g}, {:g}) um".format(*self.position_um)
+        return f"{self.recording}, trial {self.trial}{place}"
 
     def tree(self) -> Tree:
         """The cell's tree, read from the recording, at this cell's place.
