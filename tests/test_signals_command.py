@@ -16,7 +16,8 @@ from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
 from dendrotwin.recording import RecordingFile
 from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
-from dendrotwin.signals.placing import PlacedCell, read_places, upright
+from dendrotwin.signals.placing import PlacedCell, upright
+from dendrotwin.signals.population import read_places
 from test_cli import refused, run
 from test_recording import tree_with_inputs
 

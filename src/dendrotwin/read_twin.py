@@ -15,7 +15,7 @@ from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import load_cell
 from dendrotwin.models import configure
 from dendrotwin.models.cable import ARCHITECTURE, Cable
-from dendrotwin.neuron.data_set import with_digests
+from dendrotwin.neuron.cell_files import cell_digest
 from dendrotwin.neuron.reading import Reading, read_cell
 from dendrotwin.neuron.reading.config import READING
 from dendrotwin.neuron.simulate import Simulation
@@ -67,7 +67,9 @@ def twin_of(
         cell=cell, cell_options=options, duration_ms=DURATION_MS, inputs=Modulated(rate_scale=description.rate_scale)
     )
     training = {
-        "simulation": with_digests(simulation, description, None, None).model_dump(mode="json"),
+        "simulation": simulation.model_copy(update={"cell_digest": cell_digest(simulation, description)}).model_dump(
+            mode="json"
+        ),
         "train_trials": [],
         "validation_trials": [],
         "test_trials": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -11,11 +12,18 @@ from typer.exceptions import TyperException
 from dendrotwin import __version__
 from dendrotwin.cli import make, measure, start, use  # noqa: F401  (each adds its commands)
 from dendrotwin.cli.base import app
-from dendrotwin.errors import DendrotwinError
+from dendrotwin.errors import DendrotwinError, InputWarning
 
 
 def main() -> None:
     """Run the command line; what a user can cause ends in one line and exit status 2."""
+    warnings.simplefilter("always", InputWarning)
+    usual = warnings.showwarning
+    warnings.showwarning = lambda message, category, *rest: (
+        print(f"dendrotwin: {message}", file=sys.stderr)
+        if issubclass(category, InputWarning)
+        else usual(message, category, *rest)
+    )
     try:
         status = app(standalone_mode=False)
     except DendrotwinError as error:

@@ -35,6 +35,16 @@ class _Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=ORDER.index)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command; refused where an option that takes one value is given twice, of which the last would win."""
+        name, command, rest = super().resolve_command(ctx, args)
+        said = [word.split("=")[0] for word in (rest[: rest.index("--")] if "--" in rest else rest)]
+        for option in command.params if command is not None else []:
+            single = not option.multiple and not getattr(option, "is_flag", True)  # an argument is no option
+            if single and sum(word in option.opts for word in said) > 1:
+                raise InputError(f"{option.opts[0]} is given twice, and takes one value; leave one away")
+        return name, command, rest
+
 
 app = typer.Typer(
     cls=_Commands,

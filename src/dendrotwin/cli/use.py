@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ import dendrotwin
 from dendrotwin.cli.base import Overwrite, OwnArchitecture, app, milliseconds, refuse_other_than_hdf5
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
+
+if TYPE_CHECKING:
+    from dendrotwin.signals import PlacedCell, Signal
 
 MARKER = "signals.txt"  # in a folder of figures: of which signals they are
 
@@ -84,8 +87,10 @@ def predict(
 @app.command()
 def signals(
     recordings: Annotated[
-        list[Path], typer.Argument(help="Recordings of NEURON or a twin, one trial of each; several are summed.")
-    ],
+        list[Path] | None,
+        typer.Argument(help="Recordings of NEURON or a twin, one trial of each; several need --places and are summed."),
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option(help="File of signals (.h5) to write.")],
     signal: Annotated[
         list[str],
@@ -95,21 +100,28 @@ def signals(
         ),
     ] = [],  # noqa: B006
     probe: Annotated[
-        str | None,
+        list[str],
         typer.Option(
-            help="Of lfp and ecog: linear, square or neuropixels with options, or a CSV of x,y,z [um] [linear; of ecog "
-            "4 by 4 contacts on the slab]."
+            help="Of lfp and ecog: linear, square or neuropixels with options, or a CSV of x,y,z [um]; several are one "
+            "for each lfp and ecog [linear; of ecog 4 by 4 contacts on the slab]."
         ),
-    ] = None,
+    ] = [],  # noqa: B006
     slab: Annotated[
         str | None, typer.Option(help="Layers for lfp and ecog, such as bottom_um=-150:thickness_um=300.")
     ] = None,
     trial: Annotated[int, typer.Option(min=0, help="Which trial of each file.")] = 0,
     places: Annotated[
-        Path | None, typer.Option(help="CSV of x,y,z [um] or x,y,z,rx,ry,rz [degrees], a line for each recording.")
+        Path | None,
+        typer.Option(
+            help="CSV of x,y,z [um] or x,y,z,rx,ry,rz [degrees], a line for each cell; columns recording and trial say "
+            "which, a column group gives signals of each group."
+        ),
     ] = None,
     as_built: Annotated[
-        bool, typer.Option("--as-built", help="Keep the cell's own coordinates; else it is upright, its soma at 0.")
+        bool,
+        typer.Option(
+            "--as-built", help="Keep the cell's own coordinates, its soma where it is; else it is upright at 0."
+        ),
     ] = False,
     nwb: Annotated[Path | None, typer.Option(help="Also a file of Neurodata Without Borders.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Also a folder of figures.")] = None,
@@ -121,43 +133,67 @@ def signals(
     """
     from dendrotwin import signals as signals_module
     from dendrotwin.signals.extras import import_extra
-    from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
-    from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file, whole_folder
+    from dendrotwin.signals.parse import parse_instruments, parse_slab
+    from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file
 
     refuse_other_than_hdf5(out)
     files = [path for path in (out, nwb) if path is not None]
     for file in files:
         refuse_existing_file(file, overwrite=overwrite)
+    cells = _placed_cells(recordings or [], trial, places, as_built)
     written = {path.resolve() for path in files}
-    if len(written) < len(files) or {path.resolve() for path in recordings} & written:
+    if len(written) < len(files) or {Path(cell.recording).resolve() for cell in cells} & written:
         raise InputError("the recordings, --out and --nwb are files of their own; name another one to write to")
     if figures is not None:
         refuse_existing(figures, MARKER, overwrite=overwrite)
     if nwb is not None:
         import_extra("pynwb", "nwb")  # before anything is written
-    cells = [signals_module.PlacedCell(path, trial, as_built=as_built) for path in recordings]
-    cells = cells if places is None else signals_module.read_places(places, cells)
-    contacts = None if probe is None else parse_probe(probe)
     layers = None if slab is None else parse_slab(slab)
-    instruments = [parse_instrument(text, contacts, layers, cells) for text in signal or ["lfp", "dipole"]]
+    instruments = parse_instruments(signal or ["lfp", "dipole"], probe, layers, cells)
     signals_module.write_signals(out, cells, instruments)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
     if nwb is None and figures is None:
         return
     made = signals_module.read_signals(out).values()
     if nwb is not None:
-        signals_module.write_nwb(nwb, made, f"signals of {', '.join(str(path) for path in recordings)}")
+        signals_module.write_nwb(
+            nwb, made, f"signals of {', '.join(dict.fromkeys(str(cell.recording) for cell in cells))}"
+        )
         print(f"the same in {nwb}")
     if figures is not None:
-        from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
-        from dendrotwin.recording import RecordingFile
-
-        with RecordingFile(cells[0].recording) as first:
-            window = window_around_first_spike(first.spikes_ms(trial), first.duration_ms(trial))
-        with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
-            names = save_signal_figures(folder, made, [cell.tree() for cell in cells], window)
-            (folder / MARKER).write_text(f"{out}\n")
+        names = _save_signal_figures(figures, made, cells, out, overwrite=overwrite)
         print(f"{', '.join(names)} in {figures}")
+
+
+def _save_signal_figures(
+    figures: Path, made: Iterable[Signal], cells: list[PlacedCell], out: Path, *, overwrite: bool
+) -> list[str]:
+    """The figures of `signals` around the first cell's first output spike; their names."""
+    from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
+    from dendrotwin.recording import RecordingFile
+    from dendrotwin.support.atomic_files import whole_folder
+
+    with RecordingFile(cells[0].recording) as first:
+        trial = cells[0].trial
+        window = window_around_first_spike(first.spikes_ms(trial), first.duration_ms(trial))
+    with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
+        names = save_signal_figures(folder, made, [cell.tree() for cell in cells], window)
+        (folder / MARKER).write_text(f"{out}\n")
+    return names
+
+
+def _placed_cells(recordings: list[Path], trial: int, places: Path | None, as_built: bool) -> list[PlacedCell]:
+    """The cells that the options of `signals` name, at their places."""
+    from dendrotwin.signals import PlacedCell, read_places
+
+    cells = [PlacedCell(path, trial, as_built=as_built) for path in recordings]
+    if places is not None:
+        if trial and not cells:
+            raise InputError(f"{places} says which trial of each recording; leave --trial away")
+        cells = read_places(places, cells, as_built)
+    if not cells:
+        raise InputError("there is no recording; name one, or --places, a CSV with the columns recording,x,y,z")
+    return cells
 
 
 @app.command()

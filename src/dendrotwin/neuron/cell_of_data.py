@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dendrotwin.cells import NAMES, load_cell
 from dendrotwin.errors import InputError
-from dendrotwin.neuron.data_set import with_digests
+from dendrotwin.neuron.cell_files import cell_digest
 from dendrotwin.neuron.simulation import Simulation
 
 
@@ -47,7 +47,7 @@ def simulation_of_data(made: dict[str, Any], cell: str | Path | None, of: str) -
             "trust it: --cell FILE, or cell=FILE in Python"
         )
     named = simulation.model_copy(update={"cell": str(Path(cell).resolve())})
-    found = with_digests(named, load_cell(named.cell, named.cell_options), None, None).cell_digest
+    found = cell_digest(named, load_cell(named.cell, named.cell_options), simulation.cell_digest)
     if found != simulation.cell_digest:
         raise InputError(
             f"{cell} is not the cell that {of} was made with (another file, or other mechanisms); name that of "

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin import __version__
+from dendrotwin.cell.geometry import geometry_fault
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cell.tree_checks import check_tree
 from dendrotwin.errors import FileError, InputError
@@ -216,10 +217,13 @@ def read_tree(group: h5py.Group) -> Tree:
         group: the HDF5 group.
 
     Raises:
-        FileError: it is none; see `check_tree`.
+        FileError: it is none, or a compartment is no cylinder; see `check_tree` and `geometry_fault`.
     """
     tree = Tree.from_dict({**group.attrs, **{name: dataset[()] for name, dataset in group.items()}})
     check_tree(tree)
+    fault = geometry_fault(tree)
+    if fault is not None:
+        raise FileError(f"{group.file.filename} holds a cell of which {fault}; make the file again from a whole cell")
     return tree
 
 

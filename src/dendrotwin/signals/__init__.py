@@ -5,7 +5,7 @@ its soma's centre at the origin and its apical dendrites along +z, unless a `Pla
 """
 
 from dendrotwin.signals.currents import Currents, membrane_currents
-from dendrotwin.signals.extracellular import CSD, LFP, Dipole, Slab, csd_matrix, dipole_matrix, lfp_matrix
+from dendrotwin.signals.extracellular import LFP, Dipole, dipole_matrix, lfp_matrix
 from dendrotwin.signals.head import (
     EEG,
     MEG,
@@ -20,7 +20,8 @@ from dendrotwin.signals.nwb import write_nwb
 from dendrotwin.signals.one_signal import csd, dipole, dye, ecog, eeg, lfp, meg, patch
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
-from dendrotwin.signals.placing import PlacedCell, read_places, upright
+from dendrotwin.signals.placing import PlacedCell, upright
+from dendrotwin.signals.population import read_places
 from dendrotwin.signals.probes import (
     Probe,
     ecog_grid,
@@ -31,6 +32,8 @@ from dendrotwin.signals.probes import (
     shank_beside,
     square_array,
 )
+from dendrotwin.signals.slab import Slab
+from dendrotwin.signals.source_density import CSD, csd_matrix, layers_over
 from dendrotwin.signals.spectrum import power_spectrum
 from dendrotwin.signals.store import read_signals, write_signals
 from dendrotwin.signals.streaming import record, stream
@@ -59,6 +62,7 @@ __all__ = [
     "ecog_grid",
     "eeg",
     "eeg_matrix",
+    "layers_over",
     "lfp",
     "lfp_matrix",
     "linear_probe",

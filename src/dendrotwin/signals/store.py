@@ -16,14 +16,15 @@ import numpy as np
 
 from dendrotwin.errors import FileError
 from dendrotwin.recording import RecordingFile, provenance
-from dendrotwin.signals.instruments import Instrument, Signal, sample_shape
+from dendrotwin.signals.instruments import Instrument, Signal, sample_shape, settings_of
 from dendrotwin.signals.streaming import (
     CHUNK_SAMPLES,
     Recordings,
     as_placed_cells,
-    check_instruments,
     common_sampling_hz,
-    stream,
+    fit_instruments,
+    signals_of,
+    stream_fitted,
 )
 from dendrotwin.support.atomic_files import whole_file
 from dendrotwin.support.hdf5 import damage_as_file_error, open_hdf5, text_of
@@ -41,7 +42,8 @@ def write_signals(
     """Record with all instruments into one file, chunk by chunk, under a temporary name until it is complete.
 
     `/NAME/values` (samples, channels) float32 with the attribute `unit`; `/NAME/channels/...` a column for each thing
-    known about the channels, its unit in its name. The file's attributes say which recordings it is of, how
+    known about the channels, its unit in its name; attributes of `/NAME` all that made it (see `settings_of`). Where
+    cells have groups, `/NAME-GROUP` is the signal of each. The file's attributes say which recordings it is of, how
     often they were sampled, where the cells were, and the versions that made it.
 
     Args:
@@ -54,8 +56,8 @@ def write_signals(
         InputError, FileError: see `stream`.
     """
     cells = as_placed_cells(recordings)
-    check_instruments(cells, instruments)
     rate_hz = common_sampling_hz(cells)
+    instruments = fit_instruments(cells, instruments)
     sources = []
     for cell in cells:
         with RecordingFile(cell.recording) as file:
@@ -65,9 +67,10 @@ def write_signals(
                     "trial": int(cell.trial),
                     "trial_id": file.trial_id(cell.trial),
                     "tree_fingerprint": file.fingerprint,
-                    "position_um": [float(x) for x in cell.position_um],
+                    "position_um": [float(x) for x in cell.soma_um()],
                     "rotation_deg": [float(x) for x in cell.rotation_deg],
                     "as_built": cell.as_built,
+                    "group": cell.group,
                 }
             )
     with whole_file(Path(path)) as temporary, h5py.File(temporary, "w", track_order=True) as out:
@@ -75,17 +78,18 @@ def write_signals(
         out.attrs["sources"] = json.dumps(sources)
         out.attrs.update(provenance())
         datasets = []
-        for instrument in instruments:
-            group = out.create_group(instrument.name)
+        for name, instrument in signals_of(cells, instruments):
+            group = out.create_group(name)
+            group.attrs.update(settings_of(instrument))
             shape = sample_shape(instrument)
             samples = max(1, min(HDF5_CHUNK_SAMPLES, HDF5_CHUNK_VALUES // math.prod(shape)))
             chunks = (samples, *shape)
             values = group.create_dataset("values", (0, *shape), "f4", maxshape=(None, *shape), chunks=chunks)
             values.attrs["unit"] = instrument.unit
-            for name, column in instrument.channels().items():
-                group[f"channels/{name}"] = column.astype(bytes) if column.dtype.kind == "U" else column
+            for column_name, column in instrument.channels().items():
+                group[f"channels/{column_name}"] = column.astype(bytes) if column.dtype.kind == "U" else column
             datasets.append(values)
-        for chunk in stream(cells, instruments, chunk_samples):
+        for chunk in stream_fitted(cells, instruments, chunk_samples):
             for dataset, values in zip(datasets, chunk, strict=True):
                 start = len(dataset)
                 dataset.resize(start + len(values), axis=0)
@@ -119,4 +123,8 @@ def _read(group: Any, rate_hz: float) -> Signal:
     columns = {name: dataset[()] for name, dataset in group["channels"].items()}
     texts = {name: column.astype(str) for name, column in columns.items() if column.dtype.kind == "S"}
     values = np.asarray(group["values"][()])
-    return Signal(group.name.strip("/"), str(group["values"].attrs["unit"]), values, columns | texts, rate_hz)
+    settings = {
+        name: value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+        for name, value in group.attrs.items()
+    }
+    return Signal(group.name.strip("/"), str(group["values"].attrs["unit"]), values, columns | texts, rate_hz, settings)
