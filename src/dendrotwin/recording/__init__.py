@@ -25,6 +25,7 @@ from dendrotwin import __version__
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.hdf5_parts import Part
 
 FORMAT_VERSION = 1
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
@@ -263,14 +264,18 @@ class RecordingFile:
                 raise FileError(f"{path} cannot be opened: {os.strerror(error.errno)}; see to that first") from error
             raise FileError(f"{path} is truncated or is no HDF5 file; {again}") from error
         try:
+            root = Part(self.path, self._file, again)
             version = self._file.attrs.get("format_version")
             if "kind" in self._file.attrs:
                 raise FileError(f"{path} holds {self._file.attrs['kind']}, not potentials; name the recording itself")
-            if version != FORMAT_VERSION or "tree" not in self._file or "trials" not in self._file:
+            if version != FORMAT_VERSION:
                 raise FileError(f"{path} is no recording of format {FORMAT_VERSION} (it says {version}); {again}")
             self.attributes: dict[str, Any] = dict(self._file.attrs)
-            self.fingerprint = str(self.attributes["tree_fingerprint"])
-            self._trials = [self._file["trials"][name] for name in sorted(self._file["trials"])]
+            self.fingerprint = str(root.attribute("tree_fingerprint"))
+            self._tree, trials = root.group("tree"), root.group("trials")
+            self._trials = [trials.group(name) for name in trials.names()]
+            if not self._trials:
+                raise root.error("holds no trial")
         except BaseException:
             self._file.close()
             raise
@@ -286,21 +291,31 @@ class RecordingFile:
 
     def tree(self) -> Tree:
         """The cell."""
-        return read_tree(self._file["tree"])
+        return read_tree(self._tree.h5)
 
     def trial_id(self, trial: int) -> str:
         """Which trial it is."""
-        return str(self._trials[trial].attrs["trial_id"])
+        return str(self._trials[trial].attribute("trial_id"))
 
     def record_dt_ms(self, trial: int) -> float:
         """Time from one sample of a trial to the next [ms]; 1 ms where the file does not say."""
-        return float(self._trials[trial].attrs.get("record_dt_ms", DEFAULT_RECORD_DT_MS))
+        return float(self._trials[trial].h5.attrs.get("record_dt_ms", DEFAULT_RECORD_DT_MS))
 
     def duration_ms(self, trial: int) -> int:
-        """Duration of a trial [ms]."""
-        return int(self._trials[trial]["v"].shape[0]) // per_ms(
-            self.record_dt_ms(trial), f"record_dt_ms of {self.path}"
-        )
+        """Duration of a trial [ms].
+
+        Args:
+            trial: its number in the file.
+
+        Raises:
+            FileError: it has no potentials, or less than a millisecond of them.
+        """
+        dataset = self._trials[trial].dataset("v")
+        samples_per_ms = per_ms(self.record_dt_ms(trial), f"record_dt_ms of {self.path}")
+        duration = dataset.shape[0] // samples_per_ms if dataset.ndim == 2 else 0
+        if duration == 0:
+            raise self._trials[trial].error(f"has no samples in {dataset.name.strip('/')}")
+        return int(duration)
 
     def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
         """Samples of the potentials of a trial, (stop - start, n) [mV].
@@ -311,9 +326,10 @@ class RecordingFile:
             stop: the one after the last; None for all.
 
         Raises:
-            FileError: a potential is not finite (files of others may store floats).
+            FileError: there are none, or one is not finite (files of others may store floats).
         """
-        dataset = self._trials[trial]["v"]
+        part = self._trials[trial]
+        dataset = part.dataset("v")
         try:
             v = dataset[start:stop]
         except OSError as error:
@@ -322,16 +338,16 @@ class RecordingFile:
             if not np.isfinite(v).all():
                 raise FileError(f"{self.path}, trial {self.trial_id(trial)}: V holds NaN or infinity; make it again")
             return np.asarray(v, dtype=np.float32)
-        scale, offset = np.float32(dataset.attrs["scale_factor"]), np.float32(dataset.attrs["add_offset"])
+        scale, offset = (np.float32(part.attribute(name, of="v")) for name in ("scale_factor", "add_offset"))
         return np.asarray(v.astype(np.float32) * scale + offset)
 
     def events(self, trial: int) -> Events:
         """Input events of a trial; where the file has their steps only, at the start of these."""
-        group = self._trials[trial]["events"]
+        group = self._trials[trial].group("events")
         if "time_ms" in group:
-            return Events(group["input"][()], group["time_ms"][()])
-        counts = np.diff(group["indptr"][()])
-        return Events(group["input"][()], np.repeat(np.arange(len(counts), dtype=np.float64), counts))
+            return Events(group.array("input"), group.array("time_ms"))
+        counts = np.diff(group.array("indptr"))
+        return Events(group.array("input"), np.repeat(np.arange(len(counts), dtype=np.float64), counts))
 
     def spikes_ms(self, trial: int) -> NDArray[np.float64]:
         """Times (s,) of the output spikes of a trial [ms].
@@ -339,17 +355,32 @@ class RecordingFile:
         Args:
             trial: its number in the file.
         """
-        spikes: NDArray[np.float64] = self._trials[trial]["spikes_ms"][()]
+        spikes: NDArray[np.float64] = self._trials[trial].array("spikes_ms")
         return spikes
 
     def injection(self, trial: int) -> Injection | None:
-        """Injected current of a trial, or None."""
-        group = self._trials[trial].get("injection")
-        return None if group is None else Injection(group["compartment"][()], group["current_nA"][()])
+        """Injected current of a trial, or None.
+
+        Args:
+            trial: its number in the file.
+
+        Raises:
+            FileError: a part of it is missing, or it does not last as long as the trial.
+        """
+        if "injection" not in self._trials[trial]:
+            return None
+        group, duration = self._trials[trial].group("injection"), self.duration_ms(trial)
+        compartment, current_nA = group.array("compartment"), group.array("current_nA")
+        if current_nA.shape != (duration, *np.shape(compartment)):
+            raise group.error(
+                f"has {' by '.join(map(str, current_nA.shape))} injected currents in {group.h5.name.strip('/')}, and "
+                f"its trial lasts {duration} ms"
+            )
+        return Injection(compartment, current_nA)
 
     def read(self, trial: int, tree: Tree) -> Recording:
         """The whole trial, of the cell `tree` (this file's own, read once by the caller)."""
-        probability = self._trials[trial].get("spike_probability")
+        has_probability = "spike_probability" in self._trials[trial]
         return Recording(
             tree,
             self.v(trial),
@@ -357,6 +388,6 @@ class RecordingFile:
             self.spikes_ms(trial),
             self.trial_id(trial),
             self.injection(trial),
-            None if probability is None else probability[()],
+            self._trials[trial].array("spike_probability") if has_probability else None,
             self.record_dt_ms(trial),
         )

@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -26,6 +25,7 @@ from dendrotwin.signals.streaming import (
     stream,
 )
 from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.hdf5_parts import Part
 
 FORMAT_VERSION = 1
 FILE_KIND = "dendrotwin signals"  # the attribute `kind`, by which readers tell our files apart
@@ -110,16 +110,18 @@ def read_signals(path: Path) -> dict[str, Signal]:
             version = (file.attrs.get("kind"), file.attrs.get("format_version"))
             if version != (FILE_KIND, FORMAT_VERSION):
                 raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
-            rate_hz = float(file.attrs["sampling_hz"])
-            return {name: _read(group, rate_hz) for name, group in file.items()}
+            parts = Part(path, file)
+            rate_hz = float(parts.attribute("sampling_hz"))
+            return {name: _read(parts.group(name), rate_hz) for name in file}
     except FileError:
         raise
     except OSError as error:
         raise FileError(f"{path} is truncated or is no HDF5 file; make it again") from error
 
 
-def _read(group: Any, rate_hz: float) -> Signal:
-    columns = {name: dataset[()] for name, dataset in group["channels"].items()}
+def _read(group: Part, rate_hz: float) -> Signal:
+    channels = group.group("channels")
+    columns = {name: channels.array(name) for name in channels.names()}
     texts = {name: column.astype(str) for name, column in columns.items() if column.dtype.kind == "S"}
-    values = np.asarray(group["values"][()])
-    return Signal(group.name.strip("/"), str(group["values"].attrs["unit"]), values, columns | texts, rate_hz)
+    unit = str(group.attribute("unit", of="values"))
+    return Signal(group.h5.name.strip("/"), unit, np.asarray(group.array("values")), columns | texts, rate_hz)
