@@ -16,6 +16,7 @@ from dendrotwin.recording import RecordingFile, write_recordings
 from test_recording import recording, tree_with_inputs
 
 TRIAL = "trials/000000"
+PARTS = ("v", "spikes_ms", "events", "events/input", "events/indptr", "injection/compartment", "injection/current_nA")
 
 
 @pytest.fixture
@@ -34,8 +35,7 @@ def read_all(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["tree", "trials", TRIAL, *(f"{TRIAL}/{name}" for name in ("v", "spikes_ms", "events", "events/input"))]
-    + [f"{TRIAL}/events/indptr", f"{TRIAL}/injection/compartment", f"{TRIAL}/injection/current_nA"],
+    ["tree", "trials", TRIAL, *(f"{TRIAL}/{name}" for name in PARTS)],
 )
 def test_a_recording_without_a_part(path: Path, part: str) -> None:
     with h5py.File(path, "r+") as file:

@@ -1,4 +1,4 @@
-"""Parts of an HDF5 file by name: what is missing, or is something else, is an error that names the file and the part."""
+"""Parts of an HDF5 file by name: a missing one, or one of another kind, is an error that names file and part."""
 
 from __future__ import annotations
 
