@@ -50,6 +50,13 @@ Cell = Annotated[str, typer.Argument(help="Name of a cell (`dendrotwin cells`), 
 CellOptions = Annotated[
     list[str], typer.Option("--option", help="Option of the cell as key=value, such as parameters=hay2011.")
 ]
+InputsOfSpikes = Annotated[
+    Path | None,
+    typer.Option("--inputs", help="Which input each source of spikes drives: CSV of node_id,input [their numbers]."),
+]
+TimeUnit = Annotated[
+    str | None, typer.Option("--time-unit", help="Of events and spikes whose file does not say it: ms or s [ms].")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 

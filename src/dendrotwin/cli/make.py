@@ -11,7 +11,18 @@ import typer
 
 import dendrotwin
 from dendrotwin.cell.stimuli import Modulated, Poisson
-from dendrotwin.cli.base import Cell, CellOptions, Overwrite, app, configure, milliseconds, pairs, with_options
+from dendrotwin.cli.base import (
+    Cell,
+    CellOptions,
+    InputsOfSpikes,
+    Overwrite,
+    TimeUnit,
+    app,
+    configure,
+    milliseconds,
+    pairs,
+    with_options,
+)
 from dendrotwin.errors import InputError, MissingPackageError
 from dendrotwin.neuron.simulation import PRESETS, Simulation
 from dendrotwin.solver.accuracy import CableConfig
@@ -65,7 +76,11 @@ def simulate(
     seed: Annotated[int | None, typer.Option(min=0, help="Trial k draws from child k of this seed [0].")] = None,
     protocol: Annotated[str, typer.Option(help="Input protocol: modulated or poisson.")] = "modulated",
     rate_scale: Annotated[float | None, typer.Option(help="Factor on the modulated rates [the cell's own].")] = None,
-    events: Annotated[Path | None, typer.Option(help="Your own input: CSV or npz of input, time [ms].")] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="Your own input: CSV or npz of input, time [ms]; spikes (SONATA, BMTK, NWB).")
+    ] = None,
+    inputs_of_spikes: InputsOfSpikes = None,
+    time_unit: TimeUnit = None,
     inject: Annotated[
         Path | None, typer.Option(help="Your own current: CSV or npz, compartments over ms [nA].")
     ] = None,
@@ -77,7 +92,8 @@ def simulate(
     **fields: Any,
 ) -> None:
     """Simulate trials of a cell in NEURON. The same command again does what is not done yet."""
-    from dendrotwin.cell.stimuli import read_events, read_injection
+    from dendrotwin.cell.spike_files import read_spikes
+    from dendrotwin.cell.stimuli import read_injection
     from dendrotwin.cells import load_cell
     from dendrotwin.neuron.data_set import silent
 
@@ -100,7 +116,9 @@ def simulate(
     steps = milliseconds(duration)
     what = {"cell": cell, "cell_options": pairs(option), "duration_ms": steps, "seed": seed, "inputs": inputs}
     simulation = configure(Simulation, **what, **fields)
-    own_events = None if events is None else read_events(events)
+    if events is None and (inputs_of_spikes, time_unit) != (None, None):
+        raise InputError("--inputs and --time-unit are of --events; name a file of them")
+    own_events = None if events is None else read_spikes(events, inputs_of_spikes, time_unit)
     injection = None if inject is None else read_injection(inject, steps)
     if own_events is not None:
         own_events.check(sys.maxsize, steps)  # the cell's own number of inputs is known once it is built

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import Overwrite, app, milliseconds, refuse_other_than_hdf5
+from dendrotwin.cli.base import InputsOfSpikes, Overwrite, TimeUnit, app, milliseconds, refuse_other_than_hdf5
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
 
@@ -20,12 +20,14 @@ MARKER = "signals.txt"  # in a folder of figures: of which signals they are
 def predict(
     twin: Annotated[Path, typer.Argument(help="Folder of the twin, or the name of one that comes along: l5pc.")],
     events: Annotated[
-        Path, typer.Argument(help="CSV or npz of input, time [ms]; or recordings, whose input is taken.")
+        Path, typer.Argument(help="CSV or npz of input, time [ms]; spikes (SONATA, BMTK, NWB); or recordings.")
     ],
     out: Annotated[Path, typer.Option(help="File of recordings (.h5) to write.")],
-    duration: Annotated[float | None, typer.Option(help="Of the trial [s]; CSV and npz need it.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Of the trial [s]; events and spikes need it.")] = None,
+    inputs: InputsOfSpikes = None,
+    time_unit: TimeUnit = None,
     inject: Annotated[
-        Path | None, typer.Option(help="Your own current, beside CSV or npz: CSV or npz, compartments over ms [nA].")
+        Path | None, typer.Option(help="Your own current, beside events: CSV or npz, compartments over ms [nA].")
     ] = None,
     feed_back: Annotated[
         bool,
@@ -41,7 +43,8 @@ def predict(
     A twin made with --autoregressive predicts recordings one step ahead, from their true potentials; everything else is
     free-running.
     """
-    from dendrotwin.cell.stimuli import read_events, read_injection
+    from dendrotwin.cell.spike_files import holds_spikes, read_spikes
+    from dendrotwin.cell.stimuli import read_injection
     from dendrotwin.recording import provenance, write_recordings
     from dendrotwin.recording.trials import read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import refuse_existing_file
@@ -52,15 +55,17 @@ def predict(
     loaded = dendrotwin.load(twin)
     if feed_back and not loaded.one_step_ahead:
         raise InputError(f"{twin} sees the input alone and is free-running as it is; leave --feed-back away")
-    if events.suffix in (".csv", ".npz"):
+    if holds_spikes(events):
         if duration is None:
             raise InputError(f"{events} does not say how long the trial is; give its seconds with --duration")
         steps = milliseconds(duration)
         injection = None if inject is None else read_injection(inject, steps)
-        own = read_events(events)
+        own = read_spikes(events, inputs, time_unit)
         own.check(loaded.tree.n_inputs, steps)
         count, recordings = 1, iter([loaded.predict(own, steps, injection=injection)])
     else:
+        if inputs is not None or time_unit is not None:
+            raise InputError(f"{events} holds recordings, which name inputs in ms; leave --inputs and --time-unit away")
         if inject is not None:
             raise InputError(f"the recordings in {events} say themselves what is injected; leave --inject away")
         trials = trials_of_cell(events, loaded.tree, "the twin's")
