@@ -21,7 +21,7 @@ from dendrotwin.errors import InputError
 # To start, to make twins and data, to use them, to measure.
 ORDER = (
     *("demo", "doctor", "cells", "download"),
-    *("twin", "simulate", "train"),
+    *("twin", "simulate", "import", "train"),
     *("predict", "signals", "plot", "figure"),
     *("evaluate", "benchmark"),
 )

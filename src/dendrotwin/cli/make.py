@@ -21,6 +21,7 @@ from dendrotwin.cli.base import (
     configure,
     milliseconds,
     pairs,
+    refuse_other_than_hdf5,
     with_options,
 )
 from dendrotwin.errors import InputError, MissingPackageError
@@ -165,6 +166,51 @@ def _executor(name: str, scheduler: str | None) -> Any:
         raise InputError(
             f"there is no Dask scheduler at {scheduler} ({error}); start `dask scheduler` first"
         ) from error
+
+
+@app.command(name="import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(help="Potentials of your own simulation: a SONATA report (.h5), or arrays (.npz).")
+    ],
+    out: Annotated[Path, typer.Option(help="File of recordings (.h5) to write.")],
+    morphology: Annotated[Path | None, typer.Option(help="SWC file of the cell, for a report.")] = None,
+    axial_ohm_cm: Annotated[float | None, typer.Option(help="Axial resistivity [ohm cm], for a report.")] = None,
+    axon: Annotated[
+        str, typer.Option(help="file, or stub where two cylinders of 30 um replaced it, as in perisomatic models.")
+    ] = "file",
+    node: Annotated[int, typer.Option(min=0, help="Which cell of the report.")] = 0,
+    population: Annotated[str | None, typer.Option(help="Of the report, where there are several.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a recording of your own simulation.
+
+    Its signals (LFP, EEG, dye and all others) are then those of any recording.
+    """
+    from dendrotwin.recording import provenance, write_recordings
+    from dendrotwin.recording.of_simulations import read_npz
+    from dendrotwin.support.atomic_files import refuse_existing_file
+
+    refuse_other_than_hdf5(out)
+    refuse_existing_file(out, overwrite=overwrite)
+    if source.resolve() == out.resolve():
+        raise InputError(f"{source} would be replaced; name another file with --out")
+    if source.suffix == ".npz":
+        if (morphology, axial_ohm_cm, population) != (None, None, None):
+            raise InputError(f"the arrays of {source} say what the cell is; leave --morphology and others away")
+        recording = read_npz(source)
+    else:
+        if morphology is None or axial_ohm_cm is None:
+            raise InputError("a report says nothing of the cell: give --morphology FILE.swc and --axial-ohm-cm, its Ra")
+        from dendrotwin.neuron.report import Reconstruction, recording_of_report
+
+        cell = Reconstruction(morphology, axial_ohm_cm, axon)
+        recording = recording_of_report(source, cell, node, population)
+    made_of = {"imported": str(source), "morphology": str(morphology or ""), "axon": axon, "node": node}
+    write_recordings(out, [recording], {**provenance(), **made_of}, as_float=True)
+    print(
+        f"{recording.duration_ms} ms of {recording.tree.n} compartments, every {recording.record_dt_ms:g} ms, in {out}"
+    )
 
 
 @app.command()

@@ -29,6 +29,7 @@ from dendrotwin.support.hdf5_parts import Part
 
 FORMAT_VERSION = 1
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
+SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
 CHUNK_STEPS = 128
 
 SETTLE_MS = 500  # the start of a trial does not count: the cell comes from rest
@@ -191,7 +192,12 @@ def read_tree(group: h5py.Group) -> Tree:
 
 
 def write_recordings(
-    path: str | Path, recordings: Iterable[Recording], attributes: dict[str, Any], *, compress: bool = False
+    path: str | Path,
+    recordings: Iterable[Recording],
+    attributes: dict[str, Any],
+    *,
+    compress: bool = False,
+    as_float: bool = False,
 ) -> None:
     """Write trials of one cell to one HDF5 file, under a temporary name until it is whole.
 
@@ -200,6 +206,7 @@ def write_recordings(
         recordings: the trials, taken one after the other.
         attributes: what made them (cell, configuration, seeds, versions), stored as the file's attributes.
         compress: gzip and shuffle, for publishing; reading windows of it is slower.
+        as_float: store potentials as they are, in float32; without, in steps of SCALE_MV.
 
     Raises:
         FileError: a potential cannot be stored (see `to_int16`), or the trials are of different cells.
@@ -222,10 +229,11 @@ def write_recordings(
                     f"trial {recording.trial_id} has {len(recording.v_mV)} samples, one every "
                     f"{recording.record_dt_ms:g} ms, which is no whole number of ms; cut them to whole ones"
                 )
-            stored = to_int16(recording.v_mV, recording.trial_id)
+            v_mV = np.asarray(recording.v_mV, np.float32)
+            stored = v_mV if as_float else to_int16(recording.v_mV, recording.trial_id)
             chunks = (min(CHUNK_STEPS, len(stored)), stored.shape[1])
             v = group.create_dataset("v", data=stored, chunks=chunks, **options)
-            v.attrs.update(scale_factor=SCALE_MV, add_offset=OFFSET_MV, units="mV")
+            v.attrs.update({"units": "mV"} if as_float else {**SCALING, "units": "mV"})
             group["spikes_ms"] = recording.spikes_ms
             # Events by step: those of step t are input[indptr[t]:indptr[t + 1]].
             group["events/indptr"] = np.searchsorted(recording.events.time_ms, np.arange(recording.duration_ms + 1))
