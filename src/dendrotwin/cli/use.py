@@ -101,7 +101,7 @@ def signals(
     probe: Annotated[
         str | None,
         typer.Option(
-            help="Of lfp and ecog: linear, square or neuropixels with options, or a CSV of x,y,z [um] [linear; of ecog "
+            help="Of lfp and ecog: linear, square or neuropixels with options, or a file of contacts [linear; of ecog "
             "4 by 4 contacts on the slab]."
         ),
     ] = None,
@@ -115,6 +115,10 @@ def signals(
     as_built: Annotated[
         bool, typer.Option("--as-built", help="Keep the cell's own coordinates; else it is upright, its soma at 0.")
     ] = False,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Samples in a second, filtered against aliasing, such as 2500 [those of the recording]."),
+    ] = None,
     nwb: Annotated[Path | None, typer.Option(help="Also a file of Neurodata Without Borders.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Also a folder of figures.")] = None,
     overwrite: Overwrite = False,
@@ -144,7 +148,7 @@ def signals(
     contacts = None if probe is None else parse_probe(probe)
     layers = None if slab is None else parse_slab(slab)
     instruments = [parse_instrument(text, contacts, layers, cells) for text in signal or ["lfp", "dipole"]]
-    signals_module.write_signals(out, cells, instruments)
+    signals_module.write_signals(out, cells, instruments, rate_hz=rate)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
     if nwb is None and figures is None:
         return

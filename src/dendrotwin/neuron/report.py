@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+import dendrotwin.neuron.compile  # noqa: F401  (NEURON without a display)
 from dendrotwin.cell.tree import Floats, Ints
 from dendrotwin.cells import CellModel, Sections
 from dendrotwin.cells.neurolucida import import_swc, sections_of

@@ -31,6 +31,7 @@ FORMAT_VERSION = 1
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
 SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
 CHUNK_STEPS = 128
+LEAST_DIGITS = 4  # of an interval that divides 1 ms and is no short decimal number
 
 SETTLE_MS = 500  # the start of a trial does not count: the cell comes from rest
 DEFAULT_RECORD_DT_MS = 1.0  # time from one sample to the next where nothing is said; training and evaluation need it
@@ -45,11 +46,15 @@ def per_ms(interval_ms: float, name: str) -> int:
         name: of it, for the error.
 
     Raises:
-        InputError: it does not divide 1 ms.
+        InputError: it does not divide 1 ms, and is not 1 / n in four digits or more, such as 0.03333.
     """
     count = round(1.0 / interval_ms) if 0.0 < interval_ms <= 1.0 else 0
-    if not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
-        raise InputError(f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025")
+    rounded = count > 0 and interval_ms in [float(f"{1.0 / count:.{digits}g}") for digits in range(LEAST_DIGITS, 17)]
+    if not rounded and not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
+        raise InputError(
+            f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025, or 0.03333 for 30 kHz "
+            "(signals of other rates: dendrotwin signals --rate)"
+        )
     return count
 
 

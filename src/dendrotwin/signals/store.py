@@ -16,6 +16,7 @@ import numpy as np
 from dendrotwin.errors import FileError
 from dendrotwin.recording import RecordingFile, provenance
 from dendrotwin.signals.instruments import Instrument, Signal, sample_shape
+from dendrotwin.signals.resampling import PASS, STOP_DB, ratio_of_rates, resampled
 from dendrotwin.signals.streaming import (
     CHUNK_SAMPLES,
     Recordings,
@@ -34,7 +35,11 @@ HDF5_CHUNK_VALUES, HDF5_CHUNK_SAMPLES = 1 << 20, 256
 
 
 def write_signals(
-    path: Path, recordings: Recordings, instruments: Sequence[Instrument], chunk_samples: int = CHUNK_SAMPLES
+    path: Path,
+    recordings: Recordings,
+    instruments: Sequence[Instrument],
+    chunk_samples: int = CHUNK_SAMPLES,
+    rate_hz: float | None = None,
 ) -> None:
     """Record with all instruments into one file, chunk by chunk, under a temporary name until it is complete.
 
@@ -47,13 +52,16 @@ def write_signals(
         recordings: a file (its first trial), a placed cell, or several.
         instruments: what records.
         chunk_samples: how many samples are computed at once.
+        rate_hz: samples of the signals in a second, filtered; None for those of the recording. See `resampling` [Hz].
 
     Raises:
         InputError, FileError: see `stream`.
     """
     cells = as_placed_cells(recordings)
     check_instruments(cells, instruments)
-    rate_hz = common_sampling_hz(cells)
+    recorded_hz = common_sampling_hz(cells)
+    rate_hz = recorded_hz if rate_hz is None else rate_hz
+    ratio = ratio_of_rates(recorded_hz, rate_hz)
     sources = []
     for cell in cells:
         with RecordingFile(cell.recording) as file:
@@ -70,6 +78,11 @@ def write_signals(
             )
     with whole_file(Path(path)) as temporary, h5py.File(temporary, "w", track_order=True) as out:
         out.attrs.update(kind=FILE_KIND, format_version=FORMAT_VERSION, sampling_hz=rate_hz)
+        if ratio != 1:
+            filtered = (
+                f"Kaiser's window, pass band to {PASS:g} of half of sampling_hz, {STOP_DB:g} dB less from there on"
+            )
+            out.attrs.update(recorded_hz=recorded_hz, anti_alias_filter=filtered)
         out.attrs["sources"] = json.dumps(sources)
         out.attrs.update(provenance())
         datasets = []
@@ -83,7 +96,7 @@ def write_signals(
             for name, column in instrument.channels().items():
                 group[f"channels/{name}"] = column.astype(bytes) if column.dtype.kind == "U" else column
             datasets.append(values)
-        for chunk in stream(cells, instruments, chunk_samples):
+        for chunk in resampled(stream(cells, instruments, chunk_samples), ratio):
             for dataset, values in zip(datasets, chunk, strict=True):
                 start = len(dataset)
                 dataset.resize(start + len(values), axis=0)

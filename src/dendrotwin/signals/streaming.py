@@ -22,6 +22,7 @@ from dendrotwin.signals.instruments import MS_PER_S, Instrument, Recorder, Signa
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.placing import PlacedCell
+from dendrotwin.signals.resampling import ratio_of_rates, resampled
 
 # In a chunk, potentials of 1000 compartments take 16 MB in double.
 CHUNK_SAMPLES = 2048
@@ -174,7 +175,10 @@ def stream(
 
 
 def record(
-    recordings: Recordings, instruments: Sequence[Instrument], chunk_samples: int = CHUNK_SAMPLES
+    recordings: Recordings,
+    instruments: Sequence[Instrument],
+    chunk_samples: int = CHUNK_SAMPLES,
+    rate_hz: float | None = None,
 ) -> list[Signal]:
     """The signals of all instruments, in memory; `write_signals` writes them into a file instead.
 
@@ -182,6 +186,7 @@ def record(
         recordings: a file (its first trial), a placed cell, or several.
         instruments: what records.
         chunk_samples: how many samples are computed at once.
+        rate_hz: samples of the signals in a second, filtered; None for those of the recording. See `resampling` [Hz].
 
     Returns:
         A signal for each instrument.
@@ -189,8 +194,10 @@ def record(
     Raises:
         InputError, FileError: see `stream`.
     """
-    chunks = list(stream(recordings, instruments, chunk_samples))
-    rate_hz = common_sampling_hz(recordings)
+    recorded_hz = common_sampling_hz(recordings)
+    rate_hz = recorded_hz if rate_hz is None else rate_hz
+    ratio = ratio_of_rates(recorded_hz, rate_hz)
+    chunks = list(resampled(stream(recordings, instruments, chunk_samples), ratio))
     return [
         Signal(i.name, i.unit, np.concatenate(parts).reshape(-1, *sample_shape(i)), i.channels(), rate_hz)
         for i, parts in zip(instruments, zip(*chunks, strict=True), strict=True)
