@@ -684,7 +684,7 @@ def test_missing_extra(tree: Tree, monkeypatch: pytest.MonkeyPatch, module: str,
 def test_a_probe_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "probe.csv"
     path.write_text("x,y,z\n50,0,-100\n50,0,100.5\n")
-    assert signals.read_probe(path).positions_um.tolist() == [[50.0, 0.0, -100.0], [50.0, 0.0, 100.5]]
+    assert signals.read_contacts(path).positions_um.tolist() == [[50.0, 0.0, -100.0], [50.0, 0.0, 100.5]]
     for text, error, message in (
         ("x,y,z\n", InputError, "has no contacts"),
         ("a,b\n1,2\n", FileError, "is no table of contacts"),
@@ -693,9 +693,9 @@ def test_a_probe_from_a_file(tmp_path: Path) -> None:
     ):
         path.write_text(text)
         with pytest.raises(error, match=message):
-            signals.read_probe(path)
+            signals.read_contacts(path)
     with pytest.raises(FileError, match="does not exist; a probe is a CSV file"):
-        signals.read_probe(tmp_path / "none.csv")
+        signals.read_contacts(tmp_path / "none.csv")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dendrotwin.cell.spike_files import read_spikes
     from dendrotwin.cell.stimuli import Modulated, Poisson
     from dendrotwin.cell.tree import Events, Injection, Tree
     from dendrotwin.cells import CellModel, Sections
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "CellModel", "Events", "Injection", "Modulated", "Poisson", "Recording", "Sections", "Simulation", "Training",
-    "Tree", "Twin", "evaluate", "load", "predict", "simulate", "train", "twin_of",
+    "Tree", "Twin", "evaluate", "load", "predict", "read_spikes", "simulate", "train", "twin_of",
 ]  # fmt: skip
 
 _HOMES = {
+    "cell.spike_files": ("read_spikes",),
     "cell.stimuli": ("Modulated", "Poisson"),
     "cell.tree": ("Events", "Injection", "Tree"),
     "cells": ("CellModel", "Sections"),

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from dendrotwin.cell.spike_files import holds_spikes, read_spikes
 from dendrotwin.cell.spikes import predicted_spikes, spike_probability
-from dendrotwin.cell.stimuli import read_events
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import DendrotwinError, InputError, TwinError
 from dendrotwin.models import code_digest, configure, load_architecture
@@ -92,7 +92,7 @@ class Twin:
         the true potentials of a recording, or else its own predictions.
 
         Args:
-            source: input events; a CSV or npz file of them (see `cell.stimuli.read_events`); a recording, or a file or
+            source: input events; a file of them or of spikes (see `read_spikes`); a recording, or a file or
                 folder of recordings, whose input is taken.
             duration_ms: of the trial [ms]; a recording says it itself.
             trial: which trial of a file of recordings.
@@ -129,9 +129,9 @@ class Twin:
         return Recording(self.tree, v[0], events, spikes, identity, injection, probability[0])
 
     def _read(self, path: Path, trial: int) -> Events | Recording:
-        """The events of a CSV or npz file, or a trial of recordings."""
-        if path.suffix in (".csv", ".npz"):
-            return read_events(path)
+        """The events of a file of events or spikes, or a trial of recordings."""
+        if holds_spikes(path):
+            return read_spikes(path)
         trials = trials_of_cell(path, self.tree, "the twin's")
         if not 0 <= trial < len(trials):
             raise InputError(f"{path} holds {len(trials)} trials; choose trial below that")

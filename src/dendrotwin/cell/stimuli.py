@@ -22,6 +22,7 @@ MAX_EXCITATORY_PER_100_MS = 800.0
 INHIBITORY_BELOW, INHIBITORY_ABOVE = 600.0, 200.0  # inhibition lies between excitation - 600 and excitation + 200
 EXTRA_LENGTH_UM = 10.0
 CHUNK_MS = 1000  # of a trial whose rates are computed at once
+MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
 
 
 class Modulated(BaseModel):
@@ -138,16 +139,38 @@ def _smoothed(drawn: NDArray[np.float32], hold: int, sd: int, duration_ms: int) 
     return out
 
 
-def read_events(path: Path) -> Events:
+def to_ms(time: NDArray[np.float64], unit: str | None, name: str) -> NDArray[np.float64]:
+    """Times in ms.
+
+    Args:
+        time: (k,) in their unit.
+        unit: ms or s; None where nothing says it, which is ms, unless the times look like seconds.
+        name: whose they are, for the error.
+
+    Returns:
+        (k,) [ms].
+
+    Raises:
+        InputError: there is no such unit; or nothing says it, and all times are below 1.
+    """
+    if unit is not None and unit not in MS_PER_UNIT:
+        raise InputError(f"times in {unit!r}; choose {' or '.join(MS_PER_UNIT)}")
+    if unit is None and len(time) and 0.0 < time.max() < 1.0:
+        raise InputError(f"{name}: all times are below 1, as in seconds; say their unit: --time-unit s, or ms")
+    return time * MS_PER_UNIT[unit or "ms"]
+
+
+def read_events(path: Path, unit: str | None = None) -> Events:
     """A user's own events: CSV with the columns `input` and `time`, or npz with the arrays `input` and `time` [ms].
 
-    A time may lie anywhere within its millisecond.
+    A time may lie anywhere within its millisecond. Spikes in other formats are read by `read_spikes`.
 
     Args:
         path: the file.
+        unit: of the times, ms or s; None for ms, unless all are below 1.
 
     Raises:
-        InputError: the file is missing, or holds something else.
+        InputError: the file is missing, or holds something else or more; or see `to_ms`.
     """
     columns = _read_npz(path, ("input", "time")) if _is_npz(path) else _read_columns(path, ("input", "time"))
     inputs, times = columns
@@ -161,7 +184,7 @@ def read_events(path: Path) -> Events:
         raise InputError(
             f"{path}: input {inputs[inputs != np.rint(inputs)][0]} is no whole number; inputs are counted from 0"
         )
-    return Events.sort(inputs, times)
+    return Events.sort(inputs, to_ms(times, unit, str(path)))
 
 
 def read_injection(path: Path, duration_ms: int) -> Injection:
@@ -180,7 +203,7 @@ def read_injection(path: Path, duration_ms: int) -> Injection:
     if _is_npz(path):
         compartment, current = _read_npz(path, ("compartment", "current_nA"))
     else:
-        rows = _rows(path)
+        rows = rows_of_csv(path)
         if len(rows) < 2 or rows[0][0].strip() != "time":
             raise InputError(
                 f"{path}: the first line must be `time,` and the compartments' numbers, then a row for each ms"
@@ -213,30 +236,50 @@ def _is_npz(path: Path) -> bool:
 def _read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            further = sorted(set(arrays) - set(names))
+            if further:
+                raise InputError(f"{path} has an array {further[0]!r}, which would not count; leave it away")
             return [np.asarray(arrays[name], dtype=np.float64) for name in names]
+    except InputError:
+        raise
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path} must be an npz file with the number arrays {' and '.join(names)} ({error})"
         ) from error
 
 
-def _rows(path: Path) -> list[list[str]]:
+def rows_of_csv(path: Path) -> list[list[str]]:
+    """The rows of a CSV file, its header first; columns are separated by commas, or by spaces where there is no comma.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: it is no text, or a row has more or less columns than the header.
+    """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
+            lines = file.read().splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no CSV text; name a CSV or npz file") from error
+    commas = any("," in line for line in lines[:1])
+    rows = [row for row in csv.reader(lines) if row] if commas else [line.split() for line in lines if line.strip()]
     if rows and any(len(row) != len(rows[0]) for row in rows):
         raise InputError(f"{path}: every row must have the {len(rows[0])} columns of the header")
     return rows
 
 
 def _read_columns(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
-    rows = _rows(path)
+    rows = rows_of_csv(path)
     header = [name.strip() for name in rows[0]] if rows else []
     if any(name not in header for name in names):
         raise InputError(
             f"{path}: the first line must name the columns {' and '.join(names)}, it says {','.join(header)!r}"
+        )
+    further = [name for name in header if name not in names]
+    if further:
+        raise InputError(
+            f"{path} has a column {further[0]!r}, which would not count; leave it away (weights are the cell's own)"
         )
     try:
         table = np.array([[float(row[header.index(name)]) for name in names] for row in rows[1:]]).reshape(

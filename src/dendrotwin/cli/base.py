@@ -21,7 +21,7 @@ from dendrotwin.errors import InputError
 # To start, to make twins and data, to use them, to measure.
 ORDER = (
     *("demo", "doctor", "cells", "download"),
-    *("twin", "simulate", "train"),
+    *("twin", "simulate", "import", "train"),
     *("predict", "signals", "plot", "figure"),
     *("evaluate", "benchmark"),
 )
@@ -67,6 +67,13 @@ OwnArchitecture = Annotated[
 OwnCell = Annotated[
     Path | None,
     typer.Option("--cell", help="Python file of the cell, if NEURON is to build it and it is none of dendrotwin's."),
+]
+InputsOfSpikes = Annotated[
+    Path | None,
+    typer.Option("--inputs", help="Which input each source of spikes drives: CSV of node_id,input [their numbers]."),
+]
+TimeUnit = Annotated[
+    str | None, typer.Option("--time-unit", help="Of events and spikes whose file does not say it: ms or s [ms].")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 

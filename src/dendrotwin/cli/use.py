@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import Overwrite, OwnArchitecture, app, milliseconds, refuse_other_than_hdf5
+from dendrotwin.cli.base import (
+    InputsOfSpikes,
+    Overwrite,
+    OwnArchitecture,
+    TimeUnit,
+    app,
+    milliseconds,
+    refuse_other_than_hdf5,
+)
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
 
@@ -23,12 +31,14 @@ MARKER = "signals.txt"  # in a folder of figures: of which signals they are
 def predict(
     twin: Annotated[Path, typer.Argument(help="Folder of the twin, or the name of one that comes along: l5pc.")],
     events: Annotated[
-        Path, typer.Argument(help="CSV or npz of input, time [ms]; or recordings, whose input is taken.")
+        Path, typer.Argument(help="CSV or npz of input, time [ms]; spikes (SONATA, BMTK, NWB); or recordings.")
     ],
     out: Annotated[Path, typer.Option(help="File of recordings (.h5) to write.")],
-    duration: Annotated[float | None, typer.Option(help="Of the trial [s]; CSV and npz need it.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Of the trial [s]; events and spikes need it.")] = None,
+    inputs: InputsOfSpikes = None,
+    time_unit: TimeUnit = None,
     inject: Annotated[
-        Path | None, typer.Option(help="Your own current, beside CSV or npz: CSV or npz, compartments over ms [nA].")
+        Path | None, typer.Option(help="Your own current, beside events: CSV or npz, compartments over ms [nA].")
     ] = None,
     feed_back: Annotated[
         bool,
@@ -45,7 +55,8 @@ def predict(
     A twin made with --autoregressive predicts recordings one step ahead, from their true potentials; everything else is
     free-running.
     """
-    from dendrotwin.cell.stimuli import read_events, read_injection
+    from dendrotwin.cell.spike_files import holds_spikes, read_spikes
+    from dendrotwin.cell.stimuli import read_injection
     from dendrotwin.recording import provenance, write_recordings
     from dendrotwin.recording.trials import read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import refuse_existing_file
@@ -56,15 +67,17 @@ def predict(
     loaded = dendrotwin.load(twin, architecture)
     if feed_back and not loaded.one_step_ahead:
         raise InputError(f"{twin} sees the input alone and is free-running as it is; leave --feed-back away")
-    if events.suffix in (".csv", ".npz"):
+    if holds_spikes(events):
         if duration is None:
             raise InputError(f"{events} does not say how long the trial is; give its seconds with --duration")
         steps = milliseconds(duration)
         injection = None if inject is None else read_injection(inject, steps)
-        own = read_events(events)
+        own = read_spikes(events, inputs, time_unit)
         own.check(loaded.tree.n_inputs, steps)
         count, recordings = 1, iter([loaded.predict(own, steps, injection=injection)])
     else:
+        if inputs is not None or time_unit is not None:
+            raise InputError(f"{events} holds recordings, which name inputs in ms; leave --inputs and --time-unit away")
         if inject is not None:
             raise InputError(f"the recordings in {events} say themselves what is injected; leave --inject away")
         trials = trials_of_cell(events, loaded.tree, "the twin's")
@@ -102,7 +115,7 @@ def signals(
     probe: Annotated[
         list[str],
         typer.Option(
-            help="Of lfp and ecog: linear, square or neuropixels with options, or a CSV of x,y,z [um]; several are one "
+            help="Of lfp and ecog: linear, square or neuropixels with options, or a file of contacts; several are one "
             "for each lfp and ecog [linear; of ecog 4 by 4 contacts on the slab]."
         ),
     ] = [],  # noqa: B006
@@ -123,6 +136,10 @@ def signals(
             "--as-built", help="Keep the cell's own coordinates, its soma where it is; else it is upright at 0."
         ),
     ] = False,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Samples in a second, filtered against aliasing, such as 2500 [those of the recording]."),
+    ] = None,
     nwb: Annotated[Path | None, typer.Option(help="Also a file of Neurodata Without Borders.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Also a folder of figures.")] = None,
     overwrite: Overwrite = False,
@@ -150,7 +167,7 @@ def signals(
         import_extra("pynwb", "nwb")  # before anything is written
     layers = None if slab is None else parse_slab(slab)
     instruments = parse_instruments(signal or ["lfp", "dipole"], probe, layers, cells)
-    signals_module.write_signals(out, cells, instruments)
+    signals_module.write_signals(out, cells, instruments, rate_hz=rate)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
     if nwb is None and figures is None:
         return

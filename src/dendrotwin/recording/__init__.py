@@ -44,9 +44,12 @@ from dendrotwin.support.hdf5 import (
     text_attribute,
     text_of,
 )
+from dendrotwin.support.hdf5_parts import Part
 
 FORMAT_VERSION = 1
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
+SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
+LEAST_DIGITS = 4  # of an interval that divides 1 ms and is no short decimal number
 
 SETTLE_MS = 500  # the start of a trial does not count: the cell comes from rest
 DEFAULT_RECORD_DT_MS = 1.0  # time from one sample to the next where nothing is said; training and evaluation need it
@@ -61,11 +64,15 @@ def per_ms(interval_ms: float, name: str) -> int:
         name: of it, for the error.
 
     Raises:
-        InputError: it does not divide 1 ms.
+        InputError: it does not divide 1 ms, and is not 1 / n in four digits or more, such as 0.03333.
     """
     count = round(1.0 / interval_ms) if 0.0 < interval_ms <= 1.0 else 0
-    if not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
-        raise InputError(f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025")
+    rounded = count > 0 and interval_ms in [float(f"{1.0 / count:.{digits}g}") for digits in range(LEAST_DIGITS, 17)]
+    if not rounded and not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
+        raise InputError(
+            f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025, or 0.03333 for 30 kHz "
+            "(signals of other rates: dendrotwin signals --rate)"
+        )
     return count
 
 
@@ -228,7 +235,12 @@ def read_tree(group: h5py.Group) -> Tree:
 
 
 def write_recordings(
-    path: str | Path, recordings: Iterable[Recording], attributes: dict[str, Any], *, compress: bool = False
+    path: str | Path,
+    recordings: Iterable[Recording],
+    attributes: dict[str, Any],
+    *,
+    compress: bool = False,
+    as_float: bool = False,
 ) -> None:
     """Write trials of one cell to one HDF5 file, under a temporary name until it is whole.
 
@@ -237,6 +249,7 @@ def write_recordings(
         recordings: the trials, taken one after the other.
         attributes: what made them (cell, configuration, seeds, versions), stored as the file's attributes.
         compress: gzip and shuffle, for publishing; reading windows of it is slower.
+        as_float: store potentials as they are, in float32; without, in steps of SCALE_MV.
 
     Raises:
         FileError: a potential cannot be stored (see `to_int16`), or the trials are of different cells.
@@ -259,10 +272,11 @@ def write_recordings(
                     f"trial {recording.trial_id} has {len(recording.v_mV)} samples, one every "
                     f"{recording.record_dt_ms:g} ms, which is no whole number of ms; cut them to whole ones"
                 )
-            stored = to_int16(recording.v_mV, recording.trial_id)
+            v_mV = np.asarray(recording.v_mV, np.float32)
+            stored = v_mV if as_float else to_int16(recording.v_mV, recording.trial_id)
             chunks = (min(CHUNK_STEPS, len(stored)), stored.shape[1])
             write_array(group, "v", stored, CHUNK_STEPS, chunks=chunks, **options)
-            group["v"].attrs.update(scale_factor=SCALE_MV, add_offset=OFFSET_MV, units=text_attribute("mV"))
+            group["v"].attrs.update({**({} if as_float else SCALING), "units": text_attribute("mV")})
             write_array(group, "spikes_ms", recording.spikes_ms)
             # Events by step: those of step t are input[indptr[t]:indptr[t + 1]].
             first = np.searchsorted(recording.events.time_ms, np.arange(recording.duration_ms + 1))
@@ -335,10 +349,20 @@ class RecordingFile:
         return _record_dt_ms(self._trials[trial])
 
     def duration_ms(self, trial: int) -> int:
-        """Duration of a trial [ms]."""
-        return int(self._trials[trial]["v"].shape[0]) // per_ms(
-            self.record_dt_ms(trial), f"record_dt_ms of {self.path}"
-        )
+        """Duration of a trial [ms].
+
+        Args:
+            trial: its number in the file.
+
+        Raises:
+            FileError: it has no potentials, or less than a millisecond of them.
+        """
+        dataset = self._trials[trial].dataset("v")
+        samples_per_ms = per_ms(self.record_dt_ms(trial), f"record_dt_ms of {self.path}")
+        duration = dataset.shape[0] // samples_per_ms if dataset.ndim == 2 else 0
+        if duration == 0:
+            raise self._trials[trial].error(f"has no samples in {dataset.name.strip('/')}")
+        return int(duration)
 
     def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
         """Samples of the potentials of a trial, (stop - start, n) [mV].
@@ -441,6 +465,13 @@ def _check_file(file: h5py.File) -> None:
         raise FileError(f"{path} holds {text_of(file.attrs['kind'])}, not potentials; name the recording itself")
     if version != FORMAT_VERSION or "tree" not in file or "trials" not in file:
         raise FileError(f"{path} is no recording of format {FORMAT_VERSION} (it says {version}); {AGAIN}")
+    parts = Part(Path(path), file)
+    parts.attribute("tree_fingerprint")
+    trials = parts.group("trials")
+    if not trials.names():
+        raise parts.error("holds no trial")
+    for name in trials.names():
+        _check_parts(trials.group(name))
     try:
         for name in file["trials"]:
             trial = file["trials"][name]
@@ -448,3 +479,18 @@ def _check_file(file: h5py.File) -> None:
             check_layout(trial, per_ms(_record_dt_ms(trial), f"record_dt_ms of {path}"))
     except InputError as error:
         raise FileError(f"{path} is damaged ({error}); {AGAIN}") from error
+
+
+def _check_parts(trial: Part) -> None:
+    """See that a trial has all that a recording needs, and name what it lacks."""
+    trial.attribute("trial_id")
+    if trial.dataset("v").dtype == np.int16:
+        for scale in SCALING:
+            trial.attribute(scale, of="v")
+    trial.dataset("spikes_ms")
+    events = trial.group("events")
+    events.dataset("input")
+    events.dataset("time_ms" if "time_ms" in events else "indptr")
+    if "injection" in trial:
+        for name in ("compartment", "current_nA"):
+            trial.group("injection").dataset(name)

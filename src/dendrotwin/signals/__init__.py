@@ -4,6 +4,7 @@ Lengths are in um, currents in nA, potentials in mV, conductivities in S/m. A ce
 its soma's centre at the origin and its apical dendrites along +z, unless a `PlacedCell` says otherwise.
 """
 
+from dendrotwin.signals.contacts import read_contacts
 from dendrotwin.signals.currents import Currents, membrane_currents
 from dendrotwin.signals.extracellular import LFP, Dipole, dipole_matrix, lfp_matrix
 from dendrotwin.signals.head import (
@@ -28,7 +29,6 @@ from dendrotwin.signals.probes import (
     linear_probe,
     neuropixels,
     point_electrodes,
-    read_probe,
     shank_beside,
     square_array,
 )
@@ -73,8 +73,8 @@ __all__ = [
     "patch",
     "point_electrodes",
     "power_spectrum",
+    "read_contacts",
     "read_places",
-    "read_probe",
     "read_signals",
     "record",
     "sensors_on_meridian",

@@ -16,6 +16,7 @@ import numpy as np
 
 from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
+from dendrotwin.signals.contacts import read_contacts
 from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.placing import soma_centre, translate
 from dendrotwin.signals.probes import Probe
@@ -232,6 +233,10 @@ class LFP:
     name: str = "lfp"
     unit: ClassVar[str] = "mV"
     acts_on: ClassVar[str] = "currents"
+
+    def __post_init__(self) -> None:
+        """Take contacts in any form that `read_contacts` knows."""
+        object.__setattr__(self, "probe", read_contacts(self.probe))
 
     def matrix(self, tree: Tree) -> Floats:
         """See `lfp_matrix`: (contacts, n) [mV/nA].

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from dendrotwin.errors import InputError
+from dendrotwin.signals.contacts import BESIDE_UM, read_contacts
 from dendrotwin.signals.currents import Currents
 from dendrotwin.signals.extracellular import INSIDE, LFP, SIGMA_S_PER_M, Dipole
 from dendrotwin.signals.head import ANGLES_DEG, EEG, MEG, MEG_RADIUS_UM, FourSpheres, NewYorkEEG, sensors_on_meridian
@@ -29,13 +30,13 @@ from dendrotwin.signals.probes import (
     ecog_grid,
     linear_probe,
     neuropixels,
-    read_probe,
     square_array,
 )
 from dendrotwin.signals.slab import Slab
 from dendrotwin.signals.source_density import CSD, layers_over
 
 PROBES: dict[str, Callable[..., Probe]] = {"linear": linear_probe, "square": square_array, "neuropixels": neuropixels}
+PROBE_FILES = (".csv", ".json", ".yaml", ".yml")
 HEAD = FourSpheres()
 SOMA = -1  # a text has no None
 LABEL = "label="
@@ -155,17 +156,21 @@ def parse_probe(text: str) -> Probe:
     """The probe that a text names.
 
     Args:
-        text: "linear", "square" or "neuropixels" with options, or the path of a CSV file of x,y,z.
+        text: "linear", "square" or "neuropixels" with options, or the path of a file of contacts, also with options:
+            plane and beside_um of a flat probe, shift_um of any; see `read_contacts`.
 
     Raises:
         InputError: there is no such probe or option, or a value is wrong.
-        FileError: see `read_probe`.
+        FileError: see `read_contacts`.
     """
-    name, *pairs = text.split(":")
-    if name.endswith(".csv"):
-        return read_probe(Path(text))
+    name, *pairs = [text] if Path(text).is_file() else text.split(":")
+    if Path(name).suffix in PROBE_FILES or Path(name).is_file():
+        options = _parse_options("a probe's file", _contacts, pairs)
+        return read_contacts(Path(name), **options)
     if name not in PROBES:
-        raise InputError(f"there is no probe {name!r}; choose {', '.join(PROBES)}, or name a .csv file of x,y,z in um")
+        raise InputError(
+            f"there is no probe {name!r}; choose {', '.join(PROBES)}, or name a file of contacts (.csv, .json, .yaml)"
+        )
     return PROBES[name](**_parse_options(name, PROBES[name], pairs))
 
 
@@ -179,6 +184,10 @@ def parse_slab(text: str) -> Slab:
         InputError: there is no such option, or a value is wrong.
     """
     return Slab(**_parse_options("slab", Slab, text.split(":")))
+
+
+def _contacts(plane: str = "xz", beside_um: float = BESIDE_UM, shift_um: Triple = (0.0, 0.0, 0.0)) -> None:
+    """Options of a file of contacts, with the defaults of a flat probe."""
 
 
 # The options of an instrument are the parameters of the function that makes it, and their types those of its defaults.

@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from dendrotwin.errors import FileError
 from dendrotwin.recording import RecordingFile, provenance
 from dendrotwin.signals.instruments import Instrument, Signal, sample_shape, settings_of
+from dendrotwin.signals.resampling import PASS, STOP_DB, ratio_of_rates, resampled
 from dendrotwin.signals.streaming import (
     CHUNK_SAMPLES,
     Recordings,
@@ -28,6 +28,7 @@ from dendrotwin.signals.streaming import (
 )
 from dendrotwin.support.atomic_files import whole_file
 from dendrotwin.support.hdf5 import damage_as_file_error, open_hdf5, text_of
+from dendrotwin.support.hdf5_parts import Part
 
 FORMAT_VERSION = 1
 AGAIN = "make it again"
@@ -37,7 +38,11 @@ HDF5_CHUNK_VALUES, HDF5_CHUNK_SAMPLES = 1 << 20, 256
 
 
 def write_signals(
-    path: Path, recordings: Recordings, instruments: Sequence[Instrument], chunk_samples: int = CHUNK_SAMPLES
+    path: Path,
+    recordings: Recordings,
+    instruments: Sequence[Instrument],
+    chunk_samples: int = CHUNK_SAMPLES,
+    rate_hz: float | None = None,
 ) -> None:
     """Record with all instruments into one file, chunk by chunk, under a temporary name until it is complete.
 
@@ -51,12 +56,15 @@ def write_signals(
         recordings: a file (its first trial), a placed cell, or several.
         instruments: what records.
         chunk_samples: how many samples are computed at once.
+        rate_hz: samples of the signals in a second, filtered; None for those of the recording. See `resampling` [Hz].
 
     Raises:
         InputError, FileError: see `stream`.
     """
     cells = as_placed_cells(recordings)
-    rate_hz = common_sampling_hz(cells)
+    recorded_hz = common_sampling_hz(cells)
+    rate_hz = recorded_hz if rate_hz is None else rate_hz
+    ratio = ratio_of_rates(recorded_hz, rate_hz)
     instruments = fit_instruments(cells, instruments)
     sources = []
     for cell in cells:
@@ -75,6 +83,11 @@ def write_signals(
             )
     with whole_file(Path(path)) as temporary, h5py.File(temporary, "w", track_order=True) as out:
         out.attrs.update(kind=FILE_KIND, format_version=FORMAT_VERSION, sampling_hz=rate_hz)
+        if ratio != 1:
+            filtered = (
+                f"Kaiser's window, pass band to {PASS:g} of half of sampling_hz, {STOP_DB:g} dB less from there on"
+            )
+            out.attrs.update(recorded_hz=recorded_hz, anti_alias_filter=filtered)
         out.attrs["sources"] = json.dumps(sources)
         out.attrs.update(provenance())
         datasets = []
@@ -89,7 +102,7 @@ def write_signals(
             for column_name, column in instrument.channels().items():
                 group[f"channels/{column_name}"] = column.astype(bytes) if column.dtype.kind == "U" else column
             datasets.append(values)
-        for chunk in stream_fitted(cells, instruments, chunk_samples):
+        for chunk in resampled(stream_fitted(cells, instruments, chunk_samples), ratio):
             for dataset, values in zip(datasets, chunk, strict=True):
                 start = len(dataset)
                 dataset.resize(start + len(values), axis=0)
@@ -115,16 +128,19 @@ def read_signals(path: Path) -> dict[str, Signal]:
         version = (text_of(file.attrs.get("kind")), file.attrs.get("format_version"))
         if version != (FILE_KIND, FORMAT_VERSION):
             raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
-        rate_hz = float(file.attrs["sampling_hz"])
-        return {name: _read(group, rate_hz) for name, group in file.items()}
+        parts = Part(path, file)
+        rate_hz = float(parts.attribute("sampling_hz"))
+        return {name: _read(parts.group(name), rate_hz) for name in file}
 
 
-def _read(group: Any, rate_hz: float) -> Signal:
-    columns = {name: dataset[()] for name, dataset in group["channels"].items()}
+def _read(group: Part, rate_hz: float) -> Signal:
+    channels = group.group("channels")
+    columns = {name: channels.array(name) for name in channels.names()}
     texts = {name: column.astype(str) for name, column in columns.items() if column.dtype.kind == "S"}
-    values = np.asarray(group["values"][()])
     settings = {
-        name: value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-        for name, value in group.attrs.items()
+        name: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for name, value in group.h5.attrs.items()
     }
-    return Signal(group.name.strip("/"), str(group["values"].attrs["unit"]), values, columns | texts, rate_hz, settings)
+    unit = str(group.attribute("unit", of="values"))
+    name, values = group.h5.name.strip("/"), np.asarray(group.array("values"))
+    return Signal(name, unit, values, columns | texts, rate_hz, settings)

@@ -32,6 +32,7 @@ from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.placing import PlacedCell
 from dendrotwin.signals.population import check_apart, groups_of
+from dendrotwin.signals.resampling import ratio_of_rates, resampled
 
 # In a chunk, potentials of 1000 compartments take 16 MB in double.
 CHUNK_SAMPLES = 2048
@@ -282,7 +283,10 @@ def stream_fitted(
 
 
 def record(
-    recordings: Recordings, instruments: Sequence[Instrument], chunk_samples: int = CHUNK_SAMPLES
+    recordings: Recordings,
+    instruments: Sequence[Instrument],
+    chunk_samples: int = CHUNK_SAMPLES,
+    rate_hz: float | None = None,
 ) -> list[Signal]:
     """The signals of all instruments, in memory; `write_signals` writes them into a file instead.
 
@@ -290,6 +294,7 @@ def record(
         recordings: a file (its first trial), a placed cell, or several.
         instruments: what records.
         chunk_samples: how many samples are computed at once.
+        rate_hz: samples of the signals in a second, filtered; None for those of the recording. See `resampling` [Hz].
 
     Returns:
         A signal for each instrument; where cells have groups, followed by that of each group.
@@ -299,8 +304,10 @@ def record(
     """
     cells = as_placed_cells(recordings)
     fitted = fit_instruments(cells, instruments)
-    chunks = list(stream_fitted(cells, fitted, chunk_samples))
-    rate_hz = common_sampling_hz(cells)
+    recorded_hz = common_sampling_hz(cells)
+    rate_hz = recorded_hz if rate_hz is None else rate_hz
+    ratio = ratio_of_rates(recorded_hz, rate_hz)
+    chunks = list(resampled(stream_fitted(cells, fitted, chunk_samples), ratio))
     return [
         Signal(name, i.unit, np.concatenate(parts).reshape(-1, *sample_shape(i)), i.channels(), rate_hz, settings_of(i))
         for (name, i), parts in zip(signals_of(cells, fitted), zip(*chunks, strict=True), strict=True)
