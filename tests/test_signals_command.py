@@ -292,7 +292,8 @@ def test_traces_of_contacts_are_the_values() -> None:
     slopes = [np.polyfit(values[:, k] - values[:, k].mean(), line[:, 1], 1) for k, line in enumerate(lines)]
     assert np.allclose([slope for slope, _ in slopes], slopes[0][0])  # one scale
     assert np.allclose([offset for _, offset in slopes], positions[:, 2])  # about their contacts
-    many = plot.figure_contacts([tree], np.tile(positions, (50, 1)), np.tile(values, 50), "mV", 30.0, "LFP")
+    shank = np.array([[40.0, 0.0, 10.0 * k] for k in range(150)])
+    many = plot.figure_contacts([tree], shank, np.tile(values, 50), "mV", 30.0, "LFP")
     assert many.axes[0].get_title(loc="left") == "LFP: 22 of 150 contacts"
 
 

@@ -83,8 +83,8 @@ def test_a_soma_about_a_border_is_half_in_each_layer() -> None:
 
 def test_voxels_share_a_compartment_that_crosses_them_aslant(tree: Tree) -> None:
     """In all three directions, against many points along each compartment."""
-    ends = tree.ends_um.reshape(-1, 3)
-    edges = [np.linspace(low, high, 6) for low, high in zip(ends.min(0) - 5.0, ends.max(0) + 7.0, strict=True)]
+    corners = tree.ends_um.reshape(-1, 3)
+    edges = [np.linspace(axis.min() - 5.0, axis.max() + 7.0, 6) for axis in corners.T]
     volume = np.prod([axis[1] - axis[0] for axis in edges])
     found = signals.csd_matrix(tree, *edges) * volume
     share = (np.arange(20_000) + 0.5) / 20_000

@@ -21,11 +21,11 @@ def geometry_fault(tree: Tree) -> str | None:
     finite = np.isfinite(tree.ends_um).all(axis=(1, 2))
     apart = (tree.ends_um[:, 0] != tree.ends_um[:, 1]).any(axis=1)
     faults = [(~finite, "has an end that is not finite"), (~apart, "has both ends at one point")]
-    for name, what in (("length_um", "length"), ("diameter_um", "diameter"), ("area_um2", "area")):
+    for name, what in (("length_um", "a length"), ("diameter_um", "a diameter"), ("area_um2", "an area")):
         values = np.asarray(getattr(tree, name), dtype=np.float64)
         if values.shape != (tree.n,):
             return f"it has {values.size} values of {name} for {tree.n} compartments"
-        faults.append((~((values > 0.0) & (values < np.inf)), f"has a {what} that is not positive and finite"))
+        faults.append((~((values > 0.0) & (values < np.inf)), f"has {what} that is not positive and finite"))
     for wrong, what in faults:
         if wrong.any():
             compartment = int(np.flatnonzero(wrong)[0])
