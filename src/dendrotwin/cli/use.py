@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import InputsOfSpikes, Overwrite, TimeUnit, app, milliseconds, refuse_other_than_hdf5
+from dendrotwin.cli.base import InputsOfSpikes, Overwrite, TimeUnit, app, milliseconds, pairs, refuse_other_than_hdf5
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
+
+if TYPE_CHECKING:
+    from dendrotwin.signals import PlacedCell, Signal
 
 MARKER = "signals.txt"  # in a folder of figures: of which signals they are
 
@@ -120,6 +123,10 @@ def signals(
         typer.Option(help="Samples in a second, filtered against aliasing, such as 2500 [those of the recording]."),
     ] = None,
     nwb: Annotated[Path | None, typer.Option(help="Also a file of Neurodata Without Borders.")] = None,
+    subject: Annotated[
+        list[str],
+        typer.Option(help="Of the NWB file, as key=value, such as species='Rattus norvegicus' [a simulation]."),
+    ] = [],  # noqa: B006
     figures: Annotated[Path | None, typer.Option(help="Also a folder of figures.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -130,7 +137,7 @@ def signals(
     from dendrotwin import signals as signals_module
     from dendrotwin.signals.extras import import_extra
     from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
-    from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file, whole_folder
+    from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file
 
     refuse_other_than_hdf5(out)
     files = [path for path in (out, nwb) if path is not None]
@@ -141,6 +148,9 @@ def signals(
         raise InputError("the recordings, --out and --nwb are files of their own; name another one to write to")
     if figures is not None:
         refuse_existing(figures, MARKER, overwrite=overwrite)
+    about = pairs(subject)
+    if about and nwb is None:
+        raise InputError("--subject is of the NWB file; name it with --nwb")
     if nwb is not None:
         import_extra("pynwb", "nwb")  # before anything is written
     cells = [signals_module.PlacedCell(path, trial, as_built=as_built) for path in recordings]
@@ -152,20 +162,33 @@ def signals(
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
     if nwb is None and figures is None:
         return
-    made = signals_module.read_signals(out).values()
     if nwb is not None:
-        signals_module.write_nwb(nwb, made, f"signals of {', '.join(str(path) for path in recordings)}")
+        session = f"signals of {', '.join(str(path) for path in recordings)}"
+        one = cells[0] if len(cells) == 1 else None
+        with signals_module.open_signals(out) as made:
+            signals_module.write_nwb(nwb, made.values(), session, one, about)
         print(f"the same in {nwb}")
     if figures is not None:
-        from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
-        from dendrotwin.recording import RecordingFile
-
-        with RecordingFile(cells[0].recording) as first:
-            window = window_around_first_spike(first.spikes_ms(trial), first.duration_ms(trial))
-        with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
-            names = save_signal_figures(folder, made, [cell.tree() for cell in cells], window)
-            (folder / MARKER).write_text(f"{out}\n")
+        loaded = signals_module.read_signals(out).values()
+        names = _save_signal_figures(figures, loaded, cells, out, overwrite=overwrite)
         print(f"{', '.join(names)} in {figures}")
+
+
+def _save_signal_figures(
+    figures: Path, made: Iterable[Signal], cells: list[PlacedCell], out: Path, *, overwrite: bool
+) -> list[str]:
+    """The figures of `signals` around the first cell's first output spike; their names."""
+    from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
+    from dendrotwin.recording import RecordingFile
+    from dendrotwin.support.atomic_files import whole_folder
+
+    with RecordingFile(cells[0].recording) as first:
+        trial = cells[0].trial
+        window = window_around_first_spike(first.spikes_ms(trial), first.duration_ms(trial))
+    with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
+        names = save_signal_figures(folder, made, [cell.tree() for cell in cells], window)
+        (folder / MARKER).write_text(f"{out}\n")
+    return names
 
 
 @app.command()

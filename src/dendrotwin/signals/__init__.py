@@ -32,7 +32,7 @@ from dendrotwin.signals.probes import (
     square_array,
 )
 from dendrotwin.signals.spectrum import power_spectrum
-from dendrotwin.signals.store import read_signals, write_signals
+from dendrotwin.signals.store import open_signals, read_signals, write_signals
 from dendrotwin.signals.streaming import record, stream
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "meg_matrix",
     "membrane_currents",
     "neuropixels",
+    "open_signals",
     "patch",
     "point_electrodes",
     "power_spectrum",

@@ -5,13 +5,14 @@ Signals in it are those of LFPykit (Hagen et al. 2018, doi:10.3389/fninf.2018.00
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from dendrotwin.errors import FileError
 from dendrotwin.recording import RecordingFile, provenance
@@ -103,8 +104,37 @@ def write_signals(
                 dataset[start:] = values.reshape(len(values), *dataset.shape[1:])
 
 
+@contextmanager
+def open_signals(path: Path) -> Iterator[dict[str, Signal]]:
+    """The signals of a file, their values still in it: slices of them are read when they are asked for.
+
+    Args:
+        path: the file, made by `write_signals` or `dendrotwin signals`.
+
+    Yields:
+        Each signal by its name, until the block ends.
+
+    Raises:
+        FileError: the file is missing, damaged, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"{path} does not exist; `dendrotwin signals` makes such files")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise FileError(f"{path} is truncated or is no HDF5 file; make it again") from error
+    with file:
+        version = (file.attrs.get("kind"), file.attrs.get("format_version"))
+        if version != (FILE_KIND, FORMAT_VERSION):
+            raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
+        parts = Part(path, file)
+        rate_hz = float(parts.attribute("sampling_hz"))
+        yield {name: _read(parts.group(name), rate_hz) for name in file}
+
+
 def read_signals(path: Path) -> dict[str, Signal]:
-    """The signals of a file.
+    """The signals of a file, in memory.
 
     Args:
         path: the file, made by `write_signals` or `dendrotwin signals`.
@@ -115,21 +145,11 @@ def read_signals(path: Path) -> dict[str, Signal]:
     Raises:
         FileError: the file is missing, damaged, or holds something else.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileError(f"{path} does not exist; `dendrotwin signals` makes such files")
-    try:
-        with h5py.File(path, "r") as file:
-            version = (file.attrs.get("kind"), file.attrs.get("format_version"))
-            if version != (FILE_KIND, FORMAT_VERSION):
-                raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
-            parts = Part(path, file)
-            rate_hz = float(parts.attribute("sampling_hz"))
-            return {name: _read(parts.group(name), rate_hz) for name in file}
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(f"{path} is truncated or is no HDF5 file; make it again") from error
+    with open_signals(path) as signals:
+        try:
+            return {name: dataclasses.replace(each, values=each.values[()]) for name, each in signals.items()}
+        except OSError as error:
+            raise FileError(f"{path} is damaged; make it again") from error
 
 
 def _read(group: Part, rate_hz: float) -> Signal:
@@ -137,4 +157,4 @@ def _read(group: Part, rate_hz: float) -> Signal:
     columns = {name: channels.array(name) for name in channels.names()}
     texts = {name: column.astype(str) for name, column in columns.items() if column.dtype.kind == "S"}
     unit = str(group.attribute("unit", of="values"))
-    return Signal(group.h5.name.strip("/"), unit, np.asarray(group.array("values")), columns | texts, rate_hz)
+    return Signal(group.h5.name.strip("/"), unit, group.dataset("values"), columns | texts, rate_hz)
