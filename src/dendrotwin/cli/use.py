@@ -160,8 +160,6 @@ def signals(
     instruments = [parse_instrument(text, contacts, layers, cells) for text in signal or ["lfp", "dipole"]]
     signals_module.write_signals(out, cells, instruments, rate_hz=rate)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
-    if nwb is None and figures is None:
-        return
     if nwb is not None:
         session = f"signals of {', '.join(str(path) for path in recordings)}"
         one = cells[0] if len(cells) == 1 else None
