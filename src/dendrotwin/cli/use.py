@@ -161,15 +161,21 @@ def signals(
     signals_module.write_signals(out, cells, instruments, rate_hz=rate)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
     if nwb is not None:
-        session = f"signals of {', '.join(str(path) for path in recordings)}"
-        one = cells[0] if len(cells) == 1 else None
-        with signals_module.open_signals(out) as made:
-            signals_module.write_nwb(nwb, made.values(), session, one, about)
+        _write_nwb(nwb, out, cells, about)
         print(f"the same in {nwb}")
     if figures is not None:
         loaded = signals_module.read_signals(out).values()
         names = _save_signal_figures(figures, loaded, cells, out, overwrite=overwrite)
         print(f"{', '.join(names)} in {figures}")
+
+
+def _write_nwb(nwb: Path, out: Path, cells: list[PlacedCell], subject: dict[str, str]) -> None:
+    """The signals of a file as an NWB file; those of one cell with what was injected."""
+    from dendrotwin.signals import open_signals, write_nwb
+
+    session = f"signals of {', '.join(dict.fromkeys(str(cell.recording) for cell in cells))}"
+    with open_signals(out) as made:
+        write_nwb(nwb, made.values(), session, cells[0] if len(cells) == 1 else None, subject)
 
 
 def _save_signal_figures(
