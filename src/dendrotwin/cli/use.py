@@ -154,25 +154,13 @@ def signals(
     Of recordings: membrane currents, LFP, CSD, dipole, EEG, MEG, dye, patch.
     """
     from dendrotwin import signals as signals_module
-    from dendrotwin.signals.extras import import_extra
     from dendrotwin.signals.parse import parse_instruments, parse_slab
-    from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file
 
-    refuse_other_than_hdf5(out)
-    files = [path for path in (out, nwb) if path is not None]
-    for file in files:
-        refuse_existing_file(file, overwrite=overwrite)
     cells = _placed_cells(recordings or [], trial, places, as_built)
-    written = {path.resolve() for path in files}
-    if len(written) < len(files) or {Path(cell.recording).resolve() for cell in cells} & written:
-        raise InputError("the recordings, --out and --nwb are files of their own; name another one to write to")
-    if figures is not None:
-        refuse_existing(figures, MARKER, overwrite=overwrite)
+    _check_outputs(out, nwb, figures, cells, overwrite=overwrite)
     about = pairs(subject)
     if about and nwb is None:
         raise InputError("--subject is of the NWB file; name it with --nwb")
-    if nwb is not None:
-        import_extra("pynwb", "nwb")  # before anything is written
     layers = None if slab is None else parse_slab(slab)
     instruments = parse_instruments(signal or ["lfp", "dipole"], probe, layers, cells)
     signals_module.write_signals(out, cells, instruments, rate_hz=rate)
@@ -184,6 +172,26 @@ def signals(
         loaded = signals_module.read_signals(out).values()
         names = _save_signal_figures(figures, loaded, cells, out, overwrite=overwrite)
         print(f"{', '.join(names)} in {figures}")
+
+
+def _check_outputs(
+    out: Path, nwb: Path | None, figures: Path | None, cells: list[PlacedCell], *, overwrite: bool
+) -> None:
+    """See, before anything is computed, that what `signals` writes can be written and takes the place of no input."""
+    from dendrotwin.signals.extras import import_extra
+    from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file
+
+    refuse_other_than_hdf5(out)
+    files = [path for path in (out, nwb) if path is not None]
+    for file in files:
+        refuse_existing_file(file, overwrite=overwrite)
+    written = {path.resolve() for path in files}
+    if len(written) < len(files) or {Path(cell.recording).resolve() for cell in cells} & written:
+        raise InputError("the recordings, --out and --nwb are files of their own; name another one to write to")
+    if figures is not None:
+        refuse_existing(figures, MARKER, overwrite=overwrite)
+    if nwb is not None:
+        import_extra("pynwb", "nwb")
 
 
 def _write_nwb(nwb: Path, out: Path, cells: list[PlacedCell], subject: dict[str, str]) -> None:
