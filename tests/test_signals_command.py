@@ -74,8 +74,8 @@ def test_nwb_is_valid_and_holds_the_electrodes(made: Path) -> None:
         table = file.electrodes.to_dataframe()
         module = file.processing["ecephys"]
         lfp, eeg = module["LFP"]["lfp"], module["eeg"]
-        assert np.array_equal(lfp.electrodes.to_dataframe()["rel_z"], found["lfp"].channels["z_um"])
-        assert np.array_equal(eeg.electrodes.to_dataframe()["rel_x"], found["eeg"].channels["x_um"])
+        assert np.array_equal(lfp.electrodes.to_dataframe()["z_um"], found["lfp"].channels["z_um"])
+        assert np.array_equal(eeg.electrodes.to_dataframe()["x_um"], found["eeg"].channels["x_um"])
         assert table["group_name"].tolist() == ["lfp"] * 8 + ["eeg"] * 6
         assert np.allclose(lfp.data[:] * lfp.conversion, found["lfp"].values * 1e-3)
         assert (lfp.unit, lfp.rate, lfp.starting_time) == ("volts", 1000.0, 0.001)

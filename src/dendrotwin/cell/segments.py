@@ -35,7 +35,7 @@ class Segments:
             to find it.
         region: (n) soma, basal (or dend), apical (or apic) or axon; None for a soma at the root, and basal dendrites.
         length_um: (n,) along the cable [um]; None for the distance of both ends.
-        names: (n) such as dend[3](0.5); None for segment[0], ...
+        names: (n) such as `dend[3](0.5)`; None for `segment[0]`, ...
     """
 
     ends_um: Floats

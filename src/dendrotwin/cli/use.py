@@ -16,6 +16,7 @@ from dendrotwin.cli.base import (
     TimeUnit,
     app,
     milliseconds,
+    pairs,
     refuse_other_than_hdf5,
 )
 from dendrotwin.errors import FileError, InputError
@@ -141,6 +142,10 @@ def signals(
         typer.Option(help="Samples in a second, filtered against aliasing, such as 2500 [those of the recording]."),
     ] = None,
     nwb: Annotated[Path | None, typer.Option(help="Also a file of Neurodata Without Borders.")] = None,
+    subject: Annotated[
+        list[str],
+        typer.Option(help="Of the NWB file, as key=value, such as species='Rattus norvegicus' [a simulation]."),
+    ] = [],  # noqa: B006
     figures: Annotated[Path | None, typer.Option(help="Also a folder of figures.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -149,37 +154,53 @@ def signals(
     Of recordings: membrane currents, LFP, CSD, dipole, EEG, MEG, dye, patch.
     """
     from dendrotwin import signals as signals_module
-    from dendrotwin.signals.extras import import_extra
     from dendrotwin.signals.parse import parse_instruments, parse_slab
+
+    cells = _placed_cells(recordings or [], trial, places, as_built)
+    _check_outputs(out, nwb, figures, cells, overwrite=overwrite)
+    about = pairs(subject)
+    if about and nwb is None:
+        raise InputError("--subject is of the NWB file; name it with --nwb")
+    layers = None if slab is None else parse_slab(slab)
+    instruments = parse_instruments(signal or ["lfp", "dipole"], probe, layers, cells)
+    signals_module.write_signals(out, cells, instruments, rate_hz=rate)
+    print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
+    if nwb is not None:
+        _write_nwb(nwb, out, cells, about)
+        print(f"the same in {nwb}")
+    if figures is not None:
+        loaded = signals_module.read_signals(out).values()
+        names = _save_signal_figures(figures, loaded, cells, out, overwrite=overwrite)
+        print(f"{', '.join(names)} in {figures}")
+
+
+def _check_outputs(
+    out: Path, nwb: Path | None, figures: Path | None, cells: list[PlacedCell], *, overwrite: bool
+) -> None:
+    """See, before anything is computed, that what `signals` writes can be written and takes the place of no input."""
+    from dendrotwin.signals.extras import import_extra
     from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file
 
     refuse_other_than_hdf5(out)
     files = [path for path in (out, nwb) if path is not None]
     for file in files:
         refuse_existing_file(file, overwrite=overwrite)
-    cells = _placed_cells(recordings or [], trial, places, as_built)
     written = {path.resolve() for path in files}
     if len(written) < len(files) or {Path(cell.recording).resolve() for cell in cells} & written:
         raise InputError("the recordings, --out and --nwb are files of their own; name another one to write to")
     if figures is not None:
         refuse_existing(figures, MARKER, overwrite=overwrite)
     if nwb is not None:
-        import_extra("pynwb", "nwb")  # before anything is written
-    layers = None if slab is None else parse_slab(slab)
-    instruments = parse_instruments(signal or ["lfp", "dipole"], probe, layers, cells)
-    signals_module.write_signals(out, cells, instruments, rate_hz=rate)
-    print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
-    if nwb is None and figures is None:
-        return
-    made = signals_module.read_signals(out).values()
-    if nwb is not None:
-        signals_module.write_nwb(
-            nwb, made, f"signals of {', '.join(dict.fromkeys(str(cell.recording) for cell in cells))}"
-        )
-        print(f"the same in {nwb}")
-    if figures is not None:
-        names = _save_signal_figures(figures, made, cells, out, overwrite=overwrite)
-        print(f"{', '.join(names)} in {figures}")
+        import_extra("pynwb", "nwb")
+
+
+def _write_nwb(nwb: Path, out: Path, cells: list[PlacedCell], subject: dict[str, str]) -> None:
+    """The signals of a file as an NWB file; those of one cell with what was injected."""
+    from dendrotwin.signals import open_signals, write_nwb
+
+    session = f"signals of {', '.join(dict.fromkeys(str(cell.recording) for cell in cells))}"
+    with open_signals(out) as made:
+        write_nwb(nwb, made.values(), session, cells[0] if len(cells) == 1 else None, subject)
 
 
 def _save_signal_figures(

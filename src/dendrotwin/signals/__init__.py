@@ -35,7 +35,7 @@ from dendrotwin.signals.probes import (
 from dendrotwin.signals.slab import Slab
 from dendrotwin.signals.source_density import CSD, csd_matrix, layers_over
 from dendrotwin.signals.spectrum import power_spectrum
-from dendrotwin.signals.store import read_signals, write_signals
+from dendrotwin.signals.store import open_signals, read_signals, write_signals
 from dendrotwin.signals.streaming import record, stream
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "meg_matrix",
     "membrane_currents",
     "neuropixels",
+    "open_signals",
     "patch",
     "point_electrodes",
     "power_spectrum",

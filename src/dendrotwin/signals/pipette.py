@@ -103,5 +103,9 @@ class Patch:
         return record
 
     def channels(self) -> dict[str, Any]:
-        """Number of the compartment, -1 for the soma."""
-        return {"compartment": np.array([-1 if self.compartment is None else self.compartment])}
+        """Number of the compartment, -1 for the soma, and what the pipette is like."""
+        return {
+            "compartment": np.array([-1 if self.compartment is None else self.compartment]),
+            "series_MOhm": np.array([float(self.series_MOhm)]),
+            "capacitance_pF": np.array([float(self.capacitance_pF)]),
+        }

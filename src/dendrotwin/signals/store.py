@@ -5,9 +5,11 @@ Signals in it are those of LFPykit (Hagen et al. 2018, doi:10.3389/fninf.2018.00
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -109,8 +111,33 @@ def write_signals(
                 dataset[start:] = values.reshape(len(values), *dataset.shape[1:])
 
 
+@contextmanager
+def open_signals(path: Path) -> Iterator[dict[str, Signal]]:
+    """The signals of a file, their values still in it: slices of them are read when they are asked for.
+
+    Args:
+        path: the file, made by `write_signals` or `dendrotwin signals`.
+
+    Yields:
+        Each signal by its name, until the block ends.
+
+    Raises:
+        FileError: the file is missing, damaged, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"{path} does not exist; `dendrotwin signals` makes such files")
+    with open_hdf5(path, again=AGAIN) as file:
+        version = (text_of(file.attrs.get("kind")), file.attrs.get("format_version"))
+        if version != (FILE_KIND, FORMAT_VERSION):
+            raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
+        parts = Part(path, file)
+        rate_hz = float(parts.attribute("sampling_hz"))
+        yield {name: _read(parts.group(name), rate_hz) for name in file}
+
+
 def read_signals(path: Path) -> dict[str, Signal]:
-    """The signals of a file.
+    """The signals of a file, in memory.
 
     Args:
         path: the file, made by `write_signals` or `dendrotwin signals`.
@@ -121,16 +148,8 @@ def read_signals(path: Path) -> dict[str, Signal]:
     Raises:
         FileError: the file is missing, damaged, or holds something else.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileError(f"{path} does not exist; `dendrotwin signals` makes such files")
-    with open_hdf5(path, again=AGAIN) as file, damage_as_file_error(path, AGAIN):
-        version = (text_of(file.attrs.get("kind")), file.attrs.get("format_version"))
-        if version != (FILE_KIND, FORMAT_VERSION):
-            raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
-        parts = Part(path, file)
-        rate_hz = float(parts.attribute("sampling_hz"))
-        return {name: _read(parts.group(name), rate_hz) for name in file}
+    with damage_as_file_error(path, AGAIN), open_signals(path) as signals:
+        return {name: dataclasses.replace(each, values=each.values[()]) for name, each in signals.items()}
 
 
 def _read(group: Part, rate_hz: float) -> Signal:
@@ -142,5 +161,5 @@ def _read(group: Part, rate_hz: float) -> Signal:
         for name, value in group.h5.attrs.items()
     }
     unit = str(group.attribute("unit", of="values"))
-    name, values = group.h5.name.strip("/"), np.asarray(group.array("values"))
-    return Signal(name, unit, values, columns | texts, rate_hz, settings)
+    name = group.h5.name.strip("/")
+    return Signal(name, unit, group.dataset("values"), columns | texts, rate_hz, settings)
