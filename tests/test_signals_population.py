@@ -195,7 +195,7 @@ def test_compartments_that_are_no_cylinders(field: str, value: float, message: s
         values = file[f"tree/{field}"][()]
         values[3] = value
         file[f"tree/{field}"][...] = values
-    with pytest.raises(FileError, match=rf"many.h5.* {message}"):
+    with pytest.raises(FileError, match=rf"many.h5.*{message}"):
         signals.dipole(many)
 
 
