@@ -648,7 +648,10 @@ def test_a_recording_without_the_axon(shard: Path, tmp_path: Path) -> None:
     path.write_bytes(shard.read_bytes())
     with h5py.File(path, "r+") as file:
         tree, v = read_tree(file["tree"]), file["trials/000000/v"]
-        kept, attributes = v[:, ~tree.in_region("axon")], dict(v.attrs)
+        kept, attributes = (
+            v[:, ~tree.in_region("axon")],
+            {name: v.attrs[name] for name in ("scale_factor", "add_offset")},
+        )
         del file["trials/000000/v"]
         file["trials/000000/v"] = kept
         file["trials/000000/v"].attrs.update(attributes)

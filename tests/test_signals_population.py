@@ -182,9 +182,9 @@ def test_a_contact_inside_one_cell_of_a_population(many: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("ends_um", np.nan, r"compartment 3, .*, has an end that is not finite"),
-        ("ends_um", np.inf, "has an end that is not finite"),
-        ("length_um", 0.0, r"compartment 3, .*, has a length that is not positive"),
+        ("ends_um", np.nan, r"compartment 3, .* has an end that is not finite"),
+        ("ends_um", np.inf, r"compartment 3, .* has an end that is not finite"),
+        ("length_um", 0.0, r"compartment 3, .* has a length that is not positive"),
         ("diameter_um", 0.0, "has a diameter that is not positive"),
         ("diameter_um", np.nan, "has a diameter that is not positive"),
         ("area_um2", -1.0, "has an area that is not positive"),
@@ -195,7 +195,7 @@ def test_compartments_that_are_no_cylinders(field: str, value: float, message: s
         values = file[f"tree/{field}"][()]
         values[3] = value
         file[f"tree/{field}"][...] = values
-    with pytest.raises(FileError, match=rf"many.h5 holds a cell of which .*{message}"):
+    with pytest.raises(FileError, match=rf"many.h5.*{message}"):
         signals.dipole(many)
 
 

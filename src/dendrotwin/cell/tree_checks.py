@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dendrotwin.cell.geometry import geometry_fault
 from dendrotwin.cell.tree import BLOCK_MV, REGIONS, Conductance, Ints, Synapse, Tree
 from dendrotwin.errors import FileError
 
@@ -18,7 +19,7 @@ LARGEST = 1e9  # of any number of a tree, in its unit: far from where sums and p
 LARGEST_MV = 1e3
 LARGEST_TAU_MS = 1e7
 
-POSITIVE = ("length_um", "diameter_um", "area_um2")
+SIZES = ("length_um", "diameter_um", "area_um2")
 NOT_NEGATIVE = ("distance_um", "capacitance_nF", "leak_uS", "ih_uS")
 POTENTIALS = ("leak_mV", "ih_mV")
 
@@ -53,10 +54,13 @@ def _check_compartments(tree: Tree) -> None:
     x = _array("x", tree.x, (n,), "f")
     if x.min() < 0 or x.max() > 1:
         raise ValueError("x is outside of 0 to 1")
-    _array("ends_um", tree.ends_um, (n, 2, 3), "f")
-    for name in POSITIVE:
-        if _array(name, getattr(tree, name), (n,), "f").min() <= 0:
-            raise ValueError(f"{name} is not positive everywhere")
+    for name in ("ends_um", *SIZES):
+        _typed(name, getattr(tree, name), (n, 2, 3) if name == "ends_um" else (n,), "f")
+    fault = geometry_fault(tree)
+    if fault is not None:
+        raise ValueError(fault)
+    for name in ("ends_um", *SIZES):
+        _finite(name, getattr(tree, name))
     for name in NOT_NEGATIVE:
         if _array(name, getattr(tree, name), (n,), "f").min() < 0:
             raise ValueError(f"{name} is negative")
@@ -121,12 +125,22 @@ def _normalisation(g: Conductance) -> float:
 
 def _array(name: str, value: Any, shape: tuple[int, ...] | None, kind: str) -> NDArray[Any]:
     """An array of int32 ("i") or float64 ("f"), finite, of this shape; None is one of one dimension."""
+    return _finite(name, _typed(name, value, shape, kind))
+
+
+def _typed(name: str, value: Any, shape: tuple[int, ...] | None, kind: str) -> NDArray[Any]:
+    """See `_array`, but that numbers need not be finite."""
     dtype = np.int32 if kind == "i" else np.float64
     if not isinstance(value, np.ndarray) or value.dtype != dtype:
         raise ValueError(f"{name} is no array of {np.dtype(dtype)}")
     if value.shape != shape if shape is not None else value.ndim != 1:
         raise ValueError(f"{name} has the shape {value.shape}" + (f", not {shape}" if shape is not None else ""))
-    if kind == "f" and value.size and not np.abs(value).max() <= LARGEST:  # NaN too
+    return value
+
+
+def _finite(name: str, value: NDArray[Any]) -> NDArray[Any]:
+    """The array, of which floats must be finite and within LARGEST."""
+    if value.dtype.kind == "f" and value.size and not np.abs(value).max() <= LARGEST:  # NaN too
         raise ValueError(f"{name} is not finite, or beyond {LARGEST:g}")
     return value
 

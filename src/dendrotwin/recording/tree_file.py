@@ -5,7 +5,6 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
-from dendrotwin.cell.geometry import geometry_fault
 from dendrotwin.cell.tree import Tree
 from dendrotwin.cell.tree_checks import check_tree
 from dendrotwin.errors import FileError
@@ -37,11 +36,11 @@ def read_tree(group: h5py.Group) -> Tree:
         group: the HDF5 group.
 
     Raises:
-        FileError: it is none, or a compartment is no cylinder; see `check_tree` and `geometry_fault`.
+        FileError: it is none; see `check_tree`.
     """
     tree = Tree.from_dict({**group.attrs, **{name: dataset[()] for name, dataset in group.items()}})
-    check_tree(tree)
-    fault = geometry_fault(tree)
-    if fault is not None:
-        raise FileError(f"{group.file.filename} holds a cell of which {fault}; make the file again from a whole cell")
+    try:
+        check_tree(tree)
+    except FileError as error:
+        raise FileError(f"{group.file.filename}: {error}") from error
     return tree
