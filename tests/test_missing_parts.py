@@ -75,7 +75,7 @@ def test_no_samples_and_short_currents(path: Path, tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file[f"{TRIAL}/injection/current_nA"]
         file[f"{TRIAL}/injection/current_nA"] = np.zeros((10, 1))
-    with pytest.raises(FileError, match=f"has 10 by 1 injected currents in {TRIAL}/injection, and its trial lasts 40"):
+    with pytest.raises(FileError, match=rf"{TRIAL}/injection/current_nA has the shape \(10, 1\)"):
         signals.dipole(path)
     with h5py.File(path, "r+") as file:
         scale = dict(file[f"{TRIAL}/v"].attrs)

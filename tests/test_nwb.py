@@ -115,7 +115,10 @@ def test_a_long_file_is_written_in_little_memory(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file.attrs.update(kind="dendrotwin signals", format_version=1, sampling_hz=1000.0)
         group = file.create_group("lfp")
-        group.create_dataset("values", (samples, 16), "f4", chunks=(4096, 16))[-1] = 7.0
+        values = group.create_dataset("values", (samples, 16), "f4", chunks=(4096, 16))
+        for start in range(0, samples, 4096):
+            values[start : start + 4096] = 0.0
+        values[-1] = 7.0
         group["values"].attrs["unit"] = "mV"
         for k, name in enumerate(("x_um", "y_um", "z_um")):
             group[f"channels/{name}"] = np.arange(16.0) * (k == 2)

@@ -25,8 +25,8 @@ from dendrotwin.errors import DendrotwinError, FileError, InputError, TwinError
 from dendrotwin.evaluation.neuron_default import neuron_row
 from dendrotwin.evaluation.timing import speed_beside_neuron
 from dendrotwin.models import build_model
+from dendrotwin.neuron.cell_files import cell_digest
 from dendrotwin.neuron.cell_of_data import simulation_of_data
-from dendrotwin.neuron.data_set import with_digests
 from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.recording import RecordingFile, write_recordings
 from dendrotwin.recording.checks import CHECKSUMS
@@ -501,7 +501,7 @@ def test_a_trial_without_a_part(tmp_path: Path, name: str) -> None:
     write_recordings(path, [recording(tree_with_inputs())], {})
     with h5py.File(path, "r+") as file:
         del file[f"trials/000000/{name}"]
-    with pytest.raises(FileError, match=r"r.h5 is damaged"):
+    with pytest.raises(FileError, match=rf"r.h5 lacks trials/000000/{name};"):
         index_trials(path)
 
 
@@ -583,8 +583,9 @@ def test_a_cell_that_is_named_is_the_one_of_the_data(tmp_path: Path) -> None:
     mine.write_text(OWN)
     other.write_text(OWN + "x = 1\n")
     there = Simulation(cell="/somewhere/else/mine.py", duration_ms=600)
-    made = with_digests(there.model_copy(update={"cell": str(mine)}), dendrotwin.cells.load_cell(str(mine)), None, None)
-    data = {**made.model_dump(mode="json"), "cell": there.cell}
+    named = there.model_copy(update={"cell": str(mine)})
+    digest = cell_digest(named, dendrotwin.cells.load_cell(str(mine)))
+    data = {**there.model_dump(mode="json"), "cell_digest": digest}
     assert simulation_of_data(data, mine, "r.h5").cell == str(mine)
     with pytest.raises(InputError, match=r"is not the cell that r.h5 was made with \(another file"):
         simulation_of_data(data, other, "r.h5")

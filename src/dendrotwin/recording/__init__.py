@@ -398,10 +398,11 @@ def _check_file(file: h5py.File) -> None:
     version = file.attrs.get("format_version")
     if "kind" in file.attrs:
         raise FileError(f"{path} holds {text_of(file.attrs['kind'])}, not potentials; name the recording itself")
-    if version != FORMAT_VERSION or "tree" not in file or "trials" not in file:
+    if version != FORMAT_VERSION:
         raise FileError(f"{path} is no recording of format {FORMAT_VERSION} (it says {version}); {AGAIN}")
     parts = Part(Path(path), file)
     parts.attribute("tree_fingerprint")
+    parts.group("tree")
     trials = parts.group("trials")
     if not trials.names():
         raise parts.error("holds no trial")
