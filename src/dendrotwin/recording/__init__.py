@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from dendrotwin import __version__
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.hdf5 import whole_hdf5
 
 FORMAT_VERSION = 1
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
 CHUNK_STEPS = 128
 
+LEAST_MS = 1e-6  # a shorter interval is none that a simulation can have
 SETTLE_MS = 500  # the start of a trial does not count: the cell comes from rest
 DEFAULT_RECORD_DT_MS = 1.0  # time from one sample to the next where nothing is said; training and evaluation need it
 Volts = NDArray[np.float32]
@@ -45,7 +46,7 @@ def per_ms(interval_ms: float, name: str) -> int:
     Raises:
         InputError: it does not divide 1 ms.
     """
-    count = round(1.0 / interval_ms) if 0.0 < interval_ms <= 1.0 else 0
+    count = round(1.0 / interval_ms) if LEAST_MS <= interval_ms <= 1.0 else 0
     if not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
         raise InputError(f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025")
     return count
@@ -205,7 +206,7 @@ def write_recordings(
         InputError: a record_dt_ms does not divide 1 ms, or the samples are no whole number of ms.
     """
     options = {"compression": "gzip", "shuffle": True} if compress else {}
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with whole_hdf5(path) as file:
         tree = None
         for index, recording in enumerate(recordings):
             if tree is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from dendrotwin import __version__
 from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.instruments import Signal
-from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.hdf5 import whole_hdf5
 
 TO_VOLT = {"mV": 1e-3, "uV": 1e-6}
 TO_SI = {
@@ -83,10 +82,8 @@ def write_nwb(path: Path, signals: Iterable[Signal], description: str) -> None:
                 unit=unit, conversion=factor, **timing,
             )  # fmt: skip
             module.add(series)
-    with whole_file(Path(path)) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The file path provided")  # that a temporary name does not end in .nwb
-        with pynwb.NWBHDF5IO(str(temporary), "w") as io:
-            io.write(file)
+    with whole_hdf5(path) as opened, pynwb.NWBHDF5IO(mode="w", file=opened) as io:
+        io.write(file)
 
 
 def _electrical_series(

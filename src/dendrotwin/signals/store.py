@@ -25,7 +25,7 @@ from dendrotwin.signals.streaming import (
     common_sampling_hz,
     stream,
 )
-from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.hdf5 import whole_hdf5
 
 FORMAT_VERSION = 1
 FILE_KIND = "dendrotwin signals"  # the attribute `kind`, by which readers tell our files apart
@@ -68,7 +68,7 @@ def write_signals(
                     "as_built": cell.as_built,
                 }
             )
-    with whole_file(Path(path)) as temporary, h5py.File(temporary, "w", track_order=True) as out:
+    with whole_hdf5(path, track_order=True) as out:
         out.attrs.update(kind=FILE_KIND, format_version=FORMAT_VERSION, sampling_hz=rate_hz)
         out.attrs["sources"] = json.dumps(sources)
         out.attrs.update(provenance())

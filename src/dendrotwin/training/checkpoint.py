@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ def save_checkpoint(path: Path, run: Run) -> None:
     """
     with whole_file(path) as temporary:
         parts = {name: part.state_dict() for name, part in run.parts().items()}
-        torch.save({"identity": run.identity(), "state": run.state, **parts}, temporary)
+        content = io.BytesIO()  # torch does not say why it cannot write a file
+        torch.save({"identity": run.identity(), "state": run.state, **parts}, content)
+        temporary.write_bytes(content.getbuffer())
 
 
 def resume(checkpoint: Path, run: Run) -> None:
