@@ -11,10 +11,9 @@ from dendrotwin.cells import load_cell
 from dendrotwin.errors import CellError, FileError, InputError
 from dendrotwin.neuron.build import SYNAPSE_FILES
 from dendrotwin.neuron.compile import build_mechanisms
-from dendrotwin.neuron.data_set import claim, remove, shard_path, with_digests
+from dendrotwin.neuron.data_set import MOST_TRIALS, check_shards, claimed, shard_path, with_digests
 from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.neuron.trial import simulate_trial
-from dendrotwin.recording import RecordingFile
 from dendrotwin.recording.trials import HeldOut
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import cores, worker_pool
@@ -61,6 +60,8 @@ def simulate(
     simulation.check_steps()
     if injection is not None and simulation.engine == "coreneuron":
         raise InputError("injected current is simulated by the engine neuron alone; use that")
+    if not 1 <= trials <= MOST_TRIALS:
+        raise InputError(f"a data set of {trials} trials; give 1 to {MOST_TRIALS}")
     if events is not None and trials > 1:
         raise InputError(f"the same events in {trials} trials make the same trial {trials} times; use --trials 1")
     out = Path(out).resolve()  # workers of a cluster may run elsewhere
@@ -72,16 +73,15 @@ def simulate(
         # Once, not in every worker.
         build_mechanisms(model.mechanisms() + SYNAPSE_FILES, coreneuron=simulation.engine == "coreneuron")
     simulation = with_digests(simulation, model, events, injection)
-    if overwrite:
-        remove(out)
-    claim(out, simulation, held_out)
-    paths = [shard_path(out, trial) for trial in range(trials)]
-    todo = [trial for trial, path in enumerate(paths) if not path.exists()]
-    for path in set(paths) - {paths[trial] for trial in todo}:
-        RecordingFile(path).__exit__()  # a damaged file is named now, not when a training reads it
-    if todo:
-        tasks = [(simulation, trial, paths[trial], events, injection) for trial in todo]
-        _run(tasks, workers, f"simulating {model.name} into {out}")
+    with claimed(out, simulation, held_out, overwrite=overwrite):
+        paths = [shard_path(out, trial) for trial in range(trials)]
+        todo = [trial for trial, path in enumerate(paths) if not path.exists()]
+        new = {paths[trial] for trial in todo}
+        check_shards(out, [path for path in paths if path not in new])  # now, not when a training reads them
+        if todo:
+            tasks = [(simulation, trial, paths[trial], events, injection) for trial in todo]
+            _run(tasks, workers, f"simulating {model.name} into {out}")
+            check_shards(out, sorted(new))
     return paths
 
 
