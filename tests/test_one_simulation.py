@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,9 +19,9 @@ SIMULATION = Simulation(cell="ball_and_stick", duration_ms=20)
 OTHER = SIMULATION.model_copy(update={"seed": 6})
 
 
-def _shard(path: Path, simulation: Simulation | None, rng: Any) -> None:
+def _shard(path: Path, simulation: Simulation | None) -> None:
     attributes = {} if simulation is None else {"simulation": simulation.model_dump_json()}
-    write_recordings(path, [recording(tree_with_inputs(), rng)], attributes)
+    write_recordings(path, [recording(tree_with_inputs(), 3)], attributes)
 
 
 def test_two_at_once(tmp_path: Path) -> None:
@@ -41,17 +40,17 @@ def test_two_at_once(tmp_path: Path) -> None:
         check_claim(tmp_path, OTHER)
 
 
-def test_whoever_reads_a_folder_looks(tmp_path: Path, rng: Any) -> None:
+def test_whoever_reads_a_folder_looks(tmp_path: Path) -> None:
     for k, simulation in enumerate((SIMULATION, None, SIMULATION)):
-        _shard(tmp_path / f"trial-{k:06d}.h5", simulation, rng)
+        _shard(tmp_path / f"trial-{k:06d}.h5", simulation)
     assert len(index_trials(tmp_path)[1]) == 3
-    _shard(tmp_path / "trial-000003.h5", OTHER, rng)
+    _shard(tmp_path / "trial-000003.h5", OTHER)
     with pytest.raises(FileError, match=r"trial-000003\.h5 is of another simulation .* \(other seed\)"):
         index_trials(tmp_path)
 
 
-def test_the_folder_says_which_simulation(tmp_path: Path, rng: Any) -> None:
-    _shard(tmp_path / "trial-000000.h5", SIMULATION, rng)
+def test_the_folder_says_which_simulation(tmp_path: Path) -> None:
+    _shard(tmp_path / "trial-000000.h5", SIMULATION)
     (tmp_path / "simulation.json").write_text(OTHER.model_dump_json())
     with pytest.raises(FileError, match=r"other seed"):
         index_trials(tmp_path)
@@ -64,10 +63,10 @@ def test_the_folder_says_which_simulation(tmp_path: Path, rng: Any) -> None:
 
 @pytest.mark.parametrize("content", ["[1, 2]", "7", '"text"', "{}", "{", "[" * 100_000, "\x00"])
 @pytest.mark.parametrize("shards", [True, False])
-def test_a_configuration_that_is_none(tmp_path: Path, rng: Any, content: str, shards: bool) -> None:
+def test_a_configuration_that_is_none(tmp_path: Path, content: str, shards: bool) -> None:
     (tmp_path / "simulation.json").write_text(content)
     if shards:
-        _shard(tmp_path / "trial-000000.h5", SIMULATION, rng)
+        _shard(tmp_path / "trial-000000.h5", SIMULATION)
         with pytest.raises(FileError, match=r"simulation\.json is"):
             index_trials(tmp_path)
     with pytest.raises(FileError, match=r"simulation\.json is"), claimed(tmp_path, SIMULATION, None, overwrite=False):

@@ -33,7 +33,9 @@ def twin(
     """
     from dendrotwin.read_twin import model_card
     from dendrotwin.support.atomic_files import refuse_existing
+    from dendrotwin.support.made_by import refuse_writing_over_inputs
 
+    refuse_writing_over_inputs([out], [Path(cell) if cell.endswith(".py") else None])
     refuse_existing(out, "config.json", overwrite=overwrite)
     made = dendrotwin.twin_of(cell, pairs(option), **accuracy)
     made.save(out, model_card(made), overwrite=overwrite)
@@ -167,9 +169,12 @@ def train(
     A killed run goes on when the same command is given again; torchrun shares it among processes.
     """
     from dendrotwin import plot
+    from dendrotwin.support.made_by import refuse_writing_over_inputs
 
     options = pairs(option) | ({} if preset is None else {"preset": preset})
     training = configure(Training, options=options, **fields)
+    network = Path(training.architecture) if training.architecture.endswith(".py") else None
+    refuse_writing_over_inputs([out], [data, network])
     made = dendrotwin.train(data, out, training, overwrite=overwrite, tensorboard=tensorboard)
     if int(os.environ.get("RANK", "0")) == 0:
         plot.save(plot.figure_training(made.training["curve"]), out / "training.png")

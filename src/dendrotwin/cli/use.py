@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import Overwrite, app, milliseconds, refuse_other_than_hdf5
+from dendrotwin.cli.base import Overwrite, app, made_by, milliseconds, refuse_other_than_hdf5, twin_files
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
 
 MARKER = "signals.txt"  # in a folder of figures: of which signals they are
+PLOTTED = "plot.txt"  # in a folder of `plot`: of which recordings it is, and the digest of the command
 
 
 @app.command()
@@ -45,9 +47,17 @@ def predict(
     from dendrotwin.recording import provenance, write_recordings
     from dendrotwin.recording.trials import read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import refuse_existing_file
+    from dendrotwin.support.made_by import command_digest, refuse_writing_over_inputs
     from dendrotwin.support.progress import progress
 
     refuse_other_than_hdf5(out)
+    refuse_writing_over_inputs([out], [*twin_files(twin), events, inject])
+    options = {"duration": duration, "feed_back": feed_back, "compress": compress, "injected": inject is not None}
+    files = [*twin_files(twin), events] + ([] if inject is None else [inject])
+    digest = command_digest("predict", options, files)
+    if made_by(out) == digest and not overwrite:
+        print(f"{out} is done already, by the same command of the same files")
+        return
     refuse_existing_file(out, overwrite=overwrite)
     loaded = dendrotwin.load(twin)
     if feed_back and not loaded.one_step_ahead:
@@ -75,9 +85,50 @@ def predict(
                 yield recording
                 advance(1)
 
-    attributes = {**provenance(), "twin": str(twin), "architecture": loaded.architecture}
+    attributes = {**provenance(), "twin": str(twin), "architecture": loaded.architecture, "made_by": digest}
     write_recordings(out, shown(), attributes, compress=compress)
     print(f"{count} predicted trials in {out}")
+
+
+class _SignalOutputs(NamedTuple):
+    """What `signals` writes."""
+
+    out: Path
+    nwb: Path | None
+    figures: Path | None
+
+    def _keep_apart(self, read: list[Path]) -> None:
+        """Raise InputError where one of them is another, or is read."""
+        from dendrotwin.support.made_by import refuse_writing_over_inputs
+
+        files = [path for path in (self.out, self.nwb) if path is not None]
+        written = {path.resolve() for path in files}
+        folder = None if self.figures is None else self.figures.resolve()
+        inside = any(folder in (path, *path.parents) for path in written)
+        if len(written) < len(files) or written & {path.resolve() for path in read} or inside:
+            raise InputError(
+                "the recordings, --out and --nwb are files of their own, outside --figures; name another one to write"
+            )
+        refuse_writing_over_inputs([*files, self.figures], read)
+
+    def to_do(self, digest: str, read: list[Path], *, overwrite: bool) -> list[Path]:
+        """Those that the same command has not made yet; FileError or InputError where something is in the way."""
+        from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file
+
+        done = made_by(self.out) == digest and not overwrite
+        todo = [path for path in self if path is not None and not (done and self._is_done(path))]
+        for path in todo:
+            if path == self.figures:
+                refuse_existing(path, MARKER, overwrite=overwrite)
+            else:
+                refuse_existing_file(path, overwrite=overwrite)
+        self._keep_apart(read)
+        return todo
+
+    def _is_done(self, path: Path) -> bool:
+        """Whether it is there, and was made after the signals, which come first."""
+        made = path / MARKER if path == self.figures else path
+        return made.is_file() and made.stat().st_mtime_ns >= self.out.stat().st_mtime_ns
 
 
 @app.command()
@@ -121,17 +172,20 @@ def signals(
     from dendrotwin import signals as signals_module
     from dendrotwin.signals.extras import import_extra
     from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
-    from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file, whole_folder
+    from dendrotwin.support.atomic_files import whole_folder
+    from dendrotwin.support.made_by import command_digest
 
     refuse_other_than_hdf5(out)
-    files = [path for path in (out, nwb) if path is not None]
-    for file in files:
-        refuse_existing_file(file, overwrite=overwrite)
-    written = {path.resolve() for path in files}
-    if len(written) < len(files) or {path.resolve() for path in recordings} & written:
-        raise InputError("the recordings, --out and --nwb are files of their own; name another one to write to")
-    if figures is not None:
-        refuse_existing(figures, MARKER, overwrite=overwrite)
+    texts = [*signal, probe or "", slab or ""]
+    named = [Path(word) for text in texts for word in re.split("[:=]", text) if word and Path(word).is_file()]
+    read = [*recordings, *named, *([] if places is None else [places])]
+    outputs = _SignalOutputs(out, nwb, figures)
+    options = {"texts": texts, "trial": trial, "places": str(places), "as_built": as_built, "outputs": outputs}
+    digest = command_digest("signals", options, read)
+    todo = outputs.to_do(digest, read, overwrite=overwrite)
+    if not todo:
+        print(f"{out} is done already, by the same command of the same files")
+        return
     if nwb is not None:
         import_extra("pynwb", "nwb")  # before anything is written
     cells = [signals_module.PlacedCell(path, trial, as_built=as_built) for path in recordings]
@@ -139,15 +193,16 @@ def signals(
     contacts = None if probe is None else parse_probe(probe)
     layers = None if slab is None else parse_slab(slab)
     instruments = [parse_instrument(text, contacts, layers, cells) for text in signal or ["lfp", "dipole"]]
-    signals_module.write_signals(out, cells, instruments)
+    if out in todo:
+        signals_module.write_signals(out, cells, instruments, made_by=digest)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
-    if nwb is None and figures is None:
+    if todo == [out]:
         return
     made = signals_module.read_signals(out).values()
-    if nwb is not None:
+    if nwb in todo:
         signals_module.write_nwb(nwb, made, f"signals of {', '.join(str(path) for path in recordings)}")
         print(f"the same in {nwb}")
-    if figures is not None:
+    if figures in todo:
         from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
         from dendrotwin.recording import RecordingFile
 
@@ -176,7 +231,13 @@ def plot(
     from dendrotwin.evaluation.figures import draw_pair
     from dendrotwin.recording.trials import index_trials, read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import whole_folder
+    from dendrotwin.support.made_by import command_digest, refuse_writing_over_inputs
 
+    refuse_writing_over_inputs([out], [true, predicted])
+    digest = command_digest("plot", {"trial": trial, "start": start, "stop": stop}, [true, predicted])
+    if (out / PLOTTED).is_file() and digest in (out / PLOTTED).read_text(errors="replace") and not overwrite:
+        print(f"{out} is done already, by the same command of the same files")
+        return
     tree, theirs = index_trials(true)
     ours = trials_of_cell(predicted, tree, str(true))
     by_id = {t.trial_id: t for t in ours}
@@ -189,6 +250,7 @@ def plot(
         raise InputError(f"--start {start} must lie before the end at {end} ms")
     with whole_folder(out, "traces.png", overwrite=overwrite) as folder:
         draw_pair(folder, a, b, slice(start, end), float("nan"))
+        (folder / PLOTTED).write_text(f"{true} beside {predicted}\n{digest}\n")
     print(f"traces.png and soma.png in {out}")
 
 

@@ -202,7 +202,8 @@ def write_recordings(
         compress: gzip and shuffle, for publishing; reading windows of it is slower.
 
     Raises:
-        FileError: a potential cannot be stored (see `to_int16`), or the trials are of different cells.
+        FileError: a potential cannot be stored (see `to_int16`), the trials are of different cells, or the disk is
+            full.
         InputError: a record_dt_ms does not divide 1 ms, or the samples are no whole number of ms.
     """
     options = {"compression": "gzip", "shuffle": True} if compress else {}
@@ -236,6 +237,7 @@ def write_recordings(
                 group["injection/current_nA"] = recording.injection.current_nA
             if recording.spike_probability is not None:
                 group["spike_probability"] = recording.spike_probability
+            file.check_room()
         if tree is None:
             raise FileError(f"there is no trial to write to {path}")
         file.attrs.update(attributes)

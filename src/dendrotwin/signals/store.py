@@ -34,7 +34,11 @@ HDF5_CHUNK_VALUES, HDF5_CHUNK_SAMPLES = 1 << 20, 256
 
 
 def write_signals(
-    path: Path, recordings: Recordings, instruments: Sequence[Instrument], chunk_samples: int = CHUNK_SAMPLES
+    path: Path,
+    recordings: Recordings,
+    instruments: Sequence[Instrument],
+    chunk_samples: int = CHUNK_SAMPLES,
+    made_by: str = "",
 ) -> None:
     """Record with all instruments into one file, chunk by chunk, under a temporary name until it is complete.
 
@@ -47,9 +51,10 @@ def write_signals(
         recordings: a file (its first trial), a placed cell, or several.
         instruments: what records.
         chunk_samples: how many samples are computed at once.
+        made_by: digest of the command, see `support.made_by`; kept as an attribute.
 
     Raises:
-        InputError, FileError: see `stream`.
+        InputError, FileError: see `stream`; or the disk is full.
     """
     cells = as_placed_cells(recordings)
     check_instruments(cells, instruments)
@@ -72,6 +77,7 @@ def write_signals(
         out.attrs.update(kind=FILE_KIND, format_version=FORMAT_VERSION, sampling_hz=rate_hz)
         out.attrs["sources"] = json.dumps(sources)
         out.attrs.update(provenance())
+        out.attrs["made_by"] = made_by
         datasets = []
         for instrument in instruments:
             group = out.create_group(instrument.name)
@@ -88,6 +94,7 @@ def write_signals(
                 start = len(dataset)
                 dataset.resize(start + len(values), axis=0)
                 dataset[start:] = values.reshape(len(values), *dataset.shape[1:])
+            out.check_room()
 
 
 def read_signals(path: Path) -> dict[str, Signal]:
