@@ -170,12 +170,20 @@ def train(
     """
     from dendrotwin import plot
     from dendrotwin.support.made_by import refuse_writing_over_inputs
+    from dendrotwin.training.rounds import finished_twin
 
     options = pairs(option) | ({} if preset is None else {"preset": preset})
     training = configure(Training, options=options, **fields)
     network = Path(training.architecture) if training.architecture.endswith(".py") else None
     refuse_writing_over_inputs([out], [data, network])
-    made = dendrotwin.train(data, out, training, overwrite=overwrite, tensorboard=tensorboard)
+    made = None if overwrite else finished_twin(data, out, training)
+    drawn = made is not None and (out / "training.png").is_file()
+    if made is not None:
+        print(f"{out} is done already, by the same training on the same trials", file=sys.stderr)
+    else:
+        made = dendrotwin.train(data, out, training, overwrite=overwrite, tensorboard=tensorboard)
     if int(os.environ.get("RANK", "0")) == 0:
-        plot.save(plot.figure_training(made.training["curve"]), out / "training.png")
+        if not drawn:
+            plot.save(plot.figure_training(made.training["curve"]), out / "training.png")
+        (out.parent / f".{out.name}.checkpoint").unlink(missing_ok=True)  # of a run that was killed at its very end
         print(f"twin of {made.tree.n} compartments in {out}, best at step {made.training['best_step']}")
