@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Tree
-from dendrotwin.errors import InputError
+from dendrotwin.errors import FileError, InputError
 from dendrotwin.evaluation.predictors import Evaluation, evaluate_predictor
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.neuron.trial import built_cell, run_trial
@@ -43,6 +44,7 @@ def neuron_row(tree: Tree, test: Sequence[TrialIndex]) -> Evaluation:
 
     Raises:
         InputError: the trials were not made by `simulate`, or were made by NEURON's default itself.
+        FileError: a worker died.
     """
     simulations = [made_by(trial) for trial in test]
     if not all(simulations):
@@ -62,6 +64,9 @@ def neuron_row(tree: Tree, test: Sequence[TrialIndex]) -> Evaluation:
 
         def predictor(_: Recording) -> tuple[Floats, Floats]:
             advance(1)
-            return next(coming)
+            try:
+                return next(coming)
+            except BrokenProcessPool as error:
+                raise FileError(f"a worker process died: {pool.death()}; run the same command again") from error
 
         return evaluate_predictor(DEFAULT, predictor, tree, test, threshold=0.5)

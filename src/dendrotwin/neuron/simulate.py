@@ -16,7 +16,7 @@ from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.neuron.trial import simulate_trial
 from dendrotwin.recording.trials import HeldOut
 from dendrotwin.support.progress import progress
-from dendrotwin.support.workers import cores, worker_pool
+from dendrotwin.support.workers import WorkerPool, cores, worker_pool
 
 
 def simulate(
@@ -99,11 +99,14 @@ def _run(tasks: list[Task], workers: int | Executor | None, title: str) -> None:
                 spikes = future.result()
                 advance(1, f"(last: {spikes} spikes)")
     except Exception as error:
-        lost = isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"  # the latter is Dask's
-        if not lost:
+        if isinstance(error, BrokenProcessPool) and isinstance(executor, WorkerPool):
+            how = executor.death()
+        elif isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker":  # the latter is Dask's
+            how = " ".join(str(error).split())
+        else:
             raise
         raise FileError(
-            "a worker process died (killed, or out of memory); finished trials are kept: run the same command again"
+            f"a worker process died: {how}; finished trials are kept: the same command does the rest"
         ) from error
     finally:
         for future in futures:
