@@ -1,14 +1,17 @@
 """Do the tests notice a fault? One small fault at a time is put into a copy of the source, and tests have to fail.
 
-    python benchmarks/mutants.py [WORD ...]
+    python benchmarks/mutants.py [--check] [WORD ...]
 
 runs all mutants, or those whose file or text holds one of the words, and prints which were killed and which survived.
 The tests are run once without a fault first; a test that fails then proves nothing. Tests stay where they are; the
-copy of the source comes first in PYTHONPATH. A text that is not found, or found twice, is an error.
+copy of the source comes first in PYTHONPATH. A text that is not found, or found twice, is an error. With `--check`
+no test runs: only the list itself is checked, which takes a second; tests/test_house.py does so too.
 """
 
 from __future__ import annotations
 
+import argparse
+import ast
 import os
 import shutil
 import subprocess
@@ -20,6 +23,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "dendrotwin"
+TESTS = ROOT / "tests"
 LONGEST_S = 900.0  # a fault may let a loop never end
 COMPILED = ("solver/", "cell/")  # what Numba's functions are made of
 
@@ -46,7 +50,7 @@ def of(file: str, tests: str, *texts: tuple[str, str]) -> list[Mutant]:
 
 def without(file: str, statement: str, tests: str, *needless: str) -> list[Mutant]:
     """Each statement like this one left out, one at a time, but not after these texts; what stands before is unique."""
-    lines, found = (SOURCE / file).read_text().splitlines(keepends=True), []
+    lines, found, left = (SOURCE / file).read_text().splitlines(keepends=True), [], 0
     for k, line in enumerate(lines):
         if line.strip() == statement:
             first = k - 1
@@ -54,8 +58,11 @@ def without(file: str, statement: str, tests: str, *needless: str) -> list[Mutan
                 first -= 1
             before = "".join(lines[first:k])
             if before.endswith(needless):
+                left += 1
                 continue
             found.append(Mutant(file, before + line, before + line.replace(statement, "pass"), tests))
+    if not found or left != len(needless):
+        raise SystemExit(f"{file} has {len(found)} of {statement!r}, and {left} after one of {needless}, not each once")
     return found
 
 
@@ -83,19 +90,19 @@ MUTANTS = [
         ("[rank::ranks]", "[0::ranks]"),
         ("[rank::ranks]", "[: size // ranks]"),
         ("rng.random() < self._spike_share", "rng.random() >= self._spike_share"),
-        ("at - int(rng.integers(self._window))", "at"),
+        ("spike - int(rng.integers(self._window))", "spike"),
         ("rng.integers(self._window))", "rng.integers(self._window + 1))"),
         ("if time >= SETTLE_MS", "if time >= 0"),
     ),
-    *of("training/windows.py", "test_dataset.py", ("p=places / places.sum()", "p=None"), ("latest + 1))", "latest))")),
+    *of("training/windows.py", "test_dataset.py", ("p=starts / starts.sum()", "p=None"), ("latest + 1))", "latest))")),
     *of(
         "models/networks/network.py", LAWS,
-        ("[(e, first) for", "[(e, first - 1) for"),
-        ("[(e, first) for", "[(e, first + 1) for"),
+        ("[(trial, first) for", "[(trial, first - 1) for"),
+        ("[(trial, first) for", "[(trial, first + 1) for"),
         ("z[:, :-1].transpose(1, 2)", "z[:, 1:].transpose(1, 2)"),
         ("z[:, self.context + 1 :]", "z[:, self.context : -1]"),
         ("z_true[:, :-1]", "z_true[:, 1:]"),
-        ("z_true is None else z_true\n", "True else z_true\n"),
+        ("[before, z if z_true is None else z_true]", "[before, z]"),
         ("true[:, start:stop]", "true[:, :stop - start]"),
         ("self.tree.v_init_mV", "self.tree.v_init_mV + 3.0"),
         ("residual = z - true", "residual = true - z"),
@@ -113,7 +120,7 @@ MUTANTS = [
     # What a step does.
     *of(
         "training/run.py", LAWS + " test_train.py::test_learning_rate_warms_up_and_goes_to_zero",
-        ("in started) is chosen", "in started) is not chosen"),
+        ("in initialised) is chosen", "in initialised) is not chosen"),
         ("training.start_rate * rate", "rate"),
         ("weight_decay=training.weight_decay", "weight_decay=0.0"),
         ("(step + 1) / warm", "step / warm"),
@@ -152,23 +159,23 @@ MUTANTS = [
             "equal_balance_is_the_mean_and_the_weighed_spikes", "meta_step_is_its_definition",
         )),
         ("1.0 / (tasks - 1)", "1.0 / tasks"),
-        ("share[-1] = spike_weight", "share[-1] = 1.0"),
+        ("fixed_weight[-1] = spike_weight", "fixed_weight[-1] = 1.0"),
         ("torch.full_like(losses, 0.5)", "torch.full_like(losses, 1.0)"),
         ("half[-1] = 1.0", "pass"),
         ("+ 0.5 * self.log_variance", "+ self.log_variance"),
-        ("losses / self.last / TEMPERATURE", "self.last / losses / TEMPERATURE"),
+        ("losses / self.previous / TEMPERATURE", "self.previous / losses / TEMPERATURE"),
         ("/ TEMPERATURE", ""),
         ("self.weight.copy_(len(losses) * ", "self.weight.copy_("),
-        ("self.last.copy_(losses)", "pass"),
+        ("self.previous.copy_(losses)", "pass"),
         ("return self.weight * (residual", "return (residual"),
         ("p -= rate * g", "p -= g"),
-        ("here = gradients(outer", "here = gradients(inner"),
+        ("after = gradients(outer", "after = gradients(inner"),
         ("p.copy_(old)", "pass"),
     ),
     # What a round does.
     *of(
         "training/rounds.py", LAWS,
-        ("run.bare.balance.end_round(fabric.to_device(tasks))", "pass"),
+        ("run.objective.balance.end_round(fabric.to_device(tasks))", "pass"),
         ('validation["loss"] < state', 'validation["loss"] <= state'),
         ('validation["loss"] < state', 'validation["regression"] < state'),
         ('if state["best"] is None or', "if True or"),
@@ -186,42 +193,50 @@ MUTANTS = [
     ),
     # The steps of the solver.
     *of(
-        "solver/steps.py", "test_solver.py",
-        ("if a <= tolerance *", "if a <= 4.0 * tolerance *"),
-        ("and a > tolerance *", "and a > 4.0 * tolerance *"),
-        ("worst = max(worst, a)", "worst = a"),
-        ("np.float32(2.0 / (h + 1.0 / many[previous]))", "np.float32(1.0 / h)"),
+        "solver/integrator/time_loop.py", "test_solver.py",
         ("pair = previous * levels + level", "pair = level * levels + level"),
-        ("SHARE * right[i]", "right[i]"),
-        ("right[i] = per_step * capacitance[i] * moved[i]", "right[i] = 0.0"),
-        ("v[i] - 0.5 * moved[i]", "v[i]"),
-        ("np.float32(2.0) * powers", "powers"),
-        ("(s + 1) * h - after[event]", "h"),
-        ("highest, when = before, s * h", "highest, when = before, 0.0"),
-        ("_keep(kept, state)", "pass"),
+        ("np.float32(2.0 / (h + 1.0 / steps_per_ms[previous]))", "np.float32(1.0 / h)"),
+        ("largest = max(largest, change)", "largest = change"),
+        ("peak_mV, peak_ms = soma_mV, s * h", "peak_mV, peak_ms = soma_mV, 0.0"),
+        ("copy_state(backup, state)", "pass"),
         ("injected[t if len", "injected[t - 1 if len"),
     ),
+    *of(
+        "solver/integrator/adaptive.py", "test_solver.py",
+        ("if change <= tolerance *", "if change <= 4.0 * tolerance *"),
+        ("and change > control.tolerance_mV *", "and change > 4.0 * control.tolerance_mV *"),
+    ),
+    *of(
+        "solver/integrator/implicit.py", "test_solver.py",
+        ("SECOND_WEIGHT * right[i]", "right[i]"),
+        ("right[i] = per_gamma_ms * capacitance[i] * change[i]", "right[i] = 0.0"),
+    ),
+    *of("solver/integrator/pools.py", "test_solver.py", ("v[i] - 0.5 * change[i]", "v[i]")),
+    *of("solver/integrator/currents.py", "test_solver.py", ("np.float32(2.0) * powers", "powers")),
+    *of("solver/integrator/synapses.py", "test_solver.py", ("end_ms - after[event]", "h_ms")),
     *of(
         "solver/stepper.py", "test_solver.py",
         ("time - bins", "0.0 * time"),
         ("bins = np.floor(time)", "bins = np.rint(time)"),
         ("+= current", "= current"),
-        ("* FOLD <= self.most", "* FOLD < self.most"),
+    ),
+    *of("solver/accuracy.py", "test_solver.py", ("refinement <= self.max_steps", "refinement < self.max_steps")),
+    *of(
+        "solver/accuracy.py", "test_read_twin.py::test_settings_differ_in_cost_and_in_error",
+        ("Accuracy(chosen.min_steps, chosen.max_steps, self.tolerance_mV)", "chosen"),
     ),
     *of(
         "solver/gpu_kernel.py", "test_gpu.py",
         ("previous * sizes.levels + level", "level * sizes.levels + level"),
-        ("SHARE * tl.load", "tl.load"),
-        ("(worst > tolerance", "(worst > 4.0 * tolerance"),
-        ("(s + 1) * h - after", "h"),
+        ("tolerance * many * many):\n        level", "4.0 * tolerance * many * many):\n        level"),
     ),
+    *of("solver/gpu_tree.py", "test_gpu.py", ("SECOND_WEIGHT * tl.load", "tl.load")),
+    *of("solver/gpu_synapses.py", "test_gpu.py", ("(step.s + 1) * h - after", "h")),
     *of(
-        "models/cable.py",
-        "test_gpu.py::test_trials_in_pieces test_read_twin.py::test_settings_differ_in_cost_and_in_error",
+        "models/cable.py", "test_gpu.py::test_trials_in_pieces",
         ("trial.time_ms[a:z] - begin", "trial.time_ms[a:z]"),
         ("whole.current_nA[begin:end]", "whole.current_nA[: end - begin]"),
         ("else injections[k]\n            v[k]", "else injections[0]\n            v[k]"),
-        ("Accuracy(chosen.least, chosen.most, self.tolerance_mV)", "chosen"),
     ),
     # Splits, baselines and measures.
     *of(
@@ -239,18 +254,18 @@ MUTANTS = [
         ("np.float32)])[SETTLE_MS:]", "np.float32)])[SETTLE_MS - 1 : -1]"),
     ),
     *of(
-        "models/networks/ridge_init.py", LAWS + " test_start.py",
-        ("PENALTY * size)", "size)"),
-        ("PENALTY * size)", "PENALTY)"),
+        "models/networks/ridge_init.py", LAWS + " test_ridge_init.py",
+        ("config.ridge_penalty * size)", "size)"),
+        ("config.ridge_penalty * size)", "config.ridge_penalty)"),
         ("penalty[-1] = 0.0", "pass"),
         ("axes[:, -rank:]", "axes[:, :rank]"),
-        ("x, z[at - 1], np", "x, z[at], np"),
+        ("columns.insert(1, z[at - 1])", "columns.insert(1, z[at])"),
         ("offset[0] + mean @ cut", "offset[0]"),
         ("np.arange(SETTLE_MS, recording", "np.arange(1, recording"),
-        ("network.heads.silence()", "pass"),
+        ("network.heads.zero_init()", "pass"),
     ),
     *of(
-        "evaluation/metrics.py", "test_measures.py",
+        "evaluation/metrics.py", "test_metrics.py",
         ("MATCH_MS = 2.0", "MATCH_MS = 1.9"),
         ("MATCH_MS = 2.0", "MATCH_MS = 3.0"),
         ("<= within_ms", "< within_ms"),
@@ -261,7 +276,7 @@ MUTANTS = [
         ("spikes_ms >= SETTLE_MS]", "spikes_ms >= 0]"),
         ("[SETTLE_MS:], dtype=np.float64) for v in", "[0:], dtype=np.float64) for v in"),
     ),
-    *of("evaluation/metrics.py", "test_electrodes.py", ("time_ms - AFTER_MS", "time_ms - BEFORE_MS")),
+    *of("evaluation/metrics.py", "test_lfp_metrics.py", ("time_ms - AFTER_MS", "time_ms - BEFORE_MS")),
     *of(
         "twin.py", "test_twin.py::test_a_model_is_told_what_it_may_know_and_no_more",
         ("true_mV, [injection])", "true_mV, None)"),
@@ -274,8 +289,10 @@ MUTANTS = [
     # Barriers of the GPU's kernel. Two are needless where a lane is a thread: others follow before lanes meet.
     *without(
         "solver/gpu_kernel.py", "tl.debug_barrier()", "test_gpu_barriers.py",
-        "solves = tl.load(batch.counts + 2 * cell + 1)\n", "per_ms, was, now, room, TILE)\n",
+        "taken = tl.load(batch.counts + 2 * trial + 1)\n", "per_ms, memory, TILE)\n",
     ),
+    *without("solver/gpu_tree.py", "tl.debug_barrier()", "test_gpu_barriers.py"),
+    *without("solver/gpu_synapses.py", "tl.debug_barrier()", "test_gpu_barriers.py"),
 ]  # fmt: skip
 
 
@@ -294,7 +311,7 @@ class Workshop:
             **os.environ, "PYTHONPATH": str(self.folder / "src"), "NUMBA_CACHE_DIR": str(self.folder / "compiled"),
             "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
-        wanted = [str(ROOT / "tests" / test) for test in tests.split()]
+        wanted = [str(TESTS / test) for test in tests.split()]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *wanted]
         try:
             done = subprocess.run(
@@ -325,18 +342,45 @@ class Workshop:
                 (self.folder / "before").rename(self.folder / "compiled")
 
 
-def chosen(words: list[str]) -> list[Mutant]:
-    """Those mutants that were asked for; all texts are checked."""
-    for mutant in MUTANTS:
-        found = (SOURCE / mutant.file).read_text().count(mutant.old)
-        if found != 1:
-            raise SystemExit(f"{mutant.file} holds the text {mutant.old!r} {found} times, not once")
-    return [m for m in MUTANTS if not words or any(word in part for word in words for part in m)]
+def faults_of(mutant: Mutant) -> list[str]:
+    """What is wrong with a mutant itself: its text, what the source would be with it, or its tests."""
+    file, found = SOURCE / mutant.file, []
+    if not file.is_file():
+        return [f"{mutant.file} is no file"]
+    text = file.read_text()
+    if text.count(mutant.old) != 1:
+        found.append(f"{mutant.file} holds the text {mutant.old!r} {text.count(mutant.old)} times, not once")
+    try:
+        ast.parse(text.replace(mutant.old, mutant.new))
+    except SyntaxError as error:
+        found.append(f"{mutant.file} with {mutant.new!r} is not Python: {error}")
+    for test in mutant.tests.split():
+        name, _, function = test.partition("::")
+        tests = (TESTS / name).read_text() if (TESTS / name).is_file() else ""
+        if not tests or (function and f"def {function}(" not in tests):
+            found.append(f"there is no test {test}")
+    return found
+
+
+def check_list() -> None:
+    """Stop with all that is wrong with the list, if anything is."""
+    found = [fault for mutant in MUTANTS for fault in faults_of(mutant)]
+    if found:
+        raise SystemExit("\n".join(dict.fromkeys(found)))
 
 
 def main() -> None:
     """Run the mutants; exit with 1 where one survives."""
-    mutants, survivors = chosen(sys.argv[1:]), 0
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", action="store_true", help="check the list of mutants only; run no test")
+    parser.add_argument("word", nargs="*", help="run the mutants whose file or text holds one of these")
+    asked = parser.parse_args()
+    check_list()
+    if asked.check:
+        print(f"{len(MUTANTS)} mutants can be run")
+        return
+    mutants = [m for m in MUTANTS if not asked.word or any(word in part for word in asked.word for part in m)]
+    survivors = 0
     with tempfile.TemporaryDirectory() as folder:
         workshop = Workshop(Path(folder))
         tests = " ".join(sorted({test for mutant in mutants for test in mutant.tests.split()}))

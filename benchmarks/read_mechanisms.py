@@ -22,7 +22,8 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from dendrotwin.errors import CellError, DendrotwinError
-from dendrotwin.neuron.compile import build_mechanisms, load_mechanisms, mechanism_names
+from dendrotwin.neuron.compile import build_mechanisms, load_mechanisms
+from dendrotwin.neuron.nmodl import mechanism_names
 
 HERE = Path(__file__).parent.parent
 ZOO = HERE / "tests" / "mechanisms"
@@ -96,7 +97,7 @@ def build(jobs: list[Job], out: Path) -> tuple[list[Path], dict[str, str]]:
             build_mechanisms([*(one.file for one in left.values()), *pools])
             return [*(one.file for one in left.values()), *pools], failed
         except CellError as error:
-            log = re.search(r"are in (\S+)$", str(error))
+            log = re.search(r"log is (\S+)$", str(error))
             words = Path(log[1]).read_text() if log else ""
             guilty = set(re.findall(r"[Ee]rror[^\n]*?\b(\w+)\.(?:mod|c|cpp|o)\b", words))
             guilty |= set(re.findall(r"\b(\w+)\.(?:mod|c|cpp):[^\n]*error", words))

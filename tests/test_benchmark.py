@@ -286,7 +286,6 @@ def test_a_cable_twin_is_read_once(data: Path, tmp_path: Path, monkeypatch: pyte
         return dataclasses.replace(other, training={"minutes": 0.25})
 
     monkeypatch.setattr(dendrotwin, "twin_of", twin_of)
-    monkeypatch.setattr(module, "model_card", lambda twin: "# A twin\n")
     known = architectures()
     monkeypatch.setattr(plan_module, "load_architecture", lambda name: known[{"hard-sharing": "cable"}.get(name, name)])
     label = f"mmoe:experts=2:{SIZES}"

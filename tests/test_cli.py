@@ -48,7 +48,15 @@ def twin(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = run("train", data, "--out", out, "--steps", 30, "--window", 200, *options)
     assert result.returncode == 0, result.stderr
     assert f"twin of 37 compartments in {out}" in result.stdout
+    assert "  validation loss " in result.stdout
     return out
+
+
+def test_a_training_that_failed_ends_with_another_status(data: Path, tmp_path: Path) -> None:
+    options = ["--option", "channels=8,8", "--option", "features=8", "--start-rate", 1, "--clip", 1e9]
+    result = run("train", data, "--out", tmp_path / "twin", "--steps", 2, "--learning-rate", 30, *options)
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.splitlines()[-1].startswith("  the training failed: predicting the mean is better (validation")
 
 
 def test_the_whole_way(data: Path, twin: Path, tmp_path: Path) -> None:

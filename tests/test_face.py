@@ -12,7 +12,6 @@ import pytest
 import dendrotwin
 from dendrotwin import Events, Recording
 from dendrotwin.errors import FileError, InputError, MissingPackageError
-from dendrotwin.recording import write_recordings
 from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.store import read_signals
@@ -41,6 +40,8 @@ def test_texts_fit_a_screen() -> None:
     for value in (twin, tree, recording, recording.events, twin.model.membrane, tree.synapses):
         assert len(repr(value)) < SCREEN, repr(value)
     assert "642 compartments" in repr(twin)
+    pulse = dendrotwin.Injection(np.array([0, 7]), np.linspace(-0.5, 1.0, 200).reshape(100, 2))
+    assert repr(pulse) == "Injection(compartment 0, 7; 100 ms, -0.5 to 1 nA)"
     assert "642 compartments" in repr(recording)
     assert repr(Events.sort(np.array([2, 1]), np.array([3.5, 1.0]))) == "Events(2 at 2 inputs from 1 to 3.5 ms)"
 
@@ -84,7 +85,7 @@ def test_predict_takes_events_files_and_recordings(tmp_path: Path) -> None:
     assert np.array_equal(direct.v_mV, v_mV[0])
     assert np.array_equal(direct.spike_probability, probability[0])
     (tmp_path / "events.csv").write_text("input,time\n700,5\n3,2.5\n3,30.25\n")
-    write_recordings(tmp_path / "trial.h5", iter([direct]), {})
+    direct.save(tmp_path / "trial.h5")
     for source, given in ((tmp_path / "events.csv", {"duration_ms": 50}), (direct, {}), (tmp_path / "trial.h5", {})):
         again = dendrotwin.predict(twin, source, **given)
         assert np.array_equal(again.v_mV, direct.v_mV)
@@ -119,5 +120,13 @@ def test_a_twin_draws_a_trial() -> None:
     with pytest.raises(InputError, match="nothing from 30 to 30 ms of a trial of 30 ms to draw"):
         twin.plot(recording, start_ms=30)
     other = Recording(tree_with_inputs(), np.zeros((5, 3)), Events.sort([], []), np.zeros(0), "x")
-    with pytest.raises(InputError, match="of another cell than the twin"):
-        twin.plot(other)
+    for use in (twin.plot, twin.predict):
+        with pytest.raises(InputError, match="of another cell than the twin"):
+            use(other)
+
+
+def test_a_twin_keeps_its_card(tmp_path: Path) -> None:
+    twin = dendrotwin.load("l5pc")
+    twin.save(tmp_path / "copy")
+    assert (tmp_path / "copy" / "README.md").read_text() == twin.readme
+    assert dendrotwin.load(tmp_path / "copy").readme.startswith("# A twin of l5pc")

@@ -26,6 +26,7 @@ LAYERS = (
     {"training"},
     {"benchmark"},
     {"cli"},
+    {"__main__"},
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 # Rooms that may import a heavy package, also inside a function; every other one may not.
@@ -113,3 +114,10 @@ def test_nothing_is_too_long(path: Path) -> None:
             many = _room(path) != "cli" and _parameters(node) > MOST_PARAMETERS
             found += [f"{node.name} has {_parameters(node)} parameters"] * many
     assert not found, f"{_name(path)}: {'; '.join(found)}"
+
+
+def test_every_mutant_fits_the_source() -> None:
+    """The faults of `benchmarks/mutants.py` are texts of this source, and their tests are there."""
+    mutants = Path(__file__).parents[1] / "benchmarks" / "mutants.py"
+    result = subprocess.run([sys.executable, mutants, "--check"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -22,7 +22,7 @@ from dendrotwin.cli.base import made_by, milliseconds
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import RecordingFile, write_recordings
 from dendrotwin.support.atomic_files import refuse_existing, whole_file, whole_folder
-from dendrotwin.support.hdf5 import whole_hdf5
+from dendrotwin.support.disk import whole_hdf5
 from dendrotwin.support.made_by import command_digest, refuse_writing_over_inputs
 from test_cli import refused, run
 from test_recording import recording, tree_with_inputs
@@ -180,7 +180,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, size: int) -> None:
     code = (
         "import sys, numpy as np\n"
         "from dendrotwin.errors import FileError\n"
-        "from dendrotwin.support.hdf5 import whole_hdf5\n"
+        "from dendrotwin.support.disk import whole_hdf5\n"
         "try:\n"
         "    with whole_hdf5(sys.argv[1]) as file:\n"
         "        for k in range(20):\n"

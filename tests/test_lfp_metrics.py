@@ -12,6 +12,7 @@ import pytest
 
 from dendrotwin import signals
 from dendrotwin.cell.tree import Events, Injection, Tree
+from dendrotwin.errors import InputError
 from dendrotwin.evaluation.lfp_metrics import NO_LFP, LFPComparison, upright_beside_shank
 from dendrotwin.evaluation.metrics import BANDS_HZ, BandPower, SignalVariance, firing_mask
 from dendrotwin.evaluation.predictors import evaluate_predictor
@@ -22,6 +23,7 @@ from dendrotwin.recording import SETTLE_MS, Recording, write_recordings
 from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.signals.extracellular import check_outside_compartments
 from dendrotwin.signals.placing import translate, upright
+from dendrotwin.signals.probes import default_probe
 from test_plot import small_tree
 from test_recording import tree_with_inputs
 
@@ -262,3 +264,23 @@ def test_the_truth_is_exact_and_the_mean_has_no_power(tree_and_split: tuple[Tree
     ).summary(tree)
     assert mean["LFP VE all median"] <= 0.0  # type: ignore[operator]
     assert mean["LFP dB delta"] is None
+
+
+def test_the_default_probe_is_clear_of_any_cell() -> None:
+    tree = upright(small_tree())
+    linear = signals.linear_probe()
+    assert np.array_equal(default_probe([tree]).positions_um, linear.positions_um)
+    ends_um = tree.ends_um.copy()
+    lying = tree.in_region("basal")
+    along = np.linspace(10.0, 160.0, lying.sum() + 1)
+    ends_um[lying, :, 1:] = 0.0
+    ends_um[lying, 0, 0], ends_um[lying, 1, 0] = along[:-1], along[1:]  # through (50, 0, 0)
+    in_the_way = dataclasses.replace(tree, ends_um=ends_um)
+    with pytest.raises(InputError, match="lies inside"):
+        check_outside_compartments(in_the_way, linear.points_um())
+    for trees in ([in_the_way], [in_the_way, translate(in_the_way, np.array([0.0, 50.0, 0.0])), tree]):
+        moved = default_probe(trees)
+        assert np.array_equal(moved.positions_um[:, 2], linear.positions_um[:, 2])
+        for one in trees:
+            assert _least_distance(one, moved.positions_um) >= 10.0
+            check_outside_compartments(one, moved.points_um())

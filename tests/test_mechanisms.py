@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dendrotwin.cells import load_cell
-from dendrotwin.neuron.compile import mechanism_names
+from dendrotwin.cells import MECHANISMS, load_cell
+from dendrotwin.neuron.build import SYNAPSE_FILES
+from dendrotwin.neuron.nmodl import mechanism_names
 
 ZOO = Path(__file__).parent / "mechanisms"
 CELLS = Path(__file__).parents[1] / "benchmarks" / "cells"
@@ -35,3 +36,8 @@ def test_cells_of_the_benchmarks_have_their_mechanisms(file: Path) -> None:
     described = load_cell(str(file))
     assert described.name == file.stem
     assert all(name.startswith(f"{file.stem}_") for name in mechanism_names(described.mechanisms()))
+
+
+def test_mechanism_names() -> None:
+    files = [*SYNAPSE_FILES, MECHANISMS / "l5pc" / "NaTa_t.mod"]
+    assert mechanism_names(files) == ["DendrotwinAmpaNmda", "DendrotwinGabaA", "NaTa_t"]

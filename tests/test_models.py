@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from dendrotwin.cell.stimuli import Poisson, draw_events, trial_rng
-from dendrotwin.errors import InputError
+from dendrotwin.errors import InputError, TwinError
 from dendrotwin.models import architectures, build_model
 from dendrotwin.models.base import BinnedEvents
 from dendrotwin.models.networks.diversity import expert_diversity, permanent
 from dendrotwin.models.networks.mmoeex import MMoEExConfig, draw_mask
+from dendrotwin.models.networks.network import Network
+from dendrotwin.models.scaling import Scaling
 from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train
@@ -312,7 +314,9 @@ def test_the_documented_architecture_works(data: Path, tmp_path: Path) -> None:
         out = tmp_path / str(autoregressive)
         how = {"options": {"smooth_ms": 9}, "autoregressive": autoregressive, "steps": 2, "batch": 2, "window_ms": 100}
         train(data, out, Training(architecture=name, **how))
-        twin = Twin.load(out)
+        with pytest.raises(TwinError, match="does not choose code that is run"):
+            Twin.load(out)
+        twin = Twin.load(out, architecture=name)
         assert (twin.architecture, twin.model.context) == (name, 8)
         v, probability = twin.predict_batch([draw_events(twin.tree, Poisson(), 30, trial_rng(0, 0))], 30)
         assert v.shape == (1, 30, twin.tree.n)
@@ -343,3 +347,21 @@ def test_binned_events_are_the_counts() -> None:
     assert np.array_equal(sparse.counts().numpy(), dense)
     for part in (slice(0, 1), slice(1, 3), slice(2, 9)):
         assert np.array_equal(sparse.part(part).counts().numpy(), dense[part])
+
+
+@pytest.mark.parametrize(
+    ("returns", "message"),
+    [
+        ("z", r"Wrong.forward must return z-scores .* for 4 \+ 3 steps; it failed: ValueError"),
+        ("z[:, 1:], z[..., 0], None", r"it returned \(1, 2, 3\) and \(1, 3\): look at its context"),
+    ],
+)
+def test_an_architecture_that_returns_something_else_is_told_so(returns: str, message: str) -> None:
+    class Wrong(Network):
+        def forward(self, events: BinnedEvents, past: object = None, state: object = None) -> object:
+            z = torch.zeros(events.shape[0], events.shape[2] - self.context, self.tree.n)
+            return eval(returns, {"z": z})
+
+    scaling = Scaling(torch.zeros(TREE.n), torch.ones(TREE.n))
+    with pytest.raises(InputError, match=message.replace("1, 2, 3", f"1, 2, {TREE.n}")):
+        Wrong(TREE, False, context=4).prepare([], scaling)

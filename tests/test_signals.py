@@ -115,7 +115,7 @@ def _lfpy(name: str, folder: Path) -> dict[str, float]:
     theirs.simulate(probes=[lfp, dipole], rec_vmem=True)
     del handler
     at = slice(40, None, 40)
-    placed = PlacedCell(stored(folder / "r.h5", cell.tree, theirs.vmem.T[at]), as_built=True)
+    placed = PlacedCell(stored(folder / "r.h5", cell.tree, theirs.vmem.T[at]), 0, (0.0, 0.0, 0.0), as_built=True)
     here = translate(cell.tree, -soma_centre(cell.tree))
     currents = signals.membrane_currents(here, theirs.vmem.T[at])
     found = {"soma reaches": float(theirs.vmem[cell.tree.soma].max())}
@@ -455,8 +455,7 @@ def test_patch_is_a_low_pass_with_the_drop_of_the_injected_current(tmp_path: Pat
     assert np.allclose(fast, -70.0 + 20.0 * current[:, 0], atol=1e-5)
     slow = signals.patch(path, series_MOhm=20.0, capacitance_pF=500.0, noise_mV=0.0).values[:, 0]
     t = np.arange(1.0, 101.0)
-    # The input rises over one ms; behind a tau of 10 ms that is half a ms late.
-    assert np.allclose(slow[100:], -60.0 - 10.0 * np.exp(-(t - 0.5) / 10.0), atol=0.01)
+    assert np.allclose(slow[100:], -60.0 - 10.0 * np.exp(-t / 10.0), atol=1e-5)  # the current is held, from the start
     assert np.allclose(signals.patch(path, compartment=2, noise_mV=0.0).values, -70.0, atol=1e-5)
 
 
@@ -685,7 +684,7 @@ def test_missing_extra(tree: Tree, monkeypatch: pytest.MonkeyPatch, module: str,
 def test_a_probe_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "probe.csv"
     path.write_text("x,y,z\n50,0,-100\n50,0,100.5\n")
-    assert signals.read_probe(path).positions_um.tolist() == [[50.0, 0.0, -100.0], [50.0, 0.0, 100.5]]
+    assert signals.read_contacts(path).positions_um.tolist() == [[50.0, 0.0, -100.0], [50.0, 0.0, 100.5]]
     for text, error, message in (
         ("x,y,z\n", InputError, "has no contacts"),
         ("a,b\n1,2\n", FileError, "is no table of contacts"),
@@ -694,9 +693,9 @@ def test_a_probe_from_a_file(tmp_path: Path) -> None:
     ):
         path.write_text(text)
         with pytest.raises(error, match=message):
-            signals.read_probe(path)
+            signals.read_contacts(path)
     with pytest.raises(FileError, match="does not exist; a probe is a CSV file"):
-        signals.read_probe(tmp_path / "none.csv")
+        signals.read_contacts(tmp_path / "none.csv")
 
 
 @pytest.fixture(scope="module")

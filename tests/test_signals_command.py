@@ -16,7 +16,8 @@ from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
 from dendrotwin.recording import RecordingFile
 from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
-from dendrotwin.signals.placing import PlacedCell, read_places, upright
+from dendrotwin.signals.placing import PlacedCell, upright
+from dendrotwin.signals.population import read_places
 from test_cli import refused, run
 from test_recording import tree_with_inputs
 
@@ -73,8 +74,8 @@ def test_nwb_is_valid_and_holds_the_electrodes(made: Path) -> None:
         table = file.electrodes.to_dataframe()
         module = file.processing["ecephys"]
         lfp, eeg = module["LFP"]["lfp"], module["eeg"]
-        assert np.array_equal(lfp.electrodes.to_dataframe()["rel_z"], found["lfp"].channels["z_um"])
-        assert np.array_equal(eeg.electrodes.to_dataframe()["rel_x"], found["eeg"].channels["x_um"])
+        assert np.array_equal(lfp.electrodes.to_dataframe()["z_um"], found["lfp"].channels["z_um"])
+        assert np.array_equal(eeg.electrodes.to_dataframe()["x_um"], found["eeg"].channels["x_um"])
         assert table["group_name"].tolist() == ["lfp"] * 8 + ["eeg"] * 6
         assert np.allclose(lfp.data[:] * lfp.conversion, found["lfp"].values * 1e-3)
         assert (lfp.unit, lfp.rate, lfp.starting_time) == ("volts", 1000.0, 0.001)
@@ -291,7 +292,8 @@ def test_traces_of_contacts_are_the_values() -> None:
     slopes = [np.polyfit(values[:, k] - values[:, k].mean(), line[:, 1], 1) for k, line in enumerate(lines)]
     assert np.allclose([slope for slope, _ in slopes], slopes[0][0])  # one scale
     assert np.allclose([offset for _, offset in slopes], positions[:, 2])  # about their contacts
-    many = plot.figure_contacts([tree], np.tile(positions, (50, 1)), np.tile(values, 50), "mV", 30.0, "LFP")
+    shank = np.array([[40.0, 0.0, 10.0 * k] for k in range(150)])
+    many = plot.figure_contacts([tree], shank, np.tile(values, 50), "mV", 30.0, "LFP")
     assert many.axes[0].get_title(loc="left") == "LFP: 22 of 150 contacts"
 
 

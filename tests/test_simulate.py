@@ -241,7 +241,7 @@ def _own_cell(folder: Path, sodium: float) -> str:
 
 def test_edited_own_cell_is_another_simulation(tmp_path: Path) -> None:
     simulate(Simulation(cell=_own_cell(tmp_path, 0.25), duration_ms=20), 1, tmp_path / "own")
-    with pytest.raises(FileError, match="other mechanisms or file of the cell"):
+    with pytest.raises(FileError, match="other mechanisms or files of the cell"):
         simulate(Simulation(cell=_own_cell(tmp_path, 0.1), duration_ms=20), 1, tmp_path / "own")
 
 

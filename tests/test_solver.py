@@ -41,7 +41,7 @@ from dendrotwin.errors import FileError
 from dendrotwin.models.cable import spike_logits
 from dendrotwin.solver import compiled
 from dendrotwin.solver import rows as rows_module
-from dendrotwin.solver.accuracy import Accuracy
+from dendrotwin.solver.accuracy import SETTINGS, Accuracy, CableConfig
 from dendrotwin.solver.cell_arrays import OFFSET, START, STATE_SENSITIVITY
 from dendrotwin.solver.integrator.lookup import interpolate, relax
 from dendrotwin.solver.integrator.pools import SMALLEST_MM
@@ -746,6 +746,13 @@ def test_steps_are_as_many_as_the_tolerance_asks_for() -> None:
     for shade, sixteen in ((1.01, False), (0.99, True)):
         _, solves = once(state, current, Accuracy(1, 16, shade * change / 4**2), 0)
         assert (solves == 1 + 16) == sixteen  # without a try of 4
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_tolerance_of_ones_own_takes_the_place_of_the_settings(name: Any) -> None:
+    assert CableConfig(accuracy=name).steps == SETTINGS[name]
+    own = CableConfig(accuracy=name, tolerance_mV=0.5).steps
+    assert own == dataclasses.replace(SETTINGS[name], tolerance_mV=0.5)
 
 
 def test_the_next_millisecond_has_the_steps_that_the_worst_of_this_one_asked_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,9 +25,11 @@ from dendrotwin.models.base import Batch
 from dendrotwin.models.networks.network import CLOSED_LOOP_MV
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.neuron.simulate import Simulation, simulate
+from dendrotwin.recording import SETTLE_MS
 from dendrotwin.recording.trials import read_trial
 from dendrotwin.signals import membrane_currents
 from dendrotwin.training import run as run_module
+from dendrotwin.training.comparison import failed, verdict
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import _gradient, _step, measure_time, train
 from dendrotwin.training.losses import Balance, CurrentLoss, Objective, meta_gradient
@@ -246,6 +249,41 @@ def test_patience(data: Path, tmp_path: Path) -> None:
     wild = QUICK.model_copy(update={"learning_rate": 0.3, "steps": 400, "patience": 2})
     twin = train(data, tmp_path / "twin", wild)
     assert twin.training["steps"] == twin.training["best_step"] + 20 < 400
+
+
+def test_a_training_is_compared_with_baselines(data: Path, tmp_path: Path) -> None:
+    """By definition, on the validation trials; the card says it."""
+    twin = train(data, tmp_path / "twin", QUICK)
+    tree, split = split_trials(data)
+    trials = [read_trial(trial, tree) for trial in split.train]
+    v_mV = np.concatenate([trial.v_mV[SETTLE_MS:] for trial in trials]).astype(np.float64)
+    rate = np.concatenate([trial.spike_train()[SETTLE_MS:] for trial in trials]).mean()
+    z, truth = [], []
+    for trial in split.validation:
+        recording = read_trial(trial, tree)
+        z.append((recording.v_mV[SETTLE_MS:] - v_mV.mean(0)) / v_mV.std(0))
+        truth.append(recording.spike_train()[SETTLE_MS:])
+    spikes = np.concatenate(truth).mean()
+    entropy = -spikes * np.log(rate) - (1 - spikes) * np.log1p(-rate)
+    losses = twin.training["baselines"]
+    assert losses["mean"] == pytest.approx((np.concatenate(z) ** 2).mean() + QUICK.spike_weight * entropy, rel=0.02)
+    assert losses["linear"] < losses["mean"]
+    assert verdict(twin.training) in (tmp_path / "twin" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("loss", "words", "worse"),
+    [
+        (0.5, "^validation loss 0.5; of the mean 1, of a linear regression 0.6$", False),
+        (0.8, "^a linear regression is better", False),
+        (26.0, "^the training failed: predicting the mean is better .validation loss 26;", True),
+        (float("nan"), "^the training failed", True),
+    ],
+)
+def test_a_training_that_failed_says_so(loss: float, words: str, worse: bool) -> None:
+    training = {"curve": [{"validation": loss}], "baselines": {"mean": 1.0, "linear": 0.6}}
+    assert re.search(words, verdict(training))
+    assert failed(training) == worse
 
 
 def test_two_processes_are_as_one(data: Path, tmp_path: Path) -> None:

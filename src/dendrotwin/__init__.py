@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dendrotwin.cell.spike_files import read_spikes
+    from dendrotwin.cell.stimuli import Modulated, Poisson
     from dendrotwin.cell.tree import Events, Injection, Tree
     from dendrotwin.cells import CellModel, Sections
     from dendrotwin.evaluation.evaluate import evaluate
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "CellModel", "Events", "Injection", "Recording", "Sections", "Simulation", "Training", "Tree", "Twin",
-    "evaluate", "load", "predict", "simulate", "train", "twin_of",
+    "CellModel", "Events", "Injection", "Modulated", "Poisson", "Recording", "Sections", "Simulation", "Training",
+    "Tree", "Twin", "evaluate", "load", "predict", "read_spikes", "simulate", "train", "twin_of",
 ]  # fmt: skip
 
 _HOMES = {
+    "cell.spike_files": ("read_spikes",),
+    "cell.stimuli": ("Modulated", "Poisson"),
     "cell.tree": ("Events", "Injection", "Tree"),
     "cells": ("CellModel", "Sections"),
     "evaluation.evaluate": ("evaluate",),
@@ -35,8 +39,13 @@ _HOMES = {
 }
 
 
+_MODULES = ("plot", "signals")
+
+
 def __getattr__(name: str) -> Any:
     """Names at their first use: `import dendrotwin` alone is to be quick."""
+    if name in _MODULES:
+        return import_module(f"dendrotwin.{name}")
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"dendrotwin.{module}"), name)
@@ -44,4 +53,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, *_MODULES, "TWINS", "__version__"]

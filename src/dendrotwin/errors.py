@@ -23,3 +23,7 @@ class MissingPackageError(InputError, ImportError):
 
 class TwinError(DendrotwinError):
     """A twin's folder is incomplete or altered, or a training run cannot go on."""
+
+
+class InputWarning(UserWarning):
+    """Input that can be used, but that may not mean what it says; the command line prints it in one line."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -15,6 +15,7 @@ from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import load_cell
 from dendrotwin.models import configure
 from dendrotwin.models.cable import ARCHITECTURE, Cable
+from dendrotwin.neuron.cell_files import cell_digest
 from dendrotwin.neuron.reading import Reading, read_cell
 from dendrotwin.neuron.reading.config import READING
 from dendrotwin.neuron.simulate import Simulation
@@ -42,7 +43,7 @@ def twin_of(
         tolerance_mV: in place of the tolerance of that accuracy [mV]; see `solver.accuracy.CableConfig`.
 
     Returns:
-        The twin; `twin.save(folder, model_card(twin))` with `dendrotwin.read_twin.model_card` writes its folder.
+        The twin; `twin.save(folder)` writes its folder.
 
     Raises:
         CellError: the cell cannot be built, or holds what a twin cannot; or the reading fails its proof.
@@ -66,7 +67,9 @@ def twin_of(
         cell=cell, cell_options=options, duration_ms=DURATION_MS, inputs=Modulated(rate_scale=description.rate_scale)
     )
     training = {
-        "simulation": simulation.model_dump(mode="json"),
+        "simulation": simulation.model_copy(update={"cell_digest": cell_digest(simulation, description)}).model_dump(
+            mode="json"
+        ),
         "train_trials": [],
         "validation_trials": [],
         "test_trials": [],
@@ -76,7 +79,8 @@ def twin_of(
         **provenance(),
     }
     model = Cable(tree, reading.membrane, config)
-    return Twin(ARCHITECTURE.name, config.model_dump(mode="json"), tree, model, 0.5, training)
+    twin = Twin(ARCHITECTURE.name, config.model_dump(mode="json"), tree, model, 0.5, training)
+    return replace(twin, readme=model_card(twin))
 
 
 def _proofs(reading: Reading) -> dict[str, object]:

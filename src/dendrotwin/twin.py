@@ -10,32 +10,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
+from dendrotwin.cell.spike_files import holds_spikes, read_spikes
 from dendrotwin.cell.spikes import predicted_spikes, spike_probability
-from dendrotwin.cell.stimuli import read_events
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cell.trial_numbers import check_duration
 from dendrotwin.errors import DendrotwinError, InputError, TwinError
-from dendrotwin.models import load_architecture
+from dendrotwin.models import code_digest, configure, load_architecture
 from dendrotwin.models.base import CHUNK_MS, Model
 from dendrotwin.recording import Recording, read_tree, trial_identity, write_tree
 from dendrotwin.recording.trials import read_trial, trials_of_cell
 from dendrotwin.support.atomic_files import whole_folder
-from dendrotwin.support.hdf5 import new_hdf5
+from dendrotwin.support.disk import new_hdf5
+from dendrotwin.support.hdf5 import DAMAGE, WRITTEN_AS, open_hdf5
 from dendrotwin.support.memory import require_memory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BYTES_PER_POTENTIAL = 4  # float32
-FORMAT_VERSION = 4  # of a twin's folder
+FORMAT_VERSION = 5  # of a twin's folder
 FILES = ("config.json", "model.safetensors", "tree.h5", "README.md")
+SEALED = ("model.safetensors", "tree.h5")  # whose digests config.json holds; README.md gets the measured error later
+LARGEST_CONFIG = 2**26  # bytes of config.json; that of a long training has some million
+RESTORE = "restore it or make it again"
 Floats = NDArray[np.float32]
 TWINS = Path(__file__).parent / "twins"  # those that come with the package
 
@@ -51,6 +55,8 @@ class Twin:
         model: see `models.base.Model`.
         threshold: probability at which a step holds an output spike; of a network chosen on the validation split.
         training: what it was made from, how, and how it went.
+        readme: the README.md of its folder, for people.
+        folder: that it was opened from, or None.
     """
 
     architecture: str
@@ -59,6 +65,8 @@ class Twin:
     model: Model
     threshold: float
     training: dict[str, Any]
+    readme: str = ""
+    folder: Path | None = None
 
     def __repr__(self) -> str:
         mode = "one step ahead" if self.one_step_ahead else "free-running"
@@ -89,7 +97,7 @@ class Twin:
         the true potentials of a recording, or else its own predictions.
 
         Args:
-            source: input events; a CSV or npz file of them (see `cell.stimuli.read_events`); a recording, or a file or
+            source: input events; a file of them or of spikes (see `read_spikes`); a recording, or a file or
                 folder of recordings, whose input is taken.
             duration_ms: of the trial [ms]; a recording says it itself.
             trial: which trial of a file of recordings.
@@ -110,7 +118,7 @@ class Twin:
             if duration_ms is not None or injection is not None:
                 raise InputError("a recording says itself how long it is and what is injected; give neither here")
             if source.tree is not self.tree and source.tree.fingerprint() != self.tree.fingerprint():
-                raise InputError("the recording is of another cell than the twin; use recordings of its cell")
+                raise InputError("the recording is of another cell than the twin; name recordings of the twin's cell")
             recording = source.each_ms()
             events, steps, injection = recording.events, recording.duration_ms, recording.injection
             identity = recording.trial_id
@@ -126,9 +134,9 @@ class Twin:
         return Recording(self.tree, v[0], events, spikes, identity, injection, probability[0])
 
     def _read(self, path: Path, trial: int) -> Events | Recording:
-        """The events of a CSV or npz file, or a trial of recordings."""
-        if path.suffix in (".csv", ".npz"):
-            return read_events(path)
+        """The events of a file of events or spikes, or a trial of recordings."""
+        if holds_spikes(path):
+            return read_spikes(path)
         trials = trials_of_cell(path, self.tree, "the twin's")
         if not isinstance(trial, int | np.integer) or not 0 <= trial < len(trials):
             raise InputError(f"{path} holds {len(trials)} trials; choose trial below that")
@@ -170,6 +178,7 @@ class Twin:
         if true_mV is not None:
             _check_true(true_mV, shape)
         v, logit = self.model.predict(events, duration_ms, true_mV, injections, chunk_ms)
+        _refuse_no_numbers(v, logit)
         return v, spike_probability(logit)
 
     def _check_input(
@@ -209,12 +218,11 @@ class Twin:
             raise InputError("the recording is of another cell than the twin; predict it with this twin")
         return figure_recording(recording, start_ms, stop_ms)
 
-    def save(self, path: str | Path, readme: str, *, overwrite: bool = False) -> None:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the folder, under a temporary name until it is complete.
 
         Args:
             path: the folder.
-            readme: what it was made from and its measured error, for people.
             overwrite: replace a twin that is there.
 
         Raises:
@@ -224,34 +232,38 @@ class Twin:
             values, tensors = self.model.state()
             content = to_bytes({name: t.contiguous().cpu() for name, t in tensors.items()})
             (folder / "model.safetensors").write_bytes(content)
-            with new_hdf5(folder / "tree.h5", Path(path)) as file:
+            with new_hdf5(folder / "tree.h5", Path(path), libver=WRITTEN_AS) as file:
                 write_tree(file, self.tree)
             config = {
                 "format_version": FORMAT_VERSION,
                 "architecture": self.architecture,
+                "architecture_sha256": code_digest(self.architecture),
                 "options": self.options,
                 "threshold": self.threshold,
                 "one_step_ahead": self.one_step_ahead,
-                "tree_fingerprint": self.tree.fingerprint(),
-                "tensors_sha256": _sha256(folder / "model.safetensors"),
+                "sha256": {name: _sha256((folder / name).read_bytes()) for name in SEALED},
                 "training": self.training,
                 "model": values,
             }
-            (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-            (folder / "README.md").write_text(readme)
+            config = json.loads(json.dumps(config))  # as it will be read
+            (folder / "config.json").write_text(json.dumps({**config, "seal": _seal(config)}, indent=2) + "\n")
+            (folder / "README.md").write_text(self.readme or f"# {self!r}\n")
 
     @classmethod
-    def load(cls, path: str | Path) -> Twin:
-        """Open a twin's folder.
+    def load(cls, path: str | Path, architecture: str | Path | None = None) -> Twin:
+        """Open a twin's folder. No file in it can name code that is run.
 
         Args:
             path: the folder.
+            architecture: the Python file that defines the twin's architecture, where that is none of dendrotwin's. It
+                is imported if it is the one that the twin was saved with.
 
         Returns:
             The twin.
 
         Raises:
-            TwinError: it is missing, incomplete or altered.
+            TwinError: it is missing, incomplete or altered; or its architecture is a file that is not named here, or
+                another one.
         """
         path = Path(path)
         absent = [name for name in FILES if not (path / name).is_file()]
@@ -261,51 +273,118 @@ class Twin:
                 "cell, `dendrotwin train` of data"
             )
         try:
-            return cls._open(path)
+            return cls._open(path, None if architecture is None else str(architecture))
         except TwinError:
             raise
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RuntimeError,
-            OSError,
-            SafetensorError,
-            DendrotwinError,
-        ) as error:
-            cause = " ".join(str(error).split())  # some have several lines
-            raise TwinError(f"{path} is damaged ({cause}); restore it or train it again") from error
+        except (*DAMAGE, SafetensorError, DendrotwinError) as error:
+            cause = " ".join(str(error).split()) or type(error).__name__  # some have several lines
+            raise TwinError(f"{path} is damaged ({cause}); {RESTORE}") from error
 
     @classmethod
-    def _open(cls, path: Path) -> Twin:
-        config = json.loads((path / "config.json").read_text())
-        if config.get("format_version") != FORMAT_VERSION:
-            raise TwinError(
-                f"{path} has format version {config.get('format_version')}, this dendrotwin reads "
-                f"{FORMAT_VERSION}; make it again: `dendrotwin twin` from the cell, `dendrotwin train` from data"
-            )
-        with h5py.File(path / "tree.h5", "r") as file:
+    def _open(cls, path: Path, named: str | None) -> Twin:
+        config = _read_config(path)
+        architecture = load_architecture(_architecture_of(path, config, named))
+        with open_hdf5(path / "tree.h5") as file:
             tree = read_tree(file)
         tensors = load_file(path / "model.safetensors")
-        if tree.fingerprint() != config["tree_fingerprint"]:
-            raise TwinError(f"{path}: tree.h5 is not the one that the twin was saved with; restore or train it again")
-        architecture = load_architecture(config["architecture"])
-        options = architecture.config(**config["options"])
         try:
-            model = architecture.model.restore(tree, options, config["one_step_ahead"], config["model"], tensors)
+            options = configure(architecture, config.options)
+            model = architecture.model.restore(tree, options, config.one_step_ahead, config.model, tensors)
         except TwinError as error:
-            raise TwinError(f"{path}: {error}; restore it or train it again") from error
-        if _sha256(path / "model.safetensors") != config["tensors_sha256"]:
-            raise TwinError(f"{path}: model.safetensors was altered after it was saved; restore or train it again")
-        return cls(config["architecture"], config["options"], tree, model, config["threshold"], config["training"])
+            raise TwinError(f"{path}: {error}; {RESTORE}") from error
+        name = named or config.architecture
+        training = config.training.model_dump()
+        readme = (path / "README.md").read_text()
+        return cls(name, config.options, tree, model, config.threshold, training, readme, path)
 
 
-def load(name: str | Path) -> Twin:
+class _Training(BaseModel):
+    """What every twin knows of the data that it is from."""
+
+    model_config = ConfigDict(extra="allow")
+    simulation: dict[str, Any]
+    train_trials: list[str]
+    validation_trials: list[str]
+    test_trials: list[str]
+
+
+class _Config(BaseModel):
+    """config.json without its seal."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    format_version: int
+    architecture: str
+    architecture_sha256: str
+    options: dict[str, Any]
+    threshold: float = Field(ge=0.0, le=float(np.nextafter(1.0, 2.0)))  # a little above 1: no spikes
+    one_step_ahead: bool
+    sha256: dict[str, str]
+    training: _Training
+    model: dict[str, Any]
+
+
+def _read_config(path: Path) -> _Config:
+    """config.json of a twin, once it is seen that neither it nor the files beside it were altered."""
+    text = (path / "config.json").read_bytes()
+    if len(text) > LARGEST_CONFIG:
+        raise TwinError(f"{path}: config.json has {len(text)} bytes, no twin has so many; {RESTORE}")
+    content = json.loads(text)
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise TwinError(
+            f"{path} has format version {version!r:.40}, this dendrotwin reads {FORMAT_VERSION}; make it again: "
+            "`dendrotwin twin` from the cell, `dendrotwin train` from data"
+        )
+    seal = content.pop("seal")
+    if seal != _seal(content):
+        raise TwinError(f"{path}: config.json was altered after it was saved; {RESTORE}")
+    for name in SEALED:
+        if _sha256((path / name).read_bytes()) != content["sha256"][name]:
+            raise TwinError(f"{path}: {name} was altered after it was saved; {RESTORE}")
+    try:
+        return _Config(**content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise TwinError(f"{path}: {place} in config.json: {first['msg']}; {RESTORE}") from error
+
+
+def _architecture_of(path: Path, config: _Config, named: str | None) -> str:
+    """The architecture that may be loaded: one of dendrotwin's, or the file that the user names and the twin had."""
+    own = config.architecture
+    if not own.endswith(".py"):
+        if named not in (None, own):
+            raise TwinError(f"{path} is of the architecture {own}, not of {named}; leave that away")
+        return own
+    if named is None:
+        raise TwinError(
+            f"{path} is of an architecture in a Python file, {own}, and a twin does not choose code that is run; name "
+            "the file, if you trust it: --architecture FILE, or architecture=FILE in Python"
+        )
+    if code_digest(named) != config.architecture_sha256:
+        raise TwinError(
+            f"{named} is not the architecture that {path} was saved with (its SHA-256 differs); name that of {own}"
+        )
+    return named
+
+
+def _refuse_no_numbers(v_mV: Floats, logit: Floats) -> None:
+    """Raise InputError where a prediction is not finite."""
+    for what, values in (("potential of compartment", v_mV), ("spike probability", logit)):
+        if not np.isfinite(values).all():
+            _, step, *compartment = np.argwhere(~np.isfinite(values))[0]
+            which = "".join(f" {c}" for c in compartment)
+            raise InputError(
+                f"the predicted {what}{which} is no number at {step + 1} ms; the twin is damaged, {RESTORE}"
+            )
+
+
+def load(name: str | Path, architecture: str | Path | None = None) -> Twin:
     """Open a twin of the package by its name, or any other by its folder.
 
     Args:
         name: such as "l5pc", or a path; where both are there, the folder.
+        architecture: see `Twin.load`.
 
     Returns:
         The twin.
@@ -315,14 +394,14 @@ def load(name: str | Path) -> Twin:
     """
     ours = {path.name: path for path in TWINS.glob("*") if path.is_dir()}
     if str(name) in ours and not (Path(name) / "config.json").is_file():
-        return Twin.load(ours[str(name)])
+        return Twin.load(ours[str(name)], architecture)
     if not Path(name).exists():
         known = ", ".join(sorted(ours)) or "none"
         raise TwinError(
             f"{name} is no twin: there is no such folder, and of those that come with dendrotwin ({known}) none has "
             "this name; `dendrotwin twin` makes one"
         )
-    return Twin.load(Path(name))
+    return Twin.load(Path(name), architecture)
 
 
 def predict(
@@ -356,5 +435,10 @@ def _check_true(true_mV: NDArray[np.floating], shape: tuple[int, ...]) -> None:
         raise InputError("true_mV holds NaN or infinity; give the potential of every compartment at every ms")
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _seal(config: dict[str, Any]) -> str:
+    """Digest of all that config.json holds, whatever the order and the spaces."""
+    return _sha256(json.dumps(config, sort_keys=True).encode())

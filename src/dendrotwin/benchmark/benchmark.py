@@ -26,6 +26,7 @@ from dendrotwin.benchmark.plan import (
     Job,
     check_data,
     check_entry,
+    code_of,
     is_read,
     open_plan,
     simulation_of,
@@ -45,10 +46,8 @@ from dendrotwin.evaluation.figures import draw_comparison
 from dendrotwin.evaluation.predictors import BASELINES, CLOSED_LOOP_TRIALS, evaluate_twin
 from dendrotwin.evaluation.report import Row, describe_missing, describe_test, write_comparison, write_measured_error
 from dendrotwin.evaluation.split import split_trials
-from dendrotwin.neuron.simulate import Simulation
-from dendrotwin.read_twin import model_card
 from dendrotwin.recording import provenance
-from dendrotwin.recording.trials import TrialIndex, made_by
+from dendrotwin.recording.trials import TrialIndex
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import cores, worker_pool
 from dendrotwin.training.config import Training
@@ -65,6 +64,7 @@ def benchmark(
     seeds: int,
     workers: int = 1,
     speed: bool = True,
+    cell: str | Path | None = None,
 ) -> Path:
     """Train every entry with every seed for the same wall time, evaluate all, and write tables and figures.
 
@@ -79,6 +79,8 @@ def benchmark(
         seeds: trainings of each entry, with seeds from 0.
         workers: trainings at a time, each in a process with an equal share of the cores.
         speed: also time the first twin of each entry beside NEURON.
+        cell: the Python file of the cell, if it is none of dendrotwin's, and NEURON is to build it: data do not choose
+            code that is run.
 
     Returns:
         The file of the tables, `table.md`.
@@ -93,11 +95,11 @@ def benchmark(
     if not (math.isfinite(budget_minutes) and budget_minutes > 0):
         raise InputError(f"a budget of {budget_minutes:g} min is none; give --budget a number above 0")
     tree, split, first = check_data(data, entries)
-    simulation = simulation_of(split.train[0], "NEURON cannot be timed; use --no-speed") if speed else None
+    simulation = simulation_of(split.train[0], "NEURON cannot be timed; use --no-speed", cell) if speed else None
     for training in entries.values():  # names what is wrong now
-        check_entry(training, tree, split.train[0])
+        check_entry(training, tree, split.train[0], cell)
     jobs = [
-        Job(label, f"{label}-seed{seed}", training.model_copy(update={"seed": seed}))
+        Job(label, f"{label}-seed{seed}", training.model_copy(update={"seed": seed}), code_of(training), _text(cell))
         for label, training in entries.items()
         for seed in range(1 if is_read(training.architecture) else seeds)
     ]
@@ -158,7 +160,7 @@ def train_all(data: Path, out: Path, jobs: Sequence[Job], plan: dict[str, Any], 
                 write_json(out / "plan.json", plan)
             if job.name in plan["runs"]:
                 training = Training(**plan["runs"][job.name]["training"])
-                coming[pool.submit(_train_and_evaluate, data, out, job.name, training)] = job
+                coming[pool.submit(_train_and_evaluate, data, out, job, training)] = job
             else:
                 coming[pool.submit(_time_training, data, job.name, job.training)] = job
 
@@ -213,14 +215,15 @@ def _time_training(data: Path, name: str, training: Training) -> tuple[float, fl
         return measure_time(data, training)
 
 
-def _train_and_evaluate(data: Path, out: Path, name: str, training: Training) -> None:
+def _train_and_evaluate(data: Path, out: Path, job: Job, training: Training) -> None:
     """The twin and its row, what is there already not again; runs in a worker, whose progress goes to a log."""
+    name = job.name
     folder = out / "twins" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{name}.log").open("a") as log, redirect_stderr(log), _job_in_errors(name):
         tree, split = split_trials(data, training.validation, training.test, training.train_trials)
         if not folder.exists() and is_read(training.architecture):
-            _read(folder, training, split.train[0])
+            _read(folder, training, split.train[0], job.cell)
         elif not folder.exists():
             try:
                 train(data, folder, training)
@@ -228,16 +231,20 @@ def _train_and_evaluate(data: Path, out: Path, name: str, training: Training) ->
                 if not folder.exists():
                     raise
                 print(error, file=log)  # it diverged, and the best weights before that count
-        evaluations = evaluate_twin(name, Twin.load(folder), split.test)
+        evaluations = evaluate_twin(name, Twin.load(folder, job.code), split.test)
         write_measured_error(folder, tree, evaluations[:1], split.test, data)  # the row on all of the trials
         save_evaluations(out, name, evaluations)
 
 
-def _read(folder: Path, entry: Training, trial: TrialIndex) -> None:
+def _read(folder: Path, entry: Training, trial: TrialIndex, cell: str | None) -> None:
     """The cable twin of the cell that a trial was simulated with."""
-    simulation = Simulation.model_validate(made_by(trial))
+    simulation = simulation_of(trial, "there is no cell to read", cell)
     twin = dendrotwin.twin_of(simulation.cell, simulation.cell_options, **entry.options)
-    twin.save(folder, model_card(twin))
+    twin.save(folder)
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
 
 
 def _notes(context: Mapping[str, Any], first: Training, seeds: int, rows: Sequence[Row]) -> str:

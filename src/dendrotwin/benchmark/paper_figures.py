@@ -74,16 +74,17 @@ def figure_1() -> Figure:
     )
 
 
-def figure_2(benchmark: Path) -> Figure:
+def figure_2(benchmark: Path, code: str | Path | None = None) -> Figure:
     """Figure 2: the architectures of a benchmark and its baselines, each seed's errors averaged.
 
     Args:
         benchmark: its folder; what is finished is drawn.
+        code: the Python file of an architecture that is none of dendrotwin's; see `rows.finished_rows`.
 
     Raises:
         FileError: it is no benchmark, or has nothing to show yet.
     """
-    tree, rows = finished_rows(benchmark)
+    tree, rows = finished_rows(benchmark, code)
     curves = {row.name: [training["curve"] for training in row.trainings] for row in rows if row.trainings}
     ev = {row.name: np.mean([e.ev for e in row.evaluations], axis=0) for row in rows if row.name != "mean"}
     auc = {row.name: [e.spikes.auc for e in row.evaluations] for row in rows if row.name != "mean"}

@@ -14,7 +14,8 @@ from dendrotwin.errors import FileError, InputError
 from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models import build_model, load_architecture
 from dendrotwin.models.base import Trainable
-from dendrotwin.neuron.simulate import Simulation
+from dendrotwin.neuron.cell_of_data import simulation_of_data
+from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.recording import SETTLE_MS, RecordingFile
 from dendrotwin.recording.trials import TrialIndex, made_by
 from dendrotwin.support.atomic_files import remove_dead_partials, whole_file
@@ -38,11 +39,15 @@ class Job:
         label: of its entry, which it shares with those of other seeds.
         name: its own, of its folder and files.
         training: how to train; of a reading, its options.
+        code: the Python file of its architecture that the user names, if it is none of dendrotwin's.
+        cell: the Python file of the cell to be read, likewise.
     """
 
     label: str
     name: str
     training: Training
+    code: str | None = None
+    cell: str | None = None
 
     @property
     def is_read(self) -> bool:
@@ -83,29 +88,40 @@ def _spikes(trial: TrialIndex) -> bool:
         return bool((file.spikes_ms(trial.number) >= SETTLE_MS).any())
 
 
-def simulation_of(trial: TrialIndex, consequence: str) -> Simulation:
+def code_of(training: Training) -> str | None:
+    """The Python file of an architecture that the user names in an entry; None of one of dendrotwin's.
+
+    Args:
+        training: how to train.
+    """
+    return training.architecture if training.architecture.endswith(".py") else None
+
+
+def simulation_of(trial: TrialIndex, consequence: str, cell: str | Path | None = None) -> Simulation:
     """The simulation that a trial is of.
 
     Args:
         trial: of a data set.
         consequence: what is not possible without a simulation, for the message.
+        cell: the Python file of the cell, if it is none of dendrotwin's.
 
     Raises:
-        InputError: the trial was not made by `simulate`.
+        InputError: the trial was not made by `simulate`, or is of a cell that is not named.
     """
     made = made_by(trial)
     if not made:
         raise InputError(f"{trial.path} was not made by `simulate`, so {consequence}")
-    return Simulation.model_validate(made)
+    return simulation_of_data(made, cell, str(trial.path))
 
 
-def check_entry(entry: Training, tree: Tree, trial: TrialIndex) -> None:
+def check_entry(entry: Training, tree: Tree, trial: TrialIndex, cell: str | Path | None = None) -> None:
     """Say now what is wrong with an entry.
 
     Args:
         entry: how to train, or what to read.
         tree: the cell.
         trial: of the data, which says which cell is to be read.
+        cell: the Python file of the cell, if it is none of dendrotwin's.
 
     Raises:
         InputError: an option is wrong, or there is no cell to read.
@@ -119,7 +135,7 @@ def check_entry(entry: Training, tree: Tree, trial: TrialIndex) -> None:
         )
     if unknown := entry.options.keys() - {"accuracy"}:
         raise InputError(f"the cable twin has no option {min(unknown)!r}; its only one here is accuracy")
-    simulation_of(trial, "there is no cell to read; name other architectures than cable")
+    simulation_of(trial, "there is no cell to read; name other architectures than cable", cell)
 
 
 def open_plan(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dendrotwin.benchmark.plan import Job, is_read, write_json
+from dendrotwin.benchmark.plan import Job, code_of, is_read, write_json
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import FileError
 from dendrotwin.evaluation.lfp_metrics import LFPErrors
@@ -83,11 +83,13 @@ def load_evaluations(out: Path, name: str) -> list[Evaluation]:
     return evaluations
 
 
-def finished_rows(out: Path) -> tuple[Tree, list[Row]]:
+def finished_rows(out: Path, code: str | Path | None = None) -> tuple[Tree, list[Row]]:
     """The cell and what a benchmark has finished: architectures by name, then baselines, in the mode of the trainings.
 
     Args:
         out: folder of the benchmark, which may still be running.
+        code: the Python file of the architecture that is none of dendrotwin's, where there is one: a benchmark does
+            not choose code that is run.
 
     Returns:
         Both.
@@ -108,12 +110,15 @@ def finished_rows(out: Path) -> tuple[Tree, list[Row]]:
         for name, run in runs.items()
         if row_path(out, name).exists()
     ]
+    if code is not None:
+        jobs = [replace(job, code=str(code)) if code_of(job.training) else job for job in jobs]
     jobs.sort(key=lambda job: (job.label, job.training.seed))  # the plan has them as their timings came back
     if not jobs:
         raise FileError(f"{out} has no finished twin yet; let `dendrotwin benchmark` go on")
     rows = rows_of_twins(out, jobs)
     rows += [Row(name, load_evaluations(out, name)) for name in BASELINES if row_path(out, name).exists()]
-    return Twin.load(out / "twins" / jobs[0].name).tree, [row for row in rows if row.one_step_ahead == autoregressive]
+    tree = Twin.load(out / "twins" / jobs[0].name, jobs[0].code).tree
+    return tree, [row for row in rows if row.one_step_ahead == autoregressive]
 
 
 def rows_of_twins(out: Path, jobs: Sequence[Job]) -> list[Row]:
@@ -125,8 +130,9 @@ def rows_of_twins(out: Path, jobs: Sequence[Job]) -> list[Row]:
     """
     rows = []
     for label in dict.fromkeys(job.label for job in jobs):
-        names = [job.name for job in jobs if job.label == label]
-        twins = [Twin.load(out / "twins" / name) for name in names]
+        chosen = [job for job in jobs if job.label == label]
+        names = [job.name for job in chosen]
+        twins = [Twin.load(out / "twins" / job.name, job.code) for job in chosen]
         costs = [_cost(twin) for twin in twins]
         trainings = [twin.training for twin in twins if not is_read(twin.architecture)]
         for evaluations in zip(*(load_evaluations(out, name) for name in names), strict=True):  # one or two modes
@@ -176,10 +182,10 @@ def load_or_measure_speed(out: Path, jobs: Sequence[Job], simulation: Simulation
         Wall seconds per simulated second by name.
     """
     path = out / "speed.json"
-    first = {job.label: job.name for job in reversed(jobs)}
+    first = {job.label: job for job in reversed(jobs)}
     seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
     if not all(f"{label}, batch 1" in seconds for label in first):
-        twins = {label: Twin.load(out / "twins" / name) for label, name in first.items()}
+        twins = {label: Twin.load(out / "twins" / job.name, job.code) for label, job in first.items()}
         seconds = measure_speed(twins, simulation)
         write_json(path, seconds)
     return seconds

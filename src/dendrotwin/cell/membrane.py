@@ -219,8 +219,9 @@ class Membrane:
             arrays: (...,) each, by name.
 
         Raises:
-            FileError: it is of another format, or lacks a part.
+            FileError: it is of another format, lacks a part, or there is more.
         """
+        arrays = dict(arrays)
         version = values.get("format_version")
         if version != FORMAT_VERSION:
             raise FileError(
@@ -229,7 +230,7 @@ class Membrane:
             )
 
         def array(value: Any) -> Any:
-            return None if value is None else arrays[value["array"]]
+            return None if value is None else arrays.pop(value["array"])
 
         def plain(of: type, value: dict[str, Any], **parts: Any) -> Any:
             made = {f.name: value[f.name] for f in dataclasses.fields(of) if f.name not in parts}
@@ -249,9 +250,12 @@ class Membrane:
             )
             pools = tuple(plain(Pool, p) for p in values["pools"])
             ions = tuple(plain(Ion, i) for i in values["ions"])
-            return cls(float(values["celsius"]), mechanisms, pools, ions)
+            made = cls(values["celsius"], mechanisms, pools, ions)
         except (KeyError, TypeError) as error:
             raise FileError(f"the membrane lacks {error}; read the cell again with `dendrotwin twin`") from error
+        if arrays:
+            raise FileError(f"the membrane has no {min(arrays)}; read the cell again with `dendrotwin twin`")
+        return made
 
 
 def names_of(membrane: Membrane) -> list[str]:

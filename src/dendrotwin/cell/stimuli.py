@@ -27,6 +27,7 @@ EVENT_BYTES = 40  # of an event while events are drawn and sorted: its input, it
 RATE_BYTES = 2  # of an input in a ms at least, while rates are drawn: a fourth of the inputs at a time, in float32
 # A rate [Hz] or a factor on rates; with a thousand events a ms at each input none is beyond what numbers hold.
 Rate = Annotated[float, Field(ge=0, le=1e6)]
+MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
 
 
 class Modulated(BaseModel):
@@ -149,21 +150,44 @@ def _smoothed(drawn: NDArray[np.float32], hold: int, sd: int, duration_ms: int) 
     return out
 
 
-def read_events(path: Path) -> Events:
+def to_ms(time: NDArray[np.float64], unit: str | None, name: str) -> NDArray[np.float64]:
+    """Times in ms.
+
+    Args:
+        time: (k,) in their unit.
+        unit: ms or s; None where nothing says it, which is ms, unless the times look like seconds.
+        name: whose they are, for the error.
+
+    Returns:
+        (k,) [ms].
+
+    Raises:
+        InputError: there is no such unit; or nothing says it, and all times are below 1.
+    """
+    if unit is not None and unit not in MS_PER_UNIT:
+        raise InputError(f"times in {unit!r}; choose {' or '.join(MS_PER_UNIT)}")
+    if unit is None and time.size and 0.0 < time.max() < 1.0:
+        raise InputError(f"{name}: all times are below 1, as in seconds; say their unit: --time-unit s, or ms")
+    return time * MS_PER_UNIT[unit or "ms"]
+
+
+def read_events(path: Path, unit: str | None = None) -> Events:
     """A user's own events: CSV with the columns `input` and `time`, or npz with the arrays `input` and `time` [ms].
 
-    A time may lie anywhere within its millisecond.
+    A time may lie anywhere within its millisecond. Spikes in other formats are read by `read_spikes`.
 
     Args:
         path: the file.
+        unit: of the times, ms or s; None for ms, unless all are below 1.
 
     Raises:
-        InputError: the file is missing, or holds something else.
+        InputError: the file is missing, or holds something else or more; or see `to_ms`.
     """
     columns = _read_npz(path, ("input", "time")) if _is_npz(path) else _read_columns(path, ("input", "time"))
     inputs, times = columns
     if not (np.isfinite(inputs).all() and np.isfinite(times).all()):
         raise InputError(f"{path}: an input or a time is not a finite number; correct that row")
+    times = to_ms(times, unit, str(path))
     try:
         return Events.sort(inputs, times)
     except InputError as error:
@@ -188,7 +212,7 @@ def read_injection(path: Path, duration_ms: int) -> Injection:
     if _is_npz(path):
         compartment, current = _read_npz(path, ("compartment", "current_nA"))
     else:
-        rows = _rows(path)
+        rows = rows_of_csv(path)
         if len(rows) < 2 or rows[0][0].strip() != "time":
             raise InputError(
                 f"{path}: the first line must be `time,` and the compartments' numbers, then a row for each ms"
@@ -224,7 +248,12 @@ def _is_npz(path: Path) -> bool:
 def _read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            further = sorted(set(arrays) - set(names))
+            if further:
+                raise InputError(f"{path} has an array {further[0]!r}, which would not count; leave it away")
             columns = [np.asarray(arrays[name]) for name in names]
+    except InputError:
+        raise
     except Exception as error:  # what numpy and zipfile raise of files that are none has no end
         cause = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
@@ -236,10 +265,20 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
     return [column.astype(np.float64) for column in columns]
 
 
-def _rows(path: Path) -> list[list[str]]:
+def rows_of_csv(path: Path) -> list[list[str]]:
+    """The rows of a CSV file, its header first; columns are separated by commas, or by spaces where there is no comma.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: it is no text, or a row has more or less columns than the header.
+    """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
+            lines = file.read().splitlines()
+        commas = any("," in line for line in lines[:1])
+        rows = [row for row in csv.reader(lines) if row] if commas else [line.split() for line in lines if line.strip()]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is no CSV text in UTF-8 ({error}); name a CSV or npz file") from error
     if rows and any(len(row) != len(rows[0]) for row in rows):
@@ -248,11 +287,16 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _read_columns(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
-    rows = _rows(path)
+    rows = rows_of_csv(path)
     header = [name.strip() for name in rows[0]] if rows else []
     if any(name not in header for name in names):
         raise InputError(
             f"{path}: the first line must name the columns {' and '.join(names)}, it says {','.join(header)!r}"
+        )
+    further = [name for name in header if name not in names]
+    if further:
+        raise InputError(
+            f"{path} has a column {further[0]!r}, which would not count; leave it away (weights are the cell's own)"
         )
     try:
         table = np.array([[float(row[header.index(name)]) for name in names] for row in rows[1:]]).reshape(

@@ -219,6 +219,11 @@ class Injection:
     compartment: Ints
     current_nA: Floats
 
+    def __repr__(self) -> str:
+        low, high = (float(f(self.current_nA)) if self.current_nA.size else 0.0 for f in (np.min, np.max))
+        places = ", ".join(map(str, np.asarray(self.compartment).tolist()))
+        return f"Injection(compartment {places}; {len(self.current_nA)} ms, {low:g} to {high:g} nA)"
+
     def check(self, n: int, duration_ms: int) -> None:
         """See that the electrodes are in the cell's compartments and cover the trial.
 

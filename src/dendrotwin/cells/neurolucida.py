@@ -1,4 +1,4 @@
-"""Reconstructions of Neurolucida, imported into NEURON; a stub of two cylinders may replace the axon."""
+"""Reconstructions of Neurolucida and SWC, imported into NEURON; a stub of two cylinders may replace the axon."""
 
 from __future__ import annotations
 
@@ -48,13 +48,29 @@ def import_reconstruction(path: Path) -> Any:
     Raises:
         CellError: the reconstruction has no soma or no dendrites. (Interneurons have basal ones alone.)
     """
+    return _instantiate("Import3d_Neurolucida3", path)
+
+
+def import_swc(path: Path) -> Any:
+    """The same of an SWC file.
+
+    Args:
+        path: file of the reconstruction.
+
+    Raises:
+        CellError: see `import_reconstruction`, or NEURON cannot read the file.
+    """
+    return _instantiate("Import3d_SWC_read", path)
+
+
+def _instantiate(reader_name: str, path: Path) -> Any:
     from neuron import h
 
     h.load_file("stdrun.hoc")
     h.load_file("import3d.hoc")
     if not hasattr(h, "DendrotwinReconstruction"):
         h(_TEMPLATE)
-    reader = h.Import3d_Neurolucida3()
+    reader = getattr(h, reader_name)()
     reader.quiet = 1
     reader.input(str(path))
     cell = h.DendrotwinReconstruction()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from typer.exceptions import TyperException
 from dendrotwin import __version__
 from dendrotwin.cli import make, measure, start, use  # noqa: F401  (each adds its commands)
 from dendrotwin.cli.base import app
-from dendrotwin.errors import DendrotwinError
+from dendrotwin.errors import DendrotwinError, InputWarning
 from dendrotwin.support.atomic_files import NO_ROOM, no_room
 
 
@@ -21,6 +22,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a path may hold what the terminal's encoding does not
             stream.reconfigure(errors="backslashreplace")
+    warnings.simplefilter("always", InputWarning)
+    usual = warnings.showwarning
+    warnings.showwarning = lambda message, category, *rest: (
+        _say(str(message)) if issubclass(category, InputWarning) else usual(message, category, *rest)
+    )
     status: Any = 2
     try:
         status = app(standalone_mode=False)
@@ -30,7 +36,7 @@ def main() -> None:
         full = error.errno in NO_ROOM
         _say(str(no_room(error.filename or "a file", error)) if full else f"{error}; see to that and try again")
     except TyperException as error:
-        _say(f"{error.format_message()} --help says more")
+        _say(f"{error.format_message().rstrip('.')}; --help says more")
         status = error.exit_code
     except MemoryError as error:
         _say(_out_of_memory(error))

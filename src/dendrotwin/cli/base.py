@@ -16,12 +16,12 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
 from dendrotwin.cell.trial_numbers import LONGEST_MS
-from dendrotwin.errors import InputError
+from dendrotwin.errors import FileError, InputError
 
 # To start, to make twins and data, to use them, to measure.
 ORDER = (
     *("demo", "doctor", "cells", "download"),
-    *("twin", "simulate", "train"),
+    *("twin", "simulate", "import", "train"),
     *("predict", "signals", "plot", "figure"),
     *("evaluate", "benchmark"),
 )
@@ -34,6 +34,16 @@ class _Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=ORDER.index)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command; refused where an option that takes one value is given twice, of which the last would win."""
+        name, command, rest = super().resolve_command(ctx, args)
+        said = [word.split("=")[0] for word in (rest[: rest.index("--")] if "--" in rest else rest)]
+        for option in command.params if command is not None else []:
+            single = not option.multiple and not getattr(option, "is_flag", True)  # an argument is no option
+            if single and sum(word in option.opts for word in said) > 1:
+                raise InputError(f"{option.opts[0]} is given twice, and takes one value; leave one away")
+        return name, command, rest
 
 
 app = typer.Typer(
@@ -49,6 +59,21 @@ Command = Callable[..., None]
 Cell = Annotated[str, typer.Argument(help="Name of a cell (`dendrotwin cells`), or a Python file that defines one.")]
 CellOptions = Annotated[
     list[str], typer.Option("--option", help="Option of the cell as key=value, such as parameters=hay2011.")
+]
+OwnArchitecture = Annotated[
+    Path | None,
+    typer.Option("--architecture", help="Python file of the twin's architecture, if it is none of dendrotwin's."),
+]
+OwnCell = Annotated[
+    Path | None,
+    typer.Option("--cell", help="Python file of the cell, if NEURON is to build it and it is none of dendrotwin's."),
+]
+InputsOfSpikes = Annotated[
+    Path | None,
+    typer.Option("--inputs", help="Which input each source of spikes drives: CSV of node_id,input [their numbers]."),
+]
+TimeUnit = Annotated[
+    str | None, typer.Option("--time-unit", help="Of events and spikes whose file does not say it: ms or s [ms].")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
@@ -110,14 +135,14 @@ def made_by(path: Path) -> str:
     Args:
         path: the file, which need not exist.
     """
-    import h5py
+    from dendrotwin.support.hdf5 import damage_as_file_error, open_hdf5, text_of
 
     if not path.is_file():
         return ""
     try:
-        with h5py.File(path, "r") as file:
-            return str(file.attrs.get("made_by", ""))
-    except OSError:
+        with damage_as_file_error(path), open_hdf5(path) as file:
+            return str(text_of(file.attrs.get("made_by", "")))
+    except FileError:
         return ""
 
 

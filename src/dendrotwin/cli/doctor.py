@@ -67,8 +67,6 @@ EXTRAS = {
     "simulate on a cluster": ("hpc", ("distributed", "dask_jobqueue")),
     "extracellular signals": ("signals", ("lfpykit", "MEAutility")),
     "signals as NWB": ("nwb", ("pynwb",)),
-    "export": ("export", ("onnx", "onnxruntime")),
-    "check SONATA files": ("sonata", ("libsonata",)),
 }
 
 

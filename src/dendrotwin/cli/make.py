@@ -11,7 +11,19 @@ import typer
 
 import dendrotwin
 from dendrotwin.cell.stimuli import Modulated, Poisson
-from dendrotwin.cli.base import Cell, CellOptions, Overwrite, app, configure, milliseconds, pairs, with_options
+from dendrotwin.cli.base import (
+    Cell,
+    CellOptions,
+    InputsOfSpikes,
+    Overwrite,
+    TimeUnit,
+    app,
+    configure,
+    milliseconds,
+    pairs,
+    refuse_other_than_hdf5,
+    with_options,
+)
 from dendrotwin.errors import InputError, MissingPackageError
 from dendrotwin.neuron.simulation import PRESETS, Simulation
 from dendrotwin.solver.accuracy import CableConfig
@@ -31,14 +43,13 @@ def twin(
 
     Tree, synapses and channels are read from the model, and what was read is proved beside NEURON.
     """
-    from dendrotwin.read_twin import model_card
     from dendrotwin.support.atomic_files import refuse_existing
     from dendrotwin.support.made_by import refuse_writing_over_inputs
 
     refuse_writing_over_inputs([out], [Path(cell) if cell.endswith(".py") else None])
     refuse_existing(out, "config.json", overwrite=overwrite)
     made = dendrotwin.twin_of(cell, pairs(option), **accuracy)
-    made.save(out, model_card(made), overwrite=overwrite)
+    made.save(out, overwrite=overwrite)
     reading = made.training["reading"]
     worst = max(reading["errors"], key=reading["errors"].get, default="")
     print(
@@ -67,7 +78,11 @@ def simulate(
     seed: Annotated[int | None, typer.Option(min=0, help="Trial k draws from child k of this seed [0].")] = None,
     protocol: Annotated[str, typer.Option(help="Input protocol: modulated or poisson.")] = "modulated",
     rate_scale: Annotated[float | None, typer.Option(help="Factor on the modulated rates [the cell's own].")] = None,
-    events: Annotated[Path | None, typer.Option(help="Your own input: CSV or npz of input, time [ms].")] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="Your own input: CSV or npz of input, time [ms]; spikes (SONATA, BMTK, NWB).")
+    ] = None,
+    inputs_of_spikes: InputsOfSpikes = None,
+    time_unit: TimeUnit = None,
     inject: Annotated[
         Path | None, typer.Option(help="Your own current: CSV or npz, compartments over ms [nA].")
     ] = None,
@@ -79,7 +94,8 @@ def simulate(
     **fields: Any,
 ) -> None:
     """Simulate trials of a cell in NEURON. The same command again does what is not done yet."""
-    from dendrotwin.cell.stimuli import read_events, read_injection
+    from dendrotwin.cell.spike_files import read_spikes
+    from dendrotwin.cell.stimuli import read_injection
     from dendrotwin.cells import load_cell
     from dendrotwin.neuron.data_set import silent
 
@@ -102,7 +118,9 @@ def simulate(
     steps = milliseconds(duration)
     what = {"cell": cell, "cell_options": pairs(option), "duration_ms": steps, "seed": seed, "inputs": inputs}
     simulation = configure(Simulation, **what, **fields)
-    own_events = None if events is None else read_events(events)
+    if events is None and (inputs_of_spikes, time_unit) != (None, None):
+        raise InputError("--inputs and --time-unit are of --events; name a file of them")
+    own_events = None if events is None else read_spikes(events, inputs_of_spikes, time_unit)
     injection = None if inject is None else read_injection(inject, steps)
     if own_events is not None:
         own_events.check(sys.maxsize, steps)  # the cell's own number of inputs is known once it is built
@@ -151,6 +169,51 @@ def _executor(name: str, scheduler: str | None) -> Any:
         ) from error
 
 
+@app.command(name="import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(help="Potentials of your own simulation: a SONATA report (.h5), or arrays (.npz).")
+    ],
+    out: Annotated[Path, typer.Option(help="File of recordings (.h5) to write.")],
+    morphology: Annotated[Path | None, typer.Option(help="SWC file of the cell, for a report.")] = None,
+    axial_ohm_cm: Annotated[float | None, typer.Option(help="Axial resistivity [ohm cm], for a report.")] = None,
+    axon: Annotated[
+        str, typer.Option(help="file, or stub where two cylinders of 30 um replaced it, as in perisomatic models.")
+    ] = "file",
+    node: Annotated[int, typer.Option(min=0, help="Which cell of the report.")] = 0,
+    population: Annotated[str | None, typer.Option(help="Of the report, where there are several.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a recording of your own simulation.
+
+    Its signals (LFP, EEG, dye and all others) are then those of any recording.
+    """
+    from dendrotwin.recording import provenance, write_recordings
+    from dendrotwin.recording.of_simulations import read_npz
+    from dendrotwin.support.atomic_files import refuse_existing_file
+
+    refuse_other_than_hdf5(out)
+    refuse_existing_file(out, overwrite=overwrite)
+    if source.resolve() == out.resolve():
+        raise InputError(f"{source} would be replaced; name another file with --out")
+    if source.suffix == ".npz":
+        if (morphology, axial_ohm_cm, population) != (None, None, None):
+            raise InputError(f"the arrays of {source} say what the cell is; leave --morphology and others away")
+        recording = read_npz(source)
+    else:
+        if morphology is None or axial_ohm_cm is None:
+            raise InputError("a report says nothing of the cell: give --morphology FILE.swc and --axial-ohm-cm, its Ra")
+        from dendrotwin.neuron.report import Reconstruction, recording_of_report
+
+        cell = Reconstruction(morphology, axial_ohm_cm, axon)
+        recording = recording_of_report(source, cell, node, population)
+    made_of = {"imported": str(source), "morphology": str(morphology or ""), "axon": axon, "node": node}
+    write_recordings(out, [recording], {**provenance(), **made_of}, as_float=True)
+    print(
+        f"{recording.duration_ms} ms of {recording.tree.n} compartments, every {recording.record_dt_ms:g} ms, in {out}"
+    )
+
+
 @app.command()
 @with_options(Training, tuple(name for name in Training.model_fields if name != "options"), {"architecture": "--arch"})
 def train(
@@ -166,10 +229,12 @@ def train(
 ) -> None:
     """Train a network on the trials of a data set.
 
-    A killed run goes on when the same command is given again; torchrun shares it among processes.
+    A killed run goes on when the same command is given again; torchrun shares it among processes. Ends with exit
+    status 1 where predicting the mean is better than the twin.
     """
     from dendrotwin import plot
     from dendrotwin.support.made_by import refuse_writing_over_inputs
+    from dendrotwin.training.comparison import failed, verdict
     from dendrotwin.training.rounds import finished_twin
 
     options = pairs(option) | ({} if preset is None else {"preset": preset})
@@ -187,3 +252,6 @@ def train(
             plot.save(plot.figure_training(made.training["curve"]), out / "training.png")
         (out.parent / f".{out.name}.checkpoint").unlink(missing_ok=True)  # of a run that was killed at its very end
         print(f"twin of {made.tree.n} compartments in {out}, best at step {made.training['best_step']}")
+        print(f"  {verdict(made.training)}")
+        if failed(made.training):
+            raise typer.Exit(1)

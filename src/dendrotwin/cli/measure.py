@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import Overwrite, app, configure, pairs, twin_files
+from dendrotwin.cli.base import Overwrite, OwnArchitecture, OwnCell, app, configure, pairs, twin_files
 from dendrotwin.errors import InputError
 from dendrotwin.training.config import Training
 
@@ -29,6 +29,8 @@ def evaluate(
         bool, typer.Option("--neuron", help="Also run NEURON's default on the trials, as a baseline.")
     ] = False,
     speed: Annotated[bool, typer.Option("--speed", help="Time the twin beside NEURON, on one thread.")] = False,
+    cell: OwnCell = None,
+    architecture: OwnArchitecture = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure a twin on trials that it has not seen.
@@ -37,15 +39,16 @@ def evaluate(
     """
     from dendrotwin.support.made_by import refuse_writing_over_inputs
 
-    refuse_writing_over_inputs([out], [*twin_files(twin), data, training_data])
+    refuse_writing_over_inputs([out], [*twin_files(twin), data, training_data, architecture, cell])
     dendrotwin.evaluate(
-        twin,
+        dendrotwin.load(twin, architecture),
         data,
         out,
         baselines=not no_baselines,
         training_data=training_data,
         neuron=neuron,
         speed=speed,
+        cell=cell,
         overwrite=overwrite,
     )
     print(f"table and figures in {out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
@@ -67,6 +70,7 @@ def benchmark(
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, which share the cores.")] = 1,
     no_speed: Annotated[bool, typer.Option("--no-speed", help="Do not time the twins beside NEURON.")] = False,
     train_trials: Annotated[int | None, typer.Option(min=1, help="Use only so many training trials [all].")] = None,
+    cell: OwnCell = None,
 ) -> None:
     """Train architectures for the same wall time and compare them. The same command again does what is not done yet."""
     from dendrotwin.benchmark import benchmark as benchmark_module
@@ -75,7 +79,7 @@ def benchmark(
         archs = "hard-sharing,mmoe,mmoeex,elm" + ("" if autoregressive else ",cable")
     entries = _entries(archs, autoregressive=autoregressive, train_trials=train_trials)
     table = benchmark_module.benchmark(
-        data, out, entries, budget_minutes=budget, seeds=seeds, workers=workers, speed=not no_speed
+        data, out, entries, budget_minutes=budget, seeds=seeds, workers=workers, speed=not no_speed, cell=cell
     )
     print(table.read_text())
     print(f"tables and figures in {out}")

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import Overwrite, app, made_by, milliseconds, refuse_other_than_hdf5, twin_files
+from dendrotwin.cli.base import (
+    InputsOfSpikes,
+    Overwrite,
+    OwnArchitecture,
+    TimeUnit,
+    app,
+    made_by,
+    milliseconds,
+    pairs,
+    refuse_other_than_hdf5,
+    twin_files,
+)
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
+
+if TYPE_CHECKING:
+    from dendrotwin.signals import PlacedCell, Signal
 
 MARKER = "signals.txt"  # in a folder of figures: of which signals they are
 PLOTTED = "plot.txt"  # in a folder of `plot`: of which recordings it is, and the digest of the command
@@ -22,17 +36,20 @@ PLOTTED = "plot.txt"  # in a folder of `plot`: of which recordings it is, and th
 def predict(
     twin: Annotated[Path, typer.Argument(help="Folder of the twin, or the name of one that comes along: l5pc.")],
     events: Annotated[
-        Path, typer.Argument(help="CSV or npz of input, time [ms]; or recordings, whose input is taken.")
+        Path, typer.Argument(help="CSV or npz of input, time [ms]; spikes (SONATA, BMTK, NWB); or recordings.")
     ],
     out: Annotated[Path, typer.Option(help="File of recordings (.h5) to write.")],
-    duration: Annotated[float | None, typer.Option(help="Of the trial [s]; CSV and npz need it.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Of the trial [s]; events and spikes need it.")] = None,
+    inputs: InputsOfSpikes = None,
+    time_unit: TimeUnit = None,
     inject: Annotated[
-        Path | None, typer.Option(help="Your own current, beside CSV or npz: CSV or npz, compartments over ms [nA].")
+        Path | None, typer.Option(help="Your own current, beside events: CSV or npz, compartments over ms [nA].")
     ] = None,
     feed_back: Annotated[
         bool,
         typer.Option("--feed-back", help="Of recordings, show an autoregressive twin its own predictions."),
     ] = False,
+    architecture: OwnArchitecture = None,
     compress: Annotated[bool, typer.Option("--compress", help="Smaller file, slower to read.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -43,7 +60,8 @@ def predict(
     A twin made with --autoregressive predicts recordings one step ahead, from their true potentials; everything else is
     free-running.
     """
-    from dendrotwin.cell.stimuli import read_events, read_injection
+    from dendrotwin.cell.spike_files import holds_spikes, read_spikes
+    from dendrotwin.cell.stimuli import read_injection
     from dendrotwin.recording import provenance, write_recordings
     from dendrotwin.recording.trials import read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import refuse_existing_file
@@ -51,26 +69,30 @@ def predict(
     from dendrotwin.support.progress import progress
 
     refuse_other_than_hdf5(out)
-    refuse_writing_over_inputs([out], [*twin_files(twin), events, inject])
-    options = {"duration": duration, "feed_back": feed_back, "compress": compress, "injected": inject is not None}
-    files = [*twin_files(twin), events] + ([] if inject is None else [inject])
+    further = {"inject": inject, "inputs": inputs, "architecture": architecture}
+    files = [*twin_files(twin), events, *(path for path in further.values() if path is not None)]
+    refuse_writing_over_inputs([out], files)
+    given = [name for name, path in further.items() if path is not None]
+    options = {"duration": duration, "feed_back": feed_back, "compress": compress, "unit": time_unit, "given": given}
     digest = command_digest("predict", options, files)
     if made_by(out) == digest and not overwrite:
         print(f"{out} is done already, by the same command of the same files")
         return
     refuse_existing_file(out, overwrite=overwrite)
-    loaded = dendrotwin.load(twin)
+    loaded = dendrotwin.load(twin, architecture)
     if feed_back and not loaded.one_step_ahead:
         raise InputError(f"{twin} sees the input alone and is free-running as it is; leave --feed-back away")
-    if events.suffix in (".csv", ".npz"):
+    if holds_spikes(events):
         if duration is None:
             raise InputError(f"{events} does not say how long the trial is; give its seconds with --duration")
         steps = milliseconds(duration)
         injection = None if inject is None else read_injection(inject, steps)
-        own = read_events(events)
+        own = read_spikes(events, inputs, time_unit)
         own.check(loaded.tree.n_inputs, steps)
         count, recordings = 1, iter([loaded.predict(own, steps, injection=injection)])
     else:
+        if inputs is not None or time_unit is not None:
+            raise InputError(f"{events} holds recordings, which name inputs in ms; leave --inputs and --time-unit away")
         if inject is not None:
             raise InputError(f"the recordings in {events} say themselves what is injected; leave --inject away")
         trials = trials_of_cell(events, loaded.tree, "the twin's")
@@ -134,8 +156,10 @@ class _SignalOutputs(NamedTuple):
 @app.command()
 def signals(
     recordings: Annotated[
-        list[Path], typer.Argument(help="Recordings of NEURON or a twin, one trial of each; several are summed.")
-    ],
+        list[Path] | None,
+        typer.Argument(help="Recordings of NEURON or a twin, one trial of each; several need --places and are summed."),
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option(help="File of signals (.h5) to write.")],
     signal: Annotated[
         list[str],
@@ -145,23 +169,38 @@ def signals(
         ),
     ] = [],  # noqa: B006
     probe: Annotated[
-        str | None,
+        list[str],
         typer.Option(
-            help="Of lfp and ecog: linear, square or neuropixels with options, or a CSV of x,y,z [um] [linear; of ecog "
-            "4 by 4 contacts on the slab]."
+            help="Of lfp and ecog: linear, square or neuropixels with options, or a file of contacts; several are one "
+            "for each lfp and ecog [linear; of ecog 4 by 4 contacts on the slab]."
         ),
-    ] = None,
+    ] = [],  # noqa: B006
     slab: Annotated[
         str | None, typer.Option(help="Layers for lfp and ecog, such as bottom_um=-150:thickness_um=300.")
     ] = None,
     trial: Annotated[int, typer.Option(min=0, help="Which trial of each file.")] = 0,
     places: Annotated[
-        Path | None, typer.Option(help="CSV of x,y,z [um] or x,y,z,rx,ry,rz [degrees], a line for each recording.")
+        Path | None,
+        typer.Option(
+            help="CSV of x,y,z [um] or x,y,z,rx,ry,rz [degrees], a line for each cell; columns recording and trial say "
+            "which, a column group gives signals of each group."
+        ),
     ] = None,
     as_built: Annotated[
-        bool, typer.Option("--as-built", help="Keep the cell's own coordinates; else it is upright, its soma at 0.")
+        bool,
+        typer.Option(
+            "--as-built", help="Keep the cell's own coordinates, its soma where it is; else it is upright at 0."
+        ),
     ] = False,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Samples in a second, filtered against aliasing, such as 2500 [those of the recording]."),
+    ] = None,
     nwb: Annotated[Path | None, typer.Option(help="Also a file of Neurodata Without Borders.")] = None,
+    subject: Annotated[
+        list[str],
+        typer.Option(help="Of the NWB file, as key=value, such as species='Rattus norvegicus' [a simulation]."),
+    ] = [],  # noqa: B006
     figures: Annotated[Path | None, typer.Option(help="Also a folder of figures.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -171,16 +210,23 @@ def signals(
     """
     from dendrotwin import signals as signals_module
     from dendrotwin.signals.extras import import_extra
-    from dendrotwin.signals.parse import parse_instrument, parse_probe, parse_slab
-    from dendrotwin.support.atomic_files import whole_folder
+    from dendrotwin.signals.parse import parse_instruments, parse_slab
     from dendrotwin.support.made_by import command_digest
 
     refuse_other_than_hdf5(out)
-    texts = [*signal, probe or "", slab or ""]
+    about = pairs(subject)
+    if about and nwb is None:
+        raise InputError("--subject is of the NWB file; name it with --nwb")
+    cells = _placed_cells(recordings or [], trial, places, as_built)
+    texts = [*signal, *probe, slab or ""]
     named = [Path(word) for text in texts for word in re.split("[:=]", text) if word and Path(word).is_file()]
-    read = [*recordings, *named, *([] if places is None else [places])]
+    summed = list(dict.fromkeys(Path(cell.recording) for cell in cells))
+    read = [*summed, *named, *([] if places is None else [places])]
     outputs = _SignalOutputs(out, nwb, figures)
-    options = {"texts": texts, "trial": trial, "places": str(places), "as_built": as_built, "outputs": outputs}
+    options = {
+        **{"signal": signal, "probe": probe, "slab": slab, "trial": trial, "places": str(places)},
+        **{"as_built": as_built, "rate": rate, "subject": about, "outputs": outputs},
+    }
     digest = command_digest("signals", options, read)
     todo = outputs.to_do(digest, read, overwrite=overwrite)
     if not todo:
@@ -188,30 +234,58 @@ def signals(
         return
     if nwb is not None:
         import_extra("pynwb", "nwb")  # before anything is written
-    cells = [signals_module.PlacedCell(path, trial, as_built=as_built) for path in recordings]
-    cells = cells if places is None else signals_module.read_places(places, cells)
-    contacts = None if probe is None else parse_probe(probe)
     layers = None if slab is None else parse_slab(slab)
-    instruments = [parse_instrument(text, contacts, layers, cells) for text in signal or ["lfp", "dipole"]]
+    instruments = parse_instruments(signal or ["lfp", "dipole"], probe, layers, cells)
     if out in todo:
-        signals_module.write_signals(out, cells, instruments, made_by=digest)
+        signals_module.write_signals(out, cells, instruments, rate_hz=rate, made_by=digest)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
-    if todo == [out]:
-        return
-    made = signals_module.read_signals(out).values()
-    if nwb in todo:
-        signals_module.write_nwb(nwb, made, f"signals of {', '.join(str(path) for path in recordings)}")
+    if nwb is not None and nwb in todo:
+        _write_nwb(nwb, out, cells, about)
         print(f"the same in {nwb}")
-    if figures in todo:
-        from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
-        from dendrotwin.recording import RecordingFile
-
-        with RecordingFile(cells[0].recording) as first:
-            window = window_around_first_spike(first.spikes_ms(trial), first.duration_ms(trial))
-        with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
-            names = save_signal_figures(folder, made, [cell.tree() for cell in cells], window)
-            (folder / MARKER).write_text(f"{out}\n")
+    if figures is not None and figures in todo:
+        loaded = signals_module.read_signals(out).values()
+        names = _save_signal_figures(figures, loaded, cells, out, overwrite=overwrite)
         print(f"{', '.join(names)} in {figures}")
+
+
+def _write_nwb(nwb: Path, out: Path, cells: list[PlacedCell], subject: dict[str, str]) -> None:
+    """The signals of a file as an NWB file; those of one cell with what was injected."""
+    from dendrotwin.signals import open_signals, write_nwb
+
+    session = f"signals of {', '.join(dict.fromkeys(str(cell.recording) for cell in cells))}"
+    with open_signals(out) as made:
+        write_nwb(nwb, made.values(), session, cells[0] if len(cells) == 1 else None, subject)
+
+
+def _save_signal_figures(
+    figures: Path, made: Iterable[Signal], cells: list[PlacedCell], out: Path, *, overwrite: bool
+) -> list[str]:
+    """The figures of `signals` around the first cell's first output spike; their names."""
+    from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
+    from dendrotwin.recording import RecordingFile
+    from dendrotwin.support.atomic_files import whole_folder
+
+    with RecordingFile(cells[0].recording) as first:
+        trial = cells[0].trial
+        window = window_around_first_spike(first.spikes_ms(trial), first.duration_ms(trial))
+    with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
+        names = save_signal_figures(folder, made, [cell.tree() for cell in cells], window)
+        (folder / MARKER).write_text(f"{out}\n")
+    return names
+
+
+def _placed_cells(recordings: list[Path], trial: int, places: Path | None, as_built: bool) -> list[PlacedCell]:
+    """The cells that the options of `signals` name, at their places."""
+    from dendrotwin.signals import PlacedCell, read_places
+
+    cells = [PlacedCell(path, trial, as_built=as_built) for path in recordings]
+    if places is not None:
+        if trial and not cells:
+            raise InputError(f"{places} says which trial of each recording; leave --trial away")
+        cells = read_places(places, cells, as_built)
+    if not cells:
+        raise InputError("there is no recording; name one, or --places, a CSV with the columns recording,x,y,z")
+    return cells
 
 
 @app.command()
@@ -242,6 +316,8 @@ def plot(
     ours = trials_of_cell(predicted, tree, str(true))
     by_id = {t.trial_id: t for t in ours}
     common = [t for t in theirs if t.trial_id in by_id]
+    if not common:
+        raise InputError(f"{true} and {predicted} have no trial in common; predict the trials of {true}")
     if trial >= len(common):
         raise InputError(f"{true} and {predicted} have {len(common)} trials in common; choose --trial below that")
     a, b = (read_trial(t, tree).each_ms() for t in (common[trial], by_id[common[trial].trial_id]))
@@ -261,6 +337,7 @@ def figure(
         Path | None, typer.Argument(metavar="[BENCHMARK]", help="Folder made by `benchmark`, for paper-2.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("paper-figures"),
+    architecture: OwnArchitecture = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a figure of the paper.
@@ -282,7 +359,7 @@ def figure(
     from dendrotwin.benchmark import paper_figures
 
     if compared is not None:
-        drawn = paper_figures.figure_2(compared)
+        drawn = paper_figures.figure_2(compared, architecture)
     else:
         drawn = paper_figures.figure_1() if name == "paper-1" else paper_figures.figure_3()
     plot.save(drawn, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.evaluation.predictors import Evaluation, evaluate_predictor
-from dendrotwin.neuron.simulate import Simulation
+from dendrotwin.neuron.cell_of_data import simulation_of_data
+from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.neuron.trial import built_cell, run_trial
 from dendrotwin.recording import Recording, RecordingFile, spike_train
 from dendrotwin.recording.trials import TrialIndex, made_by
@@ -32,26 +34,29 @@ def _run(simulation: Simulation, trial: TrialIndex) -> tuple[Floats, Floats]:
     return v.astype(np.float32), spike_train(spikes, trial.duration_ms).astype(np.float32)
 
 
-def neuron_row(tree: Tree, test: Sequence[TrialIndex]) -> Evaluation:
+def neuron_row(tree: Tree, test: Sequence[TrialIndex], cell: str | Path | None = None) -> Evaluation:
     """NEURON's own default (backward Euler, 0.025 ms) on the test trials, against what they hold.
 
     Args:
         tree: the cell.
         test: trials that NEURON recorded more exactly, such as by Crank-Nicolson in steps of 0.025 ms.
+        cell: the Python file of the cell, if it is none of dendrotwin's; see `neuron.cell_of_data`.
 
     Returns:
         Its row.
 
     Raises:
-        InputError: the trials were not made by `simulate`, or were made by NEURON's default itself.
+        InputError: the trials were not made by `simulate`, were made by NEURON's default itself, or are of a cell that
+            is not named.
         FileError: a worker died.
     """
-    simulations = [made_by(trial) for trial in test]
-    if not all(simulations):
+    made = [made_by(trial) for trial in test]
+    if not all(made):
         raise InputError(
             "the trials were not made by `simulate`, so that NEURON cannot run them again; evaluate without --neuron"
         )
-    exact = all((s["dt_ms"], s["method"]) != (DEFAULT_DT_MS, DEFAULT_METHOD) for s in simulations)
+    simulations = [simulation_of_data(m, cell, str(trial.path)) for m, trial in zip(made, test, strict=True)]
+    exact = all((s.dt_ms, s.method) != (DEFAULT_DT_MS, DEFAULT_METHOD) for s in simulations)
     if not exact:
         raise InputError("the trials are NEURON's default themselves; simulate with --dt 0.025 --method crank-nicolson")
     workers = min(cores(), len(test))
@@ -60,7 +65,7 @@ def neuron_row(tree: Tree, test: Sequence[TrialIndex]) -> Evaluation:
         progress("NEURON's default", len(test), "trials") as advance,
     ):
         # Each trial's result is taken once, in the order of the trials.
-        coming = pool.map(_run, [Simulation(**s) for s in simulations], test)
+        coming = pool.map(_run, simulations, test)
 
         def predictor(_: Recording) -> tuple[Floats, Floats]:
             advance(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from dendrotwin.cell.tree import Events
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import InputError
 from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.cell_of_data import simulation_of_data
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.neuron.trial import run_trial
 from dendrotwin.solver.coarse import coarse_cable
@@ -109,20 +111,22 @@ def measure_speed(
     return seconds
 
 
-def speed_beside_neuron(twin: Twin) -> dict[str, float]:
+def speed_beside_neuron(twin: Twin, cell: str | Path | None = None) -> dict[str, float]:
     """`measure_speed` of one twin, on the simulation that its data came from.
 
     Args:
         twin: the twin, which is called "twin" in the result.
+        cell: the Python file of the cell, if it is none of dendrotwin's; see `neuron.cell_of_data`.
 
     Returns:
         Wall seconds per simulated second by name.
 
     Raises:
-        InputError: its data were not simulated.
+        InputError: its data were not simulated, or of a cell that is not named.
     """
     if not twin.training["simulation"]:
         raise InputError(
             "the twin's data were not made by `simulate`, so NEURON cannot be timed; evaluate without --speed"
         )
-    return measure_speed({"twin": twin}, Simulation(**twin.training["simulation"]))
+    simulation = simulation_of_data(twin.training["simulation"], cell, str(twin.folder or "the twin"))
+    return measure_speed({"twin": twin}, simulation)

@@ -5,6 +5,7 @@ A new architecture is a file that defines `ARCHITECTURE`: in `models/networks`, 
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import pkgutil
@@ -53,6 +54,22 @@ def load_architecture(name: str) -> Architecture:
     if not isinstance(found, Architecture):
         raise InputError(f"{name} defines no ARCHITECTURE, a dendrotwin.models.base.Architecture; add one")
     return found
+
+
+def code_digest(name: str) -> str:
+    """SHA-256 of the Python file of an architecture, by which a twin knows it again; "" of one of dendrotwin's.
+
+    Args:
+        name: see `load_architecture`; the file is read and not run.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not name.endswith(".py"):
+        return ""
+    if not Path(name).is_file():
+        raise InputError(f"{name} does not exist; name a Python file that defines ARCHITECTURE")
+    return hashlib.sha256(Path(name).read_bytes()).hexdigest()
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dendrotwin.cell.membrane import Membrane
+from dendrotwin.cell.membrane import V_GRID_MV, Membrane
+from dendrotwin.cell.membrane_checks import check_membrane
 from dendrotwin.cell.spikes import spike_logits
 from dendrotwin.cell.tree import Events, Injection, Tree
-from dendrotwin.errors import MissingPackageError
+from dendrotwin.errors import InputError, MissingPackageError, TwinError
 from dendrotwin.models.base import CHUNK_MS, Architecture, Model
 from dendrotwin.solver.accuracy import Accuracy, CableConfig
 from dendrotwin.solver.stepper import Stepper
@@ -108,8 +109,12 @@ class Cable(Model):
         tensors: Mapping[str, torch.Tensor],
     ) -> Cable:
         """See `Model`."""
+        if autoregressive:
+            raise TwinError("the cable looks at no past potential")
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        return cls(tree, Membrane.from_arrays(dict(values), arrays), config)
+        membrane = Membrane.from_arrays(dict(values), arrays)
+        check_membrane(membrane, tree.n)
+        return cls(tree, membrane, config)
 
     def predict(
         self,
@@ -124,6 +129,7 @@ class Cable(Model):
         logit = np.empty((len(events), duration_ms), np.float32)
         if self.device.type == "cuda":
             peaks = simulate_on_gpu(self.gpu_stepper, events, v, injections)
+            refuse_outside_tables(v)
             return v, spike_logits(v[..., self.tree.soma], peaks)
         stepper = self.stepper
         _ = stepper.layout, stepper.tables  # once, not in every thread
@@ -131,6 +137,7 @@ class Cable(Model):
         def one(k: int) -> None:
             injection = None if injections is None else injections[k]
             v[k], peak, _ = stepper.advance(stepper.start(), events[k], duration_ms, injection)
+            refuse_outside_tables(v[k])
             logit[k] = spike_logits(v[k, :, self.tree.soma], peak[:, 0])
 
         if len(events) == 1:
@@ -139,6 +146,26 @@ class Cable(Model):
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:
                 list(pool.map(one, range(len(events))))
         return v, logit
+
+
+def refuse_outside_tables(v_mV: NDArray[np.float32]) -> None:
+    """See that potentials lie where the tables of the membrane are, which are level beyond.
+
+    Args:
+        v_mV: (..., steps, n) at the end of each millisecond [mV].
+
+    Raises:
+        InputError: one does not, or is no number.
+    """
+    low, high = V_GRID_MV[0], V_GRID_MV[-1]
+    if not v_mV.size or (v_mV.min() >= low and v_mV.max() <= high):  # false of NaN
+        return
+    *trial, step, compartment = np.argwhere(~((v_mV >= low) & (v_mV <= high)))[0]
+    raise InputError(
+        f"the potential of compartment {compartment} is {v_mV[(*trial, step, compartment)]:.3g} mV at {step + 1} ms, "
+        f"outside of {low:.0f} to {high:.0f} mV, where its channels are known; inject less current, or restore the "
+        "twin if none is injected"
+    )
 
 
 def simulate_on_gpu(

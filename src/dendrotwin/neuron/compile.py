@@ -14,6 +14,15 @@ from importlib import metadata
 from pathlib import Path
 
 from dendrotwin.errors import CellError
+from dendrotwin.neuron.nmodl import (
+    ENCODING,
+    FUNCTIONS_ALONE,
+    included_files,
+    mechanism_files,
+    mechanism_names,
+    mechanism_of,
+    with_includes,
+)
 from dendrotwin.support.cache import cache_folder
 
 # Without this NEURON looks for a display.
@@ -37,45 +46,25 @@ def cannot_build(missing: str | None) -> str | None:
     return missing or (f"{', '.join(tools)} not found; apt-get install {' '.join(tools)}" if tools else None)
 
 
-def mechanism_names(files: list[Path]) -> list[str]:
-    """The mechanisms that .mod files define."""
-    names = []
-    for file in files:
-        match = re.search(r"^\s*(?:SUFFIX|POINT_PROCESS|ARTIFICIAL_CELL)\s+(\w+)", _code(file), re.MULTILINE)
-        if match is None:
-            raise CellError(f"{file} names no SUFFIX, POINT_PROCESS or ARTIFICIAL_CELL; it is no NMODL mechanism")
-        names.append(match[1])
-    return names
-
-
-def _code(file: Path) -> str:
-    """NMODL without comments; NEURON { SUFFIX x } may stand on one line."""
-    text = re.sub(r"COMMENT.*?ENDCOMMENT", "", file.read_text(encoding="utf-8", errors="replace"), flags=re.DOTALL)
-    return re.sub(r":.*", "", text).replace("{", "{\n")
-
-
 def build_mechanisms(files: list[Path], coreneuron: bool = False) -> Path:
     """Compile .mod files to a library, or find it in the cache.
 
     Args:
-        files: the mechanisms.
+        files: the mechanisms, and files that they include.
         coreneuron: make CoreNEURON's library too.
 
     Returns:
-        The folder of the build; the key is a hash of the files, of the NEURON version and, with CoreNEURON, of the
-        processor.
+        The folder of the build; the key is a hash of the files with what they include, of the NEURON version and, with
+        CoreNEURON, of the processor.
 
     Raises:
-        CellError: a file or a tool is missing, or a file does not compile.
+        CellError: a file or a tool is missing, two files have one name, or a file does not compile.
     """
-    for file in files:
-        if not file.is_file():
-            raise CellError(f"the mechanism file {file} does not exist; check the cell's `mechanisms`")
+    _check_files(files)
     digest = hashlib.sha256(f"neuron {metadata.version('neuron')} python {sys.version_info[:2]}".encode())
     if coreneuron:
         digest.update(f"{CORE_FLAGS} {_processor()}".encode())
-    for file in sorted(files, key=lambda file: file.name):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    update_digest(digest, mechanism_files(files), files)
     folder = cache_folder() / "mechanisms" / digest.hexdigest()[:16]
     if folder.is_dir():
         return folder
@@ -93,9 +82,11 @@ def build_mechanisms(files: list[Path], coreneuron: bool = False) -> Path:
     with tempfile.TemporaryDirectory(prefix=".building-", dir=folder.parent) as temporary:
         source = Path(temporary) / "build"
         source.mkdir()
-        for file in files:
-            shutil.copy(file, source)
+        for file in mechanism_files(files):
+            (source / f"{file.stem}.mod").write_bytes(with_includes(file, files).encode(ENCODING))
         environment = {**os.environ, "PATH": f"{nrnivmodl.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+        for name in ("NEURONHOME", "NMODLHOME", "NMODL_PYLIB"):  # set by this process's NEURON; CoreNEURON is misled
+            environment.pop(name, None)
         command = [sys.executable, str(nrnivmodl)]
         if coreneuron:
             vector_library = ["-loadflags", "-lmvec -lm"] if platform.system() == "Linux" else []
@@ -105,14 +96,78 @@ def build_mechanisms(files: list[Path], coreneuron: bool = False) -> Path:
         if result.returncode != 0 or not _library(source, must_exist=False).exists():
             log = folder.with_suffix(".log")
             shutil.copy(source / "build.log", log)
-            names = ", ".join(file.name for file in files)
-            raise CellError(f"the mechanisms {names} do not compile; the compiler's words are in {log}")
+            raise CellError(f"{_first_error(result.stdout + result.stderr, files)}; the whole log is {log}")
         try:
             source.rename(folder)
         except OSError:
             if not folder.is_dir():  # else another worker was first, and built the same
                 raise
     return folder
+
+
+def _check_files(files: list[Path]) -> None:
+    """Raise CellError unless the files are there, and no two define the same."""
+    for file in files:
+        if not file.is_file():
+            raise CellError(f"the mechanism file {file} does not exist; check the cell's `mechanisms`")
+    names: dict[str, Path] = {}
+    for file, mechanism in mechanism_of(files).items():
+        for name in {file.name, *({mechanism} - {FUNCTIONS_ALONE})}:
+            if names.setdefault(name, file) != file:
+                raise CellError(f"{names[name]} and {file} both are {name}; leave one away, or rename it")
+
+
+def update_digest(digest: hashlib._Hash, files: list[Path], companions: list[Path]) -> None:
+    """Add names and content of files to a hash, in an order that does not depend on theirs.
+
+    Args:
+        digest: the hash.
+        files: the files; what .mod files among them include is added too.
+        companions: all files of the cell's mechanisms, among which included files are looked for.
+    """
+    included = {path for file in mechanism_files(files) for path in included_files(file, companions)}
+    every = {path.resolve(): path for path in [*included, *files]}
+    content = [(path.name.encode(), path.read_bytes()) for path in every.values()]
+    for name, text in sorted(content):
+        digest.update(name + b"\0" + text)
+
+
+def _first_error(log: str, files: list[Path]) -> str:
+    """Which of the files did not compile, and the compiler's first line about it."""
+    log = re.sub(r"\x1b\[[0-9;]*m", "", log)
+    failed = re.findall(r"make.*\*\*\* \[.*?([^/\s:]+)\.(?:o|cpp|c)\] Error", log)
+    named = [file for name in failed for file in files if file.stem == name]
+    if not named:
+        names = ", ".join(file.name for file in mechanism_files(files))
+        return f"the mechanisms {names} do not compile{_colon(_errors(log))}"
+    file = named[0]
+    of_global = re.findall(r'Incompatibility :: "(\w+)" variable found at \S+ should be defined as a RANGE', log)
+    if of_global:
+        return (
+            f"CoreNEURON does not take {file.name}, which assigns its GLOBAL variables {', '.join(of_global)}: make "
+            "them RANGE, or use the default engine, neuron, which takes them"
+        )
+    if "[NMODL] [error]" in log:
+        return (
+            f"CoreNEURON does not take {file.name}{_colon(_errors(log))}; change it, or use the default engine, neuron"
+        )
+    return f"the mechanism {file} does not compile{_colon(_errors(log, file))}"
+
+
+def _errors(log: str, file: Path | None = None) -> str:
+    """The first error in a compiler's output, of a file if one is given; of NMODL's, with the line that it is about."""
+    lines = log.splitlines()
+    where = rf"at line \d+ in file {re.escape(file.name)}|/{re.escape(file.stem)}\.cpp:\d+:.*error" if file else "error"
+    for k, line in enumerate(lines):
+        if re.search(where, line, re.IGNORECASE):
+            own = re.sub(r"^\S+?:(\d+:)+ *|^\[NMODL\] \[error\] :: |^ *Error: ", "", line).strip()
+            follows = lines[k + 1].strip() if "in file" in line and k + 1 < len(lines) else ""
+            return own + _colon(follows)
+    return _errors(log) if file is not None else ""
+
+
+def _colon(text: str) -> str:
+    return f": {text}" if text else ""
 
 
 def _processor() -> str:
@@ -156,11 +211,22 @@ def load_mechanisms(files: list[Path], coreneuron: bool = False) -> None:
     from neuron import h
 
     library = _library(folder)
+    taken = {name: file for file, name in mechanism_of(files).items() if name != FUNCTIONS_ALONE and hasattr(h, name)}
+    if taken and Path(platform.machine()).is_dir():
+        raise CellError(
+            f"NEURON knows {', '.join(taken)} already: it loads a folder {platform.machine()} of the current folder by "
+            "itself; run elsewhere"
+        )
+    for name, file in taken.items():
+        raise CellError(
+            f"{file} defines {name}, a name that NEURON has itself; leave the file away, if NEURON's own is meant, or "
+            "rename its mechanism"
+        )
     try:
         h.nrn_load_dll(str(library))
     except RuntimeError as error:
         raise CellError(
-            f"NEURON refused {library}; it loads a folder x86_64 of the current folder by itself: run elsewhere"
+            f"NEURON refused {library}: {str(error).removeprefix('hocobj_call error: ')}; rename what it names"
         ) from error
     # NEURON says nothing where the library is missing or wrong, so look for every mechanism.
     absent = [name for name in mechanism_names(files) if not hasattr(h, name)]

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from dendrotwin.cell.tree import Events, Injection
-from dendrotwin.cells import CellModel
 from dendrotwin.errors import FileError
 from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.recording import RecordingFile
@@ -49,18 +48,18 @@ def silent(paths: Sequence[Path]) -> bool:
 
 
 def with_digests(
-    simulation: Simulation, model: CellModel, events: Events | None, injection: Injection | None
+    simulation: Simulation, cell_digest: str, events: Events | None, injection: Injection | None
 ) -> Simulation:
     """A simulation that knows what else decides its bits: the cell's files, and the user's own input.
 
     Args:
         simulation: as the user gave it.
-        model: its cell.
+        cell_digest: see `cell_files.cell_digest`.
         events: the user's own events, if there are some.
         injection: the user's own current, if there is some.
     """
     own = "" if events is None and injection is None else _own_input_digest(events, injection)
-    return simulation.model_copy(update={"cell_digest": _cell_digest(simulation, model), "own_input": own})
+    return simulation.model_copy(update={"cell_digest": cell_digest, "own_input": own})
 
 
 def _own_input_digest(events: Events | None, injection: Injection | None) -> str:
@@ -70,15 +69,6 @@ def _own_input_digest(events: Events | None, injection: Injection | None) -> str
             if isinstance(arrays, Events) and name == "time_ms" and np.array_equal(arrays.bins(), value):
                 value = arrays.bins()  # whole ms, as they were stored before there were others
             digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _cell_digest(simulation: Simulation, model: CellModel) -> str:
-    """Hash of a cell's mechanisms and, for a user's own, of its file: channels do not show in the tree."""
-    files = model.mechanisms() + ([Path(simulation.cell)] if simulation.cell.endswith(".py") else [])
-    digest = hashlib.sha256()
-    for file in sorted(files, key=lambda file: file.name):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 
 

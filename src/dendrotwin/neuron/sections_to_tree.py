@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.apical_tree import apical_regions
+from dendrotwin.cell.geometry import geometry_fault
 from dendrotwin.cell.tree import APICAL, REGIONS, Floats, Ints, Tree
 from dendrotwin.cells import CellModel, Sections
 from dendrotwin.errors import CellError
@@ -40,7 +41,7 @@ def make_tree(
         own: its own synapses; None for one of each of the model's kinds in every dendritic compartment.
 
     Raises:
-        CellError: a synapse stands in no compartment of the cell.
+        CellError: a synapse stands in no compartment of the cell, or a compartment is no cylinder.
     """
     from neuron import h
 
@@ -57,7 +58,7 @@ def make_tree(
     area_um2 = np.array([segment.area() for segment in segments])
     ih, ih_mV = kole_ih(segments, model.celsius)
     uS = area_um2 * CM2_PER_UM2 * 1e6  # of 1 S/cm2
-    return Tree(
+    tree = Tree(
         parent=axial.parent,
         region=region,
         section=section_of,
@@ -81,6 +82,10 @@ def make_tree(
         input_synapse=inputs.synapse,
         input_weight=inputs.weight,
     )
+    fault = geometry_fault(tree)
+    if fault is not None:
+        raise CellError(f"of the cell, {fault}; correct its 3-D points, lengths and diameters")
+    return tree
 
 
 def _regions(sections: Sections, every: list[Any], number: dict[Any, int]) -> list[str]:

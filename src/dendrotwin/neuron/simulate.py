@@ -10,10 +10,12 @@ from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import CellError, FileError, InputError
 from dendrotwin.neuron.build import SYNAPSE_FILES
+from dendrotwin.neuron.cell_files import cell_digest, stored_digest
 from dendrotwin.neuron.compile import build_mechanisms
 from dendrotwin.neuron.data_set import MOST_TRIALS, check_shards, claimed, shard_path, with_digests
 from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.neuron.trial import simulate_trial
+from dendrotwin.recording.one_simulation import CONFIG_FILE
 from dendrotwin.recording.trials import HeldOut
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import WorkerPool, cores, worker_pool
@@ -72,7 +74,8 @@ def simulate(
     if not isinstance(workers, Executor):
         # Once, not in every worker.
         build_mechanisms(model.mechanisms() + SYNAPSE_FILES, coreneuron=simulation.engine == "coreneuron")
-    simulation = with_digests(simulation, model, events, injection)
+    stored = None if overwrite else stored_digest(out / CONFIG_FILE)
+    simulation = with_digests(simulation, cell_digest(simulation, model, stored), events, injection)
     with claimed(out, simulation, held_out, overwrite=overwrite):
         paths = [shard_path(out, trial) for trial in range(trials)]
         todo = [trial for trial, path in enumerate(paths) if not path.exists()]

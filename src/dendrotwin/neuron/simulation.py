@@ -40,7 +40,7 @@ class Simulation(BaseModel):
     record_dt_ms: float = DEFAULT_RECORD_DT_MS
     """Time from one stored potential to the next, a divisor of 1 ms and a multiple of the integration's step [ms]."""
     cell_digest: str = ""
-    """Hash of the cell's mechanisms and Python file, which `simulate` fills in."""
+    """Hash of the files that the cell is made from (mechanisms, Python, hoc, morphology), which `simulate` fills in."""
     own_input: str = ""
     """Hash of the user's own events and injected current, which `simulate` fills in."""
 

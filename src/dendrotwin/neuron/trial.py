@@ -17,6 +17,7 @@ from dendrotwin.cells import load_cell
 from dendrotwin.errors import InputError
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.data_set import check_claim
+from dendrotwin.neuron.random_numbers import seed_mechanisms
 from dendrotwin.neuron.simulation import Simulation, steps_and_samples_per_ms
 from dendrotwin.recording import DEFAULT_RECORD_DT_MS, Recording, provenance, trial_identity, write_recordings
 from dendrotwin.recording.one_simulation import CONFIG_FILE
@@ -221,6 +222,7 @@ def simulate_trial(
         cell = built_cell(simulation)
         if events is None:
             events = draw_events(cell.tree, simulation.inputs, duration_ms, trial_rng(simulation.seed, trial))
+        seed_mechanisms(cell.segments, simulation.seed, trial)
         given = cell, events, duration_ms, simulation.dt_ms, simulation.method
         if simulation.engine == "coreneuron":
             v, spikes = run_trial_coreneuron(*given, record_dt_ms)

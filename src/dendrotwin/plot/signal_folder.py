@@ -12,6 +12,7 @@ from dendrotwin import plot
 from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.recording import SETTLE_MS
 from dendrotwin.signals import Signal, power_spectrum
+from dendrotwin.signals.placing import soma_centre
 
 FRAMES = 8  # of a movie: two rows of four
 NA_UM3_TO_UA_MM3 = 1e6
@@ -83,7 +84,8 @@ def _figure(signal: Signal, trees: Sequence[Tree], window: slice) -> Figure:
             trees, positions, values * MV_TO_UV, "µV", len(time) * 1000.0 / signal.sampling_hz, NAMES[modality]
         )
     if modality == "csd":
-        return plot.figure_depth(time, signal.channels["z_um"], values * NA_UM3_TO_UA_MM3, "CSD (µA/mm³)")
+        somas_um = [float(soma_centre(tree)[2]) for tree in trees]
+        return plot.figure_depth(time, signal.channels["z_um"], values * NA_UM3_TO_UA_MM3, "CSD (µA/mm³)", somas_um)
     if modality == "currents":
         rms = np.sqrt((values.astype(np.float64) ** 2).mean(axis=0))
         return plot.figure_morphology(trees[0], np.log10(rms + LEAST_NA), "log₁₀ of RMS membrane current (nA)", None)

@@ -11,12 +11,16 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Tree
 from dendrotwin.plot.style import BASELINE, BELOW, MISSING, SERIES, STYLE, TWIN, Real
 
+VIEWS = {"side": (0, 2), "along x": (1, 2), "from above": (0, 1)}  # axes to the right and up
+MOST_ROWS = 24  # of channels above each other
 MOST_TRACES = 64  # that can be told apart beside a cell
 FEWER_TRACES = 24  # about so many are drawn where there are more contacts
+AT_SOMA_UM = 0.5  # from z = 0, where heights are heights above the soma
 DIVERGING = "RdBu_r"
 COLOUR_PERCENTILE = 99.5  # of absolute values, at which the colours end: an extracellular spike would hide all else
 
@@ -37,11 +41,24 @@ def _draw_bar(axes: Axes, start: tuple[float, float], end: tuple[float, float], 
         axes.annotate(label, middle, (6, 0), textcoords="offset points", va="center")
 
 
+def _seen(right: Real, up: Real) -> NDArray[np.intp]:
+    """Numbers of the contacts that are not behind an earlier one."""
+    return np.sort(np.unique(np.round(np.stack([right, up]), 3), axis=1, return_index=True)[1])
+
+
+def _view(positions_um: Real) -> str:
+    """The first view in which most contacts are seen."""
+    return max(VIEWS, key=lambda view: len(_seen(*(positions_um[:, axis] for axis in VIEWS[view]))))
+
+
 @matplotlib.rc_context(STYLE)
 def figure_contacts(
     trees: Sequence[Tree], positions_um: Real, values: Real, unit: str, duration_ms: float, title: str = ""
 ) -> Figure:
-    """The cells from the side (x to the right, z up), the probe, and the trace of each contact beside it.
+    """The cells and the probe, and the trace of each contact beside it, seen so that contacts do not hide each other.
+
+    That is from the side, x or y to the right and z up, or from above, x to the right and y up. Where some hide others
+    even so, those that are seen are drawn, and the title says how many.
 
     Args:
         trees: the cells at their places.
@@ -52,9 +69,13 @@ def figure_contacts(
         duration_ms: of the traces [ms].
         title: of the figure.
     """
-    x, z = np.asarray(positions_um)[:, 0], np.asarray(positions_um)[:, 2]
-    shown = np.argsort(z, kind="stable")[:: 1 if len(z) <= MOST_TRACES else -(-len(z) // FEWER_TRACES)]
-    ends = np.concatenate([tree.ends_um[:, :, [0, 2]] for tree in trees])
+    view = _view(np.asarray(positions_um))
+    right_axis, up_axis = VIEWS[view]
+    x, z = np.asarray(positions_um)[:, right_axis], np.asarray(positions_um)[:, up_axis]
+    seen = _seen(x, z)
+    order = seen[np.argsort(z[seen], kind="stable")]
+    shown = order[:: 1 if len(order) <= MOST_TRACES else -(-len(order) // FEWER_TRACES)]
+    ends = np.concatenate([tree.ends_um[:, :, [right_axis, up_axis]] for tree in trees])
     everything = np.concatenate([ends.reshape(-1, 2), np.stack([x, z], axis=1)])
     low, high = everything.min(axis=0), everything.max(axis=0)
     heights = np.diff(np.unique(np.round(z[shown], 3)))
@@ -71,7 +92,7 @@ def figure_contacts(
     axes.add_collection(LineCollection(list(ends), colors=MISSING, linewidths=widths, capstyle="round", zorder=1))
     for tree in trees:
         for soma in np.flatnonzero(tree.in_region("soma")):
-            x_z = tree.ends_um[soma].mean(axis=0)[[0, 2]]
+            x_z = tree.ends_um[soma].mean(axis=0)[[right_axis, up_axis]]
             axes.add_patch(Circle(tuple(x_z), tree.diameter_um[soma] / 2, facecolor=BASELINE, zorder=1))
     across = np.linspace(0.0, width, len(traces))
     gap = 0.04 * width
@@ -84,6 +105,7 @@ def figure_contacts(
     _draw_bar(axes, (right, bottom), (right, bottom + scale * size), f"{size:g} {unit}")
     _draw_bar(axes, (float(low[0]), bottom), (float(low[0]) + length_um, bottom), f"{length_um:g} µm")
     count = f"{len(shown)} of {len(x)} contacts" if len(shown) < len(x) else f"{len(x)} contacts"
+    count += "" if view == "side" else f", {view}"
     axes.set_title(f"{title}: {count}" if title else count, loc="left")
     axes.set_aspect("equal")
     axes.autoscale_view()
@@ -97,7 +119,7 @@ def _colour_limit(values: Real) -> float:
 
 
 @matplotlib.rc_context(STYLE)
-def figure_depth(time_ms: Real, z_um: Real, values: Real, label: str) -> Figure:
+def figure_depth(time_ms: Real, z_um: Real, values: Real, label: str, soma_z_um: Sequence[float] = (0.0,)) -> Figure:
     """A signal over depth and time, such as current sources (red) and sinks (blue).
 
     Args:
@@ -105,6 +127,7 @@ def figure_depth(time_ms: Real, z_um: Real, values: Real, label: str) -> Figure:
         z_um: (layers,) evenly spaced, rising [um].
         values: (samples, layers); the colours end at the 99.5th percentile of their absolute values.
         label: what it is, with its unit.
+        soma_z_um: (cells,) where their somas are [um]; of one cell it is marked.
     """
     limit = _colour_limit(values)
     figure = Figure(figsize=(9.0, 5.0), layout="constrained")
@@ -113,11 +136,24 @@ def figure_depth(time_ms: Real, z_um: Real, values: Real, label: str) -> Figure:
         time_ms, z_um, np.asarray(values).T, cmap=DIVERGING, vmin=-limit, vmax=limit, shading="nearest", rasterized=True
     )
     figure.colorbar(image, ax=axes, extend="both", pad=0.02).set_label(label)
-    axes.axhline(0.0, color="black", linewidth=0.8, linestyle=(0, (5, 3)))
-    axes.annotate("soma", (1.0, 0.0), (-4, 3), ("axes fraction", "data"), "offset points", ha="right")
+    if len(soma_z_um) == 1:
+        axes.axhline(soma_z_um[0], color="black", linewidth=0.8, linestyle=(0, (5, 3)))
+        axes.annotate("soma", (1.0, soma_z_um[0]), (-4, 3), ("axes fraction", "data"), "offset points", ha="right")
     axes.set_xlabel("time (ms)")
-    axes.set_ylabel("height above the soma (µm)")
+    at_soma = len(soma_z_um) == 1 and abs(soma_z_um[0]) < AT_SOMA_UM
+    axes.set_ylabel("height above the soma (µm)" if at_soma else "z in the tissue (µm)")
     return figure
+
+
+def _strongest(size: Real, most: int) -> NDArray[np.intp]:
+    """Numbers of the channels whose size is largest, in their own order."""
+    return np.sort(np.argsort(-np.asarray(size), kind="stable")[:most])
+
+
+def _say_left_out(axes: Axes, shown: NDArray[np.intp], count: int) -> None:
+    """A title that says which channels are drawn, where some are not."""
+    if len(shown) < count:
+        axes.set_title(f"the {len(shown)} strongest of {count} channels", loc="left", pad=2)
 
 
 @matplotlib.rc_context(STYLE)
@@ -126,13 +162,15 @@ def figure_spectrum(frequency_Hz: Real, power: Real, labels: Sequence[str], unit
 
     Args:
         frequency_Hz: (frequencies,) above 0 [Hz].
-        power: (frequencies, channels) [unit^2/Hz]; of more than seven channels seven are drawn, evenly chosen.
+        power: (frequencies, channels) [unit^2/Hz]; of more than seven channels the seven strongest are drawn, which the
+            title says.
         labels: of the channels.
         unit: of the signal.
     """
-    shown = np.unique(np.linspace(0, power.shape[1] - 1, min(power.shape[1], len(SERIES))).astype(int))
+    shown = _strongest(np.asarray(power).sum(axis=0), len(SERIES))
     figure = Figure(figsize=(9.0, 5.0), layout="constrained")
     axes = figure.subplots()
+    _say_left_out(axes, shown, power.shape[1])
     for colour, style, channel in zip(SERIES, ("-", "--", "-.", ":") * 2, shown, strict=False):
         axes.semilogx(frequency_Hz, power[:, channel], style, color=colour, linewidth=1.6, label=labels[channel])
     if (power[:, shown] > 0.0).any():  # not of a signal that never changes
@@ -150,18 +188,20 @@ def figure_series(time_ms: Real, values: Real, labels: Sequence[str], unit: str)
 
     Args:
         time_ms: (samples,) [ms].
-        values: (samples, channels); of more than seven channels seven are drawn, evenly chosen.
+        values: (samples, channels); of more than 24 channels those 24 are drawn that change most, which the title says.
         labels: of the channels.
         unit: what the values are, with their unit.
     """
-    shown = np.unique(np.linspace(0, values.shape[1] - 1, min(values.shape[1], len(SERIES))).astype(int))
-    figure = Figure(figsize=(9.0, 1.0 + 1.3 * len(shown)), layout="constrained")
+    shown = _strongest(np.ptp(values, axis=0), MOST_ROWS)
+    height = 1.3 if len(shown) <= len(SERIES) else 0.7
+    figure = Figure(figsize=(9.0, 1.0 + height * len(shown)), layout="constrained")
     panels = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
     for axes, channel in zip(panels, shown, strict=True):
         axes.plot(time_ms, values[:, channel], color=TWIN, linewidth=1.2)
         axes.set_title(labels[channel], loc="right", pad=2)  # matplotlib writes an axis' power of ten at the left
         axes.locator_params(axis="y", nbins=3)
         axes.tick_params(labelbottom=axes is panels[-1])
+    _say_left_out(panels[0], shown, values.shape[1])
     figure.supylabel(unit)
     panels[-1].set_xlim(float(time_ms[0]), float(time_ms[-1]))
     panels[-1].set_xlabel("time (ms)")

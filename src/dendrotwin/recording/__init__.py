@@ -8,10 +8,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import platform
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,13 +21,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin import __version__
+from dendrotwin.cell.geometry import geometry_fault
 from dendrotwin.cell.tree import Events, Injection, Tree
+from dendrotwin.cell.tree_checks import check_tree
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.support.hdf5 import whole_hdf5
+from dendrotwin.recording.checks import (
+    CHUNK_STEPS,
+    check_layout,
+    read_array,
+    read_events,
+    read_injection,
+    read_probability,
+    read_spikes,
+    write_array,
+)
+from dendrotwin.support.disk import whole_hdf5
+from dendrotwin.support.hdf5 import (
+    AGAIN,
+    WRITTEN_AS,
+    damage_as_file_error,
+    open_hdf5,
+    text_attribute,
+    text_of,
+)
+from dendrotwin.support.hdf5_parts import Part
 
 FORMAT_VERSION = 1
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
-CHUNK_STEPS = 128
+SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
+LEAST_DIGITS = 4  # of an interval that divides 1 ms and is no short decimal number
 
 LEAST_MS = 1e-6  # a shorter interval is none that a simulation can have
 SETTLE_MS = 500  # the start of a trial does not count: the cell comes from rest
@@ -44,11 +65,15 @@ def per_ms(interval_ms: float, name: str) -> int:
         name: of it, for the error.
 
     Raises:
-        InputError: it does not divide 1 ms.
+        InputError: it does not divide 1 ms, and is not 1 / n in four digits or more, such as 0.03333.
     """
     count = round(1.0 / interval_ms) if LEAST_MS <= interval_ms <= 1.0 else 0
-    if not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
-        raise InputError(f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025")
+    rounded = count > 0 and interval_ms in [float(f"{1.0 / count:.{digits}g}") for digits in range(LEAST_DIGITS, 17)]
+    if not rounded and not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
+        raise InputError(
+            f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025, or 0.03333 for 30 kHz "
+            "(signals of other rates: dendrotwin signals --rate)"
+        )
     return count
 
 
@@ -93,6 +118,14 @@ class Recording:
         """The trial with the samples that a recording each ms has."""
         every = per_ms(self.record_dt_ms, "record_dt_ms")
         return dataclasses.replace(self, v_mV=self.v_mV[every - 1 :: every], record_dt_ms=DEFAULT_RECORD_DT_MS)
+
+    def save(self, path: str | Path) -> None:
+        """Write a file of this one trial, as `dendrotwin simulate` and `predict` make them, for `signals` and `plot`.
+
+        Args:
+            path: the file (.h5); one that is there is replaced.
+        """
+        write_recordings(path, [self], provenance())
 
     def spike_train(self) -> NDArray[np.bool_]:
         """(steps,) whether each 1 ms step holds an output spike."""
@@ -173,12 +206,16 @@ def write_tree(group: h5py.Group, tree: Tree) -> None:
     Args:
         group: that is empty.
         tree: the tree.
+
+    Raises:
+        FileError: it is none that could be read again; see `check_tree`.
     """
+    check_tree(tree)
     for name, value in tree.to_dict().items():
         if isinstance(value, np.ndarray):
             group[name] = value
         else:
-            group.attrs[name] = value
+            group.attrs[name] = text_attribute(value) if isinstance(value, str) else value
 
 
 def read_tree(group: h5py.Group) -> Tree:
@@ -186,12 +223,25 @@ def read_tree(group: h5py.Group) -> Tree:
 
     Args:
         group: the HDF5 group.
+
+    Raises:
+        FileError: it is none, or a compartment is no cylinder; see `check_tree` and `geometry_fault`.
     """
-    return Tree.from_dict({**group.attrs, **{name: dataset[()] for name, dataset in group.items()}})
+    tree = Tree.from_dict({**group.attrs, **{name: dataset[()] for name, dataset in group.items()}})
+    check_tree(tree)
+    fault = geometry_fault(tree)
+    if fault is not None:
+        raise FileError(f"{group.file.filename} holds a cell of which {fault}; make the file again from a whole cell")
+    return tree
 
 
 def write_recordings(
-    path: str | Path, recordings: Iterable[Recording], attributes: dict[str, Any], *, compress: bool = False
+    path: str | Path,
+    recordings: Iterable[Recording],
+    attributes: dict[str, Any],
+    *,
+    compress: bool = False,
+    as_float: bool = False,
 ) -> None:
     """Write trials of one cell to one HDF5 file, under a temporary name until it is whole.
 
@@ -200,6 +250,7 @@ def write_recordings(
         recordings: the trials, taken one after the other.
         attributes: what made them (cell, configuration, seeds, versions), stored as the file's attributes.
         compress: gzip and shuffle, for publishing; reading windows of it is slower.
+        as_float: store potentials as they are, in float32; without, in steps of SCALE_MV.
 
     Raises:
         FileError: a potential cannot be stored (see `to_int16`), the trials are of different cells, or the disk is
@@ -207,7 +258,7 @@ def write_recordings(
         InputError: a record_dt_ms does not divide 1 ms, or the samples are no whole number of ms.
     """
     options = {"compression": "gzip", "shuffle": True} if compress else {}
-    with whole_hdf5(path) as file:
+    with whole_hdf5(path, libver=WRITTEN_AS) as file:
         tree = None
         for index, recording in enumerate(recordings):
             if tree is None:
@@ -216,40 +267,42 @@ def write_recordings(
             elif recording.tree is not tree and recording.tree.fingerprint() != tree.fingerprint():
                 raise FileError(f"trial {recording.trial_id} is of another cell; write one file for each cell")
             group = file.create_group(f"trials/{index:06d}")
-            group.attrs["trial_id"] = recording.trial_id
+            group.attrs["trial_id"] = text_attribute(recording.trial_id)
             group.attrs["record_dt_ms"] = recording.record_dt_ms
             if len(recording.v_mV) % per_ms(recording.record_dt_ms, "record_dt_ms"):
                 raise InputError(
                     f"trial {recording.trial_id} has {len(recording.v_mV)} samples, one every "
                     f"{recording.record_dt_ms:g} ms, which is no whole number of ms; cut them to whole ones"
                 )
-            stored = to_int16(recording.v_mV, recording.trial_id)
+            v_mV = np.asarray(recording.v_mV, np.float32)
+            stored = v_mV if as_float else to_int16(recording.v_mV, recording.trial_id)
             chunks = (min(CHUNK_STEPS, len(stored)), stored.shape[1])
-            v = group.create_dataset("v", data=stored, chunks=chunks, **options)
-            v.attrs.update(scale_factor=SCALE_MV, add_offset=OFFSET_MV, units="mV")
-            group["spikes_ms"] = recording.spikes_ms
+            write_array(group, "v", stored, CHUNK_STEPS, chunks=chunks, **options)
+            group["v"].attrs.update({**({} if as_float else SCALING), "units": text_attribute("mV")})
+            write_array(group, "spikes_ms", recording.spikes_ms)
             # Events by step: those of step t are input[indptr[t]:indptr[t + 1]].
-            group["events/indptr"] = np.searchsorted(recording.events.time_ms, np.arange(recording.duration_ms + 1))
-            group["events/input"] = recording.events.input
-            group["events/time_ms"] = np.asarray(recording.events.time_ms, dtype=np.float64)
+            first = np.searchsorted(recording.events.time_ms, np.arange(recording.duration_ms + 1))
+            write_array(group, "events/indptr", first)
+            write_array(group, "events/input", recording.events.input)
+            write_array(group, "events/time_ms", np.asarray(recording.events.time_ms, dtype=np.float64))
             if recording.injection is not None:
-                group["injection/compartment"] = recording.injection.compartment
-                group["injection/current_nA"] = recording.injection.current_nA
+                write_array(group, "injection/compartment", recording.injection.compartment)
+                write_array(group, "injection/current_nA", recording.injection.current_nA)
             if recording.spike_probability is not None:
-                group["spike_probability"] = recording.spike_probability
+                write_array(group, "spike_probability", recording.spike_probability)
             file.check_room()
         if tree is None:
             raise FileError(f"there is no trial to write to {path}")
-        file.attrs.update(attributes)
+        for name, value in {**attributes, "tree_fingerprint": tree.fingerprint()}.items():
+            file.attrs[name] = text_attribute(value) if isinstance(value, str) else value
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["tree_fingerprint"] = tree.fingerprint()
 
 
 class RecordingFile:
     """A file of trials, open for reading; use it as a context manager.
 
     Raises:
-        FileError: the file is missing, truncated, or no recording of this format.
+        FileError: the file is missing, damaged, points outside of itself, or is no recording of this format.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -258,22 +311,13 @@ class RecordingFile:
             raise FileError(f"{path} is a folder; name a recording in it, such as {self.path / 'trial-000000.h5'}")
         if not self.path.is_file():
             raise FileError(f"{path} does not exist; `dendrotwin simulate` makes such files")
-        again = "restore it, or make it again"
+        self._file = open_hdf5(self.path, _check_file)
         try:
-            self._file = h5py.File(self.path, "r")
-        except OSError as error:
-            if error.errno:  # too many open files, no permission: the file itself may be whole
-                raise FileError(f"{path} cannot be opened: {os.strerror(error.errno)}; see to that first") from error
-            raise FileError(f"{path} is truncated or is no HDF5 file; {again}") from error
-        try:
-            version = self._file.attrs.get("format_version")
-            if "kind" in self._file.attrs:
-                raise FileError(f"{path} holds {self._file.attrs['kind']}, not potentials; name the recording itself")
-            if version != FORMAT_VERSION or "tree" not in self._file or "trials" not in self._file:
-                raise FileError(f"{path} is no recording of format {FORMAT_VERSION} (it says {version}); {again}")
-            self.attributes: dict[str, Any] = dict(self._file.attrs)
-            self.fingerprint = str(self.attributes["tree_fingerprint"])
-            self._trials = [self._file["trials"][name] for name in sorted(self._file["trials"])]
+            with damage_as_file_error(self.path):
+                self.attributes: dict[str, Any] = {name: text_of(value) for name, value in self._file.attrs.items()}
+                self.fingerprint = str(self.attributes["tree_fingerprint"])
+                self._trials = [self._file["trials"][name] for name in sorted(self._file["trials"])]
+                (self._n,), (self._n_inputs,) = (self._file["tree"][name].shape for name in ("parent", "input_synapse"))
         except BaseException:
             self._file.close()
             raise
@@ -288,22 +332,40 @@ class RecordingFile:
         return len(self._trials)
 
     def tree(self) -> Tree:
-        """The cell."""
-        return read_tree(self._file["tree"])
+        """The cell.
+
+        Raises:
+            FileError: it is damaged, or was altered after it was written.
+        """
+        with damage_as_file_error(self.path):
+            tree = read_tree(self._file["tree"])
+        if tree.fingerprint() != self.fingerprint:
+            raise FileError(f"{self.path}: its tree was altered after it was written; {AGAIN}")
+        return tree
 
     def trial_id(self, trial: int) -> str:
         """Which trial it is."""
-        return str(self._trials[trial].attrs["trial_id"])
+        return str(text_of(self._trials[trial].attrs["trial_id"]))
 
     def record_dt_ms(self, trial: int) -> float:
         """Time from one sample of a trial to the next [ms]; 1 ms where the file does not say."""
-        return float(self._trials[trial].attrs.get("record_dt_ms", DEFAULT_RECORD_DT_MS))
+        return _record_dt_ms(self._trials[trial])
 
     def duration_ms(self, trial: int) -> int:
-        """Duration of a trial [ms]."""
-        return int(self._trials[trial]["v"].shape[0]) // per_ms(
-            self.record_dt_ms(trial), f"record_dt_ms of {self.path}"
-        )
+        """Duration of a trial [ms].
+
+        Args:
+            trial: its number in the file.
+
+        Raises:
+            FileError: it has no potentials, or less than a millisecond of them.
+        """
+        dataset = self._trials[trial].dataset("v")
+        samples_per_ms = per_ms(self.record_dt_ms(trial), f"record_dt_ms of {self.path}")
+        duration = dataset.shape[0] // samples_per_ms if dataset.ndim == 2 else 0
+        if duration == 0:
+            raise self._trials[trial].error(f"has no samples in {dataset.name.strip('/')}")
+        return int(duration)
 
     def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
         """Samples of the potentials of a trial, (stop - start, n) [mV].
@@ -314,52 +376,124 @@ class RecordingFile:
             stop: the one after the last; None for all.
 
         Raises:
-            FileError: a potential is not finite (files of others may store floats).
+            FileError: they are damaged, or not finite (files of others may store floats).
         """
         dataset = self._trials[trial]["v"]
-        try:
-            v = dataset[start:stop]
-        except OSError as error:
-            raise FileError(f"{self.path} is damaged; restore it, or make it again") from error
-        if v.dtype != np.int16:
-            if not np.isfinite(v).all():
-                raise FileError(f"{self.path}, trial {self.trial_id(trial)}: V holds NaN or infinity; make it again")
-            return np.asarray(v, dtype=np.float32)
-        scale, offset = np.float32(dataset.attrs["scale_factor"]), np.float32(dataset.attrs["add_offset"])
+        with damage_as_file_error(self.path):
+            v = read_array(dataset, start, stop, CHUNK_STEPS)
+            if v.dtype != np.int16:
+                with np.errstate(over="ignore"):
+                    v = np.asarray(v, dtype=np.float32)
+                if not np.isfinite(v).all():
+                    raise FileError(
+                        f"{self.path}, trial {self.trial_id(trial)}: V holds NaN or infinity; make it again"
+                    )
+                return v
+            scale, offset = np.float32(dataset.attrs["scale_factor"]), np.float32(dataset.attrs["add_offset"])
         return np.asarray(v.astype(np.float32) * scale + offset)
 
     def events(self, trial: int) -> Events:
-        """Input events of a trial; where the file has their steps only, at the start of these."""
-        group = self._trials[trial]["events"]
-        if "time_ms" in group:
-            return Events(group["input"][()], group["time_ms"][()])
-        counts = np.diff(group["indptr"][()])
-        return Events(group["input"][()], np.repeat(np.arange(len(counts), dtype=np.float64), counts))
+        """Input events of a trial; where the file has their steps only, at the start of these.
+
+        Raises:
+            FileError: they are damaged, or do not fit the cell or the trial.
+        """
+        with self._of_file():
+            return read_events(self._trials[trial]["events"], self._n_inputs, self.duration_ms(trial))
 
     def spikes_ms(self, trial: int) -> NDArray[np.float64]:
         """Times (s,) of the output spikes of a trial [ms].
 
         Args:
             trial: its number in the file.
+
+        Raises:
+            FileError: they are damaged, or outside of the trial.
         """
-        spikes: NDArray[np.float64] = self._trials[trial]["spikes_ms"][()]
-        return spikes
+        with self._of_file():
+            return read_spikes(self._trials[trial]["spikes_ms"], self.duration_ms(trial))
 
     def injection(self, trial: int) -> Injection | None:
-        """Injected current of a trial, or None."""
-        group = self._trials[trial].get("injection")
-        return None if group is None else Injection(group["compartment"][()], group["current_nA"][()])
+        """Injected current of a trial, or None.
+
+        Raises:
+            FileError: it is damaged, or does not fit the cell or the trial.
+        """
+        with self._of_file():
+            group = self._trials[trial].get("injection")
+            return None if group is None else read_injection(group, self._n, self.duration_ms(trial))
 
     def read(self, trial: int, tree: Tree) -> Recording:
-        """The whole trial, of the cell `tree` (this file's own, read once by the caller)."""
-        probability = self._trials[trial].get("spike_probability")
+        """The whole trial, of the cell `tree` (this file's own, read once by the caller).
+
+        Raises:
+            FileError: a part of it is damaged, or of another cell.
+        """
+        with self._of_file():
+            probability = self._trials[trial].get("spike_probability")
+            chances = None if probability is None else read_probability(probability)
+        v = self.v(trial)
+        if v.shape[1] != tree.n:
+            raise FileError(f"{self.path} holds potentials of {v.shape[1]} of {tree.n} compartments; {AGAIN}")
         return Recording(
             tree,
-            self.v(trial),
+            v,
             self.events(trial),
             self.spikes_ms(trial),
             self.trial_id(trial),
             self.injection(trial),
-            None if probability is None else probability[()],
+            chances,
             self.record_dt_ms(trial),
         )
+
+    @contextmanager
+    def _of_file(self) -> Iterator[None]:
+        """A wrong input, that is the user's own elsewhere, is damage of the file here."""
+        with damage_as_file_error(self.path):
+            try:
+                yield
+            except InputError as error:
+                raise FileError(f"{self.path} is damaged ({error}); {AGAIN}") from error
+
+
+def _record_dt_ms(trial: h5py.Group) -> float:
+    return float(trial.attrs.get("record_dt_ms", DEFAULT_RECORD_DT_MS))
+
+
+def _check_file(file: h5py.File) -> None:
+    """See that a file is a recording, with all its parts."""
+    path = file.filename
+    version = file.attrs.get("format_version")
+    if "kind" in file.attrs:
+        raise FileError(f"{path} holds {text_of(file.attrs['kind'])}, not potentials; name the recording itself")
+    if version != FORMAT_VERSION or "tree" not in file or "trials" not in file:
+        raise FileError(f"{path} is no recording of format {FORMAT_VERSION} (it says {version}); {AGAIN}")
+    parts = Part(Path(path), file)
+    parts.attribute("tree_fingerprint")
+    trials = parts.group("trials")
+    if not trials.names():
+        raise parts.error("holds no trial")
+    for name in trials.names():
+        _check_parts(trials.group(name))
+    try:
+        for name in file["trials"]:
+            trial = file["trials"][name]
+            str(trial.attrs["trial_id"])
+            check_layout(trial, per_ms(_record_dt_ms(trial), f"record_dt_ms of {path}"))
+    except InputError as error:
+        raise FileError(f"{path} is damaged ({error}); {AGAIN}") from error
+
+
+def _check_parts(trial: Part) -> None:
+    """See that a trial has all that a recording needs, and name what it lacks."""
+    trial.attribute("trial_id")
+    if trial.dataset("v").dtype == np.int16:
+        for scale in SCALING:
+            trial.attribute(scale, of="v")
+    trial.dataset("spikes_ms")
+    events = trial.group("events")
+    events.dataset("input")
+    events.dataset("time_ms" if "time_ms" in events else "indptr")
+    if "injection" in trial:
+        for name in ("compartment", "current_nA"):
+            trial.group("injection").dataset(name)

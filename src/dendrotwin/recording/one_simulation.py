@@ -13,7 +13,7 @@ from dendrotwin.recording import DEFAULT_RECORD_DT_MS
 CONFIG_FILE = "simulation.json"
 # What a user knows these fields of `neuron.simulation.Simulation` by.
 NAMED = {
-    "cell_digest": "mechanisms or file of the cell",
+    "cell_digest": "mechanisms or files of the cell",
     "own_input": "events or injected current",
     "dt_ms": "--dt",
     "duration_ms": "--duration",

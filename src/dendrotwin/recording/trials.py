@@ -14,6 +14,7 @@ from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import DEFAULT_RECORD_DT_MS, Recording, RecordingFile
 from dendrotwin.recording.one_simulation import OneSimulation
+from dendrotwin.support.hdf5 import damage_as_file_error
 
 SPLIT_FILE = "split.json"  # in the folder of a data set: how many of its trials are held out
 
@@ -127,8 +128,11 @@ def made_by(trial: TrialIndex) -> dict[str, Any]:
 
     Args:
         trial: the trial.
+
+    Raises:
+        FileError: it is damaged.
     """
-    with RecordingFile(trial.path) as file:
+    with RecordingFile(trial.path) as file, damage_as_file_error(trial.path):
         return dict(json.loads(file.attributes.get("simulation", "{}")))
 
 

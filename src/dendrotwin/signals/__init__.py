@@ -4,8 +4,9 @@ Lengths are in um, currents in nA, potentials in mV, conductivities in S/m. A ce
 its soma's centre at the origin and its apical dendrites along +z, unless a `PlacedCell` says otherwise.
 """
 
+from dendrotwin.signals.contacts import read_contacts
 from dendrotwin.signals.currents import Currents, membrane_currents
-from dendrotwin.signals.extracellular import CSD, LFP, Dipole, Slab, csd_matrix, dipole_matrix, lfp_matrix
+from dendrotwin.signals.extracellular import LFP, Dipole, dipole_matrix, lfp_matrix
 from dendrotwin.signals.head import (
     EEG,
     MEG,
@@ -20,19 +21,21 @@ from dendrotwin.signals.nwb import write_nwb
 from dendrotwin.signals.one_signal import csd, dipole, dye, ecog, eeg, lfp, meg, patch
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
-from dendrotwin.signals.placing import PlacedCell, read_places, upright
+from dendrotwin.signals.placing import PlacedCell, upright
+from dendrotwin.signals.population import read_places
 from dendrotwin.signals.probes import (
     Probe,
     ecog_grid,
     linear_probe,
     neuropixels,
     point_electrodes,
-    read_probe,
     shank_beside,
     square_array,
 )
+from dendrotwin.signals.slab import Slab
+from dendrotwin.signals.source_density import CSD, csd_matrix, layers_over
 from dendrotwin.signals.spectrum import power_spectrum
-from dendrotwin.signals.store import read_signals, write_signals
+from dendrotwin.signals.store import open_signals, read_signals, write_signals
 from dendrotwin.signals.streaming import record, stream
 
 __all__ = [
@@ -59,6 +62,7 @@ __all__ = [
     "ecog_grid",
     "eeg",
     "eeg_matrix",
+    "layers_over",
     "lfp",
     "lfp_matrix",
     "linear_probe",
@@ -66,11 +70,12 @@ __all__ = [
     "meg_matrix",
     "membrane_currents",
     "neuropixels",
+    "open_signals",
     "patch",
     "point_electrodes",
     "power_spectrum",
+    "read_contacts",
     "read_places",
-    "read_probe",
     "read_signals",
     "record",
     "sensors_on_meridian",

@@ -6,6 +6,8 @@ models are LFPykit's (Hagen et al. 2018, doi:10.3389/fninf.2018.00092).
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,38 +16,17 @@ import numpy as np
 
 from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
+from dendrotwin.signals.contacts import read_contacts
 from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.placing import soma_centre, translate
 from dendrotwin.signals.probes import Probe
+from dendrotwin.signals.slab import Slab, slab_matrix
 
 SOURCES = {"soma-point": "root_as_point", "line": "linesource", "point": "pointsource"}  # our names, and LFPykit's
 SIGMA_S_PER_M = 0.3  # default of LFPykit and LFPy (Lindén et al. 2014, doi:10.3389/fninf.2013.00041)
+INSIDE = ("refuse", "surface", "leave-out")  # what becomes of a cell that a contact lies in
+ON_END_UM, JOINT_UM = 1e-6, 1e-3  # what rounding and float32 files may put between compartments that meet
 Conductivity = float | Sequence[float]
-
-
-@dataclass(frozen=True)
-class Slab:
-    """Tissue between two half-spaces of other conductivities, with borders across z.
-
-    The defaults are a slice on the glass of an electrode array, under saline (Ness et al. 2015,
-    doi:10.1007/s12021-015-9265-6). The cortex under an ECoG grid is a slab between white matter and what covers it.
-
-    Attributes:
-        bottom_um: z of the lower border [um].
-        thickness_um: of the tissue [um]; the whole cell must be in it.
-        below_S_per_m, tissue_S_per_m, above_S_per_m: conductivities [S/m].
-    """
-
-    bottom_um: float = -150.0
-    thickness_um: float = 300.0
-    below_S_per_m: float = 0.0
-    tissue_S_per_m: float = SIGMA_S_PER_M
-    above_S_per_m: float = 1.5
-
-    @property
-    def top_um(self) -> float:
-        """z of the upper border [um]."""
-        return self.bottom_um + self.thickness_um
 
 
 def lfpykit_geometry(tree: Tree) -> Any:
@@ -67,6 +48,7 @@ def lfp_matrix(
     sigma_S_per_m: Conductivity = SIGMA_S_PER_M,
     source: str = "soma-point",
     slab: Slab | None = None,
+    inside: str = "refuse",
 ) -> Floats:
     """Extracellular potential at contacts for 1 nA through the membrane of each compartment.
 
@@ -87,6 +69,8 @@ def lfp_matrix(
             potential of a sphere outside it, the other compartments lines.
         slab: layers, in place of `sigma_S_per_m`. Line sources can be mirrored only for contacts on an insulating
             floor; for other contacts choose "point".
+        inside: what becomes of a cell that a contact lies in: "refuse" it, "surface", as if the contact were on the
+            membrane (as LFPykit does), or "leave-out" the cell, whose matrix is then zero.
 
     Returns:
         (contacts, n) [mV/nA]; the potential is `currents @ matrix.T` [mV].
@@ -97,38 +81,65 @@ def lfp_matrix(
     """
     if source not in SOURCES:
         raise InputError(f"there is no source {source!r}; choose {', '.join(SOURCES)}")
+    if inside not in INSIDE:
+        raise InputError(f"a contact inside a cell is not {inside!r}; choose inside={', '.join(INSIDE)}")
     if slab is not None and (np.ndim(sigma_S_per_m) or sigma_S_per_m != SIGMA_S_PER_M):
         raise InputError(
             "a slab has its own conductivities; set the slab's tissue_S_per_m, and leave sigma_S_per_m at its default"
         )
     if slab is None and source == "soma-point" and np.ndim(sigma_S_per_m):  # LFPykit takes only one root there
-        lines, middles = (lfp_matrix(tree, probe, sigma_S_per_m, each) for each in ("line", "point"))
+        lines, middles = (lfp_matrix(tree, probe, sigma_S_per_m, each, inside=inside) for each in ("line", "point"))
         return np.where(tree.in_region("soma"), middles, lines)
     points = probe.points_um()
-    check_outside_compartments(tree, points)
-    x, y, z = points.reshape(-1, 3).T
-    lfpykit = import_extra("lfpykit", "signals")
-    electrode = {"cell": lfpykit_geometry(tree), "x": x, "y": y, "z": z, "method": SOURCES[source]}
-    if slab is None:
+    if inside == "refuse":
+        check_outside_compartments(tree, points)
+    elif inside == "leave-out" and contact_inside(tree, points) is not None:
+        return np.zeros((len(probe), tree.n))
+    flat = points.reshape(-1, 3)
+    if slab is not None:
+        _check_slab(slab, tree, flat[:, 2], source)
+        is_line = np.full(tree.n, source != "point") & ~(tree.in_region("soma") & (source == "soma-point"))
+        per_point = slab_matrix(tree, flat, slab, is_line)
+    else:
         somatic = np.flatnonzero(tree.in_region("soma"))
         spheres = {"rootinds": somatic} if source == "soma-point" and len(somatic) else {}
-        model = lfpykit.RecExtElectrode(sigma=_checked_conductivity(sigma_S_per_m), **electrode, **spheres)
-    else:
-        _check_slab(slab, tree, z, source)
-        model = lfpykit.RecMEAElectrode(
-            sigma_G=slab.below_S_per_m,
-            sigma_T=slab.tissue_S_per_m,
-            sigma_S=slab.above_S_per_m,
-            h=slab.thickness_um,
-            z_shift=slab.bottom_um,
-            **electrode,
-        )
-    per_point = model.get_transformation_matrix()
+        x, y, z = flat.T
+        options = {"x": x, "y": y, "z": z, "method": SOURCES[source], **spheres}
+        sigma, electrode = _checked_conductivity(sigma_S_per_m), import_extra("lfpykit", "signals").RecExtElectrode
+        with contextlib.redirect_stdout(io.StringIO()):  # LFPykit prints that a contact is near the soma
+            per_point = electrode(lfpykit_geometry(tree), sigma, **options).get_transformation_matrix()
     return np.asarray(per_point.reshape(len(probe), -1, tree.n).mean(axis=1))
 
 
+def contact_inside(tree: Tree, points_um: Floats) -> tuple[int, int] | None:
+    """The first contact that lies inside the cell, and in which compartment.
+
+    Compartments are cylinders, their ends with them; where two meet, a sphere of the smaller radius fills the joint.
+
+    Args:
+        tree: the cell at its place.
+        points_um: (contacts, points, 3) where the potential is taken [um].
+    """
+    start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]
+    radius = tree.diameter_um / 2
+    length = np.linalg.norm(along, axis=1)
+    parent = np.maximum(tree.parent, 0)
+    from_parent = np.linalg.norm(tree.ends_um[parent] - start[:, None], axis=2).min(axis=1)
+    meets = (tree.parent >= 0) & (from_parent < JOINT_UM)
+    joint = np.where(meets, np.minimum(radius, radius[parent]), 0.0)
+    for contact, points in enumerate(points_um):
+        from_start = points[:, None, :] - start
+        at = (from_start * along).sum(axis=2) / length
+        across = np.linalg.norm(from_start - (at / length)[:, :, None] * along, axis=2)
+        inside = (at >= -ON_END_UM) & (at <= length + ON_END_UM) & (across < radius)
+        inside |= np.linalg.norm(from_start, axis=2) < joint
+        if inside.any():
+            return contact, int(np.flatnonzero(inside.any(axis=0))[0])
+    return None
+
+
 def check_outside_compartments(tree: Tree, points_um: Floats) -> None:
-    """Check that no point of a contact lies within a compartment's cylinder.
+    """Check that no point of a contact lies inside the cell; see `contact_inside`.
 
     Args:
         tree: the cell at its place.
@@ -137,20 +148,15 @@ def check_outside_compartments(tree: Tree, points_um: Floats) -> None:
     Raises:
         InputError: one does.
     """
-    start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]
-    squared = np.maximum((along**2).sum(axis=1), 1e-12)
-    for contact, points in enumerate(points_um):
-        from_start = points[:, None, :] - start
-        share = (from_start * along).sum(axis=2) / squared
-        across = np.linalg.norm(from_start - share[:, :, None] * along, axis=2)
-        inside = ((share > 0.0) & (share < 1.0) & (across < tree.diameter_um / 2)).any(axis=0)
-        if inside.any():
-            compartment = int(np.flatnonzero(inside)[0])
-            x, y, z = points.mean(axis=0)
-            raise InputError(
-                f"contact {contact} at ({x:g}, {y:g}, {z:g}) um lies inside the compartment {tree.names[compartment]}; "
-                "move the probe away from the cell"
-            )
+    found = contact_inside(tree, points_um)
+    if found is not None:
+        contact, compartment = found
+        x, y, z = points_um[contact].mean(axis=0)
+        raise InputError(
+            f"contact {contact} at ({x:g}, {y:g}, {z:g}) um lies inside the compartment {tree.names[compartment]}; "
+            "move the probe away from the cell, or say inside=surface (as if it were on the membrane) or "
+            "inside=leave-out (the LFP without this cell)"
+        )
 
 
 def _checked_conductivity(sigma_S_per_m: Conductivity) -> float | Floats:
@@ -189,31 +195,6 @@ def _check_slab(slab: Slab, tree: Tree, contacts_z_um: Floats, source: str) -> N
         )
 
 
-def csd_matrix(tree: Tree, x_edges_um: Floats, y_edges_um: Floats, z_edges_um: Floats) -> Floats:
-    """Current source density in the voxels of a grid for 1 nA through the membrane of each compartment.
-
-    The current of a compartment is spread evenly along it; the density of a voxel is the current in it over its volume
-    (LFPykit's `VolumetricCurrentSourceDensity`, Hagen et al. 2018, doi:10.3389/fninf.2018.00092).
-
-    Args:
-        tree: the cell at its place.
-        x_edges_um, y_edges_um, z_edges_um: (edges,) borders of the voxels along each axis, rising [um].
-
-    Returns:
-        (voxels, n) [1/um3], voxels with z running fastest; the density is `currents @ matrix.T` [nA/um3].
-
-    Raises:
-        InputError: borders do not rise, or LFPykit is not installed.
-    """
-    edges = [np.asarray(axis, dtype=np.float64) for axis in (x_edges_um, y_edges_um, z_edges_um)]
-    if any(axis.ndim != 1 or len(axis) < 2 or not (np.diff(axis) > 0.0).all() for axis in edges):
-        raise InputError("the borders of the voxels must rise along each axis; give at least two of each")
-    model = import_extra("lfpykit", "signals").VolumetricCurrentSourceDensity(lfpykit_geometry(tree), *edges)
-    # LFPykit 0.6.2 gives the current in each voxel, not yet divided by its volume as its description says.
-    volume = np.einsum("i,j,k->ijk", *(np.diff(axis) for axis in edges))
-    return np.asarray((model.get_transformation_matrix() / volume[..., None]).reshape(-1, tree.n))
-
-
 def dipole_matrix(tree: Tree) -> Floats:
     """Current dipole moment for 1 nA through the membrane of each compartment.
 
@@ -239,8 +220,8 @@ class LFP:
     """Extracellular potential at the contacts of a probe [mV]; see `lfp_matrix`.
 
     Attributes:
-        probe, sigma_S_per_m, source, slab: the contacts, the conductivity of the tissue [S/m], how compartments are
-            sources, and layers; see `lfp_matrix`.
+        probe, sigma_S_per_m, source, slab, inside: the contacts, the conductivity of the tissue [S/m], how compartments
+            are sources, layers, and what becomes of a cell that a contact lies in; see `lfp_matrix`.
         name, unit, acts_on: see `LinearInstrument`.
     """
 
@@ -248,9 +229,14 @@ class LFP:
     sigma_S_per_m: Conductivity = SIGMA_S_PER_M
     source: str = "soma-point"
     slab: Slab | None = None
+    inside: str = "refuse"
     name: str = "lfp"
     unit: ClassVar[str] = "mV"
     acts_on: ClassVar[str] = "currents"
+
+    def __post_init__(self) -> None:
+        """Take contacts in any form that `read_contacts` knows."""
+        object.__setattr__(self, "probe", read_contacts(self.probe))
 
     def matrix(self, tree: Tree) -> Floats:
         """See `lfp_matrix`: (contacts, n) [mV/nA].
@@ -258,52 +244,19 @@ class LFP:
         Args:
             tree: the cell at its place.
         """
-        return lfp_matrix(tree, self.probe, self.sigma_S_per_m, self.source, self.slab)
+        return lfp_matrix(tree, self.probe, self.sigma_S_per_m, self.source, self.slab, self.inside)
+
+    def leaves_out(self, tree: Tree) -> bool:
+        """Whether it leaves the cell out, because a contact lies inside.
+
+        Args:
+            tree: the cell at its place.
+        """
+        return self.inside == "leave-out" and contact_inside(tree, self.probe.points_um()) is not None
 
     def channels(self) -> dict[str, Any]:
         """Where the contacts are [um]."""
         return self.probe.channels()
-
-
-@dataclass(frozen=True, eq=False)
-class CSD:
-    """Current source density in layers across z, over a column that holds the cell [nA/um3]; see `csd_matrix`.
-
-    Attributes:
-        z_edges_um: (layers + 1,) borders of the layers, rising [um].
-        half_width_um: how far the column reaches along x and y from the origin [um]. The default is our choice, wide
-            enough for one cell at the origin.
-        name, unit, acts_on: see `LinearInstrument`.
-    """
-
-    z_edges_um: Floats
-    half_width_um: float = 500.0
-    name: str = "csd"
-    unit: ClassVar[str] = "nA/um3"
-    acts_on: ClassVar[str] = "currents"
-
-    def matrix(self, tree: Tree) -> Floats:
-        """Density in each layer for 1 nA through each compartment: (layers, n) [1/um3].
-
-        Args:
-            tree: the cell at its place.
-
-        Raises:
-            InputError: the cell is not within the column, or see `csd_matrix`.
-        """
-        reach_um = float(np.abs(tree.ends_um[:, :, :2]).max())
-        if reach_um > self.half_width_um:
-            raise InputError(
-                f"the cell reaches {reach_um:.0f} um from the axis of the column, {self.half_width_um:g} um wide to "
-                f"each side, and currents outside are lost; give half_width_um={np.ceil(reach_um / 100.0) * 100.0:.0f}"
-            )
-        across = np.array([-self.half_width_um, self.half_width_um])
-        return csd_matrix(tree, across, across, self.z_edges_um)
-
-    def channels(self) -> dict[str, Any]:
-        """The middles of the layers [um]."""
-        edges = np.asarray(self.z_edges_um, dtype=np.float64)
-        return {"z_um": (edges[1:] + edges[:-1]) / 2}
 
 
 @dataclass(frozen=True, eq=False)

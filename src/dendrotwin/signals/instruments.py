@@ -6,8 +6,10 @@ doi:10.3389/fninf.2018.00092): a matrix times the membrane currents or the poten
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,9 +18,12 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Floats, Injection, Tree
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
+from dendrotwin.signals.slab import Slab
 from dendrotwin.solver.axial import axial_matrix
 
 MS_PER_S = 1000.0
+# The signal's name, and what `channels` says already.
+NO_SETTINGS = ("name", "tree", "probe_positions_um", "electrodes_um", "sensors_um")
 Recorder = Callable[[NDArray[np.floating], Injection | None], Floats]
 """From potentials (samples, n) [mV] and injected currents at the same samples to values (samples, channels)."""
 
@@ -62,6 +67,7 @@ class Signal:
         values: (samples, channels), of a camera (samples, rows, columns).
         channels: columns (channels,) such as `x_um`: where each channel is [um].
         sampling_hz: samples in a second [Hz].
+        settings: all that made it, such as `sigma_S_per_m` or `seed`; see `settings_of`.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Signal:
     values: NDArray[np.floating]
     channels: dict[str, NDArray[Any]]
     sampling_hz: float = MS_PER_S
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def modality(self) -> str:
@@ -88,6 +95,43 @@ def sample_shape(instrument: Instrument) -> tuple[int, ...]:
         instrument: what records.
     """
     return instrument.shape if isinstance(instrument, Dye) else (len(next(iter(instrument.channels().values()))),)
+
+
+def settings_of(instrument: Instrument) -> dict[str, Any]:
+    """All that an instrument's signal depends on, but for its cells and where its channels are.
+
+    Texts, numbers and lists of numbers by name. What belongs to a slab, a probe or a head begins with that word, such
+    as `slab_bottom_um`; what is not there, such as a slab, is the text "none".
+
+    Args:
+        instrument: what records.
+    """
+    settings = {"instrument": type(instrument).__name__, **_flat(instrument)}
+    if isinstance(instrument, Patch) and instrument.compartment is None:
+        settings["compartment"] = "soma"
+    if isinstance(getattr(instrument, "slab", None), Slab):
+        del settings["sigma_S_per_m"]  # the slab has its own
+    return settings
+
+
+def _flat(thing: Any, prefix: str = "") -> dict[str, Any]:
+    """The fields of a dataclass, and of those in it, as numbers, texts and lists."""
+    found: dict[str, Any] = {}
+    for each in dataclasses.fields(thing):
+        name, value = f"{prefix}{each.name}", getattr(thing, each.name)
+        if name in NO_SETTINGS:
+            continue
+        if dataclasses.is_dataclass(value):
+            found |= _flat(value, f"{name}_")
+        elif value is None:
+            found[name] = "none"
+        elif isinstance(value, (bool, int, float, str)):
+            found[name] = value
+        elif isinstance(value, Path):
+            found[name] = str(value)
+        else:
+            found[name] = np.asarray(value, dtype=np.float64).tolist()
+    return found
 
 
 def _float64(values: NDArray[np.floating]) -> Floats:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from dendrotwin.cell.tree import Floats
-from dendrotwin.signals.extracellular import CSD, LFP, Dipole, Slab
+from dendrotwin.signals.extracellular import LFP, Dipole
 from dendrotwin.signals.head import EEG, MEG
 from dendrotwin.signals.instruments import Instrument, Signal
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.probes import Probe
+from dendrotwin.signals.slab import Slab
+from dendrotwin.signals.source_density import CSD
 from dendrotwin.signals.streaming import Recordings, record
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +11,9 @@ from scipy.special import erf
 
 from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
+
+FINEST = 64  # pieces of a compartment in a pixel, at most: the work grows with them
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(4)  # in each piece
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,9 @@ class Dye:
     def matrix(self, tree: Tree) -> Floats:
         """The membrane area of each compartment that each pixel collects light from; times V [mV] it is F [mV um2].
 
-        Compartments are cut into pieces no longer than half a pixel.
+        The mean over a compartment is a Gauss-Legendre rule with four points on each piece of it. Pieces are no longer
+        than the standard deviation at the surface, so that a pixel's share is within 1e-5 of the compartment's area;
+        where that is below 1/64 of a pixel, no longer than 1/64 of a pixel, and the share within 1/100.
 
         Args:
             tree: the cell at its place.
@@ -86,25 +92,42 @@ class Dye:
         Raises:
             InputError: a compartment is above the surface.
         """
-        pieces = int(np.ceil(2.0 * float(tree.length_um.max()) / self.pixel_um))
-        share = (np.arange(pieces) + 0.5) / pieces
+        longest = float(np.linalg.norm(tree.ends_um[:, 1] - tree.ends_um[:, 0], axis=1).max())
+        pieces = max(1, int(np.ceil(longest / max(self.blur_um, self.pixel_um / FINEST))))
+        shares = ((np.arange(pieces)[:, None] + (NODES + 1.0) / 2.0) / pieces).ravel()
+        weights = np.tile(WEIGHTS / 2.0, pieces) / pieces
         start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]
         surface = float(tree.ends_um[:, :, 2].max()) if self.surface_um is None else self.surface_um
         rows, columns = self.edges_um()
+        highest = float(tree.ends_um[:, :, 2].max())
+        if highest > surface:
+            raise InputError(
+                f"a compartment is {highest - surface:.3g} um above the surface at z = {surface:g} um; raise "
+                "surface_um, or move the cell"
+            )
         matrix = np.zeros((self.rows, self.columns, tree.n))
-        for part in share:
-            x, y, z = (start + part * along).T
-            depth = surface - z
-            if (depth < 0.0).any():
-                raise InputError(
-                    f"a compartment is {-depth.min():.0f} um above the surface at z = {surface:g} um; raise "
-                    "surface_um, or move the cell"
-                )
+        for share, weight in zip(shares, weights, strict=True):
+            x, y, z = (start + share * along).T
+            depth = np.maximum(surface - z, 0.0)  # rounding
             sigma = self.blur_um + self.spread * depth
             across, down = _share_between(columns, x, sigma), _share_between(rows, y, sigma)
-            light = tree.area_um2 / pieces * np.exp(-depth / self.attenuation_um)
+            light = weight * tree.area_um2 * np.exp(-depth / self.attenuation_um)
             matrix += np.einsum("rn,cn->rcn", down * light, across)
         return matrix.reshape(-1, tree.n)
+
+    def share_in_view(self, trees: Sequence[Tree]) -> float:
+        """Share of the membrane of all cells that is in front of the camera, whatever of its light is scattered.
+
+        Args:
+            trees: the cells at their places.
+        """
+        rows, columns = self.edges_um()
+        seen = total = 0.0
+        for tree in trees:
+            y, x = tree.ends_um[:, :, 1].mean(axis=1), tree.ends_um[:, :, 0].mean(axis=1)
+            inside = (y >= rows[0]) & (y <= rows[-1]) & (x >= columns[0]) & (x <= columns[-1])
+            seen, total = seen + float(tree.area_um2[inside].sum()), total + float(tree.area_um2.sum())
+        return seen / total
 
     def channels(self) -> dict[str, Any]:
         """The middles of the pixels, row by row [um]."""

@@ -15,20 +15,31 @@ from typing import Any, cast
 import numpy as np
 
 from dendrotwin.errors import InputError
+from dendrotwin.signals.contacts import BESIDE_UM, read_contacts
 from dendrotwin.signals.currents import Currents
-from dendrotwin.signals.extracellular import CSD, LFP, SIGMA_S_PER_M, Dipole, Slab
+from dendrotwin.signals.extracellular import INSIDE, LFP, SIGMA_S_PER_M, Dipole
 from dendrotwin.signals.head import ANGLES_DEG, EEG, MEG, MEG_RADIUS_UM, FourSpheres, NewYorkEEG, sensors_on_meridian
 from dendrotwin.signals.instruments import Instrument
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.placing import PlacedCell, Triple
-from dendrotwin.signals.probes import Probe, ecog_grid, linear_probe, neuropixels, read_probe, square_array
+from dendrotwin.signals.population import RESERVED
+from dendrotwin.signals.probes import (
+    Probe,
+    default_probe,
+    ecog_grid,
+    linear_probe,
+    neuropixels,
+    square_array,
+)
+from dendrotwin.signals.slab import Slab
+from dendrotwin.signals.source_density import CSD, layers_over
 
 PROBES: dict[str, Callable[..., Probe]] = {"linear": linear_probe, "square": square_array, "neuropixels": neuropixels}
+PROBE_FILES = (".csv", ".json", ".yaml", ".yml")
 HEAD = FourSpheres()
 SOMA = -1  # a text has no None
 LABEL = "label="
-RESERVED_LABEL = "spectrum"  # NAME-spectrum.png is the figure of a power spectrum
 
 
 def parse_instrument(text: str, probe: Probe | None, slab: Slab | None, cells: Sequence[PlacedCell] = ()) -> Instrument:
@@ -37,37 +48,59 @@ def parse_instrument(text: str, probe: Probe | None, slab: Slab | None, cells: S
     Args:
         text: currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, and its options; with label=deep the
             signal is named lfp-deep, so that there can be two of one instrument.
-        probe: of lfp and ecog; None for a linear probe and a grid on the slab.
+        probe: of lfp and ecog; None for a linear probe that is clear of the cells, and a grid on the slab.
         slab: of lfp, and of ecog, which needs one; None for a homogeneous medium.
-        cells: what is recorded; currents need one.
+        cells: what is recorded; currents need one, a csd without start_um and stop_um takes its layers from them.
 
     Raises:
         InputError: there is no such instrument or option, or a value is wrong.
     """
 
     def lfp(
-        sigma_S_per_m: tuple[float, ...] = (SIGMA_S_PER_M,), source: str = "point" if slab else "soma-point"
+        sigma_S_per_m: tuple[float, ...] = (SIGMA_S_PER_M,),
+        source: str = "point" if slab else "soma-point",
+        inside: str = INSIDE[0],
     ) -> LFP:
-        contacts = linear_probe() if probe is None else probe
-        return LFP(contacts, sigma_S_per_m[0] if len(sigma_S_per_m) == 1 else sigma_S_per_m, source, slab)
+        contacts = default_probe([cell.tree() for cell in cells]) if probe is None else probe
+        return LFP(contacts, sigma_S_per_m[0] if len(sigma_S_per_m) == 1 else sigma_S_per_m, source, slab, inside)
 
-    def ecog(source: str = "point") -> LFP:
+    def ecog(source: str = "point", inside: str = INSIDE[0]) -> LFP:
         if slab is None:
             raise InputError(
                 "ecog needs the cortex as a slab: --slab bottom_um=-800:thickness_um=2200:below_S_per_m=0.15"
             )
-        return LFP(ecog_grid(slab.top_um) if probe is None else probe, source=source, slab=slab, name="ecog")
+        return LFP(
+            ecog_grid(slab.top_um) if probe is None else probe, source=source, slab=slab, inside=inside, name="ecog"
+        )
 
     def currents() -> Currents:
         if len(cells) != 1:
             raise InputError(f"currents are of one cell, not of {len(cells)}; take them from one recording at a time")
         return Currents(cells[0].tree())
 
+    def csd(
+        start_um: float = math.nan,
+        stop_um: float = math.nan,
+        layers: int = 40,
+        half_width_um: float = CSD.half_width_um,
+    ) -> CSD:
+        if math.isnan(start_um) != math.isnan(stop_um):
+            raise InputError("csd has both start_um and stop_um, or neither, which takes layers over the cells")
+        if layers < 1 or start_um >= stop_um:
+            raise InputError(
+                f"csd in {layers} layers from {start_um:g} to {stop_um:g} um; give at least one layer, from below to "
+                "above"
+            )
+        if not math.isnan(start_um):
+            return CSD(np.linspace(start_um, stop_um, layers + 1), half_width_um)
+        said = any(pair.startswith("layers=") for pair in pairs)
+        return CSD(layers_over([cell.tree() for cell in cells], layers if said else None), half_width_um)
+
     makers: dict[str, Callable[..., Instrument]] = {
         "currents": currents,
         "lfp": lfp,
         "ecog": ecog,
-        "csd": _csd,
+        "csd": csd,
         "dipole": Dipole,
         "eeg": _eeg,
         "new-york": _new_york,
@@ -83,28 +116,61 @@ def parse_instrument(text: str, probe: Probe | None, slab: Slab | None, cells: S
     made = makers[name](**_parse_options(name, makers[name], options, {"name"}))
     if not labels:
         return made
-    if len(labels) > 1 or not labels[0].isidentifier() or labels[0] == RESERVED_LABEL:
+    if len(labels) > 1 or not labels[0].isidentifier() or labels[0] == RESERVED:
         raise InputError(
-            f"{text}: the label must be one word of letters, digits and _, and not {RESERVED_LABEL}; such as label=deep"
+            f"{text}: the label must be one word of letters, digits and _, and not {RESERVED}; such as label=deep"
         )
     return cast(Instrument, dataclasses.replace(cast(Any, made), name=f"{made.name}-{labels[0]}"))
+
+
+def parse_instruments(
+    texts: Sequence[str], probes: Sequence[str], slab: Slab | None, cells: Sequence[PlacedCell]
+) -> list[Instrument]:
+    """The instruments of several texts, with the probes of those that have one.
+
+    Args:
+        texts: see `parse_instrument`.
+        probes: see `parse_probe`; one is that of every lfp and ecog, several are one for each of these, in their order.
+        slab: see `parse_instrument`.
+        cells: what is recorded.
+
+    Raises:
+        InputError, FileError: see `parse_instrument` and `parse_probe`; or there are several probes, and not one for
+            each lfp and ecog.
+    """
+    contacts = [parse_probe(text) for text in probes]
+    with_probe = [text for text in texts if text.split(":")[0] in ("lfp", "ecog")]
+    if contacts and not with_probe:
+        raise InputError(f"a probe is of lfp and ecog, not of {', '.join(texts)}; leave --probe away, or add lfp")
+    if len(contacts) > 1 and len(contacts) != len(with_probe):
+        raise InputError(
+            f"there are {len(contacts)} probes for {len(with_probe)} signals ({', '.join(with_probe)}); give one "
+            "--probe for all, or one for each in its order: --signal lfp:label=a --probe A --signal lfp:label=b "
+            "--probe B"
+        )
+    one_each = iter(contacts if len(contacts) > 1 else contacts * len(with_probe))
+    return [parse_instrument(text, next(one_each, None) if text in with_probe else None, slab, cells) for text in texts]
 
 
 def parse_probe(text: str) -> Probe:
     """The probe that a text names.
 
     Args:
-        text: "linear", "square" or "neuropixels" with options, or the path of a CSV file of x,y,z.
+        text: "linear", "square" or "neuropixels" with options, or the path of a file of contacts, also with options:
+            plane and beside_um of a flat probe, shift_um of any; see `read_contacts`.
 
     Raises:
         InputError: there is no such probe or option, or a value is wrong.
-        FileError: see `read_probe`.
+        FileError: see `read_contacts`.
     """
-    name, *pairs = text.split(":")
-    if name.endswith(".csv"):
-        return read_probe(Path(text))
+    name, *pairs = [text] if Path(text).is_file() else text.split(":")
+    if Path(name).suffix in PROBE_FILES or Path(name).is_file():
+        options = _parse_options("a probe's file", _contacts, pairs)
+        return read_contacts(Path(name), **options)
     if name not in PROBES:
-        raise InputError(f"there is no probe {name!r}; choose {', '.join(PROBES)}, or name a .csv file of x,y,z in um")
+        raise InputError(
+            f"there is no probe {name!r}; choose {', '.join(PROBES)}, or name a file of contacts (.csv, .json, .yaml)"
+        )
     return PROBES[name](**_parse_options(name, PROBES[name], pairs))
 
 
@@ -120,15 +186,11 @@ def parse_slab(text: str) -> Slab:
     return Slab(**_parse_options("slab", Slab, text.split(":")))
 
 
+def _contacts(plane: str = "xz", beside_um: float = BESIDE_UM, shift_um: Triple = (0.0, 0.0, 0.0)) -> None:
+    """Options of a file of contacts, with the defaults of a flat probe."""
+
+
 # The options of an instrument are the parameters of the function that makes it, and their types those of its defaults.
-
-
-def _csd(start_um: float = -500.0, stop_um: float = 1500.0, layers: int = 40, half_width_um: float = 500.0) -> CSD:
-    if layers < 1 or not start_um < stop_um:
-        raise InputError(
-            f"csd in {layers} layers from {start_um:g} to {stop_um:g} um; give at least one layer, from below to above"
-        )
-    return CSD(np.linspace(start_um, stop_um, layers + 1), half_width_um)
 
 
 def _eeg(angles_deg: tuple[float, ...] = ANGLES_DEG, origin_um: Triple = HEAD.origin_um) -> EEG:
@@ -181,6 +243,8 @@ def _parse_options(
         if not equals or key not in defaults:
             known = f"the options of {name} are {', '.join(defaults)}" if defaults else f"{name} takes no options"
             raise InputError(f"{name}:{pair} must have the form key=value; {known}")
+        if key in options:
+            raise InputError(f"{name}: {key} is given twice; say it once")
         try:
             options[key] = _parse_value(value, defaults[key])
         except ValueError as error:

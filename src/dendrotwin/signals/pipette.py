@@ -22,9 +22,10 @@ class Patch:
 
     tau dV_p/dt = V + R I - V_p, tau = R C (Brette et al. 2008, doi:10.1016/j.neuron.2008.06.021).
 
-    I is the current injected into the same compartment; its drop over R is recorded too, as without bridge balance. V
-    is taken as linear between samples, for which the filter is exact. The defaults are our choice of a good pipette:
-    their tau of 0.05 ms hardly shows in samples that are 1 ms apart.
+    I is the current injected into the same compartment; its drop over R is recorded too, as without bridge balance.
+    The filter is exact for what they are: I is held over each of its milliseconds, V is linear between samples. Before
+    the trial I is zero and V that of the first sample. The defaults are our choice of a good pipette: their tau of 0.05
+    ms hardly shows in samples that are 1 ms apart.
 
     Attributes:
         compartment: number of the compartment; None for the soma.
@@ -80,23 +81,31 @@ class Patch:
         at, rng = self.compartment_of(tree), np.random.default_rng(self.seed)
         tau_ms = self.series_MOhm * self.capacitance_pF * 1e-3
         decay = np.exp(-interval_ms / tau_ms) if tau_ms > 0.0 else 0.0
-        # V_p(t + dt) = decay V_p(t) + before x(t) + now x(t + dt), for an input that is linear from x(t) to x(t + dt).
+        # For an input that is linear from x(t) to x(t + dt): V_p(t + dt) = decay V_p(t) + before x(t) + now x(t + dt).
+        # For one that is held at x from t to t + dt: decay V_p(t) + (1 - decay) x. The filter is linear in both.
         now = 1.0 - tau_ms / interval_ms * (1.0 - decay)
         before = 1.0 - decay - now
-        state: Floats | None = None
+        of_v: Floats | None = None
+        of_drop = np.zeros(1)
 
         def record(v_mV: NDArray[np.floating], injection: Injection | None) -> Floats:
-            nonlocal state
+            nonlocal of_v, of_drop
             x = np.array(v_mV[:, at], dtype=np.float64)
+            if of_v is None:  # at rest at the first sample: V_p = V
+                of_v = np.array([(1.0 - now) * x[0]])
+            y, of_v = lfilter([now, before], [1.0, -decay], x, zi=of_v)
             if injection is not None:
-                x += self.series_MOhm * injection.current_nA[:, injection.compartment == at].sum(axis=1)
-            if state is None:  # at rest at the first sample: V_p = x
-                state = np.array([(1.0 - now) * x[0]])
-            y, state = lfilter([now, before], [1.0, -decay], x, zi=state)
+                drop_mV = self.series_MOhm * injection.current_nA[:, injection.compartment == at].sum(axis=1)
+                held, of_drop = lfilter([1.0 - decay], [1.0, -decay], drop_mV, zi=of_drop)
+                y = y + held
             return np.asarray(y + self.noise_mV * rng.standard_normal(len(y)))[:, None]
 
         return record
 
     def channels(self) -> dict[str, Any]:
-        """Number of the compartment, -1 for the soma."""
-        return {"compartment": np.array([-1 if self.compartment is None else self.compartment])}
+        """Number of the compartment, -1 for the soma, and what the pipette is like."""
+        return {
+            "compartment": np.array([-1 if self.compartment is None else self.compartment]),
+            "series_MOhm": np.array([float(self.series_MOhm)]),
+            "capacitance_pF": np.array([float(self.capacitance_pF)]),
+        }

@@ -7,16 +7,14 @@ its apical dendrites along +z, towards the surface of the cortex.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dendrotwin.cell.tree import APICAL, Floats, Tree
-from dendrotwin.errors import FileError, InputError
+from dendrotwin.errors import InputError
 from dendrotwin.recording import RecordingFile
 
 Triple = tuple[float, float, float]
@@ -29,17 +27,23 @@ class PlacedCell:
     Attributes:
         recording: a file of recordings.
         trial: which of its trials, counted from 0.
-        position_um: x, y, z of the soma's centre [um].
+        position_um: x, y, z of the soma's centre [um]; None for the origin, or for where it was built (`as_built`).
         rotation_deg: rotations about the fixed axes x, then y, then z, around the soma's centre [deg].
         as_built: rotate the coordinates that the cell was built with; otherwise the cell is first made upright, see
             `upright`.
+        group: of a population, such as "exc"; signals are then given of each group, too.
     """
 
     recording: Path
     trial: int = 0
-    position_um: Triple = (0.0, 0.0, 0.0)
+    position_um: Triple | None = None
     rotation_deg: Triple = (0.0, 0.0, 0.0)
     as_built: bool = False
+    group: str = ""
+
+    def __str__(self) -> str:
+        place = "" if self.position_um is None else " at ({:g}, {:g}, {:g}) um".format(*self.position_um)
+        return f"{self.recording}, trial {self.trial}{place}"
 
     def tree(self) -> Tree:
         """The cell's tree, read from the recording, at this cell's place.
@@ -60,57 +64,29 @@ class PlacedCell:
         Raises:
             InputError: position or rotation are not three finite numbers each.
         """
-        if not np.isfinite([*self.position_um, *self.rotation_deg]).all() or (
-            (len(self.position_um), len(self.rotation_deg)) != (3, 3)
+        position_um = (0.0, 0.0, 0.0) if self.position_um is None else self.position_um
+        if (len(position_um), len(self.rotation_deg)) != (3, 3) or (
+            not np.isfinite([*position_um, *self.rotation_deg]).all()
         ):
             raise InputError(
-                f"a cell at {self.position_um} um, rotated by {self.rotation_deg} degrees; give three finite numbers "
-                "each"
+                f"a cell at {position_um} um, rotated by {self.rotation_deg} degrees; give three finite numbers each"
             )
         start = tree if self.as_built else upright(tree)
-        rotation = Rotation.from_euler("xyz", self.rotation_deg, degrees=True).as_matrix()
-        return translate(rotate(start, rotation), np.asarray(self.position_um) - soma_centre(start))
+        turned = rotate(start, Rotation.from_euler("xyz", self.rotation_deg, degrees=True).as_matrix())
+        if self.as_built and self.position_um is None:
+            return turned
+        return translate(turned, np.asarray(position_um) - soma_centre(start))
 
+    def soma_um(self) -> Floats:
+        """(3,) where the soma's centre is; the recording is read only where nothing else says it [um].
 
-def read_places(path: Path, cells: Sequence[PlacedCell]) -> list[PlacedCell]:
-    """The cells, placed as a CSV file says.
-
-    Args:
-        path: a table with the header x,y,z or x,y,z,rx,ry,rz and a line for each cell: where its soma is [um], and by
-            how much it is rotated about each axis [deg].
-        cells: what was recorded, in the order of the lines.
-
-    Returns:
-        Copies of the cells at these places; without rx,ry,rz each keeps its rotation.
-
-    Raises:
-        FileError: the file is missing, is no such table, or has another number of lines than there are cells.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileError(f"{path} does not exist; it says where each recorded cell is: x,y,z in um, or x,y,z,rx,ry,rz")
-    try:
-        header, *lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        columns = [name.strip() for name in header.split(",")]
-        if columns not in (["x", "y", "z"], ["x", "y", "z", "rx", "ry", "rz"]):
-            raise ValueError
-        rows = [[float(value) for value in line.split(",")] for line in lines]
-        if any(len(row) != len(columns) for row in rows):
-            raise ValueError
-    except (ValueError, UnicodeDecodeError) as error:
-        raise FileError(
-            f"{path} is no table of places: its header must be x,y,z or x,y,z,rx,ry,rz, followed by lines of numbers"
-        ) from error
-    if len(rows) != len(cells):
-        raise FileError(f"{path} has {len(rows)} places for {len(cells)} recordings; give a line for each recording")
-    return [
-        dataclasses.replace(
-            cell,
-            position_um=cast(Triple, tuple(row[:3])),
-            rotation_deg=cast(Triple, tuple(row[3:]) or cell.rotation_deg),
-        )
-        for cell, row in zip(cells, rows, strict=True)
-    ]
+        Raises:
+            FileError: the recording is missing or damaged.
+            InputError: see `place`.
+        """
+        if self.as_built and self.position_um is None:
+            return soma_centre(self.tree())
+        return np.asarray((0.0, 0.0, 0.0) if self.position_um is None else self.position_um, dtype=np.float64)
 
 
 def soma_centre(tree: Tree) -> Floats:

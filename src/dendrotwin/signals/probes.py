@@ -9,14 +9,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dendrotwin.cell.tree import Floats, Tree
-from dendrotwin.errors import FileError, InputError
+from dendrotwin.errors import InputError
 from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.placing import position_columns, soma_centre
 
@@ -31,16 +30,17 @@ class Probe:
 
     Attributes:
         positions_um: (contacts, 3) centres of the contacts [um].
-        radius_um: of the contacts, discs over which the potential is averaged [um]; 0: points.
-        normal: (3,) direction in which the discs face.
+        radius_um: of the contacts, discs over which the potential is averaged [um]; 0: points. One for all, or
+            (contacts,).
+        normal: (3,) direction in which the discs face; one for all, or (contacts, 3).
         name: what error messages call it.
         points_per_contact: at how many points of each disc the potential is taken. The mean of 24, our choice, is
             within 1.1 % of the mean over the disc for a point source one radius away, and within 0.6 % at two radii.
     """
 
     positions_um: Floats
-    radius_um: float = 0.0
-    normal: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    radius_um: float | Floats = 0.0
+    normal: tuple[float, float, float] | Floats = (1.0, 0.0, 0.0)
     name: str = "probe"
     points_per_contact: int = 24
 
@@ -59,9 +59,10 @@ class Probe:
             raise InputError(f"the contacts of {self.name} have shape {positions.shape}; give (contacts, 3), in um")
         if not np.isfinite(positions).all():
             raise InputError(f"a contact of {self.name} is at NaN or infinity; correct its position")
-        if not 0.0 <= self.radius_um < np.inf:
+        radius, normal = np.asarray(self.radius_um, np.float64), np.asarray(self.normal, np.float64)
+        if radius.shape not in ((), (len(positions),)) or not ((radius >= 0.0) & (radius < np.inf)).all():
             raise InputError(f"the contacts of {self.name} have a radius of {self.radius_um} um; give 0 or more")
-        if len(self.normal) != 3 or not np.linalg.norm(self.normal) > 0.0:
+        if normal.shape not in ((3,), (len(positions), 3)) or not (np.linalg.norm(normal, axis=-1) > 0.0).all():
             raise InputError(f"the contacts of {self.name} face the direction {self.normal}; give a vector x, y, z")
         if self.points_per_contact < 1:
             raise InputError(f"{self.name} has {self.points_per_contact} points per contact; give at least one")
@@ -79,19 +80,53 @@ class Probe:
         Returns:
             (contacts, points, 3) [um].
         """
-        if self.radius_um == 0.0:
+        if not np.any(self.radius_um):
             return self.positions_um[:, None, :]
-        along = np.asarray(self.normal) / np.linalg.norm(self.normal)
-        first = np.cross(along, np.eye(3)[np.argmin(np.abs(along))])
-        first /= np.linalg.norm(first)
         k = np.arange(self.points_per_contact)
-        radius, angle = self.radius_um * np.sqrt((k + 0.5) / self.points_per_contact), k * GOLDEN_ANGLE
-        disc = np.outer(radius * np.cos(angle), first) + np.outer(radius * np.sin(angle), np.cross(along, first))
+        spread, angle = np.sqrt((k + 0.5) / self.points_per_contact), k * GOLDEN_ANGLE
+        radius = np.asarray(self.radius_um)[..., None] * spread  # (points,) or (contacts, points)
+        frames = np.array([_axes_of_disc(normal) for normal in np.atleast_2d(self.normal)])
+        disc = (radius * np.cos(angle))[..., None] * frames[:, None, 0] + (radius * np.sin(angle))[..., None] * (
+            frames[:, None, 1]
+        )
         return np.asarray(self.positions_um[:, None, :] + disc)
 
     def channels(self) -> dict[str, Any]:
         """Where the contacts are: a column for each coordinate [um]."""
         return position_columns(self.positions_um)
+
+
+def _axes_of_disc(normal: Floats) -> tuple[Floats, Floats]:
+    """Two axes of length 1 across a normal."""
+    along = np.asarray(normal) / np.linalg.norm(normal)
+    first = np.cross(along, np.eye(3)[np.argmin(np.abs(along))])
+    first /= np.linalg.norm(first)
+    return first, np.cross(along, first)
+
+
+def radius_of_area(shape: str, size_um: Sequence[float]) -> float:
+    """Radius of the disc that has the area of a contact: what is averaged over is a disc.
+
+    Args:
+        shape: circle, square or rect.
+        size_um: the radius of a circle, the side of a square, width and height of a rect [um].
+
+    Returns:
+        The radius [um].
+
+    Raises:
+        InputError: there is no such shape, or a size is not positive.
+    """
+    sizes = {"circle": 1, "square": 1, "rect": 2}
+    if shape not in sizes or len(size_um) != sizes[shape]:
+        raise InputError(f"a contact of the shape {shape!r} with {len(size_um)} sizes; give circle, square or rect")
+    if not all(0.0 < size < np.inf for size in size_um):
+        raise InputError(
+            f"a contact of the shape {shape} is {' by '.join(map(str, size_um))} um large; give more than 0"
+        )
+    if shape == "circle":
+        return float(size_um[0])
+    return float(size_um[0] / np.sqrt(np.pi) if shape == "square" else np.sqrt(size_um[0] * size_um[1] / np.pi))
 
 
 def point_electrodes(positions_um: ArrayLike) -> Probe:
@@ -152,18 +187,44 @@ def shank_beside(tree: Tree, contacts: int = 6, distance_um: float = 50.0, clear
         raise InputError(f"a probe with {contacts} contacts; give at least one")
     lowest, highest = float(tree.ends_um[:, :, 2].min()), float(tree.ends_um[:, :, 2].max())
     margin_um = distance_um if highest - lowest < distance_um else 0.0
-    z = np.linspace(lowest - margin_um, highest + margin_um, contacts)
+    z_um = np.linspace(lowest - margin_um, highest + margin_um, contacts)
+    sites_um = _clear_line([tree], soma_centre(tree)[:2], z_um, distance_um, clearance_um)
+    return Probe(sites_um, name="shank beside the cell")
+
+
+def default_probe(trees: Sequence[Tree], clearance_um: float = 10.0) -> Probe:
+    """The linear probe of `linear_probe`, or, where a contact of it would be inside a cell, one that is clear of all.
+
+    The latter has the same heights, on a line around the origin as `shank_beside` finds it.
+
+    Args:
+        trees: the cells at their places.
+        clearance_um: what a contact of a probe that moved keeps from the nearest membrane [um].
+    """
+    probe = linear_probe()
+    if all((_distance_from_membrane(tree, probe.positions_um) > 0.0).all() for tree in trees):
+        return probe
+    x_um, y_um, _ = probe.positions_um[0]
+    sites_um = _clear_line(trees, np.zeros(2), probe.positions_um[:, 2], float(np.hypot(x_um, y_um)), clearance_um)
+    return Probe(sites_um, name="linear probe clear of the cells")
+
+
+def _clear_line(
+    trees: Sequence[Tree], centre_um: Floats, z_um: Floats, distance_um: float, clearance_um: float
+) -> Floats:
+    """(contacts, 3) sites at heights `z_um`, on the line along z around a centre that is farthest from the cells."""
     angle = 2.0 * np.pi * np.arange(SHANK_DIRECTIONS) / SHANK_DIRECTIONS
     direction = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     for radius_um in itertools.count(distance_um, SHANK_STEP_UM):
-        sites = np.empty((SHANK_DIRECTIONS, contacts, 3))
-        sites[:, :, :2] = (soma_centre(tree)[:2] + radius_um * direction)[:, None, :]
-        sites[:, :, 2] = z
-        nearest_um = _distance_from_membrane(tree, sites.reshape(-1, 3)).reshape(SHANK_DIRECTIONS, contacts).min(axis=1)
+        sites = np.empty((SHANK_DIRECTIONS, len(z_um), 3))
+        sites[:, :, :2] = (centre_um + radius_um * direction)[:, None, :]
+        sites[:, :, 2] = z_um
+        distances = [_distance_from_membrane(tree, sites.reshape(-1, 3)) for tree in trees]
+        nearest_um = np.min(distances, axis=0).reshape(SHANK_DIRECTIONS, len(z_um)).min(axis=1)
         best = int(np.argmax(np.round(nearest_um, 6)))  # rounded, so that the first of equally good ones is taken
         if nearest_um[best] >= clearance_um:
             break
-    return Probe(sites[best], name="shank beside the cell")
+    return np.asarray(sites[best])
 
 
 def _distance_from_membrane(tree: Tree, points_um: Floats) -> Floats:
@@ -223,7 +284,7 @@ def ecog_grid(surface_um: float, contacts: int = 4, pitch_um: float = 400.0) -> 
 def neuropixels(model: str = "Neuropixels-128", centre_um: Sequence[float] = (50.0, 0.0, 400.0)) -> Probe:
     """The contacts of a Neuropixels probe (Jun et al. 2017, doi:10.1038/nature24636), as MEAutility lays them out.
 
-    Its shank is along z and its contacts face along x. They are squares; here they are discs of the same area.
+    Its shank is along z and its contacts face along x. Squares are discs of the same area here.
 
     Args:
         model: a layout of MEAutility with a plane "yz", such as Neuropixels-24, -64, -128, -384, Neuropixels2-384.
@@ -237,31 +298,21 @@ def neuropixels(model: str = "Neuropixels-128", centre_um: Sequence[float] = (50
     if model not in known:
         raise InputError(f"MEAutility has no probe {model!r}; choose {', '.join(known)}")
     layout = layouts.return_mea(model)
-    # MEAutility's size of a square is half of its side.
-    radius = 2.0 * float(np.ravel(layout.size)[0]) / np.sqrt(np.pi)
+    radius = radius_of_mea_contact(layout.electrodes[0])
     positions = layout.positions - layout.positions.mean(axis=0) + np.asarray(centre_um)
     return Probe(positions, radius, name=model)
 
 
-def read_probe(path: Path) -> Probe:
-    """Point electrodes from a CSV file.
+def radius_of_mea_contact(electrode: Any) -> float:
+    """Radius of the disc that has the area of a contact of MEAutility [um]; see `radius_of_area`.
+
+    Its size is the radius of a circle, but half the side of a square, and half of each side of a rect.
 
     Args:
-        path: a table with the header x,y,z and a line for each contact [um].
+        electrode: MEAutility's, with `shape` and `size`.
 
     Raises:
-        FileError: the file is missing, or is no such table.
-        InputError: it has no contact.
+        InputError: see `radius_of_area`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileError(f"{path} does not exist; a probe is a CSV file of x,y,z in um, with that header")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        if [name.strip() for name in lines[0].split(",")] != ["x", "y", "z"]:
-            raise ValueError
-        rows = [[float(value) for value in line.split(",")] for line in lines[1:] if line.strip()]
-        positions = np.array(rows, dtype=np.float64)
-    except (ValueError, IndexError, UnicodeDecodeError) as error:
-        raise FileError(f"{path} is no table of contacts; give the header x,y,z, then three numbers a line") from error
-    return Probe(positions, name=path.name)
+    half = [float(size) for size in np.ravel(electrode.size)]
+    return radius_of_area(electrode.shape, half if electrode.shape == "circle" else [2.0 * size for size in half])

@@ -5,29 +5,34 @@ Signals in it are those of LFPykit (Hagen et al. 2018, doi:10.3389/fninf.2018.00
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 
 from dendrotwin.errors import FileError
 from dendrotwin.recording import RecordingFile, provenance
-from dendrotwin.signals.instruments import Instrument, Signal, sample_shape
+from dendrotwin.signals.instruments import Instrument, Signal, sample_shape, settings_of
+from dendrotwin.signals.resampling import PASS, STOP_DB, ratio_of_rates, resampled
 from dendrotwin.signals.streaming import (
     CHUNK_SAMPLES,
     Recordings,
     as_placed_cells,
-    check_instruments,
     common_sampling_hz,
-    stream,
+    fit_instruments,
+    signals_of,
+    stream_fitted,
 )
-from dendrotwin.support.hdf5 import whole_hdf5
+from dendrotwin.support.disk import whole_hdf5
+from dendrotwin.support.hdf5 import damage_as_file_error, open_hdf5, text_of
+from dendrotwin.support.hdf5_parts import Part
 
 FORMAT_VERSION = 1
+AGAIN = "make it again"
 FILE_KIND = "dendrotwin signals"  # the attribute `kind`, by which readers tell our files apart
 # HDF5 reads whole chunks: small ones (4 MB of float32 at most), so that a stretch of time is read without the rest.
 HDF5_CHUNK_VALUES, HDF5_CHUNK_SAMPLES = 1 << 20, 256
@@ -38,12 +43,14 @@ def write_signals(
     recordings: Recordings,
     instruments: Sequence[Instrument],
     chunk_samples: int = CHUNK_SAMPLES,
+    rate_hz: float | None = None,
     made_by: str = "",
 ) -> None:
     """Record with all instruments into one file, chunk by chunk, under a temporary name until it is complete.
 
     `/NAME/values` (samples, channels) float32 with the attribute `unit`; `/NAME/channels/...` a column for each thing
-    known about the channels, its unit in its name. The file's attributes say which recordings it is of, how
+    known about the channels, its unit in its name; attributes of `/NAME` all that made it (see `settings_of`). Where
+    cells have groups, `/NAME-GROUP` is the signal of each. The file's attributes say which recordings it is of, how
     often they were sampled, where the cells were, and the versions that made it.
 
     Args:
@@ -51,14 +58,17 @@ def write_signals(
         recordings: a file (its first trial), a placed cell, or several.
         instruments: what records.
         chunk_samples: how many samples are computed at once.
+        rate_hz: samples of the signals in a second, filtered; None for those of the recording. See `resampling` [Hz].
         made_by: digest of the command, see `support.made_by`; kept as an attribute.
 
     Raises:
         InputError, FileError: see `stream`; or the disk is full.
     """
     cells = as_placed_cells(recordings)
-    check_instruments(cells, instruments)
-    rate_hz = common_sampling_hz(cells)
+    recorded_hz = common_sampling_hz(cells)
+    rate_hz = recorded_hz if rate_hz is None else rate_hz
+    ratio = ratio_of_rates(recorded_hz, rate_hz)
+    instruments = fit_instruments(cells, instruments)
     sources = []
     for cell in cells:
         with RecordingFile(cell.recording) as file:
@@ -68,28 +78,35 @@ def write_signals(
                     "trial": int(cell.trial),
                     "trial_id": file.trial_id(cell.trial),
                     "tree_fingerprint": file.fingerprint,
-                    "position_um": [float(x) for x in cell.position_um],
+                    "position_um": [float(x) for x in cell.soma_um()],
                     "rotation_deg": [float(x) for x in cell.rotation_deg],
                     "as_built": cell.as_built,
+                    "group": cell.group,
                 }
             )
     with whole_hdf5(path, track_order=True) as out:
         out.attrs.update(kind=FILE_KIND, format_version=FORMAT_VERSION, sampling_hz=rate_hz)
+        if ratio != 1:
+            filtered = (
+                f"Kaiser's window, pass band to {PASS:g} of half of sampling_hz, {STOP_DB:g} dB less from there on"
+            )
+            out.attrs.update(recorded_hz=recorded_hz, anti_alias_filter=filtered)
         out.attrs["sources"] = json.dumps(sources)
         out.attrs.update(provenance())
         out.attrs["made_by"] = made_by
         datasets = []
-        for instrument in instruments:
-            group = out.create_group(instrument.name)
+        for name, instrument in signals_of(cells, instruments):
+            group = out.create_group(name)
+            group.attrs.update(settings_of(instrument))
             shape = sample_shape(instrument)
             samples = max(1, min(HDF5_CHUNK_SAMPLES, HDF5_CHUNK_VALUES // math.prod(shape)))
             chunks = (samples, *shape)
             values = group.create_dataset("values", (0, *shape), "f4", maxshape=(None, *shape), chunks=chunks)
             values.attrs["unit"] = instrument.unit
-            for name, column in instrument.channels().items():
-                group[f"channels/{name}"] = column.astype(bytes) if column.dtype.kind == "U" else column
+            for column_name, column in instrument.channels().items():
+                group[f"channels/{column_name}"] = column.astype(bytes) if column.dtype.kind == "U" else column
             datasets.append(values)
-        for chunk in stream(cells, instruments, chunk_samples):
+        for chunk in resampled(stream_fitted(cells, instruments, chunk_samples), ratio):
             for dataset, values in zip(datasets, chunk, strict=True):
                 start = len(dataset)
                 dataset.resize(start + len(values), axis=0)
@@ -97,8 +114,33 @@ def write_signals(
             out.check_room()
 
 
+@contextmanager
+def open_signals(path: Path) -> Iterator[dict[str, Signal]]:
+    """The signals of a file, their values still in it: slices of them are read when they are asked for.
+
+    Args:
+        path: the file, made by `write_signals` or `dendrotwin signals`.
+
+    Yields:
+        Each signal by its name, until the block ends.
+
+    Raises:
+        FileError: the file is missing, damaged, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"{path} does not exist; `dendrotwin signals` makes such files")
+    with open_hdf5(path, again=AGAIN) as file:
+        version = (text_of(file.attrs.get("kind")), file.attrs.get("format_version"))
+        if version != (FILE_KIND, FORMAT_VERSION):
+            raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
+        parts = Part(path, file)
+        rate_hz = float(parts.attribute("sampling_hz"))
+        yield {name: _read(parts.group(name), rate_hz) for name in file}
+
+
 def read_signals(path: Path) -> dict[str, Signal]:
-    """The signals of a file.
+    """The signals of a file, in memory.
 
     Args:
         path: the file, made by `write_signals` or `dendrotwin signals`.
@@ -109,24 +151,18 @@ def read_signals(path: Path) -> dict[str, Signal]:
     Raises:
         FileError: the file is missing, damaged, or holds something else.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileError(f"{path} does not exist; `dendrotwin signals` makes such files")
-    try:
-        with h5py.File(path, "r") as file:
-            version = (file.attrs.get("kind"), file.attrs.get("format_version"))
-            if version != (FILE_KIND, FORMAT_VERSION):
-                raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
-            rate_hz = float(file.attrs["sampling_hz"])
-            return {name: _read(group, rate_hz) for name, group in file.items()}
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(f"{path} is truncated or is no HDF5 file; make it again") from error
+    with damage_as_file_error(path, AGAIN), open_signals(path) as signals:
+        return {name: dataclasses.replace(each, values=each.values[()]) for name, each in signals.items()}
 
 
-def _read(group: Any, rate_hz: float) -> Signal:
-    columns = {name: dataset[()] for name, dataset in group["channels"].items()}
+def _read(group: Part, rate_hz: float) -> Signal:
+    channels = group.group("channels")
+    columns = {name: channels.array(name) for name in channels.names()}
     texts = {name: column.astype(str) for name, column in columns.items() if column.dtype.kind == "S"}
-    values = np.asarray(group["values"][()])
-    return Signal(group.name.strip("/"), str(group["values"].attrs["unit"]), values, columns | texts, rate_hz)
+    settings = {
+        name: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for name, value in group.h5.attrs.items()
+    }
+    unit = str(group.attribute("unit", of="values"))
+    name = group.h5.name.strip("/")
+    return Signal(name, unit, group.dataset("values"), columns | texts, rate_hz, settings)

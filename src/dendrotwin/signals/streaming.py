@@ -7,24 +7,37 @@ doi:10.3389/fninf.2018.00092).
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
-from dendrotwin.cell.tree import Floats, Injection
-from dendrotwin.errors import InputError
+from dendrotwin.cell.tree import Floats, Injection, Tree
+from dendrotwin.errors import InputError, InputWarning, MissingPackageError
 from dendrotwin.recording import RecordingFile, per_ms
 from dendrotwin.signals.currents import Currents, check_potentials
-from dendrotwin.signals.instruments import MS_PER_S, Instrument, Recorder, Signal, recorder, sample_shape
+from dendrotwin.signals.extracellular import LFP, Dipole
+from dendrotwin.signals.instruments import (
+    MS_PER_S,
+    Instrument,
+    Recorder,
+    Signal,
+    recorder,
+    sample_shape,
+    settings_of,
+)
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.placing import PlacedCell
+from dendrotwin.signals.population import check_apart, groups_of
+from dendrotwin.signals.resampling import ratio_of_rates, resampled
 
 # In a chunk, potentials of 1000 compartments take 16 MB in double.
 CHUNK_SAMPLES = 2048
+NOTICED_SHARE = 0.02  # of the membrane outside a camera's frame, above which it is said: less are tips of branches
+MOST_LISTED = 5  # of cells in a message
 Recordings = Path | str | PlacedCell | Sequence[PlacedCell]
 """A file of recordings (its first trial, the cell upright at the origin), a placed cell, or several of them."""
 
@@ -49,23 +62,72 @@ def as_placed_cells(recordings: Recordings) -> list[PlacedCell]:
     return [cell if isinstance(cell, PlacedCell) else PlacedCell(Path(cell)) for cell in recordings]
 
 
-def check_instruments(cells: Sequence[PlacedCell], instruments: Sequence[Instrument]) -> None:
-    """Check that instruments can record together.
+def fit_instruments(cells: Sequence[PlacedCell], instruments: Sequence[Instrument]) -> list[Instrument]:
+    """The instruments, complete and checked for these cells.
+
+    A camera without a surface of the tissue gets one, the highest point of all cells.
 
     Args:
         cells: what they record.
         instruments: what records.
 
     Raises:
-        InputError: two instruments have one name, or one of them records a single cell and there are several.
+        InputError: two signals have one name, an instrument of a single cell has several, or no cell is in front of a
+            camera.
     """
-    names = [instrument.name for instrument in instruments]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InputError(f"there are two signals named {repeated[0]}; give each a label of its own (NAME:label=...)")
+    check_names([name for name, _ in signals_of(cells, instruments)])
     of_one_cell = [instrument.name for instrument in instruments if isinstance(instrument, (Patch, Currents))]
     if len(cells) > 1 and of_one_cell:
         raise InputError(f"{of_one_cell[0]} is of one cell; take it from one recording at a time")
+    if not any(isinstance(instrument, Dye) for instrument in instruments):
+        return list(instruments)
+    trees = [cell.tree() for cell in cells]
+    highest_um = max(float(tree.ends_um[:, :, 2].max()) for tree in trees)
+    return [_fit_camera(each, trees, highest_um) if isinstance(each, Dye) else each for each in instruments]
+
+
+def _fit_camera(dye: Dye, trees: Sequence[Tree], highest_um: float) -> Dye:
+    share = dye.share_in_view(trees)
+    rows, columns = dye.edges_um()
+    frame = f"x = {columns[0]:g} to {columns[-1]:g} um and y = {rows[0]:g} to {rows[-1]:g} um"
+    if share == 0.0:
+        raise InputError(f"no cell is in front of the camera of {dye.name}, {frame}; move the cells or the camera")
+    if share < 1.0 - NOTICED_SHARE:
+        warnings.warn(
+            f"{100.0 * (1.0 - share):.2g} % of the membrane is outside the frame of {dye.name}, {frame}; give the "
+            "camera more or larger pixels to see all",
+            InputWarning,
+            stacklevel=4,
+        )
+    return dye if dye.surface_um is not None else dataclasses.replace(dye, surface_um=highest_um)
+
+
+def signals_of(cells: Sequence[PlacedCell], instruments: Sequence[Instrument]) -> list[tuple[str, Instrument]]:
+    """Names of the signals with their instruments: of all cells, then of each group, for one instrument after another.
+
+    Args:
+        cells: what is recorded.
+        instruments: what records.
+
+    Raises:
+        InputError: some cells have a group and others have none.
+    """
+    groups = groups_of(cells)
+    return [(f"{i.name}-{group}" if group else i.name, i) for i in instruments for group in ("", *groups)]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Check that no two signals have one name.
+
+    Args:
+        names: of the signals.
+
+    Raises:
+        InputError: two have.
+    """
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"there are two signals named {repeated[0]}; give each a label of its own (NAME:label=...)")
 
 
 def common_sampling_hz(recordings: Recordings) -> float:
@@ -102,16 +164,25 @@ class _CellRecorder:
     samples_per_ms: int
     injection: Injection | None
     recorders: list[Recorder]
+    left_out: list[str]  # names of the instruments that leave the cell out
 
     @classmethod
     def open(cls, cell: PlacedCell, instruments: Sequence[Instrument], rate_hz: float) -> _CellRecorder:
         with RecordingFile(cell.recording) as file:
-            tree = cell.place(file.tree())
-            check_potentials(tree, file.v(cell.trial, 0, 1))
-            recorders = [recorder(instrument, tree, rate_hz) for instrument in instruments]
+            injection = file.injection(cell.trial)
+            try:
+                tree = cell.place(file.tree())
+                check_potentials(tree, file.v(cell.trial, 0, 1))
+                _check_injection(instruments, injection)
+                recorders = [recorder(instrument, tree, rate_hz) for instrument in instruments]
+            except MissingPackageError:
+                raise
+            except InputError as error:
+                raise InputError(f"{cell}: {error}") from error
             return cls(
-                cell, file.duration_ms(cell.trial), round(rate_hz / MS_PER_S), file.injection(cell.trial), recorders
-            )
+                cell, file.duration_ms(cell.trial), round(rate_hz / MS_PER_S), injection, recorders,
+                [i.name for i in instruments if isinstance(i, LFP) and i.leaves_out(tree)],
+            )  # fmt: skip
 
     def record(self, start: int, stop: int) -> list[Floats]:
         """What each instrument records of it from one sample to another; to be called in the order of time."""
@@ -124,15 +195,29 @@ class _CellRecorder:
         return [record(v_mV, injection) for record in self.recorders]
 
 
-def _with_common_surface(cells: Sequence[PlacedCell], instruments: Sequence[Instrument]) -> list[Instrument]:
-    """Cameras without a surface of the tissue get one: the highest point of all the cells."""
-    unset = [k for k, each in enumerate(instruments) if isinstance(each, Dye) and each.surface_um is None]
-    complete = list(instruments)
-    if unset:
-        surface_um = max(float(cell.tree().ends_um[:, :, 2].max()) for cell in cells)
-        for k in unset:
-            complete[k] = dataclasses.replace(cast(Dye, instruments[k]), surface_um=surface_um)
-    return complete
+def _check_injection(instruments: Sequence[Instrument], injection: Injection | None) -> None:
+    """Raise InputError where current is injected into a slab that it cannot leave."""
+    closed = [i.name for i in instruments if isinstance(i, LFP) and i.slab is not None and i.slab.is_closed]
+    if closed and injection is not None and injection.current_nA.any():
+        raise InputError(
+            f"current is injected, and the slab of {closed[0]} insulates below and above, so that it cannot leave and "
+            "the potential is infinite; give one side a conductivity"
+        )
+
+
+def _say_who_is_left_out(recorded: Sequence[_CellRecorder], instruments: Sequence[Instrument]) -> None:
+    """Warn of the cells that instruments leave out; raise InputError where these are all."""
+    for name in (instrument.name for instrument in instruments):
+        without = [str(each.cell) for each in recorded if name in each.left_out]
+        if len(without) == len(recorded):
+            raise InputError(f"contacts of {name} lie inside every cell and leave all of them out; move the probe")
+        if without:
+            listed = "; ".join(without[:MOST_LISTED]) + ("; ..." if len(without) > MOST_LISTED else "")
+            warnings.warn(
+                f"{name} leaves out {len(without)} of {len(recorded)} cells, in which its contacts lie: {listed}",
+                InputWarning,
+                stacklevel=4,
+            )
 
 
 def stream(
@@ -146,35 +231,62 @@ def stream(
         chunk_samples: length of a chunk.
 
     Yields:
-        For each instrument (chunk_samples, channels), fewer samples in the last chunk; pixels of a camera are channels.
+        For each signal (see `signals_of`) (chunk_samples, channels), fewer samples in the last chunk; pixels of a
+        camera are channels.
 
     Raises:
-        InputError: see `check_instruments` and `common_sampling_hz`; or cells last differently, a chunk is empty,
-            potentials are not of all compartments, or an instrument does not fit the cell.
+        InputError: see `fit_instruments` and `common_sampling_hz`; or cells last differently or stand
+            in each other, a chunk is empty, potentials are not of all compartments, or an instrument does not fit the
+            cell.
         FileError: a file is missing or damaged, or holds potentials that are not finite.
+    """
+    cells = as_placed_cells(recordings)
+    yield from stream_fitted(cells, fit_instruments(cells, instruments), chunk_samples)
+
+
+def stream_fitted(
+    cells: Sequence[PlacedCell], instruments: Sequence[Instrument], chunk_samples: int = CHUNK_SAMPLES
+) -> Iterator[list[Floats]]:
+    """`stream` with instruments that `fit_instruments` gave.
+
+    Args:
+        cells: what is recorded.
+        instruments: what records.
+        chunk_samples: length of a chunk.
+
+    Yields:
+        For each signal (chunk_samples, channels); see `stream`.
+
+    Raises:
+        InputError, FileError: see `stream`.
     """
     if chunk_samples < 1:
         raise InputError(f"chunks of {chunk_samples} samples; give at least one")
-    cells = as_placed_cells(recordings)
-    check_instruments(cells, instruments)
+    groups = groups_of(cells)
     rate_hz = common_sampling_hz(cells)
-    instruments = _with_common_surface(cells, instruments)
     recorded = [_CellRecorder.open(cell, instruments, rate_hz) for cell in cells]
+    _say_who_is_left_out(recorded, instruments)
     durations_ms = {cell.duration_ms for cell in recorded}
     if len(durations_ms) > 1:
         listed = ", ".join(map(str, sorted(durations_ms)))
         raise InputError(f"the recordings last {listed} ms; give cells of one duration")
+    if not all(isinstance(instrument, Dipole) for instrument in instruments):  # a moment is the same anywhere
+        check_apart(cells)
     samples = durations_ms.pop() * round(rate_hz / MS_PER_S)
     for start in range(0, samples, chunk_samples):
-        sums: list[Floats] = []
+        sums: dict[str, list[Floats]] = {}
         for cell in recorded:
             values = cell.record(start, min(start + chunk_samples, samples))
-            sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
-        yield sums
+            for group in {"", cell.cell.group}:
+                sums[group] = [a + b for a, b in zip(sums[group], values, strict=True)] if group in sums else values
+        yield [sums[group][k] for k in range(len(instruments)) for group in ("", *groups)]
 
 
 def record(
-    recordings: Recordings, instruments: Sequence[Instrument], chunk_samples: int = CHUNK_SAMPLES
+    recordings: Recordings,
+    instruments: Sequence[Instrument],
+    chunk_samples: int = CHUNK_SAMPLES,
+    rate_hz: float | None = None,
 ) -> list[Signal]:
     """The signals of all instruments, in memory; `write_signals` writes them into a file instead.
 
@@ -182,16 +294,21 @@ def record(
         recordings: a file (its first trial), a placed cell, or several.
         instruments: what records.
         chunk_samples: how many samples are computed at once.
+        rate_hz: samples of the signals in a second, filtered; None for those of the recording. See `resampling` [Hz].
 
     Returns:
-        A signal for each instrument.
+        A signal for each instrument; where cells have groups, followed by that of each group.
 
     Raises:
         InputError, FileError: see `stream`.
     """
-    chunks = list(stream(recordings, instruments, chunk_samples))
-    rate_hz = common_sampling_hz(recordings)
+    cells = as_placed_cells(recordings)
+    fitted = fit_instruments(cells, instruments)
+    recorded_hz = common_sampling_hz(cells)
+    rate_hz = recorded_hz if rate_hz is None else rate_hz
+    ratio = ratio_of_rates(recorded_hz, rate_hz)
+    chunks = list(resampled(stream_fitted(cells, fitted, chunk_samples), ratio))
     return [
-        Signal(i.name, i.unit, np.concatenate(parts).reshape(-1, *sample_shape(i)), i.channels(), rate_hz)
-        for i, parts in zip(instruments, zip(*chunks, strict=True), strict=True)
+        Signal(name, i.unit, np.concatenate(parts).reshape(-1, *sample_shape(i)), i.channels(), rate_hz, settings_of(i))
+        for (name, i), parts in zip(signals_of(cells, fitted), zip(*chunks, strict=True), strict=True)
     ]

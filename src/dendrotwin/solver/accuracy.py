@@ -51,7 +51,7 @@ class CableConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     accuracy: Literal["fast", "standard", "exact"] = "standard"
     """How exact the steps are: fast, standard or exact."""
-    tolerance_mV: float | None = Field(default=None, gt=0)
+    tolerance_mV: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """A tolerance of your own in place of the setting's [mV]: how far changing conductances may bend the course of the
     potentials within a step, root mean square over the membrane."""
 

@@ -30,6 +30,8 @@ from dendrotwin.solver.conductances import (
     synaptic_conductances,
 )
 
+LAST_BLOCK = np.uint32(len(BLOCK_MV) - 2)
+
 
 class _Cable(NamedTuple):
     """The cell, node by node in an `EliminationOrder`: each (nodes,), 0 at joints where there is no membrane."""
@@ -128,7 +130,7 @@ def _add_synapses(
             if of_block[k] >= 0:
                 # B(V) on the straight line between two of its values.
                 place = min(max(v[i, c] - BLOCK_MV[0], 0.0), len(BLOCK_MV) - 1.0)
-                left = min(int(place), len(BLOCK_MV) - 2)
+                left = min(np.uint32(place), LAST_BLOCK)  # bounded as a whole number: V may be NaN
                 rise = block_values[of_block[k], left + 1] - block_values[of_block[k], left]
                 block = block_values[of_block[k], left] + rise * (place - left)
                 steep = g * (block + rise * (v[i, c] - e))

@@ -21,7 +21,7 @@ PLANE_V_STRIDE, PLANE_C_STRIDE = (tl.constexpr(x) for x in (membrane.PLANE_V_STR
 def locate_potentials(v):
     """Bin, and how far potentials are in it."""
     p = tl.minimum(tl.maximum((v - V_LOW) * PER_MV, 0.0), V_BINS - 1.001)
-    at = tl.minimum(p.to(tl.int32), V_BINS - 2)
+    at = tl.maximum(tl.minimum(p.to(tl.int32), V_BINS - 2), 0)  # V may be NaN
     return at, (p - at).to(tl.float32)
 
 
@@ -30,7 +30,7 @@ def locate_concentrations(sizes, c, ion, i, on):
     """Logarithm of concentrations, bin, and how far they are in it."""
     log = tl.log(tl.load(c + ion * sizes.n + i, mask=on, other=1.0))
     p = tl.minimum(tl.maximum((log - LOG_C_LOW) * PER_LOG_C, 0.0), C_BINS - 1.001)
-    at = tl.minimum(p.to(tl.int32), C_BINS - 2)
+    at = tl.maximum(tl.minimum(p.to(tl.int32), C_BINS - 2), 0)
     return log, at, (p - at).to(tl.float32)
 
 

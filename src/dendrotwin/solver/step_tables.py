@@ -111,7 +111,8 @@ def with_changes(table: Floats) -> Single:
 
 
 def _gate_step(gate: Gate, length_ms: float) -> Floats:
-    return np.stack([gate.steady, np.exp(-length_ms / gate.tau_ms)], -1)
+    with np.errstate(over="ignore"):  # of a time constant next to 0: nothing is left
+        return np.stack([gate.steady, np.exp(-length_ms / gate.tau_ms)], -1)
 
 
 def gate_sensitivity(gate: Gate, before_ms: float, after_ms: float) -> Floats:

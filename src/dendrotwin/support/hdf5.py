@@ -1,104 +1,189 @@
-"""HDF5 files that are whole or not there, and that end in one error where the disk is full.
+"""HDF5 files of anybody: opened only where all that they say they hold is in the file itself.
 
-HDF5 itself keeps a file that it cannot write open, tries again when the process ends, and dies of it. So its bytes go
-through a file of ours, which never fails: it keeps the reason why it could not be written, and drops what comes then.
+HDF5 can take the values of a data set from other files of the machine, and can say that an array is far larger than the
+file. Neither is for recordings, trees or signals, which come from other people.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+import math
+import mmap
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from dendrotwin.support.atomic_files import NO_ROOM, no_room, whole_file
+from dendrotwin.errors import DendrotwinError, FileError
 
+AGAIN = "restore it, or make it again"
+MOST_OBJECTS = 10_000_000
+# zlib gives at most some 1030 bytes for one, and the other two filters none.
+FILTERS = {h5py.h5z.FILTER_DEFLATE: 1100, h5py.h5z.FILTER_SHUFFLE: 1, h5py.h5z.FILTER_FLETCHER32: 1}
+# What h5py, numpy and json raise for a damaged file. A user's own mistakes are DendrotwinErrors.
+DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+WRITTEN_AS = ("v110", "v110")  # every structure of such a file has a checksum, which HDF5 looks at
 
-class _Bytes(io.FileIO):
-    """The bytes of a file, as h5py writes them; `failure` is why they could not all be written."""
-
-    failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        left = memoryview(data).cast("B")
-        size = len(left)
-        try:
-            while len(left) and self.failure is None:  # a nearly full disk takes a part
-                left = left[super().write(left) :]
-        except OSError as error:
-            self.failure = error
-        return size
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size) if self.failure is None else 0
-        except OSError as error:
-            self.failure = error
-            return 0
-
-
-class NewFile(h5py.File):
-    """An HDF5 file that is being written."""
-
-    def __init__(self, data: _Bytes, name: Path, **options: Any) -> None:
-        """Begin it.
-
-        Args:
-            data: where its bytes go.
-            name: what it will be called, for errors.
-            options: of `h5py.File`.
-        """
-        self._bytes, self._name = data, name
-        super().__init__(data, "w", **options)
-
-    def check_room(self) -> None:
-        """See that all could be written so far; who writes for long asks now and then.
-
-        Raises:
-            FileError: the disk is full.
-            OSError: it could not, for another reason.
-        """
-        failure = self._bytes.failure
-        if failure is not None:
-            raise (no_room(self._name, failure) if failure.errno in NO_ROOM else failure) from failure
+Check = Callable[[h5py.File], None]
+Identity = tuple[str, int, int, int]
+_checked: set[tuple[Identity, Check | None]] = set()  # files in this process, by name, number, size and time
 
 
 @contextmanager
-def new_hdf5(path: Path, name: Path | None = None, **options: Any) -> Iterator[NewFile]:
-    """A new HDF5 file, open for writing.
+def damage_as_file_error(path: str | Path, again: str = AGAIN) -> Iterator[None]:
+    """Whatever a damaged file raises in the block becomes one line.
 
     Args:
-        path: the file; replaced if it exists.
-        name: what it will be called, for errors; None for `path`.
-        options: of `h5py.File`.
+        path: the file.
+        again: what to do.
 
     Raises:
-        FileError: the disk is full.
+        FileError: the file is damaged.
     """
-    with _Bytes(path, "w+") as data:
-        file = NewFile(data, name or path, **options)
-        try:
-            with file:
-                yield file
-        except Exception:
-            file.check_room()  # what HDF5 says of bytes that were dropped is no cause
+    try:
+        yield
+    except DendrotwinError:
+        raise
+    except DAMAGE as error:
+        said = " ".join(str(error).split())
+        cause = "it asks for more memory than there is" if isinstance(error, MemoryError) else said
+        raise FileError(f"{path} is damaged ({cause or type(error).__name__}); {again}") from error
+
+
+def open_hdf5(path: str | Path, check: Check | None = None, again: str = AGAIN) -> h5py.File:
+    """Open a file for reading, once it is seen that it holds all that it says.
+
+    Args:
+        path: the file.
+        check: what else is looked at; as the rest, once for each file in a process.
+        again: what to do about a damaged file.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileError: it cannot be opened, is damaged, or points outside of itself.
+    """
+    path = Path(path)
+    try:
+        found = path.stat()
+        identity = (str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns)
+        if (identity, check) not in _checked and _heap_is_endless(path):
+            raise FileError(f"{path} is damaged (a text in it has no end); {again}")
+        file = h5py.File(path, "r")
+    except OSError as error:
+        if isinstance(error, DendrotwinError):
             raise
-        file.check_room()
+        if error.errno:  # too many open files, no permission: the file itself may be whole
+            raise FileError(f"{path} cannot be opened: {os.strerror(error.errno)}; see to that first") from error
+        raise FileError(f"{path} is truncated or is no HDF5 file; {again}") from error
+    except DAMAGE as error:
+        raise FileError(f"{path} is truncated or is no HDF5 file; {again}") from error
+    if (identity, check) in _checked:
+        return file
+    try:
+        with damage_as_file_error(path, again):
+            try:
+                _check_group(file, found.st_size)
+            except _StrangeError as error:
+                raise FileError(f"{path}: {error}; {again}") from error
+            if check is not None:
+                check(file)
+    except BaseException:
+        file.close()
+        raise
+    _checked.add((identity, check))
+    return file
 
 
-@contextmanager
-def whole_hdf5(path: str | Path, **options: Any) -> Iterator[NewFile]:
-    """A new HDF5 file, under a temporary name until the block has ended well.
+def text_attribute(text: str) -> Any:
+    """A text as an attribute is to hold it: beside its object, where HDF5 keeps a checksum.
 
     Args:
-        path: the file; replaced if it exists.
-        options: of `h5py.File`.
-
-    Raises:
-        FileError: the disk is full.
+        text: the text.
     """
-    with whole_file(path) as temporary, new_hdf5(temporary, Path(path), **options) as file:
-        yield file
+    import numpy as np
+
+    return np.bytes_(text.encode() or b"\0")
+
+
+def text_of(value: Any) -> Any:
+    """The text of an attribute; anything else as it is.
+
+    Args:
+        value: of the attribute.
+    """
+    return value.decode() if isinstance(value, bytes) else value
+
+
+class _StrangeError(ValueError):
+    """What no file of ours has."""
+
+
+def _check_group(root: h5py.Group, file_size: int) -> None:
+    """See that all links lead to objects of this file, in one way, and that these hold what they say."""
+    seen: set[Any] = set()
+    groups = [root]
+    while groups:
+        group = groups.pop()
+        for name in group:
+            if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+                raise _StrangeError(f"{group.name.rstrip('/')}/{name} is a link to elsewhere, which is not followed")
+            child = group[name]
+            address = h5py.h5o.get_info(child.id).addr
+            if address in seen or len(seen) > MOST_OBJECTS:
+                raise _StrangeError(f"{child.name} is in the file more than once")
+            seen.add(address)
+            if isinstance(child, h5py.Group):
+                groups.append(child)
+            elif isinstance(child, h5py.Dataset):
+                _check_dataset(child, file_size)
+            else:
+                raise _StrangeError(f"{child.name} is no array")
+
+
+def _check_dataset(dataset: h5py.Dataset, file_size: int) -> None:
+    """See that its values lie in the file, and are no more than what it can hold."""
+    created = dataset.id.get_create_plist()
+    if created.get_external_count() or dataset.is_virtual:
+        raise _StrangeError(f"{dataset.name} takes its values from another file, which is not read")
+    if dataset.dtype.kind not in "biufS":
+        raise _StrangeError(f"{dataset.name} holds no numbers")
+    expansion = 1
+    for k in range(created.get_nfilters()):
+        code = created.get_filter(k)[0]
+        if code not in FILTERS:
+            raise _StrangeError(f"{dataset.name} is packed by the unknown filter {code}")
+        expansion *= FILTERS[code]
+    stored = dataset.id.get_storage_size()
+    said = math.prod(dataset.shape) * dataset.dtype.itemsize
+    chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize if dataset.chunks else 0
+    if stored > file_size or said > stored * expansion or (said and chunk > max(file_size * expansion, 1 << 24)):
+        raise _StrangeError(f"{dataset.name} is said to have the shape {dataset.shape}, of which the file holds less")
+
+
+def _heap_is_endless(path: Path) -> bool:
+    """Whether the texts of a file would keep libhdf5 in a loop for ever: free space of size 0 in a global heap.
+
+    Files that are written now keep no text there.
+    """
+    with path.open("rb") as file:
+        try:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:  # an empty file
+            return False
+        with content:
+            at = content.find(b"GCOL")
+            while at >= 0:
+                end = min(at + int.from_bytes(content[at + 8 : at + 16], "little"), len(content))
+                entry = at + 16
+                while entry + 16 <= end:
+                    index = int.from_bytes(content[entry : entry + 2], "little")
+                    size = int.from_bytes(content[entry + 8 : entry + 16], "little")
+                    if index == 0 and size == 0:
+                        return True
+                    entry += size if index == 0 else 16 + -(-size // 8) * 8
+                at = content.find(b"GCOL", at + 4)
+    return False

@@ -86,7 +86,7 @@ def train(
                 saved = time.monotonic()
     if log is None:
         run.fabric.barrier()
-        return Twin.load(out)
+        return Twin.load(out, training.architecture)
     twin = save_best(run, out, overwrite=overwrite)
     checkpoint.unlink(missing_ok=True)
     run.fabric.barrier()

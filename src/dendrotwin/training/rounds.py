@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models.base import Batch
 from dendrotwin.recording import SETTLE_MS, RecordingFile, provenance
 from dendrotwin.recording.trials import made_by, read_trial
+from dendrotwin.training.comparison import baseline_losses, best_loss, verdict
 from dendrotwin.training.config import Training
 from dendrotwin.training.run import Run, identity_of
 from dendrotwin.training.windows import Windows
@@ -149,13 +151,15 @@ def save_best(run: Run, out: Path, *, overwrite: bool) -> Twin:
             "steps": state["step"],
             "windows": state["step"] * training.batch,
             "curve": state["curve"],
+            "baselines": baseline_losses(run),
             "diversity": state["diagnoses"],
             "minutes": state["seconds"] / 60.0,
             "date": datetime.now(UTC).date().isoformat(),
             **provenance(),
         },
     )
-    twin.save(out, _readme(twin), overwrite=overwrite)
+    twin = replace(twin, readme=_readme(twin))
+    twin.save(out, overwrite=overwrite)
     return twin
 
 
@@ -181,7 +185,7 @@ def finished_twin(data: Path, out: Path, training: Training) -> Twin | None:
     """
     if not (out / "config.json").is_file():
         return None
-    twin = Twin.load(out)
+    twin = Twin.load(out, training.architecture if training.architecture.endswith(".py") else None)
     facts = twin.training
     if "identity" not in facts:  # read from a cell, or made by an older version
         return None
@@ -204,8 +208,9 @@ It sees {sees}.
 Trained on {len(training["train_trials"])} trials ({training["train_s"]:.0f} s of simulated time) of
 `{json.dumps(simulation)}`,
 best at step {training["best_step"]} of {training["configuration"]["steps"]} by the loss on
-{len(training["validation_trials"])} validation trials, {min(point["validation"] for point in training["curve"]):.4f}
+{len(training["validation_trials"])} validation trials, {best_loss(training):.4f}
 (mean squared z-score plus {training["configuration"]["spike_weight"]:g} x cross-entropy of the spikes).
+Beside baselines: {verdict(training)}.
 `dendrotwin evaluate` measures its error on trials that it has not seen.
 
 Compartments: {twin.tree.n}. Inputs: {twin.tree.n_inputs}. Threshold for output spikes: {twin.threshold:.4g}.

@@ -17,16 +17,18 @@ from torch import nn
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
 from dendrotwin.models.base import Architecture, BinnedEvents
-from dendrotwin.models.networks.experts import split_commas
+from dendrotwin.models.networks.experts import MOST_UNITS, Count, split_commas
 from dendrotwin.models.networks.network import Network
 from dendrotwin.models.networks.task_heads import Readout
 
 BRANCH_INPUTS = 100  # the published number
+LONGEST_TAU_MS = 1e6  # hours of memory: longer than any trial
+LONGEST_BURN_IN_MS = 5000  # the sums of branches over it are a matrix of its square
 
 
 def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
-    if not 0 < pair[0] < pair[1]:
-        raise ValueError("the first must be above 0, the second above the first")
+    if not 0 < pair[0] < pair[1] <= LONGEST_TAU_MS:
+        raise ValueError(f"the first must be above 0, the second above the first and at most {LONGEST_TAU_MS:g}")
     return pair
 
 
@@ -34,23 +36,23 @@ class ELMConfig(BaseModel):
     """Sizes of the network; the defaults are the published ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-    memory: int = Field(default=100, ge=1)
+    memory: Count = 100
     """Memory units, 1 to 100."""
-    branches: int = Field(default=45, ge=1)
+    branches: Count = 45
     """Groups of neighbouring inputs that are summed first."""
-    branch_inputs: int | None = Field(default=None, ge=1)
+    branch_inputs: Count | None = None
     """Inputs of a branch; neighbours share some. None is the published 100, or all inputs of a cell that has fewer."""
-    hidden: int = Field(default=0, ge=0)
+    hidden: int = Field(default=0, ge=0, le=MOST_UNITS)
     """Units of the network that drives the memory; 0 means twice the memory units."""
-    branch_ms: float = Field(default=5.0, gt=0)
+    branch_ms: float = Field(default=5.0, gt=0, le=LONGEST_TAU_MS)
     """Time constant of a branch [ms]."""
     memory_ms: Annotated[tuple[float, float], BeforeValidator(split_commas), AfterValidator(_ascending)] = (1.0, 150.0)
     """Shortest and longest time constant of the memory units [ms]."""
-    rate: float = Field(default=5.0, gt=0)
+    rate: float = Field(default=5.0, gt=0, le=1000.0)
     """Lambda of the paper: how fast a memory unit may change, relative to its time constant."""
-    features: int = Field(default=32, ge=1)
+    features: Count = 32
     """Linear mixtures of past potentials, where they are seen."""
-    burn_in: int = Field(default=150, ge=1)
+    burn_in: int = Field(default=150, ge=1, le=LONGEST_BURN_IN_MS)
     """Steps before a training window in which the memory forgets that it started from zero."""
 
 
@@ -138,6 +140,14 @@ class ELM(Network):
             nn.init.zeros_(self.output.weight)
             nn.init.zeros_(self.output.bias)
         self.readout = Readout(tree.n, tree.soma, autoregressive)
+
+    @classmethod
+    def count_weights(cls, tree: Tree, config: ELMConfig, autoregressive: bool) -> int:
+        """See `Network`."""
+        hidden = config.hidden or 2 * config.memory
+        arriving = config.branches + (config.features if autoregressive else 0)
+        count = 2 * config.branches * tree.n_inputs + hidden * (arriving + 2 * config.memory)
+        return count + config.memory * (tree.n + 1) + (tree.n * (tree.n + config.features) if autoregressive else 0)
 
     def forward(
         self, events: BinnedEvents, past: torch.Tensor | None = None, state: torch.Tensor | None = None

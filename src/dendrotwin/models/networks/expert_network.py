@@ -47,6 +47,21 @@ class ExpertNetwork(Network):
             self.readout.zero_init()
         self.context = self.experts.context + config.tower_ms - 1
 
+    @classmethod
+    def count_weights(cls, tree: Tree, config: ExpertConfig, autoregressive: bool) -> int:
+        """See `Network`."""
+        seen = config.features if autoregressive else 0
+        inputs = (config.features if config.synapse_ms else tree.n_inputs) + seen
+        count = tree.n * (tree.n + seen) if autoregressive else 0
+        if config.synapse_ms:
+            count += config.features * sum(len(tree.synapses[k].conductances) for k in tree.input_synapse)
+        mixed: int = getattr(config, "experts", 0)  # of a mixture, which has one more for its gates
+        for channels in config.channels:
+            count += (mixed + 1) * channels * (inputs + channels) * config.kernel
+            inputs = channels
+        units = config.tower + config.tower_linear + mixed  # of each task: on what all experts say at a time
+        return count + (tree.n + 1) * units * inputs * config.tower_ms
+
     def forward(
         self, events: BinnedEvents, past: torch.Tensor | None = None, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, None]:

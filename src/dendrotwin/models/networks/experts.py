@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
@@ -39,40 +39,50 @@ def split_commas(value: Any) -> Any:
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
 
-Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(split_commas), Field(min_length=1)]
+MOST_UNITS = 2**16  # of any layer, and of any other number of parts
+LONGEST_MS = 20_000  # that a network looks back: no cell remembers longer, and all of it is in memory at once
+Count = Annotated[int, Field(ge=1, le=MOST_UNITS)]
+Channels = Annotated[tuple[Count, ...], BeforeValidator(split_commas), Field(min_length=1, max_length=16)]
 
 
 class ExpertConfig(BaseModel):
     """Sizes of experts and towers; the defaults were chosen on validation trials (docs/measurements/defaults.md)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-    synapse_ms: int = Field(default=300, ge=0)
+    synapse_ms: int = Field(default=300, ge=0, le=LONGEST_MS)
     """How long the response of a synapse is followed [ms]; 0 feeds bare events to the experts."""
-    features: int = Field(default=160, ge=1)
+    features: Count = 160
     """Mixtures of synaptic conductances that experts get, and of past potentials where they are seen; 32 to 256."""
     channels: Channels = (128, 128, 128, 128)
     """Of each residual block of an expert; block b has dilation 2^b, so that they see 2 (kernel - 1) (2^blocks - 1) ms
     back."""
-    kernel: int = Field(default=3, ge=2)
+    kernel: int = Field(default=3, ge=2, le=LONGEST_MS)
     """Taps of each convolution, 2 to 10."""
     activation: Literal["gelu", "sigmoid"] = "gelu"
     """Nonlinearity of the blocks: gelu or sigmoid."""
     dropout: float = Field(default=0.05, ge=0.0, lt=1.0)
     """Share of the features dropped in training."""
-    tower: int = Field(default=2, ge=1)
+    tower: Count = 2
     """Hidden units in each layer of each task's tower."""
     tower_layers: Literal[1, 2] = 1
     """Hidden layers of a tower, 1 or 2."""
-    tower_ms: int = Field(default=1, ge=1)
+    tower_ms: int = Field(default=1, ge=1, le=LONGEST_MS)
     """How much of the experts' recent output a tower sees [ms]."""
     tower_linear: bool = True
     """Whether a tower has a linear path beside its hidden units."""
-    ridge_trials: int = Field(default=60, ge=1)
+    ridge_trials: Count = 60
     """Training trials of the ridge regression that training starts from; reading 60 takes half a minute."""
-    ridge_every_ms: int = Field(default=5, ge=1)
+    ridge_every_ms: int = Field(default=5, ge=1, le=LONGEST_MS)
     """Distance between the samples of that regression [ms]; neighbouring milliseconds say nearly the same."""
-    ridge_penalty: float = Field(default=1e-2, gt=0)
+    ridge_penalty: float = Field(default=1e-2, gt=0, allow_inf_nan=False)
     """Penalty of that regression, relative to the mean square of the conductances."""
+
+    @model_validator(mode="after")
+    def _looks_back(self) -> Self:
+        back = 2 * (self.kernel - 1) * (2 ** len(self.channels) - 1) + self.synapse_ms + self.tower_ms
+        if back > LONGEST_MS:
+            raise ValueError(f"the network would look {back} ms back, at most {LONGEST_MS} can be")
+        return self
 
 
 # Sizes of the paper's public configuration (https://github.com/Jonas-Verhellen/LFDeep, configs/ and the comments in

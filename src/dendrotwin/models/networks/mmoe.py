@@ -16,7 +16,7 @@ from dendrotwin.cell.tree import Tree
 from dendrotwin.models.base import Architecture, Batch, BinnedEvents
 from dendrotwin.models.networks.diversity import expert_diversity
 from dendrotwin.models.networks.expert_network import ExpertNetwork
-from dendrotwin.models.networks.experts import PAPER, Channels, ExpertConfig
+from dendrotwin.models.networks.experts import MOST_UNITS, PAPER, Channels, ExpertConfig
 from dendrotwin.models.networks.task_heads import apply_sliding
 
 GATE_SCALE = 0.2  # small logits: no expert is out of the game at the start, however strong the input
@@ -27,7 +27,7 @@ class MMoEConfig(ExpertConfig):
 
     channels: Channels = (64, 64, 64, 64)
     """Of each residual block of an expert, as in `ExpertConfig`; smaller, as there are several."""
-    experts: int = Field(default=4, ge=2)
+    experts: int = Field(default=4, ge=2, le=MOST_UNITS)
     """How many experts, 2 to 16; one more, of the same size, is the input of the gates."""
 
 

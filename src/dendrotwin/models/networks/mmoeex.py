@@ -29,7 +29,7 @@ class MMoEExConfig(MMoEConfig):
     """Probability that an expert is exclusive, 0 to 1."""
     groups: Literal["task", "region"] = "region"
     """What a group is: one task (a compartment, or the spikes), or a region (all its compartments; or the spikes)."""
-    exclusive_seed: int = Field(default=0, ge=0)
+    exclusive_seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of the draw of exclusive experts."""
 
 

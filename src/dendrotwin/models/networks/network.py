@@ -23,6 +23,7 @@ from dendrotwin.recording.trials import TrialIndex
 
 # In closed loop, predictions are held within what a membrane can be at: a map with gain above 1 would explode.
 CLOSED_LOOP_MV = (-150.0, 80.0)
+MOST_WEIGHTS = 2**31  # 8 GiB in single precision: no cell needs that many, and mistakes have more
 
 
 class Network(Trainable):
@@ -67,12 +68,51 @@ class Network(Trainable):
     @classmethod
     def untrained(cls, tree: Tree, config: Any, autoregressive: bool) -> Network:
         """See `Trainable`."""
+        count = cls.count_weights(tree, config, autoregressive)
+        if count > MOST_WEIGHTS:
+            raise InputError(f"the network would have {count:.2g} weights, more than {MOST_WEIGHTS}; choose fewer")
         return cls(tree, config, autoregressive)
 
+    @classmethod
+    def count_weights(cls, tree: Tree, config: Any, autoregressive: bool) -> int:
+        """How many weights a network of some sizes has at least, before anything of it is made.
+
+        Args:
+            tree: the cell.
+            config: the sizes.
+            autoregressive: whether past potentials are seen.
+
+        Returns:
+            Their number; 0 where an architecture does not say.
+        """
+        return 0
+
     def prepare(self, trials: Sequence[TrialIndex], scaling: Scaling) -> list[nn.Parameter]:
-        """See `Trainable`."""
+        """See `Trainable`.
+
+        Raises:
+            InputError: `forward` does not return what it should, of a few silent steps.
+        """
         self.scaling.load_state_dict(scaling.state_dict())
+        self._check_forward()
         return []
+
+    @torch.no_grad()
+    def _check_forward(self, steps: int = 3) -> None:
+        """An architecture of a user's own is told what is wrong with it before anything is trained."""
+        self.eval()
+        nothing = Events.sort(np.zeros(0), np.zeros(0))
+        silence = BinnedEvents.from_windows([(nothing, 0)], self.tree.n_inputs, self.context + steps)
+        past = torch.zeros(1, self.tree.n, self.context + steps) if self.autoregressive else None
+        wanted = f"z-scores {(1, steps, self.tree.n)}, logits {(1, steps)} and a state or None"
+        fault = f"{type(self).__name__}.forward must return {wanted} for {self.context} + {steps} steps"
+        try:
+            z, logit, _ = self(silence, past)
+        except Exception as error:  # a user's own code
+            raise InputError(f"{fault}; it failed: {type(error).__name__}: {error}") from error
+        if (z.shape, logit.shape) != ((1, steps, self.tree.n), (1, steps)):
+            raise InputError(f"{fault}; it returned {tuple(z.shape)} and {tuple(logit.shape)}: look at its context")
+        self.train()
 
     def _windows(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """True z-scores (batch, window, n), and those at the start of each step (batch, n, context + window)."""
@@ -157,6 +197,12 @@ class Network(Trainable):
         tensors: Mapping[str, torch.Tensor],
     ) -> Network:
         """See `Model`."""
+        count, held = cls.count_weights(tree, config, autoregressive), sum(t.numel() for t in tensors.values())
+        if count > held:
+            raise TwinError(f"the options are of a network of {count:.2g} weights, model.safetensors holds {held}")
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise TwinError(f"{name} holds a number that is not finite")
         network = cls.untrained(tree, config, autoregressive)
         expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
@@ -166,5 +212,7 @@ class Network(Trainable):
         for name, shape in expected.items():
             if tuple(tensors[name].shape) != shape:
                 raise TwinError(f"{name} has shape {tuple(tensors[name].shape)}, not {shape}")
+        if not (tensors["scaling.sd_mV"] > 0).all():
+            raise TwinError("scaling.sd_mV is not positive everywhere")
         network.load_state_dict(dict(tensors))
         return network

@@ -11,7 +11,7 @@ import numpy as np
 from dendrotwin.cell.membrane import Ion, Membrane
 from dendrotwin.cell.tree import Floats, Ints
 from dendrotwin.errors import CellError
-from dendrotwin.neuron.compile import mechanism_names
+from dendrotwin.neuron.nmodl import code, mechanism_of
 from dendrotwin.neuron.reading.inventory import Inventory, take_inventory
 from dendrotwin.neuron.reading.ions import load_sources, nernst_mV
 from dendrotwin.neuron.reading.mechanism import MechanismRead, read_mechanism
@@ -59,12 +59,10 @@ def read_all(
 def _pointing(segments: list[Any], files: list[Path]) -> list[str]:
     """Mechanisms in use with a POINTER: where it is not set NEURON crashes, so this alone is looked up in NMODL."""
     names = {mechanism.name() for segment in segments for mechanism in segment if not mechanism.is_ion()}
-    pointing = []
-    for file in files:
-        text = re.sub(r"COMMENT.*?ENDCOMMENT|[:?][^\n]*", "", file.read_text(errors="replace"), flags=re.DOTALL)
-        if re.search(r"\b(BBCORE)?POINTER\b", text):
-            pointing += mechanism_names([file])
-    return sorted(names & {*pointing})
+    pointing = {
+        name for file, name in mechanism_of(files).items() if re.search(r"\b(BBCORE)?POINTER\b", code(file, files))
+    }
+    return sorted(names & pointing)
 
 
 def _read(inventory: Inventory) -> tuple[list[MechanismRead], list[PoolRead], dict[str, str]]:

@@ -36,7 +36,7 @@ def locate_potentials(v_mV: Floats, index: TableIndex) -> None:
     single, v_bin, fraction = index.v_mV, index.v_bin, index.v_fraction
     for i in range(len(v_mV)):
         p = min(max((v_mV[i] - V_LOW_MV) * (1.0 / V_BIN_MV), 0.0), V_BINS - 1.001)
-        v_bin[i] = min(np.uint32(p), LAST_V_BIN)
+        v_bin[i] = min(np.uint32(p), LAST_V_BIN)  # bounded as a whole number: V may be NaN
         fraction[i] = p - v_bin[i]
     for i in range(len(v_mV)):
         single[i] = v_mV[i]

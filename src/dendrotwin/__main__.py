@@ -1,0 +1,5 @@
+"""`python -m dendrotwin`, the command line."""
+
+from dendrotwin.cli.app import main
+
+main()

@@ -1,0 +1,286 @@
+"""Signals against independent solutions: nothing that is summed, sampled or cut off shows in a result."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import eval_legendre
+from scipy.stats import norm
+
+from dendrotwin import signals
+from dendrotwin.cell.tree import Events, Floats, Injection, Tree
+from dendrotwin.errors import InputError, InputWarning
+from dendrotwin.recording import Recording, write_recordings
+from dendrotwin.signals.extracellular import lfp_matrix
+from dendrotwin.signals.optical import Dye
+from dendrotwin.signals.placing import rotate, soma_centre, translate, upright
+from test_recording import tree_with_inputs
+
+FAR = signals.point_electrodes([[3000.0, 30.0, -140.0], [1000.0, 30.0, 0.0], [90.0, 80.0, -140.0], [90.0, 80.0, 300.0]])
+
+
+@pytest.fixture
+def tree() -> Tree:
+    return upright(tree_with_inputs())
+
+
+def stored(path: Path, tree: Tree, v_mV: Floats, injection: Injection | None = None, record_dt_ms: float = 1.0) -> Path:
+    none = np.zeros(0, dtype=np.int32)
+    made = Recording(
+        tree, v_mV.astype(np.float32), Events(none, none), np.zeros(0), "x", injection, record_dt_ms=record_dt_ms
+    )
+    write_recordings(path, [made], {})
+    return path
+
+
+@pytest.fixture
+def quiet(tmp_path: Path) -> Path:
+    """A recording of some ms in which little happens."""
+    tree = tree_with_inputs()
+    return stored(tmp_path / "quiet.h5", tree, -70.0 + 0.01 * np.arange(10 * tree.n).reshape(10, tree.n))
+
+
+# ------------------------------------------------------------------------------------------ layers of a CSD
+
+
+def clipped_shares(tree: Tree, z_edges_um: Floats) -> Floats:
+    """(layers, n) share of each compartment's height in each layer; of a level one, all in one layer."""
+    z0, z1 = tree.ends_um[:, 0, 2], tree.ends_um[:, 1, 2]
+    low, high = np.minimum(z0, z1), np.maximum(z0, z1)
+    inside = np.minimum(high, z_edges_um[1:, None]) - np.maximum(low, z_edges_um[:-1, None])
+    with np.errstate(invalid="ignore"):
+        shares = np.maximum(inside, 0.0) / (high - low)
+    level = high == low
+    shares[:, level] = (low[level] >= z_edges_um[:-1, None]) & (low[level] < z_edges_um[1:, None])
+    return shares
+
+
+@pytest.mark.parametrize("turn", [None, 0, 1, 2])
+def test_a_layer_has_the_share_of_a_compartment_that_lies_in_it(tree: Tree, turn: int | None) -> None:
+    edges = np.linspace(-500.0, 500.0, 41)
+    if turn is not None:
+        angles = np.eye(3)[turn] * 0.7
+        c, s = np.cos(angles), np.sin(angles)
+        about_x = np.array([[1, 0, 0], [0, c[0], -s[0]], [0, s[0], c[0]]])
+        about_y = np.array([[c[1], 0, s[1]], [0, 1, 0], [-s[1], 0, c[1]]])
+        tree = rotate(tree, about_x @ about_y)
+    across = np.array([-500.0, 500.0])
+    matrix = signals.csd_matrix(tree, across, across, edges) * 1e6 * 25.0
+    assert np.abs(matrix - clipped_shares(tree, edges)).max() < 1e-12
+
+
+def test_a_soma_about_a_border_is_half_in_each_layer() -> None:
+    tree = tree_with_inputs()
+    ends = tree.ends_um.copy()
+    ends[0] = [[0.0, 0.0, -9.3], [0.0, 0.0, 9.3]]
+    wide = np.array([-500.0, 500.0])
+    matrix = signals.csd_matrix(dataclasses.replace(tree, ends_um=ends), wide, wide, np.array([-500.0, 0.0, 500.0]))
+    assert np.allclose(matrix[:, 0] * 5e8, 0.5, rtol=1e-12)
+
+
+def test_voxels_share_a_compartment_that_crosses_them_aslant(tree: Tree) -> None:
+    """In all three directions, against many points along each compartment."""
+    corners = tree.ends_um.reshape(-1, 3)
+    edges = [np.linspace(axis.min() - 5.0, axis.max() + 7.0, 6) for axis in corners.T]
+    volume = np.prod([axis[1] - axis[0] for axis in edges])
+    found = signals.csd_matrix(tree, *edges) * volume
+    share = (np.arange(20_000) + 0.5) / 20_000
+    for i in range(tree.n):
+        points = tree.ends_um[i, 0] + share[:, None] * (tree.ends_um[i, 1] - tree.ends_um[i, 0])
+        assert np.allclose(found[:, i], np.histogramdd(points, edges)[0].ravel() / 20_000, atol=2e-4)
+    assert np.allclose(found.sum(axis=0), 1.0, rtol=1e-12)
+
+
+def test_default_layers_hold_the_cell_and_do_not_cut_the_soma(tree: Tree) -> None:
+    for place in ([0.0, 0.0, 0.0], [3.0, 2.0, 517.3]):
+        there = translate(tree, np.array(place))
+        for edges in (signals.layers_over([there]), signals.layers_over([there, tree], 12)):
+            assert edges[0] <= there.ends_um[:, :, 2].min()
+            assert edges[-1] >= there.ends_um[:, :, 2].max()
+            z = there.ends_um[there.in_region("soma")][:, :, 2]
+            assert not ((edges > z.min()) & (edges < z.max())).any()
+        assert len(signals.layers_over([there, tree], 12)) == 13
+
+
+def test_layers_that_miss_a_part_of_the_cell_are_refused(quiet: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"quiet.h5, trial 0: the cell reaches from .* currents outside are lost; give"
+    ):
+        signals.csd(quiet, np.linspace(0.0, 20.0, 5))
+
+
+# ------------------------------------------------------------------------------------------ images in a slab
+
+
+def many_images(tree: Tree, points_um: Floats, slab: signals.Slab, pairs: int) -> Floats:
+    """(points, n) the sum over so many images, of alternating ones the mean of the last two sums [mV/nA]."""
+    middles, h = tree.ends_um.mean(axis=1), slab.thickness_um
+    across = ((points_um[:, None, :2] - middles[:, :2]) ** 2).sum(axis=2)
+    z, source = points_um[:, 2, None] - slab.bottom_um, middles[:, 2] - slab.bottom_um
+    below, above = (
+        (slab.tissue_S_per_m - other) / (slab.tissue_S_per_m + other)
+        for other in (slab.below_S_per_m, slab.above_S_per_m)
+    )
+
+    def w(apart: Floats) -> Floats:
+        return 1.0 / np.sqrt(across + apart**2)
+
+    total, before = np.zeros_like(across), np.zeros_like(across)
+    for n in range(pairs):
+        before, d = total.copy(), 2.0 * n * h
+        images = w(d + z - source) + below * w(d + z + source) + above * w(d + 2.0 * h - z - source)
+        total += (below * above) ** n * (images + (w(d - z + source) if n else 0.0))
+    mean = (total + before) / 2.0 if below * above < 0.0 else total
+    return mean / (4.0 * np.pi * slab.tissue_S_per_m)
+
+
+@pytest.mark.parametrize(
+    ("below", "above"), [(0.0, 0.0), (0.0, 0.001), (0.0, 1.5), (0.15, 0.0), (1e6, 0.0), (1e6, 1.5), (0.3, 0.0)]
+)
+def test_images_in_a_slab_are_summed_to_the_end(tree: Tree, below: float, above: float) -> None:
+    """Near and far, of currents that sum to zero: the sum is infinite by a constant where both surfaces insulate."""
+    slab = signals.Slab(-140.0, 500.0, below, 0.3, above)
+    currents = np.random.default_rng(0).normal(size=tree.n)
+    currents -= currents.mean()
+    found = lfp_matrix(tree, FAR, source="point", slab=slab)
+    expected = many_images(tree, FAR.positions_um, slab, 4000)
+    if below == 1e6:  # nothing is left of the potential on a metal, and rounding of what it is the difference of
+        assert np.abs(found - expected).max() < 1e-6 * np.abs(expected).max()
+        assert np.abs(found[[0, 2]]).max() < 1e-5 * np.abs(found).max()
+        return
+    assert found @ currents == pytest.approx(expected @ currents, rel=2e-6)
+    if above > 0.0 or below == 0.3:
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_lines_in_a_slab_are_the_mean_of_points(tree: Tree) -> None:
+    """On an insulating floor, near and far, below saline and below an insulating surface."""
+    floor = signals.point_electrodes([[60.0, 20.0, -140.0], [900.0, 0.0, -140.0]])
+    currents = np.random.default_rng(1).normal(size=tree.n)
+    currents -= currents.mean()
+    for above in (1.5, 0.0):
+        slab = signals.Slab(-140.0, 500.0, 0.0, 0.3, above)
+        found = lfp_matrix(tree, floor, source="line", slab=slab)
+        nodes, weights = np.polynomial.legendre.leggauss(30)
+        start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]
+        expected = np.zeros_like(found)
+        for node, weight in zip(nodes, weights / 2.0, strict=True):
+            at = start + (node + 1.0) / 2.0 * along
+            expected += weight * lfp_matrix(
+                dataclasses.replace(tree, ends_um=np.stack([at - 1e-3, at + 1e-3], axis=1)),
+                floor, source="point", slab=slab,
+            )  # fmt: skip
+        assert found @ currents == pytest.approx(expected @ currents, rel=1e-6)
+
+
+def test_current_into_a_slab_that_it_cannot_leave(tmp_path: Path) -> None:
+    tree = tree_with_inputs()
+    injection = Injection(np.array([0], np.int32), np.full((5, 1), 0.1))
+    path = stored(tmp_path / "r.h5", tree, np.full((5, tree.n), -70.0), injection)
+    with pytest.raises(InputError, match="it cannot leave and the potential is infinite; give one side"):
+        signals.lfp(path, FAR, source="point", slab=signals.Slab(-400.0, 900.0, 0.0, 0.3, 0.0))
+
+
+# ------------------------------------------------------------------------------------------ head, dye
+
+
+def four_spheres(head: signals.FourSpheres, depth_um: float, angle: float, terms: int) -> float:
+    """Potential on the scalp of a radial dipole of 1 nA um [mV], each multipole from the conditions at the borders."""
+    r1, r2, r3, r4 = head.radii_um
+    s1, s2, s3, s4 = head.sigmas_S_per_m
+    rz, total = r1 - depth_um, 0.0
+    for n in range(1, terms):
+
+        def outer(u: float, border: float, n: int = n) -> Floats:
+            """Value and slope of what grows with the radius, 1 at a shell's outer border."""
+            return np.array([1.0, n / u]) * (u / border) ** n
+
+        def inner(u: float, border: float, n: int = n) -> Floats:
+            """Value and slope of what falls with the radius, 1 at a shell's inner border."""
+            return np.array([1.0, -(n + 1) / u]) * (border / u) ** (n + 1)
+
+        rows, right = np.zeros((7, 7)), np.zeros(7)  # unknown: brain; fluid, skull and scalp, growing and falling
+        right[:2] = -n * inner(r1, rz) * [1.0, s1]
+        rows[0:2] = np.stack([outer(r1, r1), -outer(r1, r2), -inner(r1, r1), *np.zeros((4, 2))], axis=1)
+        rows[2:4, 1:5] = np.stack([outer(r2, r2), inner(r2, r1), -outer(r2, r3), -inner(r2, r2)], axis=1)
+        rows[4:6, 3:7] = np.stack([outer(r3, r3), inner(r3, r2), -outer(r3, r4), -inner(r3, r3)], axis=1)
+        rows[6, 5:7] = outer(r4, r4)[1], inner(r4, r3)[1]
+        rows[1] *= [s1, s2, s2, 0.0, 0.0, 0.0, 0.0]
+        rows[3] *= [0.0, s2, s2, s3, s3, 0.0, 0.0]
+        rows[5] *= [0.0, 0.0, 0.0, s3, s3, s4, s4]
+        scale = np.array([1.0, r1, 1.0, r2, 1.0, r3, r4])  # slopes without a length
+        found = np.linalg.solve(rows * scale[:, None], right * scale)
+        total += (found[5] + found[6] * inner(r4, r3)[0]) * eval_legendre(n, np.cos(angle))
+    return float(total / (4.0 * np.pi * s1 * rz**2))
+
+
+@pytest.mark.parametrize("depth_um", [30.0, 2000.0, 40_000.0])
+def test_the_series_of_the_four_spheres_is_long_enough(depth_um: float) -> None:
+    """LFPykit stops where a term is 5e-8 of their sum: within 1e-6 of the largest potential, on all of the scalp."""
+    tree = tree_with_inputs()
+    small = dataclasses.replace(tree, ends_um=1e-3 * (tree.ends_um - soma_centre(tree)))
+    head = signals.FourSpheres((0.0, 0.0, 79_000.0 - depth_um))
+    centre = float(head.dipole_um(small)[2])
+    angles = np.array([0.0, 10.0, 30.0, 60.0, 120.0, 180.0])
+    found = signals.eeg_matrix(small, signals.sensors_on_meridian(angles), head)
+    moment = small.ends_um.mean(axis=1) - soma_centre(small)
+    of_z = (found @ np.linalg.pinv(moment.T))[:, 2] * 1e-3  # uV to mV, for 1 nA um along z
+    expected = [four_spheres(head, 79_000.0 - centre, np.deg2rad(a), 400) for a in angles]
+    assert of_z == pytest.approx(expected, abs=2e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("blur_um", "most"), [(10.0, 1e-5), (2.0, 1e-5), (0.05, 0.01)])
+def test_pixels_have_their_share_of_a_compartment(tree: Tree, blur_um: float, most: float) -> None:
+    """Against many points along each compartment, where a pixel is far larger than the blur, too."""
+    camera = Dye(rows=4, columns=5, pixel_um=20.0, blur_um=blur_um, spread=0.0, centre_um=(5.0, 3.0))
+    found = camera.matrix(tree) / tree.area_um2
+    share = (np.arange(4000) + 0.5) / 4000
+    points = tree.ends_um[:, 0] + share[:, None, None] * (tree.ends_um[:, 1] - tree.ends_um[:, 0])
+    rows, columns = camera.edges_um()
+    down, across = (
+        np.diff(norm.cdf((edges[:, None, None] - points[:, :, axis]) / blur_um), axis=0)
+        for edges, axis in ((rows, 1), (columns, 0))
+    )
+    depth = tree.ends_um[:, :, 2].max() - points[:, :, 2]
+    expected = np.einsum("rpn,cpn,pn->rcn", down, across, np.exp(-depth / 200.0)) / 4000
+    assert np.abs(found - expected.reshape(-1, tree.n)).max() < most
+
+
+def test_a_camera_that_misses_the_cell(quiet: Path) -> None:
+    with pytest.raises(InputError, match="no cell is in front of the camera of dye"):
+        signals.dye(quiet, centre_um=(3000.0, 0.0))
+    with pytest.warns(InputWarning, match=r"\d+ % of the membrane is outside the frame of dye"):
+        signals.dye(quiet, rows=2, columns=2)
+
+
+# ------------------------------------------------------------------------------------------ pipette
+
+
+@pytest.mark.parametrize(("tau_ms", "record_dt_ms"), [(0.05, 1.0), (0.5, 1.0), (2.0, 0.25), (20.0, 0.1)])
+def test_a_pipette_holds_the_current_and_draws_lines_between_potentials(
+    tau_ms: float, record_dt_ms: float, tmp_path: Path
+) -> None:
+    """Against an integration in steps a hundred times finer, of R I that jumps and V that does not."""
+    rng, tree = np.random.default_rng(0), tree_with_inputs()
+    every = round(1.0 / record_dt_ms)
+    v = rng.uniform(-80.0, -40.0, (12 * every, tree.n)).astype(np.float32)
+    current = rng.normal(size=(12, 1))
+    path = stored(tmp_path / "r.h5", tree, v, Injection(np.array([0], np.int32), current), record_dt_ms)
+    options = {"series_MOhm": 20.0, "capacitance_pF": tau_ms * 50.0, "noise_mV": 0.0, "compartment": 0}
+    found = signals.patch(path, **options).values[:, 0]
+    fine, at = 4000, []
+    state = last = float(v[0, 0])
+    for k, value in enumerate(v[:, 0].astype(float)):
+        drop = 20.0 * current[k // every, 0]
+        step = record_dt_ms / fine
+        decay = np.exp(-step / tau_ms)
+        x = last + (value - last) * (np.arange(fine) + 0.5) / fine + drop  # the middle of each fine step
+        state = state * decay**fine + float(((1.0 - decay) * x * decay ** np.arange(fine - 1, -1, -1.0)).sum())
+        last = value
+        at.append(state)
+    assert np.abs(found - at).max() < 0.005  # the file's int16 steps are 0.005 mV
+    chunks = signals.record(path, [signals.Patch(**options)], chunk_samples=5)[0].values[:, 0]
+    assert np.allclose(chunks, found, rtol=0, atol=1e-12)
