@@ -56,7 +56,7 @@ def make_bases(folder: Path) -> None:
         folder: gets them.
     """
     cable = dendrotwin.load("l5pc")
-    cable.save(folder / "cable", "A twin.\n")
+    cable.save(folder / "cable")
     facts = {"simulation": {}, "train_trials": [], "validation_trials": [], "test_trials": []}
     for name in NETWORKS:
         for ahead in (False, True):
@@ -64,7 +64,7 @@ def make_bases(folder: Path) -> None:
             options = {"memory": 10} if name == "elm" else SMALL
             config, model = build_model(name, options, cable.tree, ahead)
             made = Twin(name, config.model_dump(mode="json"), cable.tree, model, 0.5, facts)
-            made.save(folder / (f"{name}-ahead" if ahead else name), "A twin.\n")
+            made.save(folder / (f"{name}-ahead" if ahead else name))
     (folder / "recording").mkdir()
     shipped, trials = index_trials(dendrotwin.TWINS / "l5pc.recording.h5")
     whole = read_trial(trials[0], shipped)

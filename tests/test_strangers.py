@@ -53,11 +53,11 @@ SIZES = {
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of twins, one of each architecture."""
     folder, tree = tmp_path_factory.mktemp("twins"), tree_with_inputs()
-    dendrotwin.load("l5pc").save(folder / "cable", "A twin.")
+    dendrotwin.load("l5pc").save(folder / "cable")
     for name, sizes in SIZES.items():
         torch.manual_seed(0)
         config, model = build_model(name, sizes, tree)
-        Twin(name, config.model_dump(mode="json"), tree, model, 0.5, FACTS).save(folder / name, "A twin.")
+        Twin(name, config.model_dump(mode="json"), tree, model, 0.5, FACTS).save(folder / name)
     return folder
 
 

@@ -26,7 +26,7 @@ from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
 
 if TYPE_CHECKING:
-    from dendrotwin.signals import PlacedCell, Signal
+    from dendrotwin.signals import PlacedCell
 
 MARKER = "signals.txt"  # in a folder of figures: of which signals they are
 PLOTTED = "plot.txt"  # in a folder of `plot`: of which recordings it is, and the digest of the command
@@ -135,6 +135,7 @@ class _SignalOutputs(NamedTuple):
 
     def to_do(self, digest: str, read: list[Path], *, overwrite: bool) -> list[Path]:
         """Those that the same command has not made yet; FileError or InputError where something is in the way."""
+        from dendrotwin.signals.extras import import_extra
         from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file
 
         done = made_by(self.out) == digest and not overwrite
@@ -145,6 +146,8 @@ class _SignalOutputs(NamedTuple):
             else:
                 refuse_existing_file(path, overwrite=overwrite)
         self._keep_apart(read)
+        if self.nwb in todo:
+            import_extra("pynwb", "nwb")  # before anything is written
         return todo
 
     def _is_done(self, path: Path) -> bool:
@@ -209,31 +212,21 @@ def signals(
     Of recordings: membrane currents, LFP, CSD, dipole, EEG, MEG, dye, patch.
     """
     from dendrotwin import signals as signals_module
-    from dendrotwin.signals.extras import import_extra
     from dendrotwin.signals.parse import parse_instruments, parse_slab
     from dendrotwin.support.made_by import command_digest
 
     refuse_other_than_hdf5(out)
-    about = pairs(subject)
-    if about and nwb is None:
-        raise InputError("--subject is of the NWB file; name it with --nwb")
+    about = _subject(subject, nwb)
     cells = _placed_cells(recordings or [], trial, places, as_built)
-    texts = [*signal, *probe, slab or ""]
-    named = [Path(word) for text in texts for word in re.split("[:=]", text) if word and Path(word).is_file()]
-    summed = list(dict.fromkeys(Path(cell.recording) for cell in cells))
-    read = [*summed, *named, *([] if places is None else [places])]
     outputs = _SignalOutputs(out, nwb, figures)
-    options = {
-        **{"signal": signal, "probe": probe, "slab": slab, "trial": trial, "places": str(places)},
-        **{"as_built": as_built, "rate": rate, "subject": about, "outputs": outputs},
-    }
-    digest = command_digest("signals", options, read)
+    options = {"signal": signal, "probe": probe, "slab": slab, "as_built": as_built, "rate": rate, "subject": about}
+    named = _files_named([*signal, *probe, slab or ""]) + ([] if places is None else [places])
+    read = [*(Path(cell.recording) for cell in cells), *named]
+    digest = command_digest("signals", {**options, "trial": trial, "outputs": outputs}, read)
     todo = outputs.to_do(digest, read, overwrite=overwrite)
     if not todo:
         print(f"{out} is done already, by the same command of the same files")
         return
-    if nwb is not None:
-        import_extra("pynwb", "nwb")  # before anything is written
     layers = None if slab is None else parse_slab(slab)
     instruments = parse_instruments(signal or ["lfp", "dipole"], probe, layers, cells)
     if out in todo:
@@ -243,9 +236,21 @@ def signals(
         _write_nwb(nwb, out, cells, about)
         print(f"the same in {nwb}")
     if figures is not None and figures in todo:
-        loaded = signals_module.read_signals(out).values()
-        names = _save_signal_figures(figures, loaded, cells, out, overwrite=overwrite)
+        names = _save_signal_figures(figures, cells, out, overwrite=overwrite)
         print(f"{', '.join(names)} in {figures}")
+
+
+def _subject(subject: list[str], nwb: Path | None) -> dict[str, str]:
+    """The fields of the subject of an NWB file."""
+    about = pairs(subject)
+    if about and nwb is None:
+        raise InputError("--subject is of the NWB file; name it with --nwb")
+    return about
+
+
+def _files_named(texts: Iterable[str]) -> list[Path]:
+    """The files that instruments, probes and layers name."""
+    return [Path(word) for text in texts for word in re.split("[:=]", text) if word and Path(word).is_file()]
 
 
 def _write_nwb(nwb: Path, out: Path, cells: list[PlacedCell], subject: dict[str, str]) -> None:
@@ -257,14 +262,14 @@ def _write_nwb(nwb: Path, out: Path, cells: list[PlacedCell], subject: dict[str,
         write_nwb(nwb, made.values(), session, cells[0] if len(cells) == 1 else None, subject)
 
 
-def _save_signal_figures(
-    figures: Path, made: Iterable[Signal], cells: list[PlacedCell], out: Path, *, overwrite: bool
-) -> list[str]:
+def _save_signal_figures(figures: Path, cells: list[PlacedCell], out: Path, *, overwrite: bool) -> list[str]:
     """The figures of `signals` around the first cell's first output spike; their names."""
     from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
     from dendrotwin.recording import RecordingFile
+    from dendrotwin.signals import read_signals
     from dendrotwin.support.atomic_files import whole_folder
 
+    made = read_signals(out).values()
     with RecordingFile(cells[0].recording) as first:
         trial = cells[0].trial
         window = window_around_first_spike(first.spikes_ms(trial), first.duration_ms(trial))

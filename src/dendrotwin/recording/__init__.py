@@ -21,20 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin import __version__
-from dendrotwin.cell.geometry import geometry_fault
 from dendrotwin.cell.tree import Events, Injection, Tree
-from dendrotwin.cell.tree_checks import check_tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording.checks import (
     CHUNK_STEPS,
+    SCALING,
     check_layout,
     read_array,
     read_events,
     read_injection,
     read_probability,
     read_spikes,
+    to_int16,
     write_array,
 )
+from dendrotwin.recording.tree_file import read_tree, write_tree
 from dendrotwin.support.disk import whole_hdf5
 from dendrotwin.support.hdf5 import (
     AGAIN,
@@ -47,8 +48,6 @@ from dendrotwin.support.hdf5 import (
 from dendrotwin.support.hdf5_parts import Part
 
 FORMAT_VERSION = 1
-SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
-SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
 LEAST_DIGITS = 4  # of an interval that divides 1 ms and is no short decimal number
 
 LEAST_MS = 1e-6  # a shorter interval is none that a simulation can have
@@ -145,35 +144,6 @@ def spike_train(spikes_ms: NDArray[np.float64], steps: int) -> NDArray[np.bool_]
     return train
 
 
-def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
-    """Potentials as the files store them: whole multiples of SCALE_MV from OFFSET_MV.
-
-    Args:
-        v_mV: (samples, n) potentials [mV].
-        trial_id: of the trial, for the error.
-
-    Returns:
-        (samples, n) whole numbers.
-
-    Raises:
-        FileError: a potential is not finite, or outside what int16 holds.
-    """
-    if not np.isfinite(v_mV).all():
-        step, compartment = np.argwhere(~np.isfinite(v_mV))[0]
-        raise FileError(
-            f"trial {trial_id}: V of compartment {compartment} is not finite at sample {step}; the run diverged: "
-            "use a smaller dt, or look at the injected current"
-        )
-    stored = np.rint((v_mV - OFFSET_MV) / SCALE_MV)
-    limits = np.iinfo(np.int16)
-    if stored.min() < limits.min or stored.max() > limits.max:
-        raise FileError(
-            f"trial {trial_id}: V reaches {v_mV.min():.0f} ... {v_mV.max():.0f} mV, the file holds -238 ... 88 mV; "
-            "the run diverged: use a smaller dt, or look at the injected current"
-        )
-    return stored.astype(np.int16)
-
-
 def trial_identity(events: Events, injection: Injection | None, steps: int) -> str:
     """Identity of a trial: a hash of its input, so that equal inputs are one trial, whoever makes it.
 
@@ -198,41 +168,6 @@ def provenance() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return {"versions": json.dumps(versions)}
-
-
-def write_tree(group: h5py.Group, tree: Tree) -> None:
-    """Store a tree in an HDF5 group: arrays as datasets, everything else as attributes.
-
-    Args:
-        group: that is empty.
-        tree: the tree.
-
-    Raises:
-        FileError: it is none that could be read again; see `check_tree`.
-    """
-    check_tree(tree)
-    for name, value in tree.to_dict().items():
-        if isinstance(value, np.ndarray):
-            group[name] = value
-        else:
-            group.attrs[name] = text_attribute(value) if isinstance(value, str) else value
-
-
-def read_tree(group: h5py.Group) -> Tree:
-    """The tree stored by `write_tree`.
-
-    Args:
-        group: the HDF5 group.
-
-    Raises:
-        FileError: it is none, or a compartment is no cylinder; see `check_tree` and `geometry_fault`.
-    """
-    tree = Tree.from_dict({**group.attrs, **{name: dataset[()] for name, dataset in group.items()}})
-    check_tree(tree)
-    fault = geometry_fault(tree)
-    if fault is not None:
-        raise FileError(f"{group.file.filename} holds a cell of which {fault}; make the file again from a whole cell")
-    return tree
 
 
 def write_recordings(

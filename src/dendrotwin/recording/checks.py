@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Events, Injection
+from dendrotwin.errors import FileError
 
 CHUNK_STEPS = 128  # samples of the potentials that are stored, and have a checksum, together
 CHECKSUMS = "crc32"  # the attribute of a data set; older files have none
+SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
+SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
 
 
 def checksums(values: NDArray[Any], rows: int | None = None) -> NDArray[np.uint32]:
@@ -183,3 +186,32 @@ def read_probability(dataset: h5py.Dataset) -> NDArray[np.float32]:
     if probability.dtype.kind != "f" or not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError(f"{dataset.name} holds no probabilities")
     return np.asarray(probability, np.float32)
+
+
+def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
+    """Potentials as the files store them: whole multiples of SCALE_MV from OFFSET_MV.
+
+    Args:
+        v_mV: (samples, n) potentials [mV].
+        trial_id: of the trial, for the error.
+
+    Returns:
+        (samples, n) whole numbers.
+
+    Raises:
+        FileError: a potential is not finite, or outside what int16 holds.
+    """
+    if not np.isfinite(v_mV).all():
+        step, compartment = np.argwhere(~np.isfinite(v_mV))[0]
+        raise FileError(
+            f"trial {trial_id}: V of compartment {compartment} is not finite at sample {step}; the run diverged: "
+            "use a smaller dt, or look at the injected current"
+        )
+    stored = np.rint((v_mV - OFFSET_MV) / SCALE_MV)
+    limits = np.iinfo(np.int16)
+    if stored.min() < limits.min or stored.max() > limits.max:
+        raise FileError(
+            f"trial {trial_id}: V reaches {v_mV.min():.0f} ... {v_mV.max():.0f} mV, the file holds -238 ... 88 mV; "
+            "the run diverged: use a smaller dt, or look at the injected current"
+        )
+    return stored.astype(np.int16)
