@@ -146,6 +146,8 @@ class _SignalOutputs(NamedTuple):
             else:
                 refuse_existing_file(path, overwrite=overwrite)
         self._keep_apart(read)
+        if not todo:
+            print(f"{self.out} is done already, by the same command of the same files")
         if self.nwb in todo:
             import_extra("pynwb", "nwb")  # before anything is written
         return todo
@@ -225,7 +227,6 @@ def signals(
     digest = command_digest("signals", {**options, "trial": trial, "outputs": outputs}, read)
     todo = outputs.to_do(digest, read, overwrite=overwrite)
     if not todo:
-        print(f"{out} is done already, by the same command of the same files")
         return
     layers = None if slab is None else parse_slab(slab)
     instruments = parse_instruments(signal or ["lfp", "dipole"], probe, layers, cells)

@@ -295,11 +295,11 @@ class RecordingFile:
         Raises:
             FileError: it has no potentials, or less than a millisecond of them.
         """
-        dataset = self._trials[trial].dataset("v")
+        dataset = self._trials[trial]["v"]
         samples_per_ms = per_ms(self.record_dt_ms(trial), f"record_dt_ms of {self.path}")
         duration = dataset.shape[0] // samples_per_ms if dataset.ndim == 2 else 0
         if duration == 0:
-            raise self._trials[trial].error(f"has no samples in {dataset.name.strip('/')}")
+            raise FileError(f"{self.path} has no samples in {dataset.name.strip('/')}; {AGAIN}")
         return int(duration)
 
     def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
