@@ -349,7 +349,8 @@ def test_a_scheme_of_potential_and_calcium_in_a_whole_cell(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("end", "words"), [("SIGSEGV", "make NEURON crash"), ("SIGKILL", "ended with code -9 before .*was it killed")]
+    ("end", "words"),
+    [("SIGSEGV", "make NEURON crash"), ("SIGKILL", "ended with code -9 before .*killed by signal 9 .SIGKILL")],
 )
 def test_an_end_of_the_reading_process_is_an_error_that_says_which(tmp_path: Path, end: str, words: str) -> None:
     path = tmp_path / "dying_cell.py"
@@ -387,7 +388,7 @@ def _fails(kind: str) -> None:
     [
         ("of ours", CellError, "of ours"),
         ("odd", RuntimeError, "_OddError: first"),
-        ("killed", WorkerError, "ended with code -9"),
+        ("killed", WorkerError, "ended with code -9: killed by signal 9 .SIGKILL, as the system does when memory"),
     ],
 )
 def test_what_is_raised_apart_is_raised_here(kind: str, error: type[Exception], words: str) -> None:

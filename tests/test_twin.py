@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 import dendrotwin
 from dendrotwin.cell.spikes import predicted_spikes
 from dendrotwin.cell.tree import Events, Injection, Tree
+from dendrotwin.cli.app import app
 from dendrotwin.errors import FileError, InputError, TwinError
 from dendrotwin.evaluation.metrics import best_threshold
 from dendrotwin.evaluation.predictors import baseline_rows, evaluate_predictor
@@ -32,8 +33,12 @@ from dendrotwin.neuron.simulate import Simulation, simulate
 from dendrotwin.recording import SETTLE_MS, Recording
 from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.solver.conductances import synaptic_conductances
+from dendrotwin.training import loop
+from dendrotwin.training.checkpoint import save_checkpoint
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train
+from dendrotwin.training.rounds import finished_twin
+from dendrotwin.training.run import Run
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin
 from sealing import seal_again
@@ -239,6 +244,58 @@ def test_killed_training_goes_on(data: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "killed.log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [50, 100, 150]
     assert not checkpoint.exists()
+
+
+def test_a_training_goes_on_with_its_threads(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sums over another number of threads have other roundings, and so the weights."""
+    few = QUICK.model_copy(update={"steps": 2, "round_steps": 1, "window_ms": 50})
+    before = torch.get_num_threads()
+    run = Run(data, few)
+    torch.set_num_threads(before + 1)
+    save_checkpoint(tmp_path / ".twin.checkpoint", run)
+    torch.set_num_threads(before)
+    seen: list[int] = []
+    one_step = loop._step
+    monkeypatch.setattr(loop, "_step", lambda *a: (seen.append(torch.get_num_threads()), one_step(*a)))
+    twin = train(data, tmp_path / "twin", few)
+    assert seen == [before + 1] * 2
+    assert twin.training["threads"] == before + 1
+    assert torch.get_num_threads() == before
+    assert f"goes on with {before + 1} threads of PyTorch" in capsys.readouterr().err
+
+
+def test_a_finished_training_is_known(data: Path, twin_folder: Path, tmp_path: Path) -> None:
+    found = finished_twin(data, twin_folder, QUICK)
+    assert found is not None
+    assert found.training["identity"]
+    assert finished_twin(data, tmp_path / "nothing", QUICK) is None
+    for changes in ({"seed": 1}, {"steps": 151}, {"train_trials": 2}):
+        assert finished_twin(data, twin_folder, QUICK.model_copy(update=changes)) is None
+    folder = _copy(twin_folder, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    for changes in ({"steps": 100}, {"identity": "another"}):  # it diverged; another training
+        changed = {**config, "training": {**config["training"], **changes}}
+        (folder / "config.json").write_text(json.dumps(changed))
+        assert finished_twin(data, folder, QUICK) is None
+
+
+def test_killed_after_its_twin_was_saved(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same command draws what is missing, and says that the rest is done."""
+    out, checkpoint = tmp_path / "twin", tmp_path / ".twin.checkpoint"
+    command = ["train", str(data), "--out", str(out), "--steps", "2", "--window", "50", "--option", "channels=8,8"]
+    app(command, standalone_mode=False)
+    when = (out / "config.json").stat().st_mtime_ns
+    (out / "training.png").unlink()
+    checkpoint.touch()
+    app(command, standalone_mode=False)
+    assert "is done already" in capsys.readouterr().err
+    assert (out / "training.png").is_file()
+    assert not checkpoint.exists()
+    assert (out / "config.json").stat().st_mtime_ns == when
+    with pytest.raises(FileError, match="exists; name another one, or use --overwrite"):
+        app([*command, "--seed", "3"], standalone_mode=False)
 
 
 def test_divergence_is_named(data: Path, tmp_path: Path) -> None:

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from dendrotwin.cell.spike_files import holds_spikes, read_spikes
 from dendrotwin.cell.spikes import predicted_spikes, spike_probability
 from dendrotwin.cell.tree import Events, Injection, Tree
+from dendrotwin.cell.trial_numbers import check_duration
 from dendrotwin.errors import DendrotwinError, InputError, TwinError
 from dendrotwin.models import code_digest, configure, load_architecture
 from dendrotwin.models.base import CHUNK_MS, Model
 from dendrotwin.recording import Recording, read_tree, trial_identity, write_tree
 from dendrotwin.recording.trials import read_trial, trials_of_cell
-from dendrotwin.support.atomic_files import whole_file, whole_folder
+from dendrotwin.support.atomic_files import whole_folder
+from dendrotwin.support.disk import new_hdf5
 from dendrotwin.support.hdf5 import DAMAGE, WRITTEN_AS, open_hdf5
+from dendrotwin.support.memory import require_memory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+BYTES_PER_POTENTIAL = 4  # float32
 FORMAT_VERSION = 5  # of a twin's folder
 FILES = ("config.json", "model.safetensors", "tree.h5", "README.md")
 SEALED = ("model.safetensors", "tree.h5")  # whose digests config.json holds; README.md gets the measured error later
@@ -112,7 +117,7 @@ class Twin:
         if isinstance(source, Recording):
             if duration_ms is not None or injection is not None:
                 raise InputError("a recording says itself how long it is and what is injected; give neither here")
-            if source.tree.fingerprint() != self.tree.fingerprint():
+            if source.tree is not self.tree and source.tree.fingerprint() != self.tree.fingerprint():
                 raise InputError("the recording is of another cell than the twin; name recordings of the twin's cell")
             recording = source.each_ms()
             events, steps, injection = recording.events, recording.duration_ms, recording.injection
@@ -133,7 +138,7 @@ class Twin:
         if holds_spikes(path):
             return read_spikes(path)
         trials = trials_of_cell(path, self.tree, "the twin's")
-        if not 0 <= trial < len(trials):
+        if not isinstance(trial, int | np.integer) or not 0 <= trial < len(trials):
             raise InputError(f"{path} holds {len(trials)} trials; choose trial below that")
         return read_trial(trials[trial], self.tree)
 
@@ -159,12 +164,32 @@ class Twin:
             V (trials, duration_ms, n) [mV], and the probability of an output spike in each step (trials, duration_ms).
 
         Raises:
-            InputError: events or injections do not fit the cell or the duration, the twin sees no true
-                potentials, or cannot take injected current.
+            InputError: events, injections or true potentials do not fit the cell or the duration, the twin sees no true
+                potentials, or cannot take injected current; or memory does not hold the potentials.
         """
         if true_mV is not None and not self.one_step_ahead:
             raise InputError("this twin is free-running and sees no true potential; predict without true_mV")
+        if not isinstance(chunk_ms, int | np.integer) or chunk_ms < 1:
+            raise InputError(f"chunks of {chunk_ms} ms; give a whole number of ms, at least 1")
+        check_duration(duration_ms)
+        self._check_input(events, duration_ms, injections)
+        shape = (len(events), duration_ms, self.tree.n)
+        require_memory(BYTES_PER_POTENTIAL * math.prod(shape), f"V of shape {shape}", "predict fewer or shorter trials")
+        if true_mV is not None:
+            _check_true(true_mV, shape)
+        v, logit = self.model.predict(events, duration_ms, true_mV, injections, chunk_ms)
+        _refuse_no_numbers(v, logit)
+        return v, spike_probability(logit)
+
+    def _check_input(
+        self, events: Sequence[Events], duration_ms: int, injections: Sequence[Injection | None] | None
+    ) -> None:
+        """Raise InputError unless events and injections fit the cell, the duration and each other."""
+        if isinstance(events, Events):
+            raise InputError("give the events of each trial, in a list: [events]")
         for trial in events:
+            if not isinstance(trial, Events):
+                raise InputError(f"events are made with Events.sort or read_events, not {type(trial).__name__}")
             trial.check(self.tree.n_inputs, duration_ms)
         if injections is not None and len(injections) != len(events):
             raise InputError(
@@ -173,9 +198,6 @@ class Twin:
         for injection in injections or ():
             if injection is not None:
                 injection.check(self.tree.n, duration_ms)
-        v, logit = self.model.predict(events, duration_ms, true_mV, injections, chunk_ms)
-        _refuse_no_numbers(v, logit)
-        return v, spike_probability(logit)
 
     def plot(self, recording: Recording, start_ms: int = 0, stop_ms: int | None = None) -> Figure:
         """Draw a trial: its input, all compartments, and the soma with its output spikes.
@@ -208,9 +230,9 @@ class Twin:
         """
         with whole_folder(path, "config.json", overwrite=overwrite) as folder:
             values, tensors = self.model.state()
-            with whole_file(folder / "model.safetensors") as temporary:  # for its permissions
-                save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, temporary)
-            with h5py.File(folder / "tree.h5", "w", libver=WRITTEN_AS) as file:
+            content = to_bytes({name: t.contiguous().cpu() for name, t in tensors.items()})
+            (folder / "model.safetensors").write_bytes(content)
+            with new_hdf5(folder / "tree.h5", Path(path), libver=WRITTEN_AS) as file:
                 write_tree(file, self.tree)
             config = {
                 "format_version": FORMAT_VERSION,
@@ -401,6 +423,16 @@ def predict(
         InputError, FileError: see `Twin.predict`.
     """
     return (twin if isinstance(twin, Twin) else load(twin)).predict(source, duration_ms, **options)
+
+
+def _check_true(true_mV: NDArray[np.floating], shape: tuple[int, ...]) -> None:
+    """Raise InputError unless true potentials are those of the whole trials."""
+    if not isinstance(true_mV, np.ndarray) or true_mV.dtype.kind not in "iuf" or true_mV.shape != shape:
+        raise InputError(
+            f"true_mV has shape {np.shape(true_mV)}, the trials need {shape} (trials, ms, compartments) in mV"
+        )
+    if not np.isfinite(true_mV).all():
+        raise InputError("true_mV holds NaN or infinity; give the potential of every compartment at every ms")
 
 
 def _sha256(content: bytes) -> str:

@@ -193,7 +193,7 @@ def train_all(data: Path, out: Path, jobs: Sequence[Job], plan: dict[str, Any], 
             process.terminate()
         if isinstance(error, BrokenProcessPool):
             raise TwinError(
-                "a worker process died (killed, or out of memory); what is finished is kept: run the same command again"
+                f"a worker process died: {pool.death()}; what is finished is kept: the same command does the rest"
             ) from error
         raise
     finally:

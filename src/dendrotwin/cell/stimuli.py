@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
+from pydantic import BaseModel, ConfigDict, Field
 
 from dendrotwin.cell.tree import APICAL, Events, Injection, Tree
+from dendrotwin.cell.trial_numbers import LONGEST_MS, check_duration
 from dendrotwin.errors import InputError
+from dendrotwin.support.memory import require_memory
 
 # The protocol of the public data set (Beniaguev, Segev and London 2021, doi:10.1016/j.neuron.2021.07.002), in ms.
 RENEWAL_MS = (25, 30, 35, 40, 45, 55, 60, 65, 70, 75, 80, 85, 90, 100, 150, 200, 300, 450)
@@ -22,6 +23,10 @@ MAX_EXCITATORY_PER_100_MS = 800.0
 INHIBITORY_BELOW, INHIBITORY_ABOVE = 600.0, 200.0  # inhibition lies between excitation - 600 and excitation + 200
 EXTRA_LENGTH_UM = 10.0
 CHUNK_MS = 1000  # of a trial whose rates are computed at once
+EVENT_BYTES = 40  # of an event while events are drawn and sorted: its input, its time, their order
+RATE_BYTES = 2  # of an input in a ms at least, while rates are drawn: a fourth of the inputs at a time, in float32
+# A rate [Hz] or a factor on rates; with a thousand events a ms at each input none is beyond what numbers hold.
+Rate = Annotated[float, Field(ge=0, le=1e6)]
 MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
 
 
@@ -38,7 +43,7 @@ class Modulated(BaseModel):
 
     protocol: Literal["modulated"] = "modulated"
     """Name of the protocol: modulated, rates that change in time."""
-    rate_scale: NonNegativeFloat = 1.0
+    rate_scale: Rate = 1.0
     """Factor on all rates of the modulated protocol, 1 for the published ones."""
 
 
@@ -49,9 +54,9 @@ class Poisson(BaseModel):
 
     protocol: Literal["poisson"] = "poisson"
     """Name of the protocol: poisson, rates that stay."""
-    excitatory_hz: NonNegativeFloat = 1.0
+    excitatory_hz: Rate = 1.0
     """Rate of each excitatory input in the Poisson protocol [Hz]."""
-    inhibitory_hz: NonNegativeFloat = 1.0
+    inhibitory_hz: Rate = 1.0
     """Rate of each inhibitory input in the Poisson protocol [Hz]."""
 
 
@@ -76,7 +81,11 @@ def draw_events(tree: Tree, protocol: Modulated | Poisson, duration_ms: int, rng
         protocol: which protocol, with its parameters.
         duration_ms: whole number of ms [ms].
         rng: see `trial_rng`.
+
+    Raises:
+        InputError: the duration is none, or there are more events than memory holds.
     """
+    check_duration(duration_ms)
     if isinstance(protocol, Poisson):
         return _poisson(tree, protocol, duration_ms, rng)
     return _modulated(tree, protocol, duration_ms, rng)
@@ -88,6 +97,7 @@ def _excitatory(tree: Tree) -> NDArray[np.bool_]:
 
 def _poisson(tree: Tree, protocol: Poisson, duration_ms: int, rng: np.random.Generator) -> Events:
     hz = np.where(_excitatory(tree), protocol.excitatory_hz, protocol.inhibitory_hz)
+    require_memory(EVENT_BYTES * float(hz.sum()) * duration_ms / 1000.0, "the input", "use lower rates")
     counts = rng.poisson(hz * duration_ms / 1000.0)
     inputs = np.repeat(np.arange(tree.n_inputs), counts)
     return Events.sort(inputs, rng.integers(0, duration_ms, size=len(inputs)))
@@ -98,6 +108,7 @@ def _modulated(tree: Tree, protocol: Modulated, duration_ms: int, rng: np.random
     smoothing = int(rng.choice(SMOOTHING_MS)) + int(rng.integers(-JITTER_MS, JITTER_MS + 1))
     n_draws = -(-duration_ms // renewal)
     excitatory = _excitatory(tree)
+    require_memory(RATE_BYTES * duration_ms * tree.n_inputs, f"the input of {duration_ms} ms", "use shorter trials")
     inputs, times = [], []
     for regions in (("basal", "soma", "axon"), APICAL):
         on_tree = tree.in_region(*regions)[tree.input_compartment]
@@ -155,7 +166,7 @@ def to_ms(time: NDArray[np.float64], unit: str | None, name: str) -> NDArray[np.
     """
     if unit is not None and unit not in MS_PER_UNIT:
         raise InputError(f"times in {unit!r}; choose {' or '.join(MS_PER_UNIT)}")
-    if unit is None and len(time) and 0.0 < time.max() < 1.0:
+    if unit is None and time.size and 0.0 < time.max() < 1.0:
         raise InputError(f"{name}: all times are below 1, as in seconds; say their unit: --time-unit s, or ms")
     return time * MS_PER_UNIT[unit or "ms"]
 
@@ -174,17 +185,13 @@ def read_events(path: Path, unit: str | None = None) -> Events:
     """
     columns = _read_npz(path, ("input", "time")) if _is_npz(path) else _read_columns(path, ("input", "time"))
     inputs, times = columns
-    if inputs.ndim != 1 or inputs.shape != times.shape:
-        raise InputError(
-            f"{path}: `input` and `time` must be lists of one length, not {inputs.shape} and {times.shape}"
-        )
     if not (np.isfinite(inputs).all() and np.isfinite(times).all()):
         raise InputError(f"{path}: an input or a time is not a finite number; correct that row")
-    if (inputs != np.rint(inputs)).any():
-        raise InputError(
-            f"{path}: input {inputs[inputs != np.rint(inputs)][0]} is no whole number; inputs are counted from 0"
-        )
-    return Events.sort(inputs, to_ms(times, unit, str(path)))
+    times = to_ms(times, unit, str(path))
+    try:
+        return Events.sort(inputs, times)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def read_injection(path: Path, duration_ms: int) -> Injection:
@@ -198,8 +205,10 @@ def read_injection(path: Path, duration_ms: int) -> Injection:
         duration_ms: duration of the trial [ms].
 
     Raises:
-        InputError: the file is missing, holds something else, or is longer than the trial.
+        InputError: the file is missing, holds something else, or is longer than the trial; or the trial's current is
+            more than memory holds.
     """
+    check_duration(duration_ms)
     if _is_npz(path):
         compartment, current = _read_npz(path, ("compartment", "current_nA"))
     else:
@@ -209,19 +218,22 @@ def read_injection(path: Path, duration_ms: int) -> Injection:
                 f"{path}: the first line must be `time,` and the compartments' numbers, then a row for each ms"
             )
         try:
-            compartment = np.array([int(name) for name in rows[0][1:]])
+            compartment = np.array([float(int(name)) for name in rows[0][1:]])
             table = np.array([[float(cell) for cell in row] for row in rows[1:]])
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise InputError(f"{path}: {error}; compartments are whole numbers, currents are numbers in nA") from error
         if not np.array_equal(table[:, 0], np.arange(len(table))):
             raise InputError(f"{path}: the column `time` must count the milliseconds 0, 1, 2, ...")
         current = table[:, 1:]
-    if (compartment != np.rint(compartment)).any():
+    whole = compartment.ndim == 1 and (compartment == np.rint(compartment)).all()
+    if not whole or (np.abs(compartment) > LONGEST_MS).any():
         raise InputError(f"{path}: compartments are whole numbers, counted from 0")
     if current.ndim != 2 or current.shape[1] != len(compartment):
         raise InputError(f"{path}: the current needs a column for each of the {len(compartment)} compartments")
     if len(current) > duration_ms:
         raise InputError(f"{path}: the current lasts {len(current)} ms, the trial {duration_ms} ms; lengthen the trial")
+    size = 8.0 * duration_ms * len(compartment)
+    require_memory(size, f"the current of {duration_ms} ms", "inject into fewer compartments, or for less time")
     padded = np.zeros((duration_ms, len(compartment)))
     padded[: len(current)] = current
     return Injection(compartment.astype(np.int32), padded)
@@ -239,13 +251,18 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
             further = sorted(set(arrays) - set(names))
             if further:
                 raise InputError(f"{path} has an array {further[0]!r}, which would not count; leave it away")
-            return [np.asarray(arrays[name], dtype=np.float64) for name in names]
+            columns = [np.asarray(arrays[name]) for name in names]
     except InputError:
         raise
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what numpy and zipfile raise of files that are none has no end
+        cause = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{path} must be an npz file with the number arrays {' and '.join(names)} ({error})"
+            f"{path} must be an npz file with the number arrays {' and '.join(names)} ({cause}); make it with np.savez"
         ) from error
+    for name, column in zip(names, columns, strict=True):
+        if column.dtype.kind not in "iuf":
+            raise InputError(f"{path}: `{name}` holds {column.dtype}; store real numbers")
+    return [column.astype(np.float64) for column in columns]
 
 
 def rows_of_csv(path: Path) -> list[list[str]]:
@@ -260,10 +277,10 @@ def rows_of_csv(path: Path) -> list[list[str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = file.read().splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no CSV text; name a CSV or npz file") from error
-    commas = any("," in line for line in lines[:1])
-    rows = [row for row in csv.reader(lines) if row] if commas else [line.split() for line in lines if line.strip()]
+        commas = any("," in line for line in lines[:1])
+        rows = [row for row in csv.reader(lines) if row] if commas else [line.split() for line in lines if line.strip()]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no CSV text in UTF-8 ({error}); name a CSV or npz file") from error
     if rows and any(len(row) != len(rows[0]) for row in rows):
         raise InputError(f"{path}: every row must have the {len(rows[0])} columns of the header")
     return rows

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dendrotwin.cell.trial_numbers import check_duration, column_of_numbers
 from dendrotwin.errors import FileError, InputError
 
 REGIONS = ("soma", "basal", "oblique", "trunk", "tuft", "axon")
@@ -130,14 +131,15 @@ class Events:
             time_ms: (k,) its time [ms].
 
         Raises:
-            InputError: a number is not finite, or beyond 32 bits.
+            InputError: a number is not finite, or beyond 32 bits; an input is no whole number; or there are not as many
+                times as inputs.
         """
-        limit = np.iinfo(np.int32).max
-        for name, values in (("input", input), ("time", time_ms)):
-            if len(values) and not np.abs(np.asarray(values, dtype=np.float64)).max() <= limit:  # NaN too
-                raise InputError(f"an event has {name} beyond {limit} or not a number; correct the events")
-        times = np.asarray(time_ms, dtype=np.float64)
-        inputs = np.asarray(input).astype(np.int32)
+        inputs, times = column_of_numbers("input", input), column_of_numbers("time", time_ms)
+        if inputs.shape != times.shape:
+            raise InputError(f"there are {len(inputs)} inputs and {len(times)} times; give a time for each event")
+        if (inputs != np.rint(inputs)).any():
+            raise InputError(f"input {inputs[inputs != np.rint(inputs)][0]} is no whole number; inputs count from 0")
+        inputs, times = inputs.astype(np.int32), times.astype(np.float64)
         order = np.lexsort((inputs, times))
         return cls(inputs[order], times[order])
 
@@ -173,8 +175,16 @@ class Events:
             duration_ms: duration of the trial [ms].
 
         Raises:
-            InputError: one is not.
+            InputError: one is not, the arrays are not those of the class, or the duration is none.
         """
+        check_duration(duration_ms)
+        for name, array, kinds in (("input", self.input, "iu"), ("time_ms", self.time_ms, "iuf")):
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds or array.ndim != 1:
+                raise InputError(f"`{name}` of the events is no array (k,) of numbers; make them with Events.sort")
+        if len(self.input) != len(self.time_ms):
+            raise InputError(
+                f"the events have {len(self.input)} inputs and {len(self.time_ms)} times; make them with Events.sort"
+            )
         if len(self.input) == 0:
             return
         if not np.isfinite(self.time_ms).all():
@@ -224,11 +234,13 @@ class Injection:
         Raises:
             InputError: they do not.
         """
-        if not isinstance(self.compartment, np.ndarray) or self.compartment.dtype.kind not in "iu":
+        where, current = self.compartment, self.current_nA
+        if not isinstance(where, np.ndarray) or where.dtype.kind not in "iu" or where.ndim != 1:
             raise InputError(
-                f"the compartments of an injection are an array of whole numbers, not {self.compartment!r}; "
-                "such as np.array([0])"
+                f"the compartments of an injection are an array of whole numbers, not {where!r}; such as np.array([0])"
             )
+        if not isinstance(current, np.ndarray) or current.dtype.kind not in "iuf":
+            raise InputError(f"the injected current is an array of real numbers in nA, not {type(current).__name__}")
         outside = (self.compartment < 0) | (self.compartment >= n)
         if outside.any():
             raise InputError(

@@ -112,7 +112,7 @@ def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
         raise CellError(f"the cell {name} does not take the options {options}: {error}; it knows {known}") from error
     except CellError:
         raise
-    except Exception as error:  # a user's own function
+    except (Exception, SystemExit) as error:  # a user's own function
         raise CellError(f"`cell()` of {name} failed: {type(error).__name__}: {error}; correct it") from error
     if not isinstance(model, CellModel):
         raise CellError(
@@ -132,6 +132,6 @@ def _import_file(path: Path) -> Any:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CellError(f"{path} cannot be imported: {type(error).__name__}: {error}; correct it") from error
     return module

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
-from dendrotwin.errors import InputError
+from dendrotwin.cell.trial_numbers import LONGEST_MS
+from dendrotwin.errors import FileError, InputError
 
 # To start, to make twins and data, to use them, to measure.
 ORDER = (
@@ -102,8 +102,10 @@ def milliseconds(duration: float) -> int:
     Raises:
         InputError: it is none.
     """
-    if not (math.isfinite(duration) and duration >= 0.001):
-        raise InputError(f"a trial cannot last {duration:g} s; give --duration in seconds, 0.001 or more")
+    if not 0.001 <= duration <= LONGEST_MS / 1000:  # NaN too
+        raise InputError(
+            f"a trial cannot last {duration:g} s; give --duration in seconds, 0.001 to {LONGEST_MS // 1000}"
+        )
     if duration >= LONG_S:
         print(f"--duration is in seconds: a trial lasts {duration:g} s ({duration / 60:g} min)", file=sys.stderr)
     return round(duration * 1000)
@@ -113,6 +115,35 @@ def refuse_other_than_hdf5(path: Path) -> None:
     """Raise InputError unless the name of a file to be written ends as those of HDF5 files do."""
     if path.suffix not in (".h5", ".hdf5"):
         raise InputError(f"{path} would hold HDF5; name a file that ends in .h5")
+
+
+def twin_files(twin: Path) -> list[Path]:
+    """The files that decide what a twin predicts: of its folder, or of one that comes along.
+
+    Args:
+        twin: its folder or its name.
+    """
+    from dendrotwin.twin import FILES, TWINS
+
+    folder = twin if (twin / FILES[0]).is_file() else TWINS / twin
+    return [folder / name for name in FILES if name != "README.md"]  # `evaluate` adds to that
+
+
+def made_by(path: Path) -> str:
+    """The digest of the command that made an HDF5 file; "" where it does not say.
+
+    Args:
+        path: the file, which need not exist.
+    """
+    from dendrotwin.support.hdf5 import damage_as_file_error, open_hdf5, text_of
+
+    if not path.is_file():
+        return ""
+    try:
+        with damage_as_file_error(path), open_hdf5(path) as file:
+            return str(text_of(file.attrs.get("made_by", "")))
+    except FileError:
+        return ""
 
 
 def pairs(options: list[str]) -> dict[str, str]:

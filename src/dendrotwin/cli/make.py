@@ -44,7 +44,9 @@ def twin(
     Tree, synapses and channels are read from the model, and what was read is proved beside NEURON.
     """
     from dendrotwin.support.atomic_files import refuse_existing
+    from dendrotwin.support.made_by import refuse_writing_over_inputs
 
+    refuse_writing_over_inputs([out], [Path(cell) if cell.endswith(".py") else None])
     refuse_existing(out, "config.json", overwrite=overwrite)
     made = dendrotwin.twin_of(cell, pairs(option), **accuracy)
     made.save(out, overwrite=overwrite)
@@ -231,13 +233,24 @@ def train(
     status 1 where predicting the mean is better than the twin.
     """
     from dendrotwin import plot
+    from dendrotwin.support.made_by import refuse_writing_over_inputs
     from dendrotwin.training.comparison import failed, verdict
+    from dendrotwin.training.rounds import finished_twin
 
     options = pairs(option) | ({} if preset is None else {"preset": preset})
     training = configure(Training, options=options, **fields)
-    made = dendrotwin.train(data, out, training, overwrite=overwrite, tensorboard=tensorboard)
+    network = Path(training.architecture) if training.architecture.endswith(".py") else None
+    refuse_writing_over_inputs([out], [data, network])
+    made = None if overwrite else finished_twin(data, out, training)
+    drawn = made is not None and (out / "training.png").is_file()
+    if made is not None:
+        print(f"{out} is done already, by the same training on the same trials", file=sys.stderr)
+    else:
+        made = dendrotwin.train(data, out, training, overwrite=overwrite, tensorboard=tensorboard)
     if int(os.environ.get("RANK", "0")) == 0:
-        plot.save(plot.figure_training(made.training["curve"]), out / "training.png")
+        if not drawn:
+            plot.save(plot.figure_training(made.training["curve"]), out / "training.png")
+        (out.parent / f".{out.name}.checkpoint").unlink(missing_ok=True)  # of a run that was killed at its very end
         print(f"twin of {made.tree.n} compartments in {out}, best at step {made.training['best_step']}")
         print(f"  {verdict(made.training)}")
         if failed(made.training):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import Overwrite, OwnArchitecture, OwnCell, app, configure, pairs
+from dendrotwin.cli.base import Overwrite, OwnArchitecture, OwnCell, app, configure, pairs, twin_files
 from dendrotwin.errors import InputError
 from dendrotwin.training.config import Training
 
@@ -37,6 +37,9 @@ def evaluate(
 
     Potentials, output spikes, LFP and dipole, beside baselines.
     """
+    from dendrotwin.support.made_by import refuse_writing_over_inputs
+
+    refuse_writing_over_inputs([out], [*twin_files(twin), data, training_data, architecture, cell])
     dendrotwin.evaluate(
         dendrotwin.load(twin, architecture),
         data,
@@ -60,7 +63,7 @@ def benchmark(
         str | None,
         typer.Option(help="NAME or NAME:key=value:..., keys of a training or its network, with commas between [all]."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Trainings of each.")] = 3,
     autoregressive: Annotated[
         bool, typer.Option("--autoregressive", help="One step ahead, from true potentials.")
     ] = False,

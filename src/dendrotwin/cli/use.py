@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,17 +16,20 @@ from dendrotwin.cli.base import (
     OwnArchitecture,
     TimeUnit,
     app,
+    made_by,
     milliseconds,
     pairs,
     refuse_other_than_hdf5,
+    twin_files,
 )
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording
 
 if TYPE_CHECKING:
-    from dendrotwin.signals import PlacedCell, Signal
+    from dendrotwin.signals import PlacedCell
 
 MARKER = "signals.txt"  # in a folder of figures: of which signals they are
+PLOTTED = "plot.txt"  # in a folder of `plot`: of which recordings it is, and the digest of the command
 
 
 @app.command()
@@ -61,9 +65,19 @@ def predict(
     from dendrotwin.recording import provenance, write_recordings
     from dendrotwin.recording.trials import read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import refuse_existing_file
+    from dendrotwin.support.made_by import command_digest, refuse_writing_over_inputs
     from dendrotwin.support.progress import progress
 
     refuse_other_than_hdf5(out)
+    further = {"inject": inject, "inputs": inputs, "architecture": architecture}
+    files = [*twin_files(twin), events, *(path for path in further.values() if path is not None)]
+    refuse_writing_over_inputs([out], files)
+    given = [name for name, path in further.items() if path is not None]
+    options = {"duration": duration, "feed_back": feed_back, "compress": compress, "unit": time_unit, "given": given}
+    digest = command_digest("predict", options, files)
+    if made_by(out) == digest and not overwrite:
+        print(f"{out} is done already, by the same command of the same files")
+        return
     refuse_existing_file(out, overwrite=overwrite)
     loaded = dendrotwin.load(twin, architecture)
     if feed_back and not loaded.one_step_ahead:
@@ -93,9 +107,55 @@ def predict(
                 yield recording
                 advance(1)
 
-    attributes = {**provenance(), "twin": str(twin), "architecture": loaded.architecture}
+    attributes = {**provenance(), "twin": str(twin), "architecture": loaded.architecture, "made_by": digest}
     write_recordings(out, shown(), attributes, compress=compress)
     print(f"{count} predicted trials in {out}")
+
+
+class _SignalOutputs(NamedTuple):
+    """What `signals` writes."""
+
+    out: Path
+    nwb: Path | None
+    figures: Path | None
+
+    def _keep_apart(self, read: list[Path]) -> None:
+        """Raise InputError where one of them is another, or is read."""
+        from dendrotwin.support.made_by import refuse_writing_over_inputs
+
+        files = [path for path in (self.out, self.nwb) if path is not None]
+        written = {path.resolve() for path in files}
+        folder = None if self.figures is None else self.figures.resolve()
+        inside = any(folder in (path, *path.parents) for path in written)
+        if len(written) < len(files) or written & {path.resolve() for path in read} or inside:
+            raise InputError(
+                "the recordings, --out and --nwb are files of their own, outside --figures; name another one to write"
+            )
+        refuse_writing_over_inputs([*files, self.figures], read)
+
+    def to_do(self, digest: str, read: list[Path], *, overwrite: bool) -> list[Path]:
+        """Those that the same command has not made yet; FileError or InputError where something is in the way."""
+        from dendrotwin.signals.extras import import_extra
+        from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file
+
+        done = made_by(self.out) == digest and not overwrite
+        todo = [path for path in self if path is not None and not (done and self._is_done(path))]
+        for path in todo:
+            if path == self.figures:
+                refuse_existing(path, MARKER, overwrite=overwrite)
+            else:
+                refuse_existing_file(path, overwrite=overwrite)
+        self._keep_apart(read)
+        if not todo:
+            print(f"{self.out} is done already, by the same command of the same files")
+        if self.nwb in todo:
+            import_extra("pynwb", "nwb")  # before anything is written
+        return todo
+
+    def _is_done(self, path: Path) -> bool:
+        """Whether it is there, and was made after the signals, which come first."""
+        made = path / MARKER if path == self.figures else path
+        return made.is_file() and made.stat().st_mtime_ns >= self.out.stat().st_mtime_ns
 
 
 @app.command()
@@ -155,43 +215,43 @@ def signals(
     """
     from dendrotwin import signals as signals_module
     from dendrotwin.signals.parse import parse_instruments, parse_slab
+    from dendrotwin.support.made_by import command_digest
 
+    refuse_other_than_hdf5(out)
+    about = _subject(subject, nwb)
     cells = _placed_cells(recordings or [], trial, places, as_built)
-    _check_outputs(out, nwb, figures, cells, overwrite=overwrite)
-    about = pairs(subject)
-    if about and nwb is None:
-        raise InputError("--subject is of the NWB file; name it with --nwb")
+    outputs = _SignalOutputs(out, nwb, figures)
+    options = {"signal": signal, "probe": probe, "slab": slab, "as_built": as_built, "rate": rate, "subject": about}
+    named = _files_named([*signal, *probe, slab or ""]) + ([] if places is None else [places])
+    read = [*(Path(cell.recording) for cell in cells), *named]
+    digest = command_digest("signals", {**options, "trial": trial, "outputs": outputs}, read)
+    todo = outputs.to_do(digest, read, overwrite=overwrite)
+    if not todo:
+        return
     layers = None if slab is None else parse_slab(slab)
     instruments = parse_instruments(signal or ["lfp", "dipole"], probe, layers, cells)
-    signals_module.write_signals(out, cells, instruments, rate_hz=rate)
+    if out in todo:
+        signals_module.write_signals(out, cells, instruments, rate_hz=rate, made_by=digest)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
-    if nwb is not None:
+    if nwb is not None and nwb in todo:
         _write_nwb(nwb, out, cells, about)
         print(f"the same in {nwb}")
-    if figures is not None:
-        loaded = signals_module.read_signals(out).values()
-        names = _save_signal_figures(figures, loaded, cells, out, overwrite=overwrite)
+    if figures is not None and figures in todo:
+        names = _save_signal_figures(figures, cells, out, overwrite=overwrite)
         print(f"{', '.join(names)} in {figures}")
 
 
-def _check_outputs(
-    out: Path, nwb: Path | None, figures: Path | None, cells: list[PlacedCell], *, overwrite: bool
-) -> None:
-    """See, before anything is computed, that what `signals` writes can be written and takes the place of no input."""
-    from dendrotwin.signals.extras import import_extra
-    from dendrotwin.support.atomic_files import refuse_existing, refuse_existing_file
+def _subject(subject: list[str], nwb: Path | None) -> dict[str, str]:
+    """The fields of the subject of an NWB file."""
+    about = pairs(subject)
+    if about and nwb is None:
+        raise InputError("--subject is of the NWB file; name it with --nwb")
+    return about
 
-    refuse_other_than_hdf5(out)
-    files = [path for path in (out, nwb) if path is not None]
-    for file in files:
-        refuse_existing_file(file, overwrite=overwrite)
-    written = {path.resolve() for path in files}
-    if len(written) < len(files) or {Path(cell.recording).resolve() for cell in cells} & written:
-        raise InputError("the recordings, --out and --nwb are files of their own; name another one to write to")
-    if figures is not None:
-        refuse_existing(figures, MARKER, overwrite=overwrite)
-    if nwb is not None:
-        import_extra("pynwb", "nwb")
+
+def _files_named(texts: Iterable[str]) -> list[Path]:
+    """The files that instruments, probes and layers name."""
+    return [Path(word) for text in texts for word in re.split("[:=]", text) if word and Path(word).is_file()]
 
 
 def _write_nwb(nwb: Path, out: Path, cells: list[PlacedCell], subject: dict[str, str]) -> None:
@@ -203,14 +263,14 @@ def _write_nwb(nwb: Path, out: Path, cells: list[PlacedCell], subject: dict[str,
         write_nwb(nwb, made.values(), session, cells[0] if len(cells) == 1 else None, subject)
 
 
-def _save_signal_figures(
-    figures: Path, made: Iterable[Signal], cells: list[PlacedCell], out: Path, *, overwrite: bool
-) -> list[str]:
+def _save_signal_figures(figures: Path, cells: list[PlacedCell], out: Path, *, overwrite: bool) -> list[str]:
     """The figures of `signals` around the first cell's first output spike; their names."""
     from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
     from dendrotwin.recording import RecordingFile
+    from dendrotwin.signals import read_signals
     from dendrotwin.support.atomic_files import whole_folder
 
+    made = read_signals(out).values()
     with RecordingFile(cells[0].recording) as first:
         trial = cells[0].trial
         window = window_around_first_spike(first.spikes_ms(trial), first.duration_ms(trial))
@@ -251,7 +311,13 @@ def plot(
     from dendrotwin.evaluation.figures import draw_pair
     from dendrotwin.recording.trials import index_trials, read_trial, trials_of_cell
     from dendrotwin.support.atomic_files import whole_folder
+    from dendrotwin.support.made_by import command_digest, refuse_writing_over_inputs
 
+    refuse_writing_over_inputs([out], [true, predicted])
+    digest = command_digest("plot", {"trial": trial, "start": start, "stop": stop}, [true, predicted])
+    if (out / PLOTTED).is_file() and digest in (out / PLOTTED).read_text(errors="replace") and not overwrite:
+        print(f"{out} is done already, by the same command of the same files")
+        return
     tree, theirs = index_trials(true)
     ours = trials_of_cell(predicted, tree, str(true))
     by_id = {t.trial_id: t for t in ours}
@@ -266,6 +332,7 @@ def plot(
         raise InputError(f"--start {start} must lie before the end at {end} ms")
     with whole_folder(out, "traces.png", overwrite=overwrite) as folder:
         draw_pair(folder, a, b, slice(start, end), float("nan"))
+        (folder / PLOTTED).write_text(f"{true} beside {predicted}\n{digest}\n")
     print(f"traces.png and soma.png in {out}")
 
 

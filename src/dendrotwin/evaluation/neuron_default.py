@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Tree
-from dendrotwin.errors import InputError
+from dendrotwin.errors import FileError, InputError
 from dendrotwin.evaluation.predictors import Evaluation, evaluate_predictor
 from dendrotwin.neuron.cell_of_data import simulation_of_data
 from dendrotwin.neuron.simulation import Simulation
@@ -47,6 +48,7 @@ def neuron_row(tree: Tree, test: Sequence[TrialIndex], cell: str | Path | None =
     Raises:
         InputError: the trials were not made by `simulate`, were made by NEURON's default itself, or are of a cell that
             is not named.
+        FileError: a worker died.
     """
     made = [made_by(trial) for trial in test]
     if not all(made):
@@ -67,6 +69,9 @@ def neuron_row(tree: Tree, test: Sequence[TrialIndex], cell: str | Path | None =
 
         def predictor(_: Recording) -> tuple[Floats, Floats]:
             advance(1)
-            return next(coming)
+            try:
+                return next(coming)
+            except BrokenProcessPool as error:
+                raise FileError(f"a worker process died: {pool.death()}; run the same command again") from error
 
         return evaluate_predictor(DEFAULT, predictor, tree, test, threshold=0.5)

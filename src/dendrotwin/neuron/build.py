@@ -54,7 +54,7 @@ class NeuronCell:
             self.sections = Sections(*sections)
         except CellError:
             raise
-        except Exception as error:  # a user's own function
+        except (Exception, SystemExit) as error:  # a user's own function
             fix = "correct it"
             if any(text in str(error) for text in NOT_THERE):
                 files = ", ".join(path.name for path in model.mechanisms()) or "none"

@@ -5,28 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.errors import FileError
 from dendrotwin.neuron.simulation import Simulation
-from dendrotwin.recording import DEFAULT_RECORD_DT_MS, RecordingFile
+from dendrotwin.recording import RecordingFile
+from dendrotwin.recording.one_simulation import CONFIG_FILE, OneSimulation, differing, read_configuration
 from dendrotwin.recording.trials import SPLIT_FILE, HeldOut, read_held_out
 from dendrotwin.support.atomic_files import remove_dead_partials, whole_file
+from dendrotwin.support.folder_lock import FolderLock
 
-CONFIG_FILE = "simulation.json"
-# What a user knows these fields of `Simulation` by.
-NAMED = {
-    "cell_digest": "mechanisms or files of the cell",
-    "own_input": "events or injected current",
-    "dt_ms": "--dt",
-    "duration_ms": "--duration",
-    "record_dt_ms": "--record-dt",
-}
+MOST_TRIALS = 1_000_000  # files are sorted by names that hold six digits
 
 
 def shard_path(out: Path, trial: int) -> Path:
@@ -77,36 +72,51 @@ def _own_input_digest(events: Events | None, injection: Injection | None) -> str
     return digest.hexdigest()[:16]
 
 
-def claim(out: Path, simulation: Simulation, held_out: HeldOut | None) -> None:
-    """Make a folder that of this simulation with this split, or see that it is.
+@contextmanager
+def claimed(out: Path, simulation: Simulation, held_out: HeldOut | None, *, overwrite: bool) -> Iterator[None]:
+    """Make a folder that of this simulation with this split, or see that it is, and keep it so while the block runs.
+
+    Several processes may simulate trials of one simulation into it at a time, but none of another one.
 
     Args:
         out: the folder.
         simulation: with its digests; see `with_digests`.
         held_out: the split; None leaves it open.
+        overwrite: remove the data set that is there first.
 
     Raises:
-        FileError: it holds another simulation, another split, or something else.
+        FileError: it holds another simulation, another split, or something else; or another process writes there.
     """
-    config = out / CONFIG_FILE
-    shards = out.is_dir() and any(out.glob("*.h5"))
-    if config.exists() and shards:
-        try:
-            # Older data sets do not say how often they are sampled.
-            there: dict[str, Any] = {"record_dt_ms": DEFAULT_RECORD_DT_MS, **json.loads(config.read_text())}
-        except ValueError as error:
-            raise FileError(f"{config} is damaged; restore it, or name another folder") from error
-        here = json.loads(simulation.model_dump_json())
-        different = sorted(NAMED.get(key, key) for key in {*there, *here} if there.get(key) != here.get(key))
-        if different:
-            raise FileError(
-                f"{out} holds another simulation (other {', '.join(different)}); name another, or use --overwrite"
-            )
-    elif out.is_file() or shards:
+    if out.is_file():
+        raise FileError(f"{out} exists and is no data set of `simulate`; name another folder, or use --overwrite")
+    out.mkdir(parents=True, exist_ok=True)
+    with FolderLock(out) as lock:
+        while not (alone := lock.try_alone()):
+            lock.share()  # waits for a process that decides what the folder is of, for that moment
+            if (out / CONFIG_FILE).exists():
+                break
+            time.sleep(0.05)
+        if overwrite and not alone:
+            raise FileError(f"another process is simulating into {out}; wait for it, or name another folder")
+        if overwrite:
+            remove(out)
+        _claim(out, simulation, held_out, alone=alone)
+        lock.share()
+        check_claim(out, simulation)
+        yield
+
+
+def _claim(out: Path, simulation: Simulation, held_out: HeldOut | None, *, alone: bool) -> None:
+    """See `claimed`; a folder without trials, of a run that failed, is free where no other process is in it."""
+    shards = any(out.glob("*.h5"))
+    there = read_configuration(out)
+    if there is not None and (shards or not alone):
+        check_claim(out, simulation)
+    elif shards:
         raise FileError(f"{out} exists and is no data set of `simulate`; name another folder, or use --overwrite")
     else:
         (out / SPLIT_FILE).unlink(missing_ok=True)
-        with whole_file(config) as temporary:
+        with whole_file(out / CONFIG_FILE) as temporary:
             temporary.write_text(json.dumps(simulation.model_dump(mode="json"), indent=2) + "\n")
     if held_out is not None:
         split = read_held_out(out)
@@ -115,6 +125,39 @@ def claim(out: Path, simulation: Simulation, held_out: HeldOut | None) -> None:
         with whole_file(out / SPLIT_FILE) as temporary:
             temporary.write_text(held_out.model_dump_json() + "\n")
     remove_dead_partials(out)
+
+
+def check_claim(out: Path, simulation: Simulation) -> None:
+    """See that a folder is of a simulation.
+
+    Args:
+        out: the folder.
+        simulation: with its digests.
+
+    Raises:
+        FileError: it is of another one, or says nothing.
+    """
+    there = read_configuration(out)
+    if there is None:
+        raise FileError(f"{out / CONFIG_FILE} was deleted meanwhile; run the same command again")
+    if different := differing(there, json.loads(simulation.model_dump_json())):
+        raise FileError(f"{out} holds another simulation (other {different}); name another, or use --overwrite")
+
+
+def check_shards(out: Path, paths: Sequence[Path]) -> None:
+    """See that trials are whole, and of the simulation of their folder.
+
+    Args:
+        out: the folder.
+        paths: files of trials.
+
+    Raises:
+        FileError: one is damaged, or of another simulation.
+    """
+    simulation = OneSimulation(out)
+    for path in paths:
+        with RecordingFile(path) as file:
+            simulation.check(path, file.attributes)
 
 
 def remove(out: Path) -> None:

@@ -12,13 +12,13 @@ from dendrotwin.errors import CellError, FileError, InputError
 from dendrotwin.neuron.build import SYNAPSE_FILES
 from dendrotwin.neuron.cell_files import cell_digest, stored_digest
 from dendrotwin.neuron.compile import build_mechanisms
-from dendrotwin.neuron.data_set import CONFIG_FILE, claim, remove, shard_path, with_digests
+from dendrotwin.neuron.data_set import MOST_TRIALS, check_shards, claimed, shard_path, with_digests
 from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.neuron.trial import simulate_trial
-from dendrotwin.recording import RecordingFile
+from dendrotwin.recording.one_simulation import CONFIG_FILE
 from dendrotwin.recording.trials import HeldOut
 from dendrotwin.support.progress import progress
-from dendrotwin.support.workers import cores, worker_pool
+from dendrotwin.support.workers import WorkerPool, cores, worker_pool
 
 
 def simulate(
@@ -62,6 +62,8 @@ def simulate(
     simulation.check_steps()
     if injection is not None and simulation.engine == "coreneuron":
         raise InputError("injected current is simulated by the engine neuron alone; use that")
+    if not 1 <= trials <= MOST_TRIALS:
+        raise InputError(f"a data set of {trials} trials; give 1 to {MOST_TRIALS}")
     if events is not None and trials > 1:
         raise InputError(f"the same events in {trials} trials make the same trial {trials} times; use --trials 1")
     out = Path(out).resolve()  # workers of a cluster may run elsewhere
@@ -74,16 +76,15 @@ def simulate(
         build_mechanisms(model.mechanisms() + SYNAPSE_FILES, coreneuron=simulation.engine == "coreneuron")
     stored = None if overwrite else stored_digest(out / CONFIG_FILE)
     simulation = with_digests(simulation, cell_digest(simulation, model, stored), events, injection)
-    if overwrite:
-        remove(out)
-    claim(out, simulation, held_out)
-    paths = [shard_path(out, trial) for trial in range(trials)]
-    todo = [trial for trial, path in enumerate(paths) if not path.exists()]
-    for path in set(paths) - {paths[trial] for trial in todo}:
-        RecordingFile(path).__exit__()  # a damaged file is named now, not when a training reads it
-    if todo:
-        tasks = [(simulation, trial, paths[trial], events, injection) for trial in todo]
-        _run(tasks, workers, f"simulating {model.name} into {out}")
+    with claimed(out, simulation, held_out, overwrite=overwrite):
+        paths = [shard_path(out, trial) for trial in range(trials)]
+        todo = [trial for trial, path in enumerate(paths) if not path.exists()]
+        new = {paths[trial] for trial in todo}
+        check_shards(out, [path for path in paths if path not in new])  # now, not when a training reads them
+        if todo:
+            tasks = [(simulation, trial, paths[trial], events, injection) for trial in todo]
+            _run(tasks, workers, f"simulating {model.name} into {out}")
+            check_shards(out, sorted(new))
     return paths
 
 
@@ -101,11 +102,14 @@ def _run(tasks: list[Task], workers: int | Executor | None, title: str) -> None:
                 spikes = future.result()
                 advance(1, f"(last: {spikes} spikes)")
     except Exception as error:
-        lost = isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"  # the latter is Dask's
-        if not lost:
+        if isinstance(error, BrokenProcessPool) and isinstance(executor, WorkerPool):
+            how = executor.death()
+        elif isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker":  # the latter is Dask's
+            how = " ".join(str(error).split())
+        else:
             raise
         raise FileError(
-            "a worker process died (killed, or out of memory); finished trials are kept: run the same command again"
+            f"a worker process died: {how}; finished trials are kept: the same command does the rest"
         ) from error
     finally:
         for future in futures:

@@ -16,9 +16,11 @@ from dendrotwin.cell.tree import SPIKE_MV, Events, Injection
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import InputError
 from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.data_set import check_claim
 from dendrotwin.neuron.random_numbers import seed_mechanisms
 from dendrotwin.neuron.simulation import Simulation, steps_and_samples_per_ms
 from dendrotwin.recording import DEFAULT_RECORD_DT_MS, Recording, provenance, trial_identity, write_recordings
+from dendrotwin.recording.one_simulation import CONFIG_FILE
 
 # Output spikes as in the public data set (doi:10.1016/j.neuron.2021.07.002): at least so far apart, looked at so often.
 SPIKE_DISTANCE_MS, SPIKE_SAMPLING_MS = 1.0, 0.125
@@ -211,6 +213,9 @@ def simulate_trial(
 
     Returns:
         The number of output spikes.
+
+    Raises:
+        FileError: the folder is that of another simulation by now, or the disk is full.
     """
     duration_ms, record_dt_ms = simulation.duration_ms, simulation.record_dt_ms
     with _lock:
@@ -232,5 +237,7 @@ def simulate_trial(
         injection,
         record_dt_ms=record_dt_ms,
     )
+    if (path.parent / CONFIG_FILE).exists():  # the folder may have become that of another simulation meanwhile
+        check_claim(path.parent, simulation)
     write_recordings(path, [recording], {**provenance(), "simulation": simulation.model_dump_json(), "trial": trial})
     return len(spikes)

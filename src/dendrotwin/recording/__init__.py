@@ -36,7 +36,7 @@ from dendrotwin.recording.checks import (
     write_array,
 )
 from dendrotwin.recording.tree_file import read_tree, write_tree
-from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.disk import whole_hdf5
 from dendrotwin.support.hdf5 import (
     AGAIN,
     WRITTEN_AS,
@@ -50,6 +50,7 @@ from dendrotwin.support.hdf5_parts import Part
 FORMAT_VERSION = 1
 LEAST_DIGITS = 4  # of an interval that divides 1 ms and is no short decimal number
 
+LEAST_MS = 1e-6  # a shorter interval is none that a simulation can have
 SETTLE_MS = 500  # the start of a trial does not count: the cell comes from rest
 DEFAULT_RECORD_DT_MS = 1.0  # time from one sample to the next where nothing is said; training and evaluation need it
 Volts = NDArray[np.float32]
@@ -65,7 +66,7 @@ def per_ms(interval_ms: float, name: str) -> int:
     Raises:
         InputError: it does not divide 1 ms, and is not 1 / n in four digits or more, such as 0.03333.
     """
-    count = round(1.0 / interval_ms) if 0.0 < interval_ms <= 1.0 else 0
+    count = round(1.0 / interval_ms) if LEAST_MS <= interval_ms <= 1.0 else 0
     rounded = count > 0 and interval_ms in [float(f"{1.0 / count:.{digits}g}") for digits in range(LEAST_DIGITS, 17)]
     if not rounded and not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
         raise InputError(
@@ -187,11 +188,12 @@ def write_recordings(
         as_float: store potentials as they are, in float32; without, in steps of SCALE_MV.
 
     Raises:
-        FileError: a potential cannot be stored (see `to_int16`), or the trials are of different cells.
+        FileError: a potential cannot be stored (see `to_int16`), the trials are of different cells, or the disk is
+            full.
         InputError: a record_dt_ms does not divide 1 ms, or the samples are no whole number of ms.
     """
     options = {"compression": "gzip", "shuffle": True} if compress else {}
-    with whole_file(path) as temporary, h5py.File(temporary, "w", libver=WRITTEN_AS) as file:
+    with whole_hdf5(path, libver=WRITTEN_AS) as file:
         tree = None
         for index, recording in enumerate(recordings):
             if tree is None:
@@ -223,6 +225,7 @@ def write_recordings(
                 write_array(group, "injection/current_nA", recording.injection.current_nA)
             if recording.spike_probability is not None:
                 write_array(group, "spike_probability", recording.spike_probability)
+            file.check_room()
         if tree is None:
             raise FileError(f"there is no trial to write to {path}")
         for name, value in {**attributes, "tree_fingerprint": tree.fingerprint()}.items():

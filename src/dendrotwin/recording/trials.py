@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import DEFAULT_RECORD_DT_MS, Recording, RecordingFile
+from dendrotwin.recording.one_simulation import OneSimulation
 from dendrotwin.support.hdf5 import damage_as_file_error
 
 SPLIT_FILE = "split.json"  # in the folder of a data set: how many of its trials are held out
@@ -64,12 +65,14 @@ def index_trials(path: str | Path) -> tuple[Tree, list[TrialIndex]]:
         path: a file or a folder.
 
     Raises:
-        FileError: no recording, a damaged one, or recordings of different cells.
+        FileError: no recording, a damaged one, or recordings of different cells or simulations.
     """
     tree: Tree | None = None
     fingerprint = ""
     trials = []
-    for file_path in recording_files(path):
+    files = recording_files(path)
+    simulation = OneSimulation(Path(path))
+    for file_path in files:
         with RecordingFile(file_path) as file:
             if tree is None:
                 tree, fingerprint = file.tree(), file.fingerprint
@@ -77,6 +80,7 @@ def index_trials(path: str | Path) -> tuple[Tree, list[TrialIndex]]:
                 raise FileError(
                     f"{file_path} is a recording of another cell than its neighbours; keep one cell in a directory"
                 )
+            simulation.check(file_path, file.attributes)
             trials += [
                 TrialIndex(file_path, i, file.trial_id(i), file.duration_ms(i), file.record_dt_ms(i))
                 for i in range(len(file))

@@ -17,7 +17,7 @@ from dendrotwin.recording import RecordingFile
 from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.instruments import MS_PER_S, Signal
 from dendrotwin.signals.placing import PlacedCell
-from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.disk import whole_hdf5
 
 TO_VOLT = {"mV": 1e-3, "uV": 1e-6}
 TO_SI = {
@@ -101,10 +101,8 @@ def write_nwb(
                     data=_in_pieces(signal), unit=unit, conversion=factor, **_timing(signal),
                 )
             )  # fmt: skip
-    with whole_file(Path(path)) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The file path provided")  # that a temporary name does not end in .nwb
-        with pynwb.NWBHDF5IO(str(temporary), "w") as io:
-            io.write(file)
+    with whole_hdf5(path) as opened, pynwb.NWBHDF5IO(mode="w", file=opened) as io:
+        io.write(file)
 
 
 def _subject(pynwb: Any, given: Mapping[str, str]) -> Any:

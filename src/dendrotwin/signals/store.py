@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from dendrotwin.errors import FileError
@@ -28,7 +27,7 @@ from dendrotwin.signals.streaming import (
     signals_of,
     stream_fitted,
 )
-from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.disk import whole_hdf5
 from dendrotwin.support.hdf5 import damage_as_file_error, open_hdf5, text_of
 from dendrotwin.support.hdf5_parts import Part
 
@@ -45,6 +44,7 @@ def write_signals(
     instruments: Sequence[Instrument],
     chunk_samples: int = CHUNK_SAMPLES,
     rate_hz: float | None = None,
+    made_by: str = "",
 ) -> None:
     """Record with all instruments into one file, chunk by chunk, under a temporary name until it is complete.
 
@@ -59,9 +59,10 @@ def write_signals(
         instruments: what records.
         chunk_samples: how many samples are computed at once.
         rate_hz: samples of the signals in a second, filtered; None for those of the recording. See `resampling` [Hz].
+        made_by: digest of the command, see `support.made_by`; kept as an attribute.
 
     Raises:
-        InputError, FileError: see `stream`.
+        InputError, FileError: see `stream`; or the disk is full.
     """
     cells = as_placed_cells(recordings)
     recorded_hz = common_sampling_hz(cells)
@@ -83,7 +84,7 @@ def write_signals(
                     "group": cell.group,
                 }
             )
-    with whole_file(Path(path)) as temporary, h5py.File(temporary, "w", track_order=True) as out:
+    with whole_hdf5(path, track_order=True) as out:
         out.attrs.update(kind=FILE_KIND, format_version=FORMAT_VERSION, sampling_hz=rate_hz)
         if ratio != 1:
             filtered = (
@@ -92,6 +93,7 @@ def write_signals(
             out.attrs.update(recorded_hz=recorded_hz, anti_alias_filter=filtered)
         out.attrs["sources"] = json.dumps(sources)
         out.attrs.update(provenance())
+        out.attrs["made_by"] = made_by
         datasets = []
         for name, instrument in signals_of(cells, instruments):
             group = out.create_group(name)
@@ -109,6 +111,7 @@ def write_signals(
                 start = len(dataset)
                 dataset.resize(start + len(values), axis=0)
                 dataset[start:] = values.reshape(len(values), *dataset.shape[1:])
+            out.check_room()
 
 
 @contextmanager

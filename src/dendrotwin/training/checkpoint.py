@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +26,27 @@ def save_checkpoint(path: Path, run: Run) -> None:
     """
     with whole_file(path) as temporary:
         parts = {name: part.state_dict() for name, part in run.parts().items()}
-        torch.save({"identity": run.identity(), "state": run.state, **parts}, temporary)
+        content = io.BytesIO()  # torch does not say why it cannot write a file
+        began = {"identity": run.identity(), "threads": torch.get_num_threads()}
+        torch.save({**began, "state": run.state, **parts}, content)
+        temporary.write_bytes(content.getbuffer())
+
+
+@contextmanager
+def threads_restored() -> Iterator[None]:
+    """Give PyTorch the threads back that it had, after a training that went on with others; see `resume`."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 def resume(checkpoint: Path, run: Run) -> None:
     """Go on where a killed run of the same training was, if there is one; another's checkpoint is not used.
+
+    PyTorch gets the number of threads that the training began with.
 
     Args:
         checkpoint: the file, which need not exist.
@@ -44,8 +64,13 @@ def resume(checkpoint: Path, run: Run) -> None:
         for name, part in run.parts().items():
             part.load_state_dict(saved[name])
         run.state.update(saved["state"])
+        threads = int(saved.get("threads", torch.get_num_threads()))
     except Exception as error:
         raise TwinError(f"the checkpoint {checkpoint} is damaged ({error}); delete it and train again") from error
+    if threads != torch.get_num_threads():  # sums over threads have other roundings
+        words = f"this training goes on with {threads} threads of PyTorch, as it began: its weights depend on that"
+        print(words, file=sys.stderr)
+        torch.set_num_threads(threads)
 
 
 class Log:

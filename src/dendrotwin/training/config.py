@@ -28,25 +28,25 @@ class Training(BaseModel):
     """Windows that a process evaluates at once, to save memory; the gradient is the same [all]."""
     window_ms: int = Field(default=400, ge=10)
     """Length of a window [ms]."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0, allow_inf_nan=False)
     """Highest learning rate of AdamW; warm-up over the first steps, then a cosine to zero."""
     warm_up: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     start_rate: float = Field(default=0.2, ge=0, le=1)
     """Learning rate of what a training starts from, such as the linear paths, relative to that of the rest."""
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
     """Weight decay of AdamW."""
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
     spike_share: float = Field(default=0.2, ge=0, le=1)
     """Share of the windows that are placed around an output spike (doi:10.1371/journal.pcbi.1011728 balances too)."""
-    spike_weight: float = Field(default=2.0, ge=0)
+    spike_weight: float = Field(default=2.0, ge=0, allow_inf_nan=False)
     """Weight of the spikes' cross-entropy beside the mean squared z-score."""
-    current_weight: float = Field(default=0.0, ge=0)
+    current_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Weight of the error of membrane currents, such as 0.02; 0 leaves them out."""
     balance: Balancing = "equal"
     """How the tasks are weighed: equal, uncertainty or dwa (dynamic weight average)."""
-    meta_rate: float = Field(default=0.0, ge=0)
+    meta_rate: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Learning rate of the first step of the two-step update (arXiv:2012.11202); 0 leaves it out."""
     round_steps: int = Field(default=250, ge=1)
     """Steps of a round, after which the validation loss is measured."""
@@ -62,7 +62,7 @@ class Training(BaseModel):
     """Share of the trials kept for the test, where the data set has no `split.json`."""
     train_trials: int | None = Field(default=None, ge=1)
     """Use only the first so many training trials [all]."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**64)
     """Seed of weights and windows."""
 
     @field_validator("architecture")

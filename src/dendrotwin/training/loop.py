@@ -14,7 +14,7 @@ from dendrotwin.errors import TwinError
 from dendrotwin.models.base import Batch
 from dendrotwin.support.atomic_files import refuse_existing
 from dendrotwin.support.progress import progress
-from dendrotwin.training.checkpoint import Log, resume, save_checkpoint
+from dendrotwin.training.checkpoint import Log, resume, save_checkpoint, threads_restored
 from dendrotwin.training.config import Training
 from dendrotwin.training.losses import meta_gradient
 from dendrotwin.training.rounds import end_round, save_best
@@ -22,14 +22,15 @@ from dendrotwin.training.run import Run
 from dendrotwin.twin import Twin
 
 
+@threads_restored()
 def train(
     data: str | Path, out: str | Path, training: Training, *, overwrite: bool = False, tensorboard: bool = False
 ) -> Twin:
     """Train a network on a data set and save the twin with the best validation loss.
 
-    A killed run goes on from its last checkpoint when it is called again with the same arguments; on a CPU the result
-    is the same to the last bit. Under torchrun several processes share the batches. Beside `out`, `NAME.log.jsonl`
-    gets a line for each round.
+    A killed run goes on from its last checkpoint when it is called again with the same arguments, with as many threads
+    of PyTorch as it began with; on a CPU the result is the same to the last bit. Under torchrun several processes
+    share the batches. Beside `out`, `NAME.log.jsonl` gets a line for each round.
 
     Args:
         data: the data set.

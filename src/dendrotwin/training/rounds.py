@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,11 +15,13 @@ from torch.nn import functional
 
 from dendrotwin.cell.spikes import spike_probability
 from dendrotwin.evaluation.metrics import best_threshold
+from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models.base import Batch
 from dendrotwin.recording import SETTLE_MS, RecordingFile, provenance
 from dendrotwin.recording.trials import made_by, read_trial
 from dendrotwin.training.comparison import baseline_losses, best_loss, verdict
-from dendrotwin.training.run import Run
+from dendrotwin.training.config import Training
+from dendrotwin.training.run import Run, identity_of
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin
 
@@ -137,6 +140,8 @@ def save_best(run: Run, out: Path, *, overwrite: bool) -> Twin:
         threshold=min(best_threshold(true_spikes, [score.numpy() for score in state["best"]["scores"]]), NO_SPIKES),
         training={
             "configuration": training.model_dump(mode="json"),
+            "identity": digest_of(run.identity()),
+            "threads": torch.get_num_threads(),
             "simulation": made_by(split.train[0]),
             "train_trials": [trial.trial_id for trial in split.train],
             "validation_trials": [trial.trial_id for trial in split.validation],
@@ -156,6 +161,40 @@ def save_best(run: Run, out: Path, *, overwrite: bool) -> Twin:
     twin = replace(twin, readme=_readme(twin))
     twin.save(out, overwrite=overwrite)
     return twin
+
+
+def digest_of(identity: str) -> str:
+    """Hash by which a twin knows the training that made it.
+
+    Args:
+        identity: see `run.identity_of`.
+    """
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def finished_twin(data: Path, out: Path, training: Training) -> Twin | None:
+    """The twin that a training has made in a folder already; None where it has not, or not to its end.
+
+    Args:
+        data: the data set.
+        out: folder of the twin.
+        training: how to train.
+
+    Raises:
+        FileError, InputError, TwinError: the data set is not one, or the twin is damaged.
+    """
+    if not (out / "config.json").is_file():
+        return None
+    twin = Twin.load(out, training.architecture if training.architecture.endswith(".py") else None)
+    facts = twin.training
+    if "identity" not in facts:  # read from a cell, or made by an older version
+        return None
+    _, split = split_trials(data, training.validation, training.test, training.train_trials)
+    if facts["identity"] != digest_of(identity_of(training, split)):
+        return None
+    since_best = facts["curve"][-1]["step"] - facts["best_step"]
+    stopped = training.patience is not None and since_best >= training.patience * training.round_steps
+    return twin if stopped or facts["steps"] == training.steps else None
 
 
 def _readme(twin: Twin) -> str:

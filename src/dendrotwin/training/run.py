@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
-from dendrotwin.evaluation.split import split_trials
+from dendrotwin.evaluation.split import Split, split_trials
 from dendrotwin.models import build_model
 from dendrotwin.models.base import Batch
 from dendrotwin.models.scaling import Scaling, measure_scaling
@@ -129,9 +130,8 @@ class Run:
                 yield batch.map(f.to_device)
 
     def identity(self) -> str:
-        """What must be the same for a checkpoint to be gone on from: how to train, and on which trials."""
-        trials = [trial.trial_id for trial in self.split.train + self.split.validation]
-        return json.dumps([self.training.model_dump(mode="json"), trials])
+        """What must be the same for a checkpoint to be gone on from; see `identity_of`."""
+        return identity_of(self.training, self.split)
 
     def parts(self) -> dict[str, Any]:
         """What a checkpoint keeps the state of, by name; the precision has the scale of fp16's gradients."""
@@ -141,6 +141,20 @@ class Run:
             "schedule": self.schedule,
             "precision": self.fabric.strategy.precision,
         }
+
+
+def identity_of(training: Training, split: Split) -> str:
+    """What makes a training the same one: how to train, on which trials, and the file of a network of one's own.
+
+    Args:
+        training: how to train.
+        split: the trials.
+    """
+    trials = [trial.trial_id for trial in split.train + split.validation]
+    parts: list[Any] = [training.model_dump(mode="json"), trials]
+    if training.architecture.endswith(".py"):
+        parts.append(hashlib.sha256(Path(training.architecture).read_bytes()).hexdigest())
+    return json.dumps(parts)
 
 
 def _current_matrix(tree: Tree, trials: list[TrialIndex], scaling: Scaling) -> NDArray[np.float64]:

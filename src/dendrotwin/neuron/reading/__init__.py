@@ -19,7 +19,7 @@ from dendrotwin.errors import CellError
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.reading.cell import read_all
 from dendrotwin.neuron.reading.proof_of_cell import CellProof, prove_cell
-from dendrotwin.support.workers import WorkerError, run_apart
+from dendrotwin.support.workers import WorkerError, describe_end, run_apart
 
 CRASHES = {
     getattr(signal, name)
@@ -81,13 +81,9 @@ def read_cell(name: str, options: dict[str, str] | None = None) -> tuple[Tree, R
                 f"the mechanisms of the cell {name} make NEURON crash when they are read one by one; most likely one "
                 "has a POINTER to which nothing is set: take it out of the cell, or write it without POINTER"
             ) from died
-        why = (
-            "was it killed, or out of memory? If so, run this again"
-            if died.exitcode < 0
-            else "the cell's own file or NEURON ended it; see what it printed"
-        )
         raise CellError(
-            f"the process that reads the cell {name} ended with code {died.exitcode} before it was done: {why}"
+            f"the process that reads the cell {name} ended with code {died.exitcode} before it was done: "
+            f"{describe_end(died.exitcode, died.last_words)}"
         ) from died
 
 

@@ -1,0 +1,57 @@
+"""By which command, of which inputs, a file was made; and that no command writes over what it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dendrotwin import __version__
+from dendrotwin.errors import InputError
+
+
+def command_digest(command: str, options: Mapping[str, Any], inputs: Iterable[Path]) -> str:
+    """Hash of all that decides what a command makes, so that it is known again when it is given once more.
+
+    Files count by their place, size and time of change: a copy, or a file that was made again, is another input.
+
+    Args:
+        command: its name.
+        options: by name, what JSON can hold or text can say.
+        inputs: files, and folders, of which the files count.
+    """
+    files = []
+    for path in inputs:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.is_file():
+                status = file.stat()
+                files.append([str(file.resolve()), status.st_size, status.st_mtime_ns])
+    said = json.dumps([__version__, command, options, files], default=str, sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def refuse_writing_over_inputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
+    """See that nothing that is read is written over, removed, or put in among.
+
+    Args:
+        outputs: files and folders that are written; None for those that are not.
+        inputs: files and folders that are read; None for those that are not.
+
+    Raises:
+        InputError: an output is an input, holds one, or lies in a folder that is read.
+    """
+    read = [path for path in inputs if path is not None and path.exists()]
+    for output in outputs:
+        if output is None:
+            continue
+        target = output.resolve()
+        for path in read:
+            source = path.resolve()
+            if target == source or (target.exists() and target.samefile(source)):
+                raise InputError(f"{output} is read, and cannot be written; name another one to write to")
+            if target in source.parents:
+                raise InputError(f"{output} holds {path}, which is read; name another one to write to")
+            if source in target.parents:
+                raise InputError(f"{output} lies in {path}, which is read; name one elsewhere to write to")

@@ -1,0 +1,176 @@
+"""What cannot be represented is refused in Python too: events, currents, durations and potentials that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dendrotwin
+from dendrotwin.cell.stimuli import Modulated, Poisson, draw_events, read_events, read_injection, trial_rng
+from dendrotwin.cell.tree import Events, Injection
+from dendrotwin.errors import InputError
+from dendrotwin.support.memory import memory_bytes, require_memory
+from test_recording import tree_with_inputs
+
+
+@pytest.mark.parametrize(
+    ("inputs", "times"),
+    [
+        ([0.7], [1.0]),
+        ([0, 1], [1.0]),
+        ([0], [1.0, 2.0]),
+        ([0], [[1.0]]),
+        ([1j], [1.0]),
+        (["0"], [1.0]),
+        ([True], [1.0]),
+        ([2**70], [1.0]),
+        ([0], [np.nan]),
+        ([0], [None]),
+        ([[0], [1, 2]], [1.0, 2.0]),
+    ],
+)
+def test_events_that_are_none(inputs: Any, times: Any) -> None:
+    with pytest.raises(InputError):
+        Events.sort(inputs, times)
+
+
+def test_events_of_whole_numbers_of_any_kind() -> None:
+    for inputs in ([3.0, 0.0], np.array([3, 0], np.uint8), (3, 0)):
+        events = Events.sort(inputs, [12.7, 5])
+        assert (events.input.tolist(), events.time_ms.tolist()) == ([0, 3], [5.0, 12.7])
+        assert (events.input.dtype, events.time_ms.dtype) == (np.int32, np.float64)
+    assert len(Events.sort([], [])) == 0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "times"),
+    [
+        (np.array([0, 1]), np.array([1.0])),
+        (np.array([0.0]), np.array([1.0])),
+        ([0], [1.0]),
+        (np.array([[0]]), np.array([[1.0]])),
+        (np.array([], int), np.array([1.0])),
+    ],
+)
+def test_arrays_of_events_that_do_not_belong_together(inputs: Any, times: Any) -> None:
+    with pytest.raises(InputError, match=r"make them with Events\.sort"):
+        Events(inputs, times).check(5, 10)
+
+
+@pytest.mark.parametrize("duration", [-5, 0, 5.0, "5", True, None, float("nan"), 2**40])
+def test_durations_that_are_none(duration: Any) -> None:
+    tree = tree_with_inputs()
+    with pytest.raises(InputError, match="a trial cannot last"):
+        Events.sort([], []).check(1, duration)
+    for protocol in (Modulated(), Poisson()):
+        with pytest.raises(InputError, match="a trial cannot last"):
+            draw_events(tree, protocol, duration, trial_rng(0, 0))
+
+
+def test_currents_that_are_none() -> None:
+    zero = np.zeros((5, 1))
+    for compartment, current in (
+        (np.array([[0]]), zero),
+        (np.array([0.0]), zero),
+        (np.array([0]), zero.astype(complex)),
+        (np.array([0]), zero.tolist()),
+        (np.array([0]), zero[:4]),
+    ):
+        with pytest.raises(InputError):
+            Injection(compartment, current).check(3, 5)
+
+
+def test_more_than_memory_holds_is_said_before_it_is_made(tmp_path: Path) -> None:
+    require_memory(memory_bytes(), "all of it", "use less")
+    with pytest.raises(InputError, match=r"GB, this machine has .* GB; use less"):
+        require_memory(2 * memory_bytes() + 1, "twice as much", "use less")
+    tree = tree_with_inputs()
+    with pytest.raises(InputError, match="use lower rates"):
+        draw_events(tree, Poisson(excitatory_hz=1e6), 2**31 - 1, trial_rng(0, 0))
+    path = tmp_path / "current.csv"
+    path.write_text("time,0" + ",1" * 5000 + "\n0,1" + ",1" * 5000 + "\n")
+    with pytest.raises(InputError, match="inject into fewer compartments"):
+        read_injection(path, 2**31 - 1)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"\x93NUMPY\x01\x00v\x00{", b"input,time\n0,1\n"]
+)
+def test_npz_files_that_are_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "events.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="must be an npz file"):
+        read_events(path)
+    with pytest.raises(InputError, match="must be an npz file"):
+        read_injection(path, 10)
+
+
+def test_npz_arrays_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    for inputs, times in (([1j], [1.0]), (["0"], [1.0]), (0, 1.0), ([0.5], [1.0]), ([0, 1], [1.0])):
+        np.savez(path, input=inputs, time=times)
+        with pytest.raises(InputError, match=r"x\.npz: "):
+            read_events(path)
+    for compartment, current in ((0, [[1.0]]), ([[0]], [[1.0]]), ([np.inf], [[1.0]]), ([1e30], [[1.0]]), ([0], [1.0])):
+        np.savez(path, compartment=compartment, current_nA=current)
+        with pytest.raises(InputError, match=r"x\.npz: "):
+            read_injection(path, 10)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"input,time\n0," + b"1" * 200_000 + b"\n",
+        "input,time\n0,1\n".encode("utf-16"),
+        b"input,time\n0,\xff\n",
+        b"input,time\n\x00,1\n",
+        b"input,time\n0,1e999\n",
+        b"\n\n",
+        b"",
+    ],
+)
+def test_csv_files_that_are_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "events.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"events\.csv"):
+        read_events(path)
+
+
+@pytest.mark.parametrize("name", ["9" * 20, "9" * 400, "9" * 5000, "soma", "-" + "9" * 12])
+def test_compartments_that_are_none(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "current.csv"
+    path.write_text(f"time,{name}\n0,0.1\n")
+    with pytest.raises(InputError, match="compartments are whole numbers"):
+        read_injection(path, 10)
+
+
+@pytest.fixture(scope="module")
+def twin() -> dendrotwin.Twin:
+    return dendrotwin.load("l5pc")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"chunk_ms": -1},
+        {"chunk_ms": 0},
+        {"chunk_ms": 1.5},
+        {"duration_ms": -5},
+        {"duration_ms": 5.0},
+        {"events": Events.sort([], [])},
+        {"events": [None]},
+        {"injections": [None, None]},
+        {"true_mV": np.zeros((1, 5, 642))},
+    ],
+)
+def test_what_predict_batch_cannot_take(twin: dendrotwin.Twin, given: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        twin.predict_batch(**{"events": [Events.sort([], [])], "duration_ms": 5, **given})
+
+
+def test_more_than_memory_holds_is_not_predicted(twin: dendrotwin.Twin) -> None:
+    with pytest.raises(InputError, match=r"this machine has .* GB"):
+        twin.predict(Events.sort([], []), 2**31 - 1)
