@@ -22,6 +22,7 @@ from dendrotwin.cli.base import ORDER, flag_of, milliseconds
 from dendrotwin.errors import InputError
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.neuron.data_set import shard_path
+from dendrotwin.recording import read_tree
 from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.training.config import Training
 
@@ -259,8 +260,7 @@ def test_mistakes_with_data(data: Path, twin: Path, tmp_path: Path) -> None:
     shutil.copy(shard_path(data, 0), other)
     with h5py.File(shard_path(other, 0), "r+") as file:
         file["tree/capacitance_nF"][0] = 1.0
-        del file.attrs["tree_fingerprint"]
-        file.attrs["tree_fingerprint"] = "another"
+        file.attrs["tree_fingerprint"] = read_tree(file["tree"]).fingerprint()
     refused(run("evaluate", twin, other, "--out", out), "of another cell than the twin's")
     shutil.copy(shard_path(data, 1), other)
     refused(run("train", other, "--out", out), "of another cell than its neighbours")
@@ -294,7 +294,7 @@ def test_mistakes_with_a_twin(data: Path, twin: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(twin, broken)
     (broken / "model.safetensors").write_bytes(b"")
-    refused(run("predict", broken, data, "--out", out), "is damaged")
+    refused(run("predict", broken, data, "--out", out), "model.safetensors was altered after it was saved")
     assert not out.exists()
 
 
