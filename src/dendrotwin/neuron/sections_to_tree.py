@@ -16,6 +16,7 @@ from dendrotwin.neuron.synapses import OwnInputs
 
 PARTS = ("soma", "basal", "apical", "axon")  # of `Sections`, in the order in which compartments are counted
 CM2_PER_UM2 = 1e-8
+INPUT_REGIONS = (("basal", *APICAL), ("soma",), ("axon",))  # the first that a cell has gets the inputs
 
 
 def outwards(section: Any) -> list[Any]:
@@ -53,7 +54,7 @@ def make_tree(
     at_segment = _compartment_numbers(every)
     axial = _axial_network(every, at_segment)
     inputs = _own_inputs(model, own, at_segment) if own is not None else _inputs(model, region)
-    h.distance(0, sections.soma[0](0.5))
+    h.distance(0, every[0](0.5))
     area_um2 = np.array([segment.area() for segment in segments])
     ih, ih_mV = kole_ih(segments, model.celsius)
     uS = area_um2 * CM2_PER_UM2 * 1e6  # of 1 S/cm2
@@ -165,11 +166,11 @@ class _Inputs(NamedTuple):
 
 
 def _inputs(model: CellModel, region: Ints) -> _Inputs:
-    """One synapse of each kind in every dendritic compartment, kind after kind."""
-    dendritic = [REGIONS.index(name) for name in ("basal", *APICAL)]
-    dendrites, kinds = np.flatnonzero(np.isin(region, dendritic)), len(model.synapses)
-    kind = np.repeat(np.arange(kinds, dtype=np.int32), len(dendrites))
-    return _Inputs(np.tile(dendrites, kinds).astype(np.int32), kind, np.ones(len(kind)))
+    """One synapse of each kind in every dendritic compartment, kind after kind; without dendrites, of soma or axon."""
+    parts = [np.isin(region, [REGIONS.index(name) for name in names]) for names in INPUT_REGIONS]
+    at, kinds = np.flatnonzero(next(part for part in parts if part.any())), len(model.synapses)
+    kind = np.repeat(np.arange(kinds, dtype=np.int32), len(at))
+    return _Inputs(np.tile(at, kinds).astype(np.int32), kind, np.ones(len(kind)))
 
 
 def _own_inputs(model: CellModel, own: OwnInputs, at_segment: dict[Any, int]) -> _Inputs:
