@@ -57,7 +57,7 @@ def _recording(path: Path, spikes_ms: np.ndarray, duration_ms: int = 1000) -> Pa
 @pytest.mark.parametrize(
     ("spikes_ms", "said"),
     [
-        (np.zeros(0), "no trial has an output spike: the input is too weak (raise --rate-scale), or the cell is silent"),
+        (np.zeros(0), "no trial has an output spike: the input is too weak (raise --rate-scale), or the cell is"),
         (np.arange(20.0, 1000.0, 50.0), "the cell fires all the time, at 20 Hz: lower --rate-scale; --target-hz finds"),
         (np.arange(20.0, 500.0, 5.0), "output rate 96 Hz"),
     ],

@@ -83,6 +83,7 @@ def simulate(
     """Simulate trials of a cell in NEURON. The same command again does what is not done yet."""
     from dendrotwin.cell.stimuli import read_events, read_injection
     from dendrotwin.cells import load_cell
+
     if cell.endswith(".py"):
         cell = str(Path(cell).resolve())  # workers may run elsewhere
     rates = {name: fields.pop(name) for name in ("excitatory_hz", "inhibitory_hz")}
