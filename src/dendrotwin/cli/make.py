@@ -26,6 +26,7 @@ from dendrotwin.cli.base import (
 )
 from dendrotwin.errors import InputError, MissingPackageError
 from dendrotwin.neuron.simulation import PRESETS, Simulation
+from dendrotwin.recording.trials import HeldOut
 from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.training.config import Training
 
@@ -78,6 +79,9 @@ def simulate(
     seed: Annotated[int | None, typer.Option(min=0, help="Trial k draws from child k of this seed [0].")] = None,
     protocol: Annotated[str, typer.Option(help="Input protocol: modulated or poisson.")] = "modulated",
     rate_scale: Annotated[float | None, typer.Option(help="Factor on the modulated rates [the cell's own].")] = None,
+    target_hz: Annotated[
+        float | None, typer.Option(min=0.01, help="Find the rate scale that gives this mean output rate [Hz].")
+    ] = None,
     events: Annotated[
         Path | None, typer.Option(help="Your own input: CSV or npz of input, time [ms]; spikes (SONATA, BMTK, NWB).")
     ] = None,
@@ -97,24 +101,15 @@ def simulate(
     from dendrotwin.cell.spike_files import read_spikes
     from dendrotwin.cell.stimuli import read_injection
     from dendrotwin.cells import load_cell
-    from dendrotwin.neuron.data_set import silent
 
     if cell.endswith(".py"):
         cell = str(Path(cell).resolve())  # workers may run elsewhere
     rates = {name: fields.pop(name) for name in ("excitatory_hz", "inhibitory_hz")}
+    rate_scale_given = rate_scale is not None
     if rate_scale is None:
         rate_scale = load_cell(cell, pairs(option)).rate_scale
     inputs = _protocol(protocol, rate_scale, rates)
-    held_out = None
-    if preset is None:
-        trials, duration, seed = trials or 1, duration or 6.0, seed or 0
-    else:
-        if (trials, duration, seed) != (None, None, None):
-            raise InputError(f"--preset {preset} sets --trials, --duration and --seed itself; leave them or it away")
-        if preset not in PRESETS:
-            raise InputError(f"there is no preset {preset!r}; choose {', '.join(PRESETS)}")
-        chosen = PRESETS[preset]
-        trials, duration, seed, held_out = chosen.trials, chosen.duration_ms / 1000, chosen.seed, chosen.held_out
+    trials, duration, seed, held_out = _size(preset, trials, duration, seed)
     steps = milliseconds(duration)
     what = {"cell": cell, "cell_options": pairs(option), "duration_ms": steps, "seed": seed, "inputs": inputs}
     simulation = configure(Simulation, **what, **fields)
@@ -124,6 +119,12 @@ def simulate(
     injection = None if inject is None else read_injection(inject, steps)
     if own_events is not None:
         own_events.check(sys.maxsize, steps)  # the cell's own number of inputs is known once it is built
+    if target_hz is not None:
+        if rate_scale_given or protocol != "modulated" or own_events is not None:
+            raise InputError(
+                "--target-hz finds the scale of modulated rates; leave --rate-scale, --events and --protocol away"
+            )
+        simulation = _at_target_rate(simulation, target_hz, workers)
     pool = _executor(executor, scheduler)
     paths = dendrotwin.simulate(
         simulation,
@@ -136,10 +137,47 @@ def simulate(
         overwrite=overwrite,
     )
     print(f"{len(paths)} trials of {duration:g} s in {out}")
-    own_input = own_events is not None or injection is not None
-    if pool is None and not own_input and silent(paths):
-        more = "--rate-scale" if protocol == "modulated" else "--excitatory-hz"
-        print(f"no trial has an output spike: the input is too weak (raise {more}), or the cell is silent")
+    if pool is None:
+        own_input = own_events is not None or injection is not None
+        _say_rate(paths, "" if own_input else "--rate-scale" if protocol == "modulated" else "--excitatory-hz")
+
+
+def _size(
+    preset: str | None, trials: int | None, duration: float | None, seed: int | None
+) -> tuple[int, float, int, HeldOut | None]:
+    """Trials, duration [s], seed and split of a data set: those of a preset, or those given."""
+    if preset is None:
+        return trials or 1, duration or 6.0, seed or 0, None
+    if (trials, duration, seed) != (None, None, None):
+        raise InputError(f"--preset {preset} sets --trials, --duration and --seed itself; leave them or it away")
+    if preset not in PRESETS:
+        raise InputError(f"there is no preset {preset!r}; choose {', '.join(PRESETS)}")
+    chosen = PRESETS[preset]
+    return chosen.trials, chosen.duration_ms / 1000, chosen.seed, chosen.held_out
+
+
+def _at_target_rate(simulation: Simulation, target_hz: float, workers: int | None) -> Simulation:
+    """The simulation with rates that make the cell fire so often."""
+    from dendrotwin.neuron.target_rate import find_rate_scale
+
+    found = find_rate_scale(simulation, target_hz, workers)
+    print(f"rate scale {found.rate_scale:g}: {found.rate_hz:.3g} Hz in {found.seconds:g} s of short trials")
+    return simulation.model_copy(update={"inputs": Modulated(rate_scale=found.rate_scale)})
+
+
+def _say_rate(paths: list[Path], flag: str) -> None:
+    """The last line: how often the cell fires, and what to change where it is silent or fires all the time."""
+    from dendrotwin.neuron.data_set import output_rate
+
+    rate = output_rate(paths)
+    finds = "; --target-hz finds the input" if flag == "--rate-scale" else ""
+    if rate.hz == 0.0:
+        cause = f": the input is too weak (raise {flag}), or the cell is silent" if flag else ""
+        print(f"no trial has an output spike{cause}{finds}")
+    elif rate.all_the_time:
+        print(f"the cell fires all the time, at {rate.hz:.3g} Hz{f': lower {flag}' if flag else ''}{finds}")
+    else:
+        print(f"output rate {rate.hz:.3g} Hz")
 
 
 def _protocol(name: str, rate_scale: float, rates: dict[str, float]) -> Modulated | Poisson:

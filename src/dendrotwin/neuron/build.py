@@ -10,15 +10,15 @@ from typing import Any
 from dendrotwin.cell.tree import Synapse
 from dendrotwin.cells import MECHANISMS, CellModel, Sections
 from dendrotwin.errors import CellError
+from dendrotwin.neuron.check_cell import Globals, check_cell, check_globals, check_time, names_of, root_first
 from dendrotwin.neuron.compile import load_mechanisms
 from dendrotwin.neuron.sections_to_tree import make_tree, outwards, shape
-from dendrotwin.neuron.synapses import name_of, read_synapses
-from dendrotwin.neuron.variables import pointers
+from dendrotwin.neuron.synapses import read_synapses
 
 SYNAPSE_FILES = [MECHANISMS / "synapses" / name for name in ("AmpaNmda.mod", "GabaA.mod")]
 # What NEURON says of a density mechanism, and of a point process, that is not loaded.
 NOT_THERE = ("not a density mechanism", "'hoc.HocObject' object has no attribute")
-HARMLESS = ("APCount",)  # point processes that only look
+_failures: list[str] = []  # of builds in this process, the first one first: what NEURON keeps of it may spoil the next
 
 
 class NeuronCell:
@@ -46,24 +46,28 @@ class NeuronCell:
         if missing:
             raise CellError(f"the cell {model.name} cannot be built here: {missing}")
         load_mechanisms(model.mechanisms() + SYNAPSE_FILES, coreneuron)
-        from neuron import h
-
         self.model = model
         try:
-            sections, self.held = _hold(model.build)
-            self.sections = Sections(*sections)
-        except CellError:
+            self._build()
+        except CellError as error:
+            first = _failures[0] if _failures else str(error)
+            _failures.append(str(error))
+            if first != str(error):
+                raise CellError(f"{error} (a build before it in this process failed first: {first})") from error
             raise
-        except (Exception, SystemExit) as error:  # a user's own function
-            fix = "correct it"
-            if any(text in str(error) for text in NOT_THERE):
-                files = ", ".join(path.name for path in model.mechanisms()) or "none"
-                fix = f"a mechanism that it uses is not there: give its .mod file in `mechanisms` (now: {files})"
-            raise CellError(f"`build` of {model.name} failed: {type(error).__name__}: {error}; {fix}") from error
+
+    def _build(self) -> None:
+        """Make the sections, look at them, and make tree and synapses."""
+        from neuron import h
+
+        model, before = self.model, Globals.now()
+        sections, self.held = _call_build(model)
+        self.sections = root_first(sections)
+        check_globals(model, before)
         h.CVode().active(0)  # a trial has fixed steps, whatever a published file switches on
         every = [section for part in self.sections[:4] for section in part]
         self.held += [section.cell() for section in every]
-        _check(model, self.sections, every)
+        check_cell(model, self.sections, every)
         given = list(self.sections.synapses)
         own = read_synapses(model.name, given, model.v_init_mV, model.celsius) if given else None
         ends_um = shape(every)
@@ -81,6 +85,27 @@ class NeuronCell:
             h.NetCon(None, synapse, 0.0, 1.0, weight)
             for synapse, weight in zip(self.synapses, self.tree.input_weight.tolist(), strict=True)
         ]
+        check_time(model)
+
+
+def _call_build(model: CellModel) -> tuple[Any, list[Any]]:
+    """What `build` gives, and what it made; see `_hold`."""
+    from neuron import h
+
+    try:
+        sections, held = _hold(model.build)
+        return Sections(*sections), held
+    except CellError:
+        raise
+    except (Exception, SystemExit) as error:  # a user's own function
+        fix = "correct it"
+        if any(text in str(error) for text in NOT_THERE):
+            files = ", ".join(path.name for path in model.mechanisms()) or "none"
+            fix = (
+                "a mechanism or a section that it uses is not there: give its .mod file in `mechanisms` (now: "
+                f"{files}), or name one of the sections that there are ({names_of(h.allsec()) or 'none'})"
+            )
+        raise CellError(f"`build` of {model.name} failed: {type(error).__name__}: {error}; {fix}") from error
 
 
 def _hold(build: Callable[[], Any]) -> tuple[Any, list[Any]]:
@@ -131,70 +156,3 @@ def _point_process(synapse: Synapse, segment: Any) -> Any:
                 "or one without and one with it, of the same reversal potential"
             )
     return point
-
-
-def _check(model: CellModel, sections: Sections, every: list[Any]) -> None:
-    """Raise CellError unless the sections are one cell, with nothing in it that NEURON alone would know."""
-    from neuron import h
-
-    if not sections.soma or sections.soma[0].parentseg() is not None:
-        raise CellError(f"the cell {model.name}: the first soma section must exist and be the root of the tree")
-    known = set(every)
-    for section in every:
-        if len(known) < len(every) and every.count(section) > 1:
-            raise CellError(
-                f"the cell {model.name}: {section.name()} is listed twice; name each section in one list, once"
-            )
-        if section.parentseg() is None and section != sections.soma[0]:
-            raise CellError(
-                f"the cell {model.name}: {section.name()} is not connected to the soma; connect or delete it"
-            )
-    whole = sections.soma[0].wholetree()
-    for section in whole:
-        if section not in known:
-            raise CellError(
-                f"the cell {model.name}: {section.name()}, connected to {section.parentseg()}, is in none of the four "
-                "lists of sections; add it, or disconnect it"
-            )
-    apart = [section for section in every if section not in set(whole)]
-    if apart:
-        raise CellError(f"the cell {model.name}: {apart[0].name()} is not connected to the soma; connect or delete it")
-    if not sections.basal and not sections.apical and not sections.synapses:
-        raise CellError(
-            f"the cell {model.name} has no dendrite, where inputs arrive if nothing is said; list synapses of its own "
-            "(`Sections.synapses`)"
-        )
-    given = {one[0] if isinstance(one, tuple) else one for one in sections.synapses}
-    for section in every:
-        if section.has_membrane("extracellular"):
-            raise CellError(
-                f"the cell {model.name}: {section.name()} has the mechanism extracellular, which a twin does not know; "
-                "leave it away"
-            )
-        for segment in section.allseg():
-            _check_segment(model, segment, given)
-    if h.List("LinearMechanism").count():
-        raise CellError(
-            f"the cell {model.name}: there is a LinearMechanism, whose currents a twin does not know; leave it away"
-        )
-
-
-def _check_segment(model: CellModel, segment: Any, given: set[Any]) -> None:
-    for point in segment.point_processes():
-        if point not in given and name_of(point) not in HARMLESS:
-            raise CellError(
-                f"the cell {model.name}: {point.hname()} stands in {segment}, which a twin would not know; leave it "
-                "away, give its current with --inject, or list it in `Sections.synapses` if events drive it"
-            )
-    if 0.0 < segment.x < 1.0:
-        for mechanism in segment:
-            if mechanism.is_ion():
-                continue
-            for pointer in pointers(mechanism.name()):
-                try:
-                    getattr(mechanism, pointer.removesuffix(f"_{mechanism.name()}"))
-                except AttributeError as error:
-                    raise CellError(
-                        f"the cell {model.name}: the POINTER {pointer} of {mechanism.name()} in {segment} points to "
-                        "nothing, of which NEURON dies; set it with h.setpointer"
-                    ) from error

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from dendrotwin.support.atomic_files import remove_dead_partials, whole_file
 from dendrotwin.support.folder_lock import FolderLock
 
 MOST_TRIALS = 1_000_000  # files are sorted by names that hold six digits
+# A cell fires all the time if so large a share of so many stretches of 100 ms has an output spike: modulated input has
+# silences of several 100 ms.
+WINDOW_MS, LEAST_WINDOWS, ALL_THE_TIME = 100, 5, 0.95
 
 
 def shard_path(out: Path, trial: int) -> Path:
@@ -34,17 +38,35 @@ def shard_path(out: Path, trial: int) -> Path:
     return Path(out) / f"trial-{trial:06d}.h5"
 
 
-def silent(paths: Sequence[Path]) -> bool:
-    """Whether no trial of these files holds an output spike.
+class OutputRate(NamedTuple):
+    """How often a cell fires.
+
+    Attributes:
+        hz: mean rate [Hz].
+        all_the_time: whether nearly every stretch of WINDOW_MS has an output spike, whatever the input does.
+    """
+
+    hz: float
+    all_the_time: bool
+
+
+def output_rate(paths: Sequence[Path]) -> OutputRate:
+    """How often the cell of a data set fires.
 
     Args:
         paths: files of recordings.
     """
+    spikes, duration_ms, windows, firing = 0, 0, 0, 0
     for path in paths:
         with RecordingFile(path) as file:
-            if any(len(file.spikes_ms(i)) for i in range(len(file))):
-                return False
-    return True
+            for trial in range(len(file)):
+                times_ms = file.spikes_ms(trial)
+                whole = file.duration_ms(trial) // WINDOW_MS
+                spikes, duration_ms = spikes + len(times_ms), duration_ms + file.duration_ms(trial)
+                windows += whole
+                firing += len(np.unique(times_ms[times_ms < whole * WINDOW_MS] // WINDOW_MS))
+    all_the_time = windows >= LEAST_WINDOWS and firing >= ALL_THE_TIME * windows
+    return OutputRate(1000.0 * spikes / duration_ms, all_the_time)
 
 
 def with_digests(

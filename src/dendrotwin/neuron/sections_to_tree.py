@@ -13,10 +13,12 @@ from dendrotwin.cell.tree import APICAL, REGIONS, Floats, Ints, Tree
 from dendrotwin.cells import CellModel, Sections
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.ih import kole_ih
+from dendrotwin.neuron.leak import leak_of
 from dendrotwin.neuron.synapses import OwnInputs
 
 PARTS = ("soma", "basal", "apical", "axon")  # of `Sections`, in the order in which compartments are counted
 CM2_PER_UM2 = 1e-8
+INPUT_REGIONS = (("basal", *APICAL), ("soma",), ("axon",))  # the first that a cell has gets the inputs
 
 
 def outwards(section: Any) -> list[Any]:
@@ -54,9 +56,10 @@ def make_tree(
     at_segment = _compartment_numbers(every)
     axial = _axial_network(every, at_segment)
     inputs = _own_inputs(model, own, at_segment) if own is not None else _inputs(model, region)
-    h.distance(0, sections.soma[0](0.5))
+    h.distance(0, every[0](0.5))
     area_um2 = np.array([segment.area() for segment in segments])
     ih, ih_mV = kole_ih(segments, model.celsius)
+    leak = leak_of(segments, model.celsius)
     uS = area_um2 * CM2_PER_UM2 * 1e6  # of 1 S/cm2
     tree = Tree(
         parent=axial.parent,
@@ -72,8 +75,8 @@ def make_tree(
         axial_parent=axial.axial_parent,
         axial_uS=axial.axial_uS,
         capacitance_nF=area_um2 * CM2_PER_UM2 * np.array([s.cm for s in segments]) * 1e3,
-        leak_uS=uS * np.array([s.pas.g if hasattr(s, "pas") else 0.0 for s in segments]),
-        leak_mV=np.array([s.pas.e if hasattr(s, "pas") else 0.0 for s in segments]),
+        leak_uS=uS * leak.conductance,
+        leak_mV=leak.reversal_mV,
         ih_uS=uS * ih,
         ih_mV=ih_mV,
         v_init_mV=float(model.v_init_mV),
@@ -170,11 +173,11 @@ class _Inputs(NamedTuple):
 
 
 def _inputs(model: CellModel, region: Ints) -> _Inputs:
-    """One synapse of each kind in every dendritic compartment, kind after kind."""
-    dendritic = [REGIONS.index(name) for name in ("basal", *APICAL)]
-    dendrites, kinds = np.flatnonzero(np.isin(region, dendritic)), len(model.synapses)
-    kind = np.repeat(np.arange(kinds, dtype=np.int32), len(dendrites))
-    return _Inputs(np.tile(dendrites, kinds).astype(np.int32), kind, np.ones(len(kind)))
+    """One synapse of each kind in every dendritic compartment, kind after kind; without dendrites, of soma or axon."""
+    parts = [np.isin(region, [REGIONS.index(name) for name in names]) for names in INPUT_REGIONS]
+    at, kinds = np.flatnonzero(next(part for part in parts if part.any())), len(model.synapses)
+    kind = np.repeat(np.arange(kinds, dtype=np.int32), len(at))
+    return _Inputs(np.tile(at, kinds).astype(np.int32), kind, np.ones(len(kind)))
 
 
 def _own_inputs(model: CellModel, own: OwnInputs, at_segment: dict[Any, int]) -> _Inputs:
@@ -207,6 +210,9 @@ def shape(every: list[Any]) -> dict[Any, NDArray[np.float64]]:
 
     Args:
         every: all sections of the cell.
+
+    Raises:
+        CellError: area, axial resistance or diameter of a segment is another one nevertheless.
     """
     from neuron import h
 
@@ -214,6 +220,7 @@ def shape(every: list[Any]) -> dict[Any, NDArray[np.float64]]:
         return np.array([[segment.area(), segment.ri()] for segment in section])
 
     before = {s: (membrane(s), s.L, [segment.diam for segment in s]) for s in every if s.n3d() == 0}
+    whole = {s: np.column_stack([membrane(s), [segment.diam for segment in s]]) for s in every}
     h.define_shape()
     ends = {section: _ends(section) for section in every}
     for section, (was, length, diameters) in before.items():
@@ -222,6 +229,12 @@ def shape(every: list[Any]) -> dict[Any, NDArray[np.float64]]:
             section.L = length
             for segment, diameter in zip(section, diameters, strict=True):
                 segment.diam = diameter
+    for section, values in whole.items():
+        now = np.column_stack([membrane(section), [segment.diam for segment in section]])
+        if not np.allclose(now, values, rtol=1e-6, atol=0.0):
+            raise CellError(
+                f"finding the 3-D points of {section.name()} changes its membrane; give it pt3d points in `build`"
+            )
     return ends
 
 

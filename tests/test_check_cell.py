@@ -1,0 +1,122 @@
+"""Cells as people have them: what is refused in one line because NEURON alone would know it, and what is handled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import in_new_process
+from dendrotwin.cell.tree import Events
+from dendrotwin.cells import load_cell
+from dendrotwin.errors import CellError
+from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.trial import run_trial
+from dendrotwin.signals import membrane_currents
+from test_cells import OWN_CELL, _own_file
+
+CONNECT = "dend.connect(soma(1))"
+SECTIONS = "Sections(soma=[soma], basal=[dend], apical=[], axon=[])"
+
+
+def _refusals(cells: list[tuple[str, str]], folder: Path) -> list[str]:
+    """What is said of cells with some text in place of others, one after the other in this process."""
+    said = []
+    for k, (replaced, text) in enumerate(cells):
+        file = folder / f"own{k}.py"
+        file.write_text(OWN_CELL.replace(replaced, text))
+        try:
+            NeuronCell(load_cell(str(file)))
+            said.append("")
+        except CellError as error:
+            said.append(str(error).split(" (a build before it")[0])
+        from neuron import h
+
+        for section in list(h.allsec()):
+            h.delete_section(sec=section)
+        h.celsius = 6.3
+    return said
+
+
+PLAYED = f"{CONNECT}; t, x = h.Vector([0, 500]), h.Vector([1, 2])"
+MORE = "more = [h.Section(name=f'dend_5[{k}]') for k in range(3)]"
+SCHEDULED = "starts = [h.FInitializeHandler(lambda: h.CVode().event(5, cell))]"
+STDRUN = f"{CONNECT}; h.load_file('stdrun.hoc')"
+CASES = [  # what is written in place of what, and what is said of it
+    (CONNECT, CONNECT, ""),
+    (CONNECT, f"{CONNECT}; unheard = h.NetStim(); unheard.number, unheard.start = 3, 7", ""),
+    (CONNECT, f"{CONNECT}; start = h.FInitializeHandler(lambda: None)", ""),
+    (CONNECT, f"{PLAYED}; x.play(dend(0.5)._ref_cm, t, True)", "something is due at 500 ms (Vector.play"),
+    (CONNECT, f"{PLAYED}; x.play(dend(0.5)._ref_cm, 300)", "something is due at 300 ms (Vector.play"),
+    (CONNECT, f"{CONNECT}; {SCHEDULED}", "something is due at"),
+    (CONNECT, f"{CONNECT}; h.celsius = 34", ""),
+    (CONNECT, f"{CONNECT}; h.celsius = 36", "sets celsius to 36, the description says celsius=34"),
+    (CONNECT, f"{CONNECT}; h('celsius = 22')", "sets celsius to 22, the description says celsius=34"),
+    (CONNECT, STDRUN, ""),
+    (CONNECT, f"{STDRUN}; h.v_init = -70", ""),
+    (CONNECT, f"{STDRUN}; h.v_init = -80", "sets v_init to -80, the description says v_init_mV=-70"),
+    # Sections that are there are named, such as those of an SWC file's types above 4.
+    (CONNECT, f"{CONNECT}; {MORE}; [s.connect(soma(0)) for s in more]",
+     "dend_5[0], connected to soma(0), is in none of the four lists of sections (nor are dend_5[2]); add it"),
+    (SECTIONS, "Sections([soma], list(h.dend_6), [], [])", "name one of the sections that there are (soma, dend)"),
+    (CONNECT, "0", "dend is not connected to the soma"),
+    (SECTIONS, "Sections([soma], [], [], [])", "dend, connected to soma(1), is in none of the four lists"),
+    (SECTIONS, "(h.disconnect(sec=dend), Sections([soma], [], [], []))[1]",
+     "has no dendrite in `basal` or `apical`, but there are sections that are in no list (dend)"),
+    (SECTIONS, "Sections(soma, [dend], [], [])", "`soma` must be a list of NEURON's sections, it holds soma(0.5)"),
+    (CONNECT, f"{CONNECT}; h.CVode().extra_scatter_gather(0, cell)", "own18.py:19 is called in each step"),
+]  # fmt: skip
+
+
+def test_what_is_refused_and_what_is_not(tmp_path: Path) -> None:
+    said = in_new_process(_refusals, [case[:2] for case in CASES], tmp_path)
+    for (_, text, wanted), found in zip(CASES, said, strict=True):
+        assert wanted in found, text
+        assert bool(wanted) == bool(found), text
+
+
+def _tree_of(text: str, folder: Path) -> tuple[list[int], list[int], int, float]:
+    """Parents, compartments of inputs, soma; and the largest difference from Kirchhoff's law under an input."""
+    from neuron import h
+
+    before, made = text.split("#")
+    cell = NeuronCell(load_cell(str(_own_file(folder, OWN_CELL.replace(CONNECT, before).replace(SECTIONS, made)))))
+    v, _ = run_trial(cell, Events.sort(np.array([0]), np.array([1.0])), 20, record_dt_ms=0.05)
+    assert np.ptp(v) > 0.1
+    total = membrane_currents(cell.tree, v).sum(axis=1)
+    assert h.t > 19
+    return cell.tree.parent.tolist(), cell.tree.input_compartment.tolist(), cell.tree.soma, float(np.abs(total).max())
+
+
+@pytest.mark.parametrize(
+    ("text", "parent", "inputs", "soma"),
+    [
+        ("h.delete_section(sec=dend); dend = soma#Sections([soma], [], [], [])", [-1], [0, 0], 0),
+        (f"{CONNECT}#Sections([], [], [], [dend, soma])", [-1, 0, 1, 2], [0, 1, 2, 3] * 2, 0),
+        (f"{CONNECT}; b = h.Section(name='b'); soma.connect(b(1)); b.insert('pas')#Sections([soma, b], [dend], [], [])",
+         [-1, 0, 1, 2, 3], [2, 3, 4] * 2, 1),
+    ],
+    ids=["a single compartment", "an axon alone", "a soma of two sections"],
+)  # fmt: skip
+def test_trees_as_people_have_them(text: str, parent: list[int], inputs: list[int], soma: int, tmp_path: Path) -> None:
+    found = in_new_process(_tree_of, text, tmp_path)
+    assert found[:3] == (parent, inputs, soma)
+    assert found[3] < 1e-9
+
+
+def _two_builds(folder: Path) -> list[str]:
+    said = []
+    for text in (f"{CONNECT}; h.no_such_thing()", f"{CONNECT}; h.another_thing()"):
+        try:
+            NeuronCell(load_cell(str(_own_file(folder, OWN_CELL.replace(CONNECT, text)))))
+        except CellError as error:
+            said.append(str(error))
+    return said
+
+
+def test_a_second_build_names_the_reason_of_the_first(tmp_path: Path) -> None:
+    first, second = in_new_process(_two_builds, tmp_path)
+    assert "no_such_thing" in first
+    assert "another_thing" in second
+    assert f"(a build before it in this process failed first: {first})" in second
