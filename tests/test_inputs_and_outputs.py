@@ -142,7 +142,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
 def test_what_is_written_can_be_read_by_others(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        dendrotwin.load("l5pc").save(tmp_path / "twin", "")
+        dendrotwin.load("l5pc").save(tmp_path / "twin")
         with whole_file(tmp_path / "file") as temporary:
             temporary.write_text("text")
     finally:
