@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,20 @@ def test_own_cell_of_the_docs(tmp_path: Path) -> None:
     assert facts["n"] == 1 + 7 + 21
     assert facts["inputs"] == 2 * (7 + 21)
     assert in_new_process(_output_spikes, str(path)) > 0
+
+
+def test_hoc_template_of_the_docs(tmp_path: Path) -> None:
+    """Word for word, in place of the sections in Python."""
+    page = PAGES["tutorials/own-cell.md"]
+    (block,) = EXAMPLE.findall(page)
+    (template,) = re.findall(r"^```hoc\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (lines,) = re.findall(r"^```\n(h.load_file.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "my_template.hoc").write_text(template)
+    start, end = block.index("    soma, dend, apic ="), block.index("def cell()")
+    path = tmp_path / "my_cell.py"
+    path.write_text(block[:start] + textwrap.indent(lines, "    ") + "\n\n" + block[end:])
+    facts = in_new_process(_facts, str(path))
+    assert facts["n"] == 1 + 5 + 5
 
 
 def _output_spikes(path: str) -> int:
