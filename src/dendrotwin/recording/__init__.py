@@ -315,7 +315,8 @@ class RecordingFile:
         """
         dataset = self._trials[trial]["v"]
         with damage_as_file_error(self.path):
-            v = read_array(dataset, start, stop, CHUNK_STEPS)
+            whole = dataset.shape[1] == self._n  # else it is not the array that was written, and `read` refuses it
+            v = read_array(dataset, start, stop, CHUNK_STEPS) if whole else dataset[start:stop]
             if v.dtype != np.int16:
                 with np.errstate(over="ignore"):
                     v = np.asarray(v, dtype=np.float32)
