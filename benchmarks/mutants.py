@@ -234,9 +234,9 @@ MUTANTS = [
     *of("solver/gpu_synapses.py", "test_gpu.py", ("(step.s + 1) * h - after", "h")),
     *of(
         "models/cable.py", "test_gpu.py::test_trials_in_pieces",
-        ("trial.time_ms[a:z] - begin", "trial.time_ms[a:z]"),
-        ("whole.current_nA[begin:end]", "whole.current_nA[: end - begin]"),
-        ("else injections[k]\n            v[k]", "else injections[0]\n            v[k]"),
+        ("events.time_ms[first:last] - begin", "events.time_ms[first:last]"),
+        ("injection.current_nA[begin:end]", "injection.current_nA[: end - begin]"),
+        ("else injections[k]\n            peaks", "else injections[0]\n            peaks"),
     ),
     # Splits, baselines and measures.
     *of(

@@ -12,6 +12,7 @@ import dendrotwin
 from dendrotwin.cell.stimuli import Modulated, Poisson, draw_events, read_events, read_injection, trial_rng
 from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.errors import InputError
+from dendrotwin.models import cable
 from dendrotwin.support.memory import memory_bytes, require_memory
 from test_recording import tree_with_inputs
 
@@ -174,3 +175,23 @@ def test_what_predict_batch_cannot_take(twin: dendrotwin.Twin, given: dict[str, 
 def test_more_than_memory_holds_is_not_predicted(twin: dendrotwin.Twin) -> None:
     with pytest.raises(InputError, match=r"this machine has .* GB"):
         twin.predict(Events.sort([], []), 2**31 - 1)
+
+
+def test_a_long_trial_goes_piece_by_piece(twin: dendrotwin.Twin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory grows with the result alone, and the result is the same to the last bit."""
+    rng = np.random.default_rng(0)
+    events = Events.sort(rng.integers(0, twin.tree.n_inputs, 400), rng.uniform(0, 120, 400))
+    current = Injection(np.array([0], np.int32), rng.normal(0.3, 0.3, (120, 1)))
+    at_once = twin.predict(events, 120, injection=current)
+    monkeypatch.setattr(cable, "PIECE_MS", 17)
+    pieces = twin.predict(events, 120, injection=current)
+    assert np.array_equal(at_once.v_mV, pieces.v_mV)
+    assert np.array_equal(at_once.spike_probability, pieces.spike_probability)
+    assert np.array_equal(at_once.spikes_ms, pieces.spikes_ms)
+    with pytest.raises(InputError, match=r"at 4[0-9] ms, outside of"):
+        twin.predict(Events.sort([], []), 120, injection=Injection(current.compartment, _late_nA(120, 1e6)))
+
+
+def _late_nA(steps: int, amplitude: float) -> Any:
+    """(steps, 1) a current that begins at 40 ms [nA]."""
+    return np.where(np.arange(steps)[:, None] >= 40, amplitude, 0.0)

@@ -34,7 +34,7 @@ from dendrotwin.support.memory import require_memory
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BYTES_PER_POTENTIAL = 4  # float32
+BYTES_PER_POTENTIAL = 6  # float32, and int16 where they are written
 FORMAT_VERSION = 5  # of a twin's folder
 FILES = ("config.json", "model.safetensors", "tree.h5", "README.md")
 SEALED = ("model.safetensors", "tree.h5")  # whose digests config.json holds; README.md gets the measured error later

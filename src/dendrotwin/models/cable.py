@@ -27,6 +27,7 @@ from dendrotwin.solver.stepper import Stepper
 if TYPE_CHECKING:
     from dendrotwin.solver.gpu import GPUStepper
 
+PIECE_MS = 60_000  # of a trial at once on the CPU: memory for its result alone grows with the trial
 GPU_POTENTIALS = 2**28  # that a GPU keeps at once: 1 GiB
 
 
@@ -135,10 +136,15 @@ class Cable(Model):
         _ = stepper.layout, stepper.tables  # once, not in every thread
 
         def one(k: int) -> None:
-            injection = None if injections is None else injections[k]
-            v[k], peak, _ = stepper.advance(stepper.start(), events[k], duration_ms, injection)
-            refuse_outside_tables(v[k])
-            logit[k] = spike_logits(v[k, :, self.tree.soma], peak[:, 0])
+            state, injection = stepper.start(), None if injections is None else injections[k]
+            peaks = np.empty(duration_ms)
+            for begin in range(0, duration_ms, PIECE_MS):
+                end = min(begin + PIECE_MS, duration_ms)
+                events_now, injection_now = cut(events[k], injection, begin, end)
+                v[k, begin:end], peak, _ = stepper.advance(state, events_now, end - begin, injection_now)
+                refuse_outside_tables(v[k, begin:end], begin)
+                peaks[begin:end] = peak[:, 0]
+            logit[k] = spike_logits(v[k, :, self.tree.soma], peaks)
 
         if len(events) == 1:
             one(0)
@@ -148,11 +154,26 @@ class Cable(Model):
         return v, logit
 
 
-def refuse_outside_tables(v_mV: NDArray[np.float32]) -> None:
+def cut(events: Events, injection: Injection | None, begin: int, end: int) -> tuple[Events, Injection | None]:
+    """The input of a piece of a trial; its times count from the start of the piece, which is exact.
+
+    Args:
+        events: of the trial.
+        injection: current in the trial.
+        begin, end: of the piece [ms].
+    """
+    first, last = np.searchsorted(events.time_ms, (begin, end))
+    part = Events(events.input[first:last], events.time_ms[first:last] - begin)
+    current = None if injection is None else Injection(injection.compartment, injection.current_nA[begin:end])
+    return part, current
+
+
+def refuse_outside_tables(v_mV: NDArray[np.float32], begin_ms: int = 0) -> None:
     """See that potentials lie where the tables of the membrane are, which are level beyond.
 
     Args:
         v_mV: (..., steps, n) at the end of each millisecond [mV].
+        begin_ms: when the first of them began [ms].
 
     Raises:
         InputError: one does not, or is no number.
@@ -162,9 +183,9 @@ def refuse_outside_tables(v_mV: NDArray[np.float32]) -> None:
         return
     *trial, step, compartment = np.argwhere(~((v_mV >= low) & (v_mV <= high)))[0]
     raise InputError(
-        f"the potential of compartment {compartment} is {v_mV[(*trial, step, compartment)]:.3g} mV at {step + 1} ms, "
-        f"outside of {low:.0f} to {high:.0f} mV, where its channels are known; inject less current, or restore the "
-        "twin if none is injected"
+        f"the potential of compartment {compartment} is {v_mV[(*trial, step, compartment)]:.3g} mV at "
+        f"{begin_ms + step + 1} ms, outside of {low:.0f} to {high:.0f} mV, where its channels are known; inject less "
+        "current, or restore the twin if none is injected"
     )
 
 
@@ -193,11 +214,9 @@ def simulate_on_gpu(
         end = min(begin + length, steps)
         events_now, injections_now = [], []
         for k, trial in enumerate(events):
-            a, z = np.searchsorted(trial.time_ms, (begin, end))
-            events_now.append(Events(trial.input[a:z], trial.time_ms[a:z] - begin))
-            whole = None if injections is None else injections[k]
-            part = None if whole is None else Injection(whole.compartment, whole.current_nA[begin:end])
-            injections_now.append(part)
+            part, current = cut(trial, None if injections is None else injections[k], begin, end)
+            events_now.append(part)
+            injections_now.append(current)
         v_now, peak_now = stepper.advance(state, events_now, end - begin, injections_now)
         v[:, begin:end], peaks[:, begin:end] = v_now.cpu().numpy(), peak_now[..., 0].cpu().numpy()
     return peaks

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.errors import FileError
 
+PIECE_SAMPLES = 4096  # of the potentials that are rounded at a time: an hour of them is large
 CHUNK_STEPS = 128  # samples of the potentials that are stored, and have a checksum, together
 CHECKSUMS = "crc32"  # the attribute of a data set; older files have none
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
@@ -201,17 +202,20 @@ def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
     Raises:
         FileError: a potential is not finite, or outside what int16 holds.
     """
-    if not np.isfinite(v_mV).all():
-        step, compartment = np.argwhere(~np.isfinite(v_mV))[0]
-        raise FileError(
-            f"trial {trial_id}: V of compartment {compartment} is not finite at sample {step}; the run diverged: "
-            "use a smaller dt, or look at the injected current"
-        )
-    stored = np.rint((v_mV - OFFSET_MV) / SCALE_MV)
-    limits = np.iinfo(np.int16)
-    if stored.min() < limits.min or stored.max() > limits.max:
-        raise FileError(
-            f"trial {trial_id}: V reaches {v_mV.min():.0f} ... {v_mV.max():.0f} mV, the file holds -238 ... 88 mV; "
-            "the run diverged: use a smaller dt, or look at the injected current"
-        )
-    return stored.astype(np.int16)
+    limits, stored = np.iinfo(np.int16), np.empty(v_mV.shape, np.int16)
+    for start in range(0, len(v_mV), PIECE_SAMPLES):
+        part = v_mV[start : start + PIECE_SAMPLES]
+        if not np.isfinite(part).all():
+            step, compartment = np.argwhere(~np.isfinite(part))[0]
+            raise FileError(
+                f"trial {trial_id}: V of compartment {compartment} is not finite at sample {start + step}; the run "
+                "diverged: use a smaller dt, or look at the injected current"
+            )
+        whole = np.rint((part - OFFSET_MV) / SCALE_MV)
+        if whole.size and (whole.min() < limits.min or whole.max() > limits.max):
+            raise FileError(
+                f"trial {trial_id}: V reaches {part.min():.0f} ... {part.max():.0f} mV, the file holds -238 ... 88 mV; "
+                "the run diverged: use a smaller dt, or look at the injected current"
+            )
+        stored[start : start + PIECE_SAMPLES] = whole
+    return stored
