@@ -276,8 +276,7 @@ def test_a_finished_training_is_known(data: Path, twin_folder: Path, tmp_path: P
     folder = _copy(twin_folder, tmp_path)
     config = json.loads((folder / "config.json").read_text())
     for changes in ({"steps": 100}, {"identity": "another"}):  # it diverged; another training
-        changed = {**config, "training": {**config["training"], **changes}}
-        (folder / "config.json").write_text(json.dumps(changed))
+        seal_again(folder, training={**config["training"], **changes})
         assert finished_twin(data, folder, QUICK) is None
 
 

@@ -12,6 +12,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -164,6 +165,11 @@ class WorkerPool(ProcessPoolExecutor):
         """How the first of them ended that did not end well; to be asked once the pool is broken."""
         for process in self._context.made:
             process.join(timeout=10.0)
+            # The pool's own thread waits too: the one that comes second learns of the end a moment later.
+            for _ in range(100):
+                if process.exitcode is not None:
+                    break
+                time.sleep(0.01)
         ended = [process for process in self._context.made if process.exitcode not in (0, None)]
         # When one dies, the pool terminates the others.
         culprits = [process for process in ended if process.exitcode != -signal.SIGTERM] or ended
