@@ -419,7 +419,7 @@ def test_a_training_that_diverges_counts_with_its_best_weights_or_is_named(
 ) -> None:
     training = Training(options={"channels": "4,4", "features": 4}, batch=2, window_ms=60, learning_rate=1e30, steps=40)
     with pytest.raises(TwinError, match=r"wild-seed0: the loss is no longer finite"):
-        module._train_and_evaluate(data, tmp_path, plan_module.Job("wild", "wild-seed0", training))
+        module._train_and_evaluate(data, tmp_path, plan_module.Job("wild", "wild-seed0", training), training)
     assert not (tmp_path / "rows").exists()
     tame = training.model_copy(update={"learning_rate": 1e-3, "steps": 2})
 
@@ -429,7 +429,7 @@ def test_a_training_that_diverges_counts_with_its_best_weights_or_is_named(
 
     train = module.train
     monkeypatch.setattr(module, "train", diverge)
-    module._train_and_evaluate(data, tmp_path, plan_module.Job("late", "late-seed0", tame))
+    module._train_and_evaluate(data, tmp_path, plan_module.Job("late", "late-seed0", tame), tame)
     assert "no longer finite" in (tmp_path / "twins" / "late-seed0.log").read_text()
     (row,) = rows_module.load_evaluations(tmp_path, "late-seed0")
     (direct,) = evaluate_twin("late-seed0", Twin.load(tmp_path / "twins" / "late-seed0"), split_trials(data)[1].test)
