@@ -31,7 +31,7 @@ from dendrotwin.models import build_model
 from dendrotwin.models.base import Batch
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.training.losses import Balance, Objective
-from slow_networks import SlowNetwork, binned
+from slow_networks import SlowNetwork, binned, event_counts
 
 STEPS = 1000
 
@@ -88,7 +88,7 @@ def main() -> None:
     seconds = {f"dense, batch {cells}": median_seconds(lambda c=cells: dense(c), arguments.repeats) / cells
                for cells in (1, 8)}  # fmt: skip
     slow = SlowNetwork(network, config)
-    counts = torch.from_numpy(events.counts(tree.n_inputs, -network.context, STEPS))
+    counts = torch.from_numpy(event_counts(events, tree.n_inputs, -network.context, STEPS))
     began, worst = time.perf_counter(), 0.0
     for t in np.linspace(0, STEPS - 1, arguments.window_steps).astype(int):
         found, _ = slow.step(counts[:, t : t + network.context + 1])

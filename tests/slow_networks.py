@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch.nn import functional
 
+from dendrotwin.cell.tree import Events
 from dendrotwin.models.base import BinnedEvents
 from dendrotwin.models.networks.experts import ACTIVATIONS, ExpertConfig
+
+
+def event_counts(events: Events, n_inputs: int, start: int, stop: int) -> np.ndarray:
+    """(n_inputs, stop - start) number of events in each 1 ms step; steps before 0 are silent."""
+    counts = np.zeros((n_inputs, stop - start), dtype=np.float32)
+    first, last = np.searchsorted(events.time_ms, [start, stop])
+    np.add.at(counts, (events.input[first:last], events.bins()[first:last] - start), 1.0)
+    return counts
 
 
 def binned(counts: torch.Tensor) -> BinnedEvents:

@@ -23,7 +23,7 @@ from dendrotwin.solver.conductances import synaptic_conductances
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train
 from dendrotwin.twin import Twin
-from slow_networks import SlowNetwork, binned
+from slow_networks import SlowNetwork, binned, event_counts
 from test_recording import tree_with_inputs
 
 TREE = tree_with_inputs()
@@ -51,7 +51,7 @@ def _network(architecture: str, options: dict, autoregressive: bool = False) -> 
 
 def _input(context: int, steps: int) -> torch.Tensor:
     events = draw_events(TREE, Poisson(excitatory_hz=40, inhibitory_hz=40), steps, trial_rng(0, 0))
-    return torch.from_numpy(events.counts(TREE.n_inputs, -context, steps))[None].double()
+    return torch.from_numpy(event_counts(events, TREE.n_inputs, -context, steps))[None].double()
 
 
 @pytest.mark.parametrize("autoregressive", [False, True])
@@ -141,7 +141,7 @@ def test_synapses_are_the_exact_conductance() -> None:
     events = draw_events(TREE, Poisson(excitatory_hz=20, inhibitory_hz=20), steps, trial_rng(0, 0))
     exact = np.concatenate(list(synaptic_conductances(TREE, [events], steps)))[:, :, 0]
     synapses = network.experts.synapses
-    counts = torch.from_numpy(events.counts(TREE.n_inputs, -synapses.context, steps))[None]
+    counts = torch.from_numpy(event_counts(events, TREE.n_inputs, -synapses.context, steps))[None]
     with torch.no_grad():
         for column in (0, 1):  # AMPA and NMDA of input 0
             for weight in synapses.weights:
@@ -342,7 +342,7 @@ def test_binned_events_are_the_counts() -> None:
     sparse = BinnedEvents.from_windows(
         [(e, start) for e, start in zip(events, (-20, 0, 35), strict=True)], TREE.n_inputs, 25
     )
-    dense = np.stack([e.counts(TREE.n_inputs, s, s + 25) for e, s in zip(events, (-20, 0, 35), strict=True)])
+    dense = np.stack([event_counts(e, TREE.n_inputs, s, s + 25) for e, s in zip(events, (-20, 0, 35), strict=True)])
     assert dense.max() > 1
     assert np.array_equal(sparse.counts().numpy(), dense)
     for part in (slice(0, 1), slice(1, 3), slice(2, 9)):

@@ -20,6 +20,7 @@ from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording, RecordingFile, spike_train, to_int16, trial_identity, write_recordings
 from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.support.atomic_files import refuse_existing, remove_dead_partials, whole_file, whole_folder
+from slow_networks import event_counts
 from test_plot import small_tree
 
 
@@ -367,7 +368,7 @@ def test_events_have_times_of_their_own(tmp_path: Path) -> None:
     events = Events.sort(inputs, times)
     assert events.time_ms.dtype == np.float64
     assert list(zip(events.time_ms, events.input, strict=True)) == sorted(zip(times, inputs, strict=True))
-    assert np.array_equal(events.counts(tree.n_inputs, -5, 40)[:, 5:], np.histogram2d(
+    assert np.array_equal(event_counts(events, tree.n_inputs, -5, 40)[:, 5:], np.histogram2d(
         inputs, times, [np.arange(tree.n_inputs + 1), np.arange(51)])[0][:, :40])  # fmt: skip
     made = dataclasses.replace(recording(tree), events=events)
     write_recordings(tmp_path / "r.h5", [made], {})

@@ -42,6 +42,7 @@ from dendrotwin.training.run import Run
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin
 from sealing import seal_again
+from slow_networks import event_counts
 from test_recording import recording, tree_with_inputs
 
 SMALL = {"channels": (16, 16), "features": 16, "synapse_ms": 60}
@@ -94,7 +95,7 @@ def test_windows_are_cut_from_their_trials(data: Path) -> None:
         ]
         assert len(places) == 1
         r, start = places[0]
-        assert np.array_equal(events.numpy(), r.events.counts(tree.n_inputs, start - 30, start + 100))
+        assert np.array_equal(events.numpy(), event_counts(r.events, tree.n_inputs, start - 30, start + 100))
         assert np.array_equal(spikes.numpy().astype(bool), r.spike_train()[start : start + 100])
         assert spikes.sum() > 0  # spike_share is 1
     with pytest.raises(InputError, match="lasts 1500 ms, a window 2000 ms"):
@@ -103,7 +104,7 @@ def test_windows_are_cut_from_their_trials(data: Path) -> None:
 
 def test_event_counts() -> None:
     events = Events.sort(np.array([0, 0, 1, 1]), np.array([2, 2, 0, 5]))
-    assert events.counts(2, -1, 4).tolist() == [[0, 0, 0, 2, 0], [0, 1, 0, 0, 0]]
+    assert event_counts(events, 2, -1, 4).tolist() == [[0, 0, 0, 2, 0], [0, 1, 0, 0, 0]]
 
 
 # ----------------------------------------------------------------------------------------------- training

@@ -117,8 +117,7 @@ class Twin:
         if isinstance(source, Recording):
             if duration_ms is not None or injection is not None:
                 raise InputError("a recording says itself how long it is and what is injected; give neither here")
-            if source.tree is not self.tree and source.tree.fingerprint() != self.tree.fingerprint():
-                raise InputError("the recording is of another cell than the twin; name recordings of the twin's cell")
+            self._check_cell(source)
             recording = source.each_ms()
             events, steps, injection = recording.events, recording.duration_ms, recording.injection
             identity = recording.trial_id
@@ -132,6 +131,10 @@ class Twin:
         v, probability = self.predict_batch([events], steps, true_mV, [injection])
         spikes = predicted_spikes(probability[0], self.threshold)
         return Recording(self.tree, v[0], events, spikes, identity, injection, probability[0])
+
+    def _check_cell(self, recording: Recording) -> None:
+        if recording.tree is not self.tree and recording.tree.fingerprint() != self.tree.fingerprint():
+            raise InputError("the recording is of another cell than the twin; name recordings of the twin's cell")
 
     def _read(self, path: Path, trial: int) -> Events | Recording:
         """The events of a file of events or spikes, or a trial of recordings."""
@@ -214,8 +217,7 @@ class Twin:
         """
         from dendrotwin.plot.recording import figure_recording
 
-        if recording.tree.fingerprint() != self.tree.fingerprint():
-            raise InputError("the recording is of another cell than the twin; predict it with this twin")
+        self._check_cell(recording)
         return figure_recording(recording, start_ms, stop_ms)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -289,7 +291,7 @@ class Twin:
         tensors = load_file(path / "model.safetensors")
         try:
             options = configure(architecture, config.options)
-            model = architecture.model.restore(tree, options, config.one_step_ahead, config.model, tensors)
+            model = architecture.model.restore(tree, options, config.one_step_ahead, (config.model, tensors))
         except TwinError as error:
             raise TwinError(f"{path}: {error}; {RESTORE}") from error
         name = named or config.architecture

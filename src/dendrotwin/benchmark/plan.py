@@ -16,8 +16,8 @@ from dendrotwin.models import build_model, load_architecture
 from dendrotwin.models.base import Trainable
 from dendrotwin.neuron.cell_of_data import simulation_of_data
 from dendrotwin.neuron.simulation import Simulation
-from dendrotwin.recording import SETTLE_MS, RecordingFile
-from dendrotwin.recording.trials import TrialIndex, made_by
+from dendrotwin.recording import SETTLE_MS
+from dendrotwin.recording.trials import TrialIndex, count_output_spikes, made_by
 from dendrotwin.support.atomic_files import remove_dead_partials, whole_file
 from dendrotwin.training.config import Training
 
@@ -75,17 +75,12 @@ def check_data(data: Path, entries: Mapping[str, Training]) -> tuple[Tree, Split
         raise InputError(f"the entries differ in {', '.join(shared)}; give all of them the same, or run two benchmarks")
     tree, split = split_trials(data, first.validation, first.test, first.train_trials)
     for part, trials in vars(split).items():
-        if not any(_spikes(trial) for trial in trials):
+        if not any(count_output_spikes(trial) for trial in trials):
             raise InputError(
                 f"the {len(trials)} {part} trials of {data} have no output spike after {SETTLE_MS} ms, and spikes are "
                 "compared too; simulate more trials, or with a higher --rate-scale"
             )
     return tree, split, first
-
-
-def _spikes(trial: TrialIndex) -> bool:
-    with RecordingFile(trial.path) as file:
-        return bool((file.spikes_ms(trial.number) >= SETTLE_MS).any())
 
 
 def code_of(training: Training) -> str | None:

@@ -151,19 +151,6 @@ class Events:
         """(k,) the 1 ms step in which each event arrives."""
         return np.floor(self.time_ms).astype(np.int32)
 
-    def counts(self, n_inputs: int, start: int, stop: int) -> NDArray[np.float32]:
-        """(n_inputs, stop - start) number of events in each 1 ms step from `start` up to `stop` [ms].
-
-        Args:
-            n_inputs: of the cell.
-            start: first step [ms]; steps before 0 are silent.
-            stop: the one after the last [ms].
-        """
-        counts = np.zeros((n_inputs, stop - start), dtype=np.float32)
-        first, last = np.searchsorted(self.time_ms, [start, stop])
-        np.add.at(counts, (self.input[first:last], self.bins()[first:last] - start), 1.0)
-        return counts
-
     def __len__(self) -> int:
         return len(self.input)
 

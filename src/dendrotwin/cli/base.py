@@ -129,6 +129,15 @@ def twin_files(twin: Path) -> list[Path]:
     return [folder / name for name in FILES if name != "README.md"]  # `evaluate` adds to that
 
 
+def say_done(path: Path) -> None:
+    """Say that the same command of the same files has made this already.
+
+    Args:
+        path: what it made.
+    """
+    print(f"{path} is done already, by the same command of the same files")
+
+
 def made_by(path: Path) -> str:
     """The digest of the command that made an HDF5 file; "" where it does not say.
 

@@ -20,6 +20,7 @@ from dendrotwin.cli.base import (
     milliseconds,
     pairs,
     refuse_other_than_hdf5,
+    say_done,
     twin_files,
 )
 from dendrotwin.errors import FileError, InputError
@@ -76,7 +77,7 @@ def predict(
     options = {"duration": duration, "feed_back": feed_back, "compress": compress, "unit": time_unit, "given": given}
     digest = command_digest("predict", options, files)
     if made_by(out) == digest and not overwrite:
-        print(f"{out} is done already, by the same command of the same files")
+        say_done(out)
         return
     refuse_existing_file(out, overwrite=overwrite)
     loaded = dendrotwin.load(twin, architecture)
@@ -147,7 +148,7 @@ class _SignalOutputs(NamedTuple):
                 refuse_existing_file(path, overwrite=overwrite)
         self._keep_apart(read)
         if not todo:
-            print(f"{self.out} is done already, by the same command of the same files")
+            say_done(self.out)
         if self.nwb in todo:
             import_extra("pynwb", "nwb")  # before anything is written
         return todo
@@ -316,7 +317,7 @@ def plot(
     refuse_writing_over_inputs([out], [true, predicted])
     digest = command_digest("plot", {"trial": trial, "start": start, "stop": stop}, [true, predicted])
     if (out / PLOTTED).is_file() and digest in (out / PLOTTED).read_text(errors="replace") and not overwrite:
-        print(f"{out} is done already, by the same command of the same files")
+        say_done(out)
         return
     tree, theirs = index_trials(true)
     ours = trials_of_cell(predicted, tree, str(true))

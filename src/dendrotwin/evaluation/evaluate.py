@@ -12,8 +12,7 @@ from dendrotwin.evaluation.predictors import Evaluation, baseline_rows, evaluate
 from dendrotwin.evaluation.report import print_report, write_measured_error, write_report
 from dendrotwin.evaluation.split import trials_of_twin
 from dendrotwin.evaluation.timing import speed_beside_neuron
-from dendrotwin.recording import SETTLE_MS, RecordingFile
-from dendrotwin.recording.trials import TrialIndex
+from dendrotwin.recording.trials import TrialIndex, count_output_spikes
 from dendrotwin.support.atomic_files import refuse_existing, whole_folder
 from dendrotwin.twin import TWINS, Twin, load
 
@@ -67,7 +66,7 @@ def evaluate(
     folder, baselines = loaded.folder, measured.get("baselines", True)
     train, validation, test = trials_of_twin(loaded, data, training_data, fit=baselines)
     seconds = speed_beside_neuron(loaded, cell) if measured.get("speed") else {}
-    twin_rows = evaluate_twin(loaded.architecture, loaded, test)
+    twin_rows = evaluate_twin(Path(loaded.architecture).stem, loaded, test)  # of a file its name
     if measured.get("neuron"):
         twin_rows.append(neuron_row(loaded.tree, test, cell))
     rows = twin_rows + (list(baseline_rows(loaded.tree, train, validation, test)) if baselines else [])
@@ -90,10 +89,7 @@ def evaluate(
 
 def _say_on_how_many_spikes(validation: Sequence[TrialIndex]) -> None:
     """A threshold that was chosen on a handful of output spikes makes no fair F1."""
-    spikes = 0
-    for trial in validation:
-        with RecordingFile(trial.path) as file:
-            spikes += int((file.spikes_ms(trial.number) >= SETTLE_MS).sum())
+    spikes = sum(map(count_output_spikes, validation))
     if spikes < FEW_SPIKES:
         print(
             f"the thresholds of the baselines rest on {spikes} output spikes of {len(validation)} validation trials: "

@@ -20,6 +20,7 @@ from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.recording.trials import TrialIndex
 
+State = tuple[Mapping[str, Any], Mapping[str, torch.Tensor]]  # what JSON can hold, and tensors by name
 CHUNK_MS = 1000  # of a trial that a network evaluates at once: memory does not grow with the trial
 
 
@@ -176,7 +177,7 @@ class Model(nn.Module, ABC):
             InputError: current is injected into a model that cannot take it.
         """
 
-    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    def state(self) -> State:
         """What a file keeps of it, beside the cell and the configuration.
 
         Returns:
@@ -186,22 +187,14 @@ class Model(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def restore(
-        cls,
-        tree: Tree,
-        config: Any,
-        autoregressive: bool,
-        values: Mapping[str, Any],
-        tensors: Mapping[str, torch.Tensor],
-    ) -> Model:
+    def restore(cls, tree: Tree, config: Any, autoregressive: bool, state: State) -> Model:
         """The inverse of `state`.
 
         Args:
             tree: the cell.
             config: an instance of the architecture's configuration class.
             autoregressive: see the class.
-            values: what `state` gave for JSON.
-            tensors: those of `state`, (...,) of any shape by name.
+            state: what `state` gave; tensors (...,) of any shape by name.
 
         Returns:
             The model.

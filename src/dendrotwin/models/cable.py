@@ -6,7 +6,7 @@ names, or is a tolerance of the user's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from dendrotwin.cell.membrane_checks import check_membrane
 from dendrotwin.cell.spikes import spike_logits
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import InputError, MissingPackageError, TwinError
-from dendrotwin.models.base import CHUNK_MS, Architecture, Model
+from dendrotwin.models.base import CHUNK_MS, Architecture, Model, State
 from dendrotwin.solver.accuracy import Accuracy, CableConfig
 from dendrotwin.solver.stepper import Stepper
 
@@ -95,21 +95,15 @@ class Cable(Model):
         made = ("stepper", "gpu_stepper")
         return {name: value for name, value in super().__getstate__().items() if name not in made}
 
-    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    def state(self) -> State:
         """See `Model`: the membrane."""
         values, arrays = self.membrane.to_arrays()
         return values, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
     @classmethod
-    def restore(
-        cls,
-        tree: Tree,
-        config: Any,
-        autoregressive: bool,
-        values: Mapping[str, Any],
-        tensors: Mapping[str, torch.Tensor],
-    ) -> Cable:
+    def restore(cls, tree: Tree, config: Any, autoregressive: bool, state: State) -> Cable:
         """See `Model`."""
+        values, tensors = state
         if autoregressive:
             raise TwinError("the cable looks at no past potential")
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.recording import DEFAULT_RECORD_DT_MS, Recording, RecordingFile
+from dendrotwin.recording import DEFAULT_RECORD_DT_MS, SETTLE_MS, Recording, RecordingFile
 from dendrotwin.recording.one_simulation import OneSimulation
 from dendrotwin.support.hdf5 import damage_as_file_error
 
@@ -163,6 +163,16 @@ def read_held_out(path: str | Path) -> HeldOut | None:
         return HeldOut.model_validate_json(file.read_bytes())
     except ValueError as error:
         raise FileError(f'{file} is damaged; it must read {{"test": 50, "validation": 30}}, or so') from error
+
+
+def count_output_spikes(trial: TrialIndex) -> int:
+    """Output spikes of a trial after SETTLE_MS.
+
+    Args:
+        trial: the trial; its potentials are not read.
+    """
+    with RecordingFile(trial.path) as file:
+        return int((file.spikes_ms(trial.number) >= SETTLE_MS).sum())
 
 
 def read_trial(trial: TrialIndex, tree: Tree) -> Recording:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from dendrotwin.models.baselines import linear_predictor, mean_predictor
-from dendrotwin.recording import SETTLE_MS, RecordingFile
-from dendrotwin.recording.trials import read_trial
+from dendrotwin.recording import SETTLE_MS
+from dendrotwin.recording.trials import count_output_spikes, read_trial
 from dendrotwin.training.run import Run
 
 LINEAR_TRIALS = 10  # training trials of the linear regression: a yardstick, which may not take longer than a round
@@ -46,12 +46,9 @@ def baseline_losses(run: Run) -> dict[str, float]:
 
 def _spike_rate(run: Run) -> float:
     """Output spikes per ms of the training trials, never none."""
-    spikes, duration_ms = 1.0, 2.0
-    for trial in run.split.train:
-        with RecordingFile(trial.path) as file:
-            spikes += float((file.spikes_ms(trial.number) >= SETTLE_MS).sum())
-        duration_ms += trial.duration_ms - SETTLE_MS
-    return spikes / duration_ms
+    trials = run.split.train
+    duration_ms = sum(trial.duration_ms - SETTLE_MS for trial in trials)
+    return (1.0 + sum(map(count_output_spikes, trials))) / (2.0 + duration_ms)
 
 
 def _cross_entropy(predicted: float, true: float) -> float:

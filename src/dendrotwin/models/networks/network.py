@@ -6,7 +6,7 @@ One millisecond after the other, for all compartments at once, as in Verhellen e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import InputError, TwinError
-from dendrotwin.models.base import CHUNK_MS, Batch, BinnedEvents, Losses, Trainable
+from dendrotwin.models.base import CHUNK_MS, Batch, BinnedEvents, Losses, State, Trainable
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.recording.trials import TrialIndex
 
@@ -188,15 +188,9 @@ class Network(Trainable):
         return z.clamp(low, high)
 
     @classmethod
-    def restore(
-        cls,
-        tree: Tree,
-        config: Any,
-        autoregressive: bool,
-        values: Mapping[str, Any],
-        tensors: Mapping[str, torch.Tensor],
-    ) -> Network:
+    def restore(cls, tree: Tree, config: Any, autoregressive: bool, state: State) -> Network:
         """See `Model`."""
+        _, tensors = state
         count, held = cls.count_weights(tree, config, autoregressive), sum(t.numel() for t in tensors.values())
         if count > held:
             raise TwinError(f"the options are of a network of {count:.2g} weights, model.safetensors holds {held}")
