@@ -25,6 +25,7 @@ from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.recording import read_tree
 from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.training.config import Training
+from dendrotwin.twin import TWINS
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -360,6 +361,8 @@ def test_mistakes_of_units_and_kinds_of_file(tmp_path: Path) -> None:
     events.write_text("input,time\n0,5\n")
     refused(run("predict", "l5pc", events, "--duration", 0.1, "--out", tmp_path / "v.csv"), "name a file that ends in")
     refused(run("signals", events, "--out", tmp_path / "s.npz"), "s.npz would hold HDF5; name a file that ends in .h5")
+    recorded = TWINS / "l5pc.recording.h5"
+    refused(run("predict", "l5pc", recorded, "--duration", 1, "--out", tmp_path / "v.h5"), "leave --duration away")
     result = run("simulate", "purkinje", "--duration", 1000, "--out", tmp_path / "out")
     assert result.returncode == 2
     result = run("predict", "ball_and_stick", events, "--duration", 1000, "--out", tmp_path / "v.h5")

@@ -96,6 +96,8 @@ def predict(
             raise InputError(f"{events} holds recordings, which name inputs in ms; leave --inputs and --time-unit away")
         if inject is not None:
             raise InputError(f"the recordings in {events} say themselves what is injected; leave --inject away")
+        if duration is not None:
+            raise InputError(f"the recordings in {events} say themselves how long they are; leave --duration away")
         trials = trials_of_cell(events, loaded.tree, "the twin's")
         count, recordings = (
             len(trials),
