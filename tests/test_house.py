@@ -22,7 +22,7 @@ LAYERS = (
     {"plot"},
     {"twin"},
     {"read_twin"},
-    {"evaluation"},
+    {"evaluation", "circuit"},
     {"training"},
     {"benchmark"},
     {"cli"},
@@ -32,7 +32,7 @@ HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 # Rooms that may import a heavy package, also inside a function; every other one may not.
 MAY_IMPORT = {
     "neuron": {"neuron", "cells"},
-    "torch": {"support", "models", "twin", "read_twin", "evaluation", "training", "benchmark", "cli"},
+    "torch": {"support", "models", "twin", "read_twin", "circuit", "evaluation", "training", "benchmark", "cli"},
     "triton": set(),
     "matplotlib": {"plot", "benchmark", "twin"},
     "typer": {"cli"},
