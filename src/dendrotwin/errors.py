@@ -21,6 +21,10 @@ class MissingPackageError(InputError, ImportError):
     """A package that not everybody needs is not installed."""
 
 
+class CircuitError(DendrotwinError):
+    """A network of twins cannot be run, or its run cannot go on."""
+
+
 class TwinError(DendrotwinError):
     """A twin's folder is incomplete or altered, or a training run cannot go on."""
 

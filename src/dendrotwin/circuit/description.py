@@ -6,7 +6,7 @@ runs anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,8 @@ class Projection:
         synapse: (K,) of which kind it is.
         weight: (K,) factor on the conductances of its kind.
         delay_ms: (K,) from a spike of the source to the event at the target [ms].
+        plasticity: (K, 3) U, the share of the resources that a first spike uses, and the time constants of depression
+            and facilitation [ms] (Tsodyks, Pawelzik and Markram 1998, doi:10.1162/089976698300017502), or None.
     """
 
     source: str
@@ -80,9 +82,35 @@ class Projection:
     synapse: Ints
     weight: Floats
     delay_ms: Floats
+    plasticity: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.source_node)
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """Poisson input at K places of cells of one population: each place has a train of its own.
+
+    Attributes:
+        population: its name.
+        node: (K,) the cells.
+        compartment: (K,) of the cell's tree.
+        synapses: the kinds of synapse.
+        synapse: (K,) of which kind it is.
+        weight: (K,) factor on the conductances of its kind.
+        rate_hz: (K,) mean rate of its events [1/s].
+        seed: trains of different seeds have nothing to do with each other.
+    """
+
+    population: str
+    node: NDArray[np.int64]
+    compartment: Ints
+    synapses: tuple[Synapse, ...]
+    synapse: Ints
+    weight: Floats
+    rate_hz: Floats
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +138,11 @@ class Description:
     """A circuit.
 
     Attributes:
-        populations, trains, projections, clamps: its parts.
+        populations, trains, projections, clamps, backgrounds: its parts.
     """
 
     populations: tuple[Population, ...]
     trains: tuple[SpikeTrains, ...] = ()
     projections: tuple[Projection, ...] = ()
-    clamps: tuple[Clamps, ...] = field(default=())
+    clamps: tuple[Clamps, ...] = ()
+    backgrounds: tuple[Background, ...] = ()

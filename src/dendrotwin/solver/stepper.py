@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.membrane import Membrane
-from dendrotwin.cell.tree import Events, Floats, Injection, Tree
+from dendrotwin.cell.tree import SPIKE_MV, Events, Floats, Injection, Tree
 from dendrotwin.solver.accuracy import Accuracy
 from dendrotwin.solver.cell_arrays import StepTables
 from dendrotwin.solver.integrator.adaptive import StepControl
-from dendrotwin.solver.integrator.state import Output, State, Stimulus, SynapticEvents
-from dendrotwin.solver.integrator.time_loop import begin, run
+from dendrotwin.solver.integrator.state import CROSSINGS, Output, State, Stimulus, SynapticEvents, Watch
+from dendrotwin.solver.integrator.time_loop import begin, make_scratch, run
 from dendrotwin.solver.layout import Layout, lay_out
 
 
@@ -26,10 +26,11 @@ class Stepper:
     Attributes:
         tree, membrane: of the cell.
         accuracy: of the steps.
+        block_ms: what is advanced as one: 1 ms, or a half, a fourth, ... of it [ms].
     """
 
-    def __init__(self, tree: Tree, membrane: Membrane, accuracy: Accuracy) -> None:
-        self.tree, self.membrane, self.accuracy = tree, membrane, accuracy
+    def __init__(self, tree: Tree, membrane: Membrane, accuracy: Accuracy, block_ms: float = 1.0) -> None:
+        self.tree, self.membrane, self.accuracy, self.block_ms = tree, membrane, accuracy, block_ms
 
     @cached_property
     def layout(self) -> Layout:
@@ -39,7 +40,8 @@ class Stepper:
     @cached_property
     def control(self) -> StepControl:
         """Which lengths of steps there are, and the tolerance."""
-        return StepControl(np.array(self.accuracy.levels, np.int64), self.accuracy.tolerance_mV)
+        levels = sorted({max(many, round(1.0 / self.block_ms)) for many in self.accuracy.levels})
+        return StepControl(self.block_ms, np.array(levels, np.int64), self.accuracy.tolerance_mV)
 
     @cached_property
     def tables(self) -> StepTables:
@@ -85,10 +87,28 @@ class Stepper:
             increment_uS=inputs.increment_uS[k],
         )
 
+    def room(self, *shape: int, watch: Watch) -> Output:
+        """Room for what comes out.
+
+        Args:
+            shape: blocks, or cells and blocks.
+            watch: says how many samples there are.
+        """
+        *cells, blocks = shape
+        samples, watched, n = len(watch.after_ms), len(watch.position), self.tree.n
+        return Output(
+            v_mV=np.empty((*cells, blocks, n), np.float32),
+            peak=np.empty((*cells, blocks, 2)),
+            crossing_ms=np.empty((*cells, blocks, CROSSINGS)),
+            sample_mV=np.empty((*cells, samples, watched), np.float32),
+            sample_mM=np.empty((*cells, samples, len(self.layout.initial.c_mM), watched), np.float32),
+            counts=np.zeros((*cells, 2), np.int64),
+        )
+
     def advance(
         self, state: State, events: Events, duration_ms: int, injection: Injection | None = None
     ) -> tuple[NDArray[np.float32], Floats, NDArray[np.int64]]:
-        """Go on from a state, which changes.
+        """Go on from a state, which changes, in blocks of 1 ms.
 
         Args:
             state: where the cell is.
@@ -107,9 +127,18 @@ class Stepper:
             injected = np.zeros((duration_ms, n))
             for compartment, current in zip(injection.compartment, injection.current_nA.T, strict=True):
                 injected[:, position[compartment]] += current
-        output = Output(
-            np.empty((duration_ms, n), np.float32), np.empty((duration_ms, 2)), np.zeros(2, np.int64)
-        )  # fmt: skip
+        watch = no_watch(duration_ms)
+        output = self.room(duration_ms, watch=watch)
         stimulus = Stimulus(self.synaptic_events(events, duration_ms), injected)
-        run(self.layout.arrays, self.tables, self.control, state, stimulus, output)
+        arrays = self.layout.arrays
+        run(arrays, self.tables, self.control, state, stimulus, watch, output, make_scratch(arrays, state))
         return output.v_mV[:, position], output.peak, output.counts
+
+
+def no_watch(blocks: int) -> Watch:
+    """No samples within steps.
+
+    Args:
+        blocks: how many.
+    """
+    return Watch(SPIKE_MV, np.zeros(blocks + 1, np.int64), np.zeros(0), np.zeros(0, np.int64))

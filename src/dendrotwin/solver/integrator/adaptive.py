@@ -32,10 +32,12 @@ class StepControl(NamedTuple):
     """Which lengths of steps there are, and when they are short enough.
 
     Attributes:
-        steps_per_ms: (levels,) rising [1/ms].
+        block_ms: what is advanced, and done again, as one: 1 ms, or a half, a fourth, ... of it [ms].
+        steps_per_ms: (levels,) rising, each a whole number in a block [1/ms].
         tolerance_mV: largest h^2 times change of curvature, root mean square over the membrane [mV].
     """
 
+    block_ms: float
     steps_per_ms: NDArray[np.int64]
     tolerance_mV: float
 

@@ -17,10 +17,12 @@ from dendrotwin.solver.integrator.workspace import copy
 
 # Entries of `State.control`.
 LEVEL, NEXT_LEVEL, SOMA_MV, RISING = 0, 1, 2, 3
+# Crossings of the threshold that a block has room for: no soma fires more often in a millisecond. No time is below 0.
+CROSSINGS, NO_CROSSING = 4, -1.0
 
 
 class State(NamedTuple):
-    """All that a cell remembers at the end of a millisecond; compartments are in their positions.
+    """All that a cell remembers at the end of a block; compartments are in their positions.
 
     Attributes:
         v_mV: (n,) [mV].
@@ -29,7 +31,7 @@ class State(NamedTuple):
         rise_uS, decay_uS: (classes, n) the two exponentials of the synaptic conductances [uS].
         ionic: (2, n) G [uS] and J [nA] of the last step, of all ionic currents; see `adaptive`.
         curvature: (n,) of V in the last step, by conductances that changed [mV/ms2]; see `adaptive`.
-        control: (4,) at LEVEL that of the last millisecond, at NEXT_LEVEL that to begin the next with, at SOMA_MV the
+        control: (4,) at LEVEL that of the last block, at NEXT_LEVEL that to begin the next with, at SOMA_MV the
             soma's last potential [mV], and at RISING 1 if it was rising, else 0.
     """
 
@@ -52,8 +54,8 @@ class SynapticEvents(NamedTuple):
     """Increments of synaptic conductances, sorted by time.
 
     Attributes:
-        first: (duration + 1,) the first of each millisecond, and where those of the last one end.
-        after_ms: (increments,) time after the start of its millisecond [ms].
+        first: (blocks + 1,) the first of each block, and where those of the last one end.
+        after_ms: (increments,) time after the start of its block [ms].
         synapse_class, position: (increments,) row of `Synapses`, and position of the compartment.
         increment_uS: (increments,) what is added to both exponentials [uS].
     """
@@ -66,30 +68,67 @@ class SynapticEvents(NamedTuple):
 
 
 class Stimulus(NamedTuple):
-    """What drives a cell for some milliseconds.
+    """What drives a cell for some blocks.
 
     Attributes:
         events: of synapses.
-        injected_nA: (duration, n) current into each position [nA], or (1, n) where it is always the same.
+        injected_nA: (blocks, n) current into each position [nA], or (1, n) where it is always the same.
     """
 
     events: SynapticEvents
     injected_nA: Floats
 
 
-class Output(NamedTuple):
-    """What comes out of some milliseconds, written by `time_loop.run`.
+class Watch(NamedTuple):
+    """What is looked at within steps.
 
     Attributes:
-        v_mV: (duration, n) at the end of each millisecond [mV].
-        peak: (duration, 2) highest local maximum of the soma's potential that ended in the millisecond, else
-            NO_PEAK_MV [mV], and when it was after the start of the millisecond [ms].
-        counts: (2,) milliseconds, and steps that they took.
+        threshold_mV: that the soma's potential crosses upwards [mV].
+        first: (blocks + 1,) the first sample of each block, and where those of the last one end.
+        after_ms: (samples,) time of each sample after the start of its block, above 0 and rising [ms].
+        position: (watched,) where V and concentrations are sampled.
+    """
+
+    threshold_mV: float
+    first: NDArray[np.int64]
+    after_ms: Floats
+    position: NDArray[np.int64]
+
+
+class Output(NamedTuple):
+    """What comes out of some blocks, written by `time_loop.run`.
+
+    Attributes:
+        v_mV: (blocks, n) at the end of each block [mV].
+        peak: (blocks, 2) highest local maximum of the soma's potential that ended in the block, else NO_PEAK_MV [mV],
+            and when it was after the start of the block [ms].
+        crossing_ms: (blocks, CROSSINGS) when the soma's potential crossed the threshold upwards, after the start of
+            the block [ms]; then NO_CROSSING. Straight lines between the ends of steps say when.
+        sample_mV: (samples, watched) V, by the same straight lines [mV].
+        sample_mM: (samples, ions, watched) concentrations inside, likewise [mM].
+        counts: (2,) blocks, and steps that they took.
     """
 
     v_mV: Single
     peak: Floats
+    crossing_ms: Floats
+    sample_mV: Single
+    sample_mM: Single
     counts: NDArray[np.int64]
+
+
+@compiled
+def one_state(states: State, k: int) -> State:
+    """The state of one of several cells, in the same memory.
+
+    Args:
+        states: of cells, each array with one axis more, of the cells, before all others.
+        k: which cell.
+    """
+    return State(
+        states.v_mV[k], states.x[k], states.c_mM[k], states.rise_uS[k], states.decay_uS[k], states.ionic[k],
+        states.curvature[k], states.control[k],
+    )  # fmt: skip
 
 
 @compiled

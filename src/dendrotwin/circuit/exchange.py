@@ -1,0 +1,88 @@
+"""Spikes between processes: one all-gather for each smallest delay."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+import torch.distributed as distributed
+from numpy.typing import NDArray
+
+from dendrotwin.cell.tree import Floats
+from dendrotwin.errors import CircuitError
+
+ROOM = 256  # spikes of a process in a slice that one all-gather carries at first
+Indices = NDArray[np.int64]
+
+
+class Exchange:
+    """The processes of a run, started by `torchrun`, or one alone.
+
+    Attributes:
+        rank, size: which process this is, of how many.
+    """
+
+    def __init__(self) -> None:
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.room = ROOM
+        if self.size > 1 and not distributed.is_initialized():
+            distributed.init_process_group("gloo")
+
+    def spikes(self, node: Indices, time_ms: Floats, flag: bool) -> tuple[Indices, Floats, bool]:
+        """All spikes of a slice, of all processes, sorted by time and then by node.
+
+        Args:
+            node: (s,) numbers of this process's nodes that fired.
+            time_ms: (s,) when [ms].
+            flag: says something to all; that of the first process counts.
+
+        Returns:
+            (all,) nodes, (all,) times [ms], and the first process's flag.
+
+        Raises:
+            CircuitError: another process has ended.
+        """
+        if self.size > 1:
+            node, time_ms, flag = self._gather(node, time_ms, flag)
+        order = np.lexsort((node, time_ms))
+        return node[order], time_ms[order], flag
+
+    def _gather(self, node: Indices, time_ms: Floats, flag: bool) -> tuple[Indices, Floats, bool]:
+        """A header of the count and the flag, then nodes, then times as bits; again where the room was too small."""
+        while True:
+            room = self.room
+            mine = np.zeros(2 + 2 * room, np.int64)
+            mine[0], mine[1] = len(node), flag
+            if len(node) <= room:
+                mine[2 : 2 + len(node)], mine[2 + room : 2 + room + len(node)] = node, time_ms.view(np.int64)
+            parts = [torch.empty(len(mine), dtype=torch.int64) for _ in range(self.size)]
+            self._try(lambda: distributed.all_gather(parts, torch.from_numpy(mine)))  # noqa: B023
+            arrays = [part.numpy() for part in parts]
+            most = max(int(part[0]) for part in arrays)
+            if most <= room:
+                break
+            self.room = 2 * most
+        nodes = [part[2 : 2 + part[0]] for part in arrays]
+        times = [part[2 + room : 2 + room + part[0]].view(np.float64) for part in arrays]
+        return np.concatenate(nodes), np.concatenate(times), bool(arrays[0][1])
+
+    def barrier(self) -> None:
+        """Wait until all processes are here.
+
+        Raises:
+            CircuitError: another process has ended.
+        """
+        if self.size > 1:
+            self._try(distributed.barrier)
+
+    def _try(self, act: object) -> None:
+        assert callable(act)
+        try:
+            act()
+        except RuntimeError as error:
+            raise CircuitError(
+                f"process {self.rank} of {self.size} lost another one ({str(error).splitlines()[0]}); give the same "
+                "command again, which goes on from the last checkpoint"
+            ) from error
