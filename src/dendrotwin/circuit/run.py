@@ -149,11 +149,9 @@ def run(
     with Run(circuit, settings, recorders, sample_ms, storage) as running:
         running.finish()
         if running.exchange.rank:
-            running.exchange.barrier()
             return None
         segments = list(running.joined())
         parts = tuple(_in_time([segment[k] for segment in segments]) for k in range(len(running.recorders)))
-        running.exchange.barrier()
     return Result(circuit, settings, running.recorders, parts, time.monotonic() - started)
 
 
@@ -249,6 +247,7 @@ class Run:
                     advance(min(engine.time_ms, settings.duration_ms) - before_ms, f"{rate:.0f} spikes/s")
         if began_at < engine.slices or not self.number:
             self._save()
+        exchange.barrier()  # all have written what they recorded
 
     def _is_time(self) -> bool:
         if self.storage is None:
@@ -273,9 +272,9 @@ class Run:
         Yields:
             The parts of each recorder.
         """
-        self.exchange.barrier()
         if self._segments is None:
-            yield from self._kept
+            for kept in self._kept:
+                yield [recorder.join([part]) for recorder, part in zip(self.recorders, kept, strict=True)]
             return
         for arrays in self._segments.segments(self.number - 1):
             of_all = [[_named_parts(k, one) for k in range(len(self.recorders))] for one in arrays]
