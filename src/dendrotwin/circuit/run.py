@@ -247,7 +247,7 @@ class Run:
                     advance(min(engine.time_ms, settings.duration_ms) - before_ms, f"{rate:.0f} spikes/s")
         if began_at < engine.slices or not self.number:
             self._save()
-        exchange.barrier()  # all have written what they recorded
+        exchange.end()  # all have written what they recorded
 
     def _is_time(self) -> bool:
         if self.storage is None:
