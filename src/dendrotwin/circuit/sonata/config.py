@@ -62,16 +62,13 @@ class SonataConfig:
     reports: dict[str, MembraneReport | ExtracellularReport]
     notes: tuple[str, ...]
 
-    def file_of_report(self, name: str) -> Path:
-        """Where a report goes.
+    def file_of_report(self, name: str) -> str:
+        """The file of a report, in the output folder.
 
         Args:
             name: of the report.
         """
-        said = self.reports[name].file_name
-        return self.output.output_dir / (
-            said or (name if Path(name).suffix in (".h5", ".hdf", ".hdf5") else f"{name}.h5")
-        )
+        return self.reports[name].file_name or (name if name.endswith((".h5", ".hdf", ".hdf5")) else f"{name}.h5")
 
 
 def read_config(path: str | Path) -> SonataConfig:
@@ -202,7 +199,7 @@ def _resolved(value: Any, variables: Mapping[str, str], path: Path, *keys: str) 
         return value
     value = _inserted(value, variables, path, ".".join(keys))
     is_path = keys[-1] in PATHS or (keys[0] == "components" and len(keys) == 2)
-    return str(path.parent.resolve() / value) if is_path else value
+    return os.path.normpath(path.parent.resolve() / value) if is_path else value
 
 
 class _Reader:
