@@ -222,13 +222,13 @@ class _Reader:
     def made(self, name: str, said: dict[str, Any], of: type[Of]) -> Of:
         """What was said under a name, as a class; the first error as one line."""
         where = self.origin.get(name.split(".")[0], self.path)
-        for key, why in of.WITHOUT_EFFECT.items():
+        for key, why in of._without_effect.items():
             if key in said:
                 self.notes.append(f"{name}.{key} has no effect: {why}")
-        for key, fix in of.REFUSED.items():
+        for key, fix in of._refused.items():
             if said.get(key):
                 raise InputError(f"{where}: {name}.{key} asks for what is not done here; {fix}")
-        kept = {key: value for key, value in said.items() if key not in of.WITHOUT_EFFECT.keys() | of.REFUSED.keys()}
+        kept = {key: value for key, value in said.items() if key not in of._without_effect.keys() | of._refused.keys()}
         try:
             return of.model_validate(kept)
         except ValidationError as error:

@@ -105,7 +105,7 @@ def check_clamps(config: SonataConfig, nodes: Mapping[str, Nodes]) -> dict[str, 
         nodes: all populations.
 
     Returns:
-        By name of the input: indices of each population.
+        By name of the input: (k,) indices of each population.
 
     Raises:
         InputError: a set is not there, or has no biophysical node.

@@ -35,15 +35,33 @@ class Cells(Protocol):
     """What makes cells of node types; a module with these functions is one."""
 
     def twins_of(self, node_types: list[dict[str, str]]) -> list[Twin]:
-        """A twin of each type, by the options of the cell `sonata`."""
+        """A twin of each type.
+
+        Args:
+            node_types: the options of the cell `sonata` for each.
+        """
         ...
 
     def compartment_at(self, tree: Tree, section_id: Ints, x: Floats) -> Ints32:
-        """(K,) compartments at relative positions x (K,) of sections, by SONATA's ids (K,)."""
+        """The compartment at each place.
+
+        Args:
+            tree: the cell.
+            section_id: (K,) sections as SONATA counts them.
+            x: (K,) relative positions in them, 0..1.
+
+        Raises:
+            InputError: the cell does not have such a section.
+        """
         ...
 
     def rotation_of(self, attributes: Mapping[str, Floats], count: int) -> Floats:
-        """(N, 3, 3) matrices of N cells, by attributes (N,) of `nodes.ROTATION`."""
+        """(N, 3, 3) how cells are turned about their somata.
+
+        Args:
+            attributes: (N,) those of `nodes.ROTATION` that the files have.
+            count: N.
+        """
         ...
 
 

@@ -216,7 +216,7 @@ def select(nodes: Mapping[str, Nodes], sets: Mapping[str, NodeSet], chosen: Node
         where: what asks for it, for errors.
 
     Returns:
-        Populations with at least one node in it, and which: indices, sorted.
+        Populations with at least one node in it, and (k,) which: indices, sorted.
 
     Raises:
         InputError: there is no such set, population or attribute, or no node is in it.

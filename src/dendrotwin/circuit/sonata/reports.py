@@ -156,6 +156,9 @@ def chosen_cells(
         chosen: the node set.
         where: what asks, for errors.
 
+    Returns:
+        (k,) indices of the cells of each population.
+
     Raises:
         InputError: there is no such set, or no cell in it.
     """

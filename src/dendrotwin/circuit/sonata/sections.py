@@ -18,25 +18,30 @@ CLAMPS = "give the input_type current_clamp with amp, delay and duration"
 class Section(BaseModel):
     """A section: a key that it does not know is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    WITHOUT_EFFECT: ClassVar[dict[str, str]] = {}  # keys, and why they change nothing here
-    REFUSED: ClassVar[dict[str, str]] = {}  # keys, and what to do where one asks for something
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    _without_effect: ClassVar[dict[str, str]] = {}  # keys, and why they change nothing here
+    _refused: ClassVar[dict[str, str]] = {}  # keys, and what to do where one asks for something
 
 
 class Run(Section):
     """When and how; dt is the clock of the reports, the steps of the cells are the twin's own."""
 
-    REFUSED: ClassVar = {
+    _refused: ClassVar = {
         "tstart": "a run starts at 0 ms",
         "use_old_import3d": "morphologies are read by NEURON's own import3d",
     }
-    WITHOUT_EFFECT: ClassVar = {"nsteps_block": "reports are written while the run goes on, in blocks of its own"}
+    _without_effect: ClassVar = {"nsteps_block": "reports are written while the run goes on, in blocks of its own"}
 
     tstop: Positive
+    """Length of the run [ms]."""
     dt: Positive = 0.1
+    """Clock of the reports [ms]; the steps of the cells are the twin's own."""
     dL: Positive = 20.0
+    """Longest compartment allowed [um]; a section gets 1 + 2 floor(L / (2 dL)) of them, as in BMTK."""
     spike_threshold: Finite = -15.0
+    """A spike is when the soma's potential crosses it upwards [mV]."""
     random_seed: Annotated[int, Field(ge=0)] = 0
+    """Of the places of synapses that edges leave open."""
 
     @model_validator(mode="after")
     def _one_step(self) -> Run:
@@ -49,48 +54,63 @@ class Conditions(Section):
     """Temperature and potential at the start."""
 
     celsius: Annotated[float, Field(gt=-20, lt=100)]
+    """Temperature [degC]."""
     v_init: Annotated[float, Field(gt=-200, lt=100)]
+    """Potential of all compartments at the start [mV]."""
 
 
 class NodesFile(Section):
     """A file of nodes, and the table of their types."""
 
     nodes_file: Path
+    """HDF5."""
     node_types_file: Path | None = None
+    """CSV."""
 
 
 class EdgesFile(Section):
     """A file of edges, and the table of their types."""
 
     edges_file: Path
+    """HDF5."""
     edge_types_file: Path | None = None
+    """CSV."""
     enabled: bool = True
+    """Whether these edges count."""
 
 
 class Networks(Section):
     """The files of the circuit."""
 
-    REFUSED: ClassVar = {"gap_juncs": "gap junctions are not simulated; leave them away"}
+    _refused: ClassVar = {"gap_juncs": "gap junctions are not simulated; leave them away"}
 
     nodes: Annotated[tuple[NodesFile, ...], Field(min_length=1)]
+    """Files of nodes."""
     edges: tuple[EdgesFile, ...] = ()
+    """Files of edges."""
 
 
 class Output(Section):
     """Where results go; names of files are those in the folder."""
 
-    REFUSED: ClassVar = {"spikes_file_nwb": "spikes are written as SONATA (spikes_file) and CSV (spikes_file_csv)"}
-    WITHOUT_EFFECT: ClassVar = {
+    _refused: ClassVar = {"spikes_file_nwb": "spikes are written as SONATA (spikes_file) and CSV (spikes_file_csv)"}
+    _without_effect: ClassVar = {
         **dict.fromkeys(("log_level", "log_format", "log_to_console", "quiet_simulator"), "it is about BMTK's log"),
         **dict.fromkeys(("cache_to_disk", "compression"), "files are written in one way"),
     }
 
     output_dir: Path = Path()
+    """Folder of all results."""
     spikes_file: str | None = None
+    """Spikes as SONATA."""
     spikes_file_csv: str | None = None
+    """Spikes as BMTK's CSV."""
     spikes_sort_order: Literal["none", "na", "time", "by_time", "id", "by_id", "node_id", "gid"] = "none"
+    """Order of the spikes in both."""
     log_file: str | None = None
+    """Text of what the run said."""
     overwrite_output_dir: bool = False
+    """Replace results that are there."""
 
     @property
     def order(self) -> Literal["none", "by_time", "by_id"]:
@@ -103,26 +123,39 @@ class Output(Section):
 class SpikeInput(Section):
     """Spikes of virtual nodes, from a file."""
 
-    WITHOUT_EFFECT: ClassVar = {"trial": "files of spikes that are read here hold one trial"}
+    _without_effect: ClassVar = {"trial": "files of spikes that are read here hold one trial"}
 
     input_type: Literal["spikes"]
+    """`spikes`."""
     module: Literal["h5", "sonata", "csv", "nwb"]
+    """Format of the file."""
     input_file: Path
+    """File of spikes, in any order."""
     node_set: NodeSet = "all"
+    """Whose spikes count; of virtual populations."""
 
 
 class ClampInput(Section):
     """Current steps, each into one place of every cell of the set."""
 
     input_type: str
+    """`current_clamp`; others are refused."""
     module: Literal["IClamp"]
+    """`IClamp`."""
     node_set: NodeSet = "all"
+    """Which cells."""
     amp: Annotated[list[Finite], Listed]
+    """Currents [nA], positive depolarises."""
     delay: Annotated[list[Finite], Listed]
+    """When each begins [ms]."""
     duration: Annotated[list[NotNegative], Listed]
+    """How long each lasts [ms]."""
     section_name: str = "soma"
+    """Name of the section that the electrode is in."""
     section_index: Any = 0
+    """Number of the section among those of that name."""
     section_dist: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Relative position in the section, 0..1."""
 
     @field_validator("input_type")
     @classmethod
@@ -163,20 +196,28 @@ REFUSED_INPUTS = {
 class MembraneReport(Section):
     """A variable of the membrane, over time, at compartments of cells."""
 
-    WITHOUT_EFFECT: ClassVar = {"buffer": "values are written while the run goes on"}
-    REFUSED: ClassVar = {
+    _without_effect: ClassVar = {"buffer": "values are written while the run goes on"}
+    _refused: ClassVar = {
         "transform": "values are written as they are; leave it away",
         "gids": "choose cells by `cells`, a node set",
     }
 
     module: Literal["membrane_report"]
+    """`membrane_report`."""
     variable_name: str
+    """v or cai."""
     cells: NodeSet | None = None
+    """Node set; without one, all biophysical cells."""
     sections: Annotated[list[str], Listed] = ["all"]
+    """`soma`, `all`, or names of kinds of section."""
     file_name: str | None = None
+    """In the output folder; the report's name without it."""
     dt: Positive | None = None
+    """Time between samples [ms]; the run's without it."""
     start_time: NotNegative | None = None
+    """Where the report begins [ms]."""
     end_time: Positive | None = None
+    """Where it ends [ms]."""
 
     @field_validator("variable_name", mode="before")
     @classmethod
@@ -200,19 +241,26 @@ class MembraneReport(Section):
 class ExtracellularReport(Section):
     """The extracellular potential at the contacts of an electrode."""
 
-    WITHOUT_EFFECT: ClassVar = {"variable_name": "the potential comes from the membrane currents"}
-    REFUSED: ClassVar = {
+    _without_effect: ClassVar = {"variable_name": "the potential comes from the membrane currents"}
+    _refused: ClassVar = {
         "file_name_nwb": "potentials are written as HDF5 (file_name)",
         "cell_bounds": "choose cells by `cells`, a node set",
     }
 
     module: Literal["extracellular", "ecp"]
+    """`extracellular` or `ecp`."""
     electrode_positions: Path
+    """Table of contacts: channel x_pos y_pos z_pos [um]."""
     cells: NodeSet | None = None
+    """Node set; without one, all biophysical cells."""
     file_name: str | None = None
+    """In the output folder; the report's name without it."""
     contributions_dir: str | None = None
+    """Folder in the output folder for the potential of each cell alone."""
     electrode_channels: Literal["all"] | list[int] = "all"
+    """`all`, or which channels of the table."""
     minimum_distance: Literal["auto"] | NotNegative | None = None
+    """Least distance of a contact from the axis of a compartment [um], or `auto` for its radius."""
 
 
 # Units of what is recorded.
