@@ -16,7 +16,7 @@ from dendrotwin.cell.tree import Synapse, Tree
 from dendrotwin.circuit.description import Population, Projection
 from dendrotwin.circuit.sonata.config import SonataConfig
 from dendrotwin.circuit.sonata.nodes import Nodes, file_of
-from dendrotwin.circuit.sonata.rows import Floats, Ints, Rows, Texts, open_sonata, read_types
+from dendrotwin.circuit.sonata.rows import Floats, Ints, Rows, Texts, combined, open_sonata, read_types
 from dendrotwin.circuit.sonata.sections import SECTIONS
 from dendrotwin.circuit.sonata.synapses import read_synapse
 from dendrotwin.errors import InputError
@@ -44,7 +44,7 @@ class Edges:
         synapses, synapse: the kinds, and (K,) which.
         section_id, x: (K,) where it ends; NO_PLACE for one that is drawn.
         count: (K,) how many synapses it makes; more than 1 only where they are drawn.
-        area: (K,) which part of the cell it is drawn from: `target_sections` and `distance_range`.
+        areas, area: parts of cells to draw from, `target_sections` and `distance_range`, and (K,) which.
         seed: of the draws.
     """
 
@@ -60,7 +60,8 @@ class Edges:
     section_id: Ints
     x: Floats
     count: Ints
-    area: Texts
+    areas: tuple[tuple[str, ...], ...]
+    area: Ints
     seed: tuple[int, int]
 
     def __len__(self) -> int:
@@ -131,9 +132,7 @@ def _read(
     _refuse(where, (count != np.rint(count)) | (count < 0), count, "nsyns", "a whole number")
     if (placed & (count != 1)).any():
         notes.append(f"{where}: nsyns has no effect where an edge gives its section: it makes one synapse, as in BMTK")
-    areas = [rows.texts(name) for name in ("target_sections", "distance_range")]
-    pairs, area = np.unique(np.stack([a.code for a in areas], 1), axis=0, return_inverse=True)
-    values = tuple("\n".join(a.values[c] for a, c in zip(areas, pair, strict=True)) for pair in pairs.tolist())
+    areas, area = combined(rows.texts("target_sections"), rows.texts("distance_range"))
     return Edges(
         where,
         source,
@@ -147,7 +146,8 @@ def _read(
         np.where(placed, section, NO_PLACE).astype(np.int64),
         x,
         np.where(placed, 1, count).astype(np.int64),
-        Texts(area.reshape(-1), values),
+        tuple(areas),
+        area,
         seed,
     )
 
@@ -197,14 +197,12 @@ def _numbers(rows: Rows, name: str, where: str, right: str, *, zero: bool) -> Fl
 
 def _kinds(rows: Rows, config: SonataConfig, where: str, notes: list[str]) -> tuple[tuple[Synapse, ...], Ints]:
     """The kinds of synapse, and (K,) which of them each edge is."""
-    template, params = rows.texts("model_template"), rows.texts("dynamics_params")
-    pairs, kind = np.unique(np.stack([template.code, params.code], 1), axis=0, return_inverse=True)
+    pairs, kind = combined(rows.texts("model_template"), rows.texts("dynamics_params"))
     made = []
-    for t, p in pairs.tolist():
-        name = params.values[p]
+    for template, name in pairs:
         file = file_of("synaptic_models_dir", name, where, config) if name else None
-        made.append(read_synapse(template.values[t], file, where, notes))
-    return tuple(made), kind.reshape(-1).astype(np.int64)
+        made.append(read_synapse(template, file, where, notes))
+    return tuple(made), kind
 
 
 def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Projection:
@@ -239,10 +237,10 @@ def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Pr
         uniform = np.random.default_rng(np.random.SeedSequence(edges.seed[0], spawn_key=edges.seed[1:])).random(
             len(row)
         )
-        for m, a in np.unique(np.stack([model[drawn], edges.area.code[drawn]], 1), axis=0).tolist():
-            of_row = (model == m) & (edges.area.code == a) & (edges.section_id == NO_PLACE)
+        for m, a in np.unique(np.stack([model[drawn], edges.area[drawn]], 1), axis=0).tolist():
+            of_row = (model == m) & (edges.area == a) & (edges.section_id == NO_PLACE)
             of = np.flatnonzero(of_row[row])
-            below = _cumulated(target.twins[m].tree, edges.area.values[a], edges.where)
+            below = _cumulated(target.twins[m].tree, edges.areas[a], edges.where)
             compartment[of] = np.searchsorted(below, uniform[of] * below[-1], side="right")
     return Projection(
         edges.source,
@@ -257,9 +255,9 @@ def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Pr
     )
 
 
-def _cumulated(tree: Tree, area: str, where: str) -> Floats:
+def _cumulated(tree: Tree, area: tuple[str, ...], where: str) -> Floats:
     """(n,) cumulated lengths of a tree's compartments within a part of it [um]."""
-    sections, distances = area.split("\n")
+    sections, distances = area
     names = _literal(sections, "target_sections", where)
     if not isinstance(names, list | tuple) or not all(str(name).lower() in SECTIONS for name in names):
         _no_area(sections, "target_sections", f"a list of {', '.join(SECTIONS)}", where)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.circuit.sonata.config import SonataConfig
-from dendrotwin.circuit.sonata.rows import Floats, Ints, Rows, open_sonata, read_types
+from dendrotwin.circuit.sonata.rows import Floats, Ints, Rows, combined, open_sonata, read_types
 from dendrotwin.circuit.sonata.sections import NodeSet
 from dendrotwin.errors import FileError, InputError
 
@@ -90,10 +90,8 @@ class Nodes:
             FileError: a file that a model names does not exist.
             InputError: a model has no template, or its files are in no component of the config.
         """
-        texts = [self.rows.texts(name) for name in OF_CELL]
-        kinds, model = np.unique(np.stack([t.code for t in texts], 1), axis=0, return_inverse=True)
-        made = [{n: t.values[c] for n, t, c in zip(OF_CELL, texts, codes, strict=True)} for codes in kinds.tolist()]
-        return [self._options(said, config) for said in made], model.reshape(-1).astype(np.int64)
+        kinds, model = combined(*(self.rows.texts(name) for name in OF_CELL))
+        return [self._options(dict(zip(OF_CELL, said, strict=True)), config) for said in kinds], model
 
     def _options(self, said: dict[str, str], config: SonataConfig) -> dict[str, str]:
         """What a type says, with the files' full paths, and what the config says of all cells."""
@@ -141,18 +139,20 @@ class Nodes:
             InputError: one is no finite number.
         """
         out = np.zeros((len(self), 3))
-        for name in ("positions", "position"):
-            found = self.rows.numbers(name, 3) if name in self.rows.names else None
-            if found is not None:
-                out = found
-                break
-        else:
-            for k, name in enumerate("xyz"):
-                found = self.rows.numbers(name)
-                out[:, k] = 0.0 if found is None else found
+        for k, name in enumerate("xyz"):
+            given = self.rows.given(name)
+            if given.any():
+                out[given, k] = self.rows.numbers(name)[given]
+        for name in ("position", "positions"):
+            given = self.rows.given(name)
+            if given.any():
+                out[given] = self.rows.numbers(name, 3)[given]
         if not np.isfinite(out).all():
             wrong = self.id[~np.isfinite(out).all(axis=1)][0]
-            raise InputError(f"{self.rows.part.path}: node {wrong} of {self.name} has no position; give it x, y and z")
+            raise InputError(
+                f"{self.rows.part.path}: node {wrong} of {self.name} has a position that is not finite; "
+                "give it x, y and z"
+            )
         return out
 
 

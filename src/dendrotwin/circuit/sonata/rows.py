@@ -40,6 +40,26 @@ class Texts(NamedTuple):
     values: tuple[str, ...]
 
 
+def combined(*texts: Texts) -> tuple[list[tuple[str, ...]], Ints]:
+    """The different combinations of texts, in time linear in the rows.
+
+    Args:
+        texts: of the same rows.
+
+    Returns:
+        The combinations that rows have, and (N,) which of them each row has.
+    """
+    code, names = np.zeros(len(texts[0].code), np.int64), [()]  # type: tuple[Ints, list[tuple[str, ...]]]
+    for of in texts:
+        width = len(of.values)
+        joint = code * width + of.code
+        present = np.flatnonzero(np.bincount(joint, minlength=len(names) * width))
+        number = np.zeros(len(names) * width, np.int64)
+        number[present] = np.arange(len(present))
+        code, names = number[joint], [(*names[p // width], of.values[p % width]) for p in present.tolist()]
+    return names, code
+
+
 class Types(NamedTuple):
     """A table of types.
 
@@ -249,6 +269,19 @@ class Rows:
             raise self.part.error(f"has a {self.name}/{number}/{name} that is no array")
         return values
 
+    def given(self, name: str) -> NDArray[np.bool_]:
+        """(N,) which rows have an attribute, of their group or of their type.
+
+        Args:
+            name: of the attribute.
+        """
+        out = np.zeros(self.count, bool)
+        if name in self.types.columns:
+            out = np.array([value != "" for value in self.types.columns[name]], bool)[self._types]
+        for where, _ in self._of_groups(name):
+            out[where] = True
+        return out
+
     def numbers(self, name: str, width: int = 0) -> Any:
         """A number for each row.
 
@@ -299,7 +332,8 @@ class Rows:
             code[where] = len(values) + which
             values += ["" if v in NOTHING else v for v in map(_text, different)]
         names = sorted(set(values))
-        return Texts(np.array([names.index(v) for v in values])[code], tuple(names))
+        number = {name: k for k, name in enumerate(names)}
+        return Texts(np.array([number[v] for v in values])[code], tuple(names))
 
 
 def _text(value: Any) -> str:

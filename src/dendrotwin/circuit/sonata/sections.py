@@ -168,7 +168,7 @@ class ClampInput(Section):
     @classmethod
     def _one_section(cls, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ValueError(f"{value!r} is no number of one section (ranges, which BMTK draws from, are not read)")
+            raise ValueError(f"{value!r} is no number of one section; give one (BMTK draws from a range)")
         return value
 
     @model_validator(mode="after")
