@@ -1,0 +1,13 @@
+"""Circuits and simulations in the SONATA format (Dai et al. 2020, doi:10.1371/journal.pcbi.1007696).
+
+config        what a simulation config and its circuit config ask for
+sections      the sections of a config, as classes; what is refused, and what has no effect
+rows          a population of nodes or edges in HDF5, with the table of its types
+nodes         populations of nodes, and sets of nodes
+synapses      the kinds of synapse that edges name
+edges         edges as projections
+inputs        spike trains and current clamps
+reports       which places and times a report asks for
+load          a circuit and the plan of its run
+outputs       the files of spikes, reports and extracellular potentials
+"""
