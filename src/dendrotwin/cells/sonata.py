@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,22 @@ class NodeType:
     def processings(self) -> list[str]:
         """Each of `model_processing`, in order."""
         return [name.strip() for name in self.model_processing.split(",") if name.strip()]
+
+
+def node_type(options: Mapping[str, str]) -> NodeType:
+    """A node type from options.
+
+    Args:
+        options: by the names of its attributes.
+
+    Raises:
+        CellError: there is no such option.
+    """
+    known = [field.name for field in dataclasses.fields(NodeType)]
+    unknown = sorted(options.keys() - set(known))
+    if unknown:
+        raise CellError(f"the cell sonata has no option {', '.join(unknown)}; it knows {', '.join(known)}")
+    return NodeType(**options)
 
 
 def bmtk_folder() -> Path | None:
@@ -357,11 +374,7 @@ def cell(**options: str) -> CellModel:
     Raises:
         CellError: an option is unknown, or is no number where it must be one.
     """
-    known = [field.name for field in dataclasses.fields(NodeType)]
-    unknown = sorted(options.keys() - set(known))
-    if unknown:
-        raise CellError(f"the cell sonata has no option {', '.join(unknown)}; it knows {', '.join(known)}")
-    node = NodeType(**options)
+    node = node_type(options)
     if node.dL:
         _number(node, "dL")
     return CellModel(
