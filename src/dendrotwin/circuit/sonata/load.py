@@ -28,6 +28,7 @@ from dendrotwin.circuit.sonata.reports import (
 from dendrotwin.circuit.sonata.rows import Floats, Ints
 from dendrotwin.circuit.sonata.sections import MembraneReport
 from dendrotwin.errors import InputError
+from dendrotwin.signals.placing import soma_centre
 from dendrotwin.twin import Twin
 
 
@@ -214,13 +215,12 @@ def _populations(config: SonataConfig, nodes: Mapping[str, Nodes], cells: Cells)
     for types, _ in of_each:
         different += [each for each in types if each not in different]
     twins = cells.twins_of(different)
-    return [
-        Population(
-            of.name,
-            tuple(twins[different.index(each)] for each in types),
-            model.astype(np.int32),
-            position,
-            cells.rotation_of(rotation, len(of)),
-        )
-        for of, (types, model), (position, rotation) in zip(biophysical, of_each, where, strict=True)
-    ]
+    found = []
+    for of, (types, model), (position, attributes) in zip(biophysical, of_each, where, strict=True):
+        own = tuple(twins[different.index(each)] for each in types)
+        rotation = cells.rotation_of(attributes, len(of))
+        # Files place the origin of the cell's coordinates, a `Population` its soma.
+        soma_um = np.stack([soma_centre(twin.tree) for twin in own])[model]
+        somata = position + np.einsum("nij,nj->ni", rotation, soma_um)
+        found.append(Population(of.name, own, model.astype(np.int32), somata, rotation))
+    return found
