@@ -6,7 +6,7 @@ records its own cells; `join` puts the parts of all processes together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,8 +60,7 @@ class Recorder(Protocol):
 class Potentials:
     """Potentials, or concentrations, of compartments of a population.
 
-    Its parts: `time_ms` (samples,), `values` (samples, elements) in mV or mM, `node` and `compartment` (elements,),
-    by node and then as they were asked for.
+    Its parts: `time_ms` (samples,), `values` (samples, elements) in mV or mM, and `node` and `compartment` (elements,).
 
     Args:
         population: its name.
@@ -69,15 +68,18 @@ class Potentials:
         compartments: "soma", "all", or (m,) numbers, the same of each cell.
         variable: "v", or the concentration inside of an ion, such as "cai".
         name: of what is recorded.
+        elements: (e,) nodes and (e,) compartments, in place of `nodes` and `compartments`.
     """
 
     def __init__(
         self, population: str, nodes: Sequence[int] | NDArray[np.integer] | None = None,
         compartments: str | Sequence[int] | NDArray[np.integer] = "soma", variable: str = "v", name: str | None = None,
+        elements: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None,
     ) -> None:  # fmt: skip
         self.population, self.nodes, self.compartments, self.variable = population, nodes, compartments, variable
         self.name = name or f"{variable}-{population}"
-        self.somata_only = isinstance(compartments, str) and compartments == "soma"
+        self.elements = elements
+        self.somata_only = elements is None and isinstance(compartments, str) and compartments == "soma"
         self.concentrations = variable != "v"
         self.held_bytes = 0
         self._found: list[tuple[Floats, NDArray[np.float32]]] = []
@@ -89,28 +91,42 @@ class Potentials:
             InputError: there is no such population, node or compartment; or a cell has no such ion.
         """
         population = named(engine.circuit, self.population)
-        first = engine.numbers.first[population.name]
+        node, compartment = self._elements(population) if self.elements is None else self.elements
+        node, compartment = np.asarray(node, np.int64), np.asarray(compartment, np.int64)
+        if len(node) and not (node.min() >= 0 and node.max() < len(population)):
+            raise InputError(f"{self.name} names node {node.max()} of {population.name}, which has {len(population)}")
+        number = node + engine.numbers.first[population.name]
+        self._columns = [self._column(engine, cells, number, compartment) for cells in engine.models]
+        self.element = joined(element for element, *_ in self._columns)
+        self.node, self.compartment = node[self.element], compartment[self.element]
+
+    def _elements(self, population: Population) -> tuple[Indices, Indices]:
+        """Nodes and compartments, one by one."""
         nodes = np.arange(len(population)) if self.nodes is None else np.unique(np.asarray(self.nodes, np.int64))
         if len(nodes) and not (nodes[0] >= 0 and nodes[-1] < len(population)):
             raise InputError(f"{self.name} names node {nodes[-1]} of {population.name}, which has {len(population)}")
-        self._columns = [self._column(engine, cells, first + nodes) for cells in engine.models]
-        node = joined(
-            cells.here.node[cell] for cells, (cell, _, _, _) in zip(engine.models, self._columns, strict=True)
-        )
-        self.node, self.compartment = node - first, joined(column[2] for column in self._columns)
-
-    def _column(self, engine: Engine, cells: Cells, numbers: Indices) -> tuple[Indices, Indices, Indices, int]:
-        """Which cells, places among those watched, and compartments are recorded of a model, and which ion."""
-        chosen = np.flatnonzero(np.isin(cells.here.node, numbers))
-        tree, layout = cells.here.tree, cells.batch.stepper.layout
         if isinstance(self.compartments, str):
-            where = {"soma": np.array([tree.soma]), "all": np.arange(tree.n)}[self.compartments]
+            if self.compartments not in ("soma", "all"):
+                raise InputError(f"{self.name}: compartments are soma, all or numbers, not {self.compartments!r}")
+            trees = [twin.tree for twin in population.twins]
+            of_model = [np.array([t.soma]) if self.compartments == "soma" else np.arange(t.n) for t in trees]
         else:
-            where = np.asarray(self.compartments, np.int64)
-            if len(where) and not (where.min() >= 0 and where.max() < tree.n):
-                raise InputError(f"{self.name} names compartment {where.max()}, and a cell has {tree.n}; correct it")
+            of_model = [np.asarray(self.compartments, np.int64)] * len(population.twins)
+        where = [of_model[m] for m in population.model[nodes]]
+        return np.repeat(nodes, [len(each) for each in where]), joined(where)
+
+    def _column(
+        self, engine: Engine, cells: Cells, number: Indices, compartment: Indices
+    ) -> tuple[Indices, Indices, Indices, int]:  # fmt: skip
+        """Which elements are of a model's cells, of which cells, at which places of those watched; and which ion."""
+        tree, layout, node = cells.here.tree, cells.batch.stepper.layout, cells.here.node
+        cell = np.minimum(np.searchsorted(node, number), len(node) - 1)
+        mine = np.flatnonzero(node[cell] == number)
+        where = compartment[mine]
+        if len(where) and not (where.min() >= 0 and where.max() < tree.n):
+            raise InputError(f"{self.name} names compartment {where.max()}, and a cell has {tree.n}; correct it")
         ion = -1
-        if self.variable != "v" and len(chosen):
+        if self.variable != "v" and len(mine):
             ions = [f"{each.name}i" for each in cells.batch.stepper.membrane.ions]
             if self.variable not in ions:
                 known = ", ".join(["v", *ions])
@@ -118,13 +134,12 @@ class Potentials:
             ion = ions.index(self.variable)
         place = np.zeros(tree.n, np.int64)
         place[engine.watched(cells)] = np.arange(len(engine.watched(cells)))
-        at = place[layout.position[where]]
-        return np.repeat(chosen, len(where)), np.tile(at, len(chosen)), np.tile(where, len(chosen)), ion
+        return mine, cell[mine], place[layout.position[where]], ion
 
     def take(self, time_ms: Floats, recorded: Sequence[Recorded]) -> None:
         """See `Recorder`."""
         parts = [np.zeros((len(time_ms), 0), np.float32)]
-        for one, (cell, at, _, ion) in zip(recorded, self._columns, strict=True):
+        for one, (_, cell, at, ion) in zip(recorded, self._columns, strict=True):
             if len(cell):
                 values = one.v_mV if ion < 0 else one.c_mM[:, :, ion]
                 parts.append(values[cell, :, at].T)
@@ -139,12 +154,14 @@ class Potentials:
             "values": np.concatenate([np.zeros((0, len(self.node)), np.float32), *(values for _, values in found)]),
             "node": self.node,
             "compartment": self.compartment,
+            "element": self.element,
         }
 
     def join(self, parts: Sequence[Parts]) -> Parts:
         """See `Recorder`."""
-        node, compartment = (np.concatenate([part[name] for part in parts]) for name in ("node", "compartment"))
-        order = np.argsort(node, kind="stable")
+        names = ("node", "compartment", "element")
+        node, compartment, element = (np.concatenate([part[name] for part in parts]) for name in names)
+        order = np.argsort(element)
         values = np.concatenate([part["values"] for part in parts], axis=1)[:, order]
         return {
             "time_ms": parts[0]["time_ms"], "values": values, "node": node[order], "compartment": compartment[order]
@@ -160,12 +177,17 @@ class Field:
 
     Args:
         instrument: what records; see `signals`.
+        nodes: (k,) the cells that count, of each population; None for all.
+        name: of what is recorded; the instrument's where nothing is said.
     """
 
     somata_only, concentrations, held_bytes = False, False, 0
 
-    def __init__(self, instrument: LinearInstrument) -> None:
-        self.instrument, self.name = instrument, instrument.name
+    def __init__(
+        self, instrument: LinearInstrument, nodes: Mapping[str, NDArray[np.integer]] | None = None,
+        name: str | None = None,
+    ) -> None:  # fmt: skip
+        self.instrument, self.nodes, self.name = instrument, nodes, name or instrument.name
         self._found: list[tuple[Floats, Floats]] = []
 
     def begin(self, engine: Engine) -> None:
@@ -190,6 +212,9 @@ class Field:
         order, found = cells.batch.stepper.layout.compartment, []
         for number in cells.here.node:
             population, node = engine.place(int(number))
+            if self.nodes is not None and node not in self.nodes.get(population.name, ()):
+                found.append(np.zeros((len(order), self._channels), np.float32))
+                continue
             tree = rotate(cells.here.twin.tree, population.rotation[node])
             tree = translate(tree, population.position_um[node] - soma_centre(tree))
             try:

@@ -161,7 +161,7 @@ def _in_time(segments: Sequence[Parts]) -> Parts:
     for name, first in segments[0].items():
         each = [segment[name] for segment in segments]
         along = {"time_ms": 0, "node": 0, "values": first.ndim - 2}
-        fixed = name == "compartment" or (name == "node" and "values" in segments[0])
+        fixed = name == "compartment" or (name == "node" and "values" in segments[0])  # the same in all segments
         found[name] = first if fixed else np.concatenate(each, axis=along[name])
     return found
 
