@@ -95,6 +95,34 @@ def test_edges_without_a_section_are_drawn_by_length(made: Path, read: tuple[Des
     assert other.compartment.tolist() != projection.compartment.tolist()
 
 
+def test_edges_with_a_section_make_one_synapse(made: Path) -> None:
+    with h5py.File(made.parent / "network" / "edges.h5", "a") as file:
+        file["edges/source_to_cells/0/nsyns"] = [1, 1, 7, 1, 1]
+    circuit, plan = read_circuit(made, StubCells())
+    assert len(circuit.projections[0]) == 405
+    assert any("nsyns has no effect where an edge gives its section" in note for note in plan.notes)
+
+
+def test_populations_of_edges_draw_apart(made: Path) -> None:
+    network = made.parent / "network"
+    shutil.copy(network / "edges.h5", network / "more.h5")
+    with h5py.File(network / "more.h5", "a") as file:
+        file.move("edges/source_to_cells", "edges/again")
+    config = config_of(made.parent)
+    config["networks"]["edges"].append({**config["networks"]["edges"][0], "edges_file": "$NET/more.h5"})
+    one, two = read_circuit(write_config(made.parent, config), StubCells())[0].projections
+    assert one.weight.tolist() == two.weight.tolist()
+    assert one.compartment.tolist() != two.compartment.tolist()
+
+
+def test_steps_into_several_cells(made: Path) -> None:
+    config = config_of(made.parent)
+    config["inputs"]["step"]["node_set"] = "bio"
+    (clamps,) = read_circuit(write_config(made.parent, config), StubCells())[0].clamps
+    pairs = sorted(zip(clamps.node.tolist(), clamps.current_nA.tolist(), strict=True))
+    assert pairs == [(node, current) for node in range(4) for current in (-0.2, 0.1)]
+
+
 def test_bmtk_draws_from_the_same_part(made: Path) -> None:
     """The shares are those of `bmtk.simulator.bionet.morphology.find_sections`, written out."""
     from dendrotwin.circuit.sonata.edges import _cumulated
@@ -135,6 +163,7 @@ def test_inputs(read: tuple[Description, RunPlan]) -> None:
         ("cells", [10, 11, 12, 13]),
         ([11, 13], [11, 13]),
         ({"node_type_id": 5}, [11]),
+        ({"depth": 2.0, "model_type": "biophysical"}, [12]),
         ({"morphology": ["own.swc", "a"]}, [10, 12, 13]),
     ],
 )
@@ -506,8 +535,8 @@ BROKEN: dict[str, tuple[Break, str]] = {
         r"lacks the group cells/4",
     ),
     "an index beyond the group": (
-        array("cells.h5", "nodes/cells/node_group_index", [1, 0, 0, 9]),
-        r"cells\.h5 has 2 values of cells/1/\w+, and a node_group_index of 9",
+        array("cells.h5", "nodes/cells/node_group_index", [1, 0, 0, 2]),
+        r"cells\.h5 has 2 values of cells/1/\w+, and a node_group_index of 2",
     ),
     "parameters of single nodes": (
         array("cells.h5", "nodes/cells/0/dynamics_params/g", [1.0, 2.0]),
