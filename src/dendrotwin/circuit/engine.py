@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.membrane import V_GRID_MV
 from dendrotwin.cell.tree import SPIKE_MV, Floats
-from dendrotwin.circuit.description import Description
+from dendrotwin.circuit.description import Description, Population
 from dendrotwin.circuit.wiring import BackgroundHere, ModelHere, Numbering, joined, models_of
 from dendrotwin.errors import CircuitError
 from dendrotwin.models.cable import Cable
@@ -249,6 +249,18 @@ class Engine:
         if self.sampling.somata_only:
             return np.array([arrays.soma], np.int64)
         return np.arange(len(arrays.capacitance_nF), dtype=np.int64)
+
+    def place(self, number: int) -> tuple[Population, int]:
+        """The population of a cell, and which of its nodes it is.
+
+        Args:
+            number: of the cell in the circuit.
+        """
+        for population in self.circuit.populations:
+            node = number - self.numbers.first[population.name]
+            if 0 <= node < len(population):
+                return population, node
+        raise IndexError(number)
 
     def _recorded(
         self, cells: Cells, output: Output, injected: Floats | None, grid: Grid, times_ms: Floats

@@ -27,8 +27,10 @@ class Exchange:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self.room = ROOM
-        if self.size > 1 and not distributed.is_initialized():
-            distributed.init_process_group("gloo")
+        if self.size > 1:
+            self._store, *_ = next(distributed.rendezvous("env://", self.rank, self.size))
+            if not distributed.is_initialized():
+                distributed.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size)
 
     def spikes(self, node: Indices, time_ms: Floats, flag: bool) -> tuple[Indices, Floats, bool]:
         """All spikes of a slice, of all processes, sorted by time and then by node.
@@ -76,6 +78,16 @@ class Exchange:
         """
         if self.size > 1:
             self._try(distributed.barrier)
+
+    def end(self) -> None:
+        """Wait until all processes are here, and none needs the others any more: who leaves now breaks no connection.
+
+        Raises:
+            CircuitError: another process has ended before.
+        """
+        if self.size > 1:
+            self._store.set(f"end-{self.rank}", "here")
+            self._try(lambda: self._store.wait([f"end-{rank}" for rank in range(self.size)]))
 
     def _try(self, act: object) -> None:
         assert callable(act)

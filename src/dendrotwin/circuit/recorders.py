@@ -1,0 +1,311 @@
+"""What is recorded of a circuit while it runs: it is reduced slice by slice, so that memory does not grow with time.
+
+What a recorder has found since it was last asked are its *parts*: arrays whose first axis is time, or spikes. A process
+records its own cells; `join` puts the parts of all processes together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dendrotwin.cell.tree import Floats
+from dendrotwin.circuit.description import Description, Population
+from dendrotwin.circuit.engine import Cells, Engine, Recorded
+from dendrotwin.circuit.wiring import joined
+from dendrotwin.errors import InputError
+from dendrotwin.signals.instruments import LinearInstrument
+from dendrotwin.signals.placing import rotate, soma_centre, translate
+from dendrotwin.solver.axial import axial_matrix
+
+Indices = NDArray[np.int64]
+Parts = dict[str, NDArray[Any]]
+# Samples whose field is computed at once: the matrix of a cell, which is larger than its cache, is read once for them.
+FIELD_SAMPLES = 32
+FIELD_CELLS = 64  # whose fields are summed in single precision
+V_REFERENCE_MV = -70.0  # taken off potentials first: currents are differences of them, in single precision
+
+
+class Recorder(Protocol):
+    """Records something of a circuit.
+
+    Attributes:
+        name: of what it records.
+        somata_only: whether potentials of the somata are enough.
+        concentrations: whether it asks for concentrations.
+        held_bytes: about how much memory its parts have so far.
+    """
+
+    name: str
+    somata_only: bool
+    concentrations: bool
+    held_bytes: int
+
+    def begin(self, engine: Engine) -> None:
+        """Get ready for the cells of this process."""
+
+    def take(self, time_ms: Floats, recorded: Sequence[Recorded]) -> None:
+        """What a slice gives: (samples,) times [ms], and potentials of each model."""
+
+    def parts(self) -> Parts:
+        """What was found since it was last asked, by name."""
+
+    def join(self, parts: Sequence[Parts]) -> Parts:
+        """The parts of all processes, in their order, as one."""
+
+
+class Potentials:
+    """Potentials, or concentrations, of compartments of a population.
+
+    Its parts: `time_ms` (samples,), `values` (samples, elements) in mV or mM, `node` and `compartment` (elements,),
+    by node and then as they were asked for.
+
+    Args:
+        population: its name.
+        nodes: (k,) of the population; None for all.
+        compartments: "soma", "all", or (m,) numbers, the same of each cell.
+        variable: "v", or the concentration inside of an ion, such as "cai".
+        name: of what is recorded.
+    """
+
+    def __init__(
+        self, population: str, nodes: Sequence[int] | NDArray[np.integer] | None = None,
+        compartments: str | Sequence[int] | NDArray[np.integer] = "soma", variable: str = "v", name: str | None = None,
+    ) -> None:  # fmt: skip
+        self.population, self.nodes, self.compartments, self.variable = population, nodes, compartments, variable
+        self.name = name or f"{variable}-{population}"
+        self.somata_only = isinstance(compartments, str) and compartments == "soma"
+        self.concentrations = variable != "v"
+        self.held_bytes = 0
+        self._found: list[tuple[Floats, NDArray[np.float32]]] = []
+
+    def begin(self, engine: Engine) -> None:
+        """See `Recorder`.
+
+        Raises:
+            InputError: there is no such population, node or compartment; or a cell has no such ion.
+        """
+        population = named(engine.circuit, self.population)
+        first = engine.numbers.first[population.name]
+        nodes = np.arange(len(population)) if self.nodes is None else np.unique(np.asarray(self.nodes, np.int64))
+        if len(nodes) and not (nodes[0] >= 0 and nodes[-1] < len(population)):
+            raise InputError(f"{self.name} names node {nodes[-1]} of {population.name}, which has {len(population)}")
+        self._columns = [self._column(engine, cells, first + nodes) for cells in engine.models]
+        node = joined(
+            cells.here.node[cell] for cells, (cell, _, _, _) in zip(engine.models, self._columns, strict=True)
+        )
+        self.node, self.compartment = node - first, joined(column[2] for column in self._columns)
+
+    def _column(self, engine: Engine, cells: Cells, numbers: Indices) -> tuple[Indices, Indices, Indices, int]:
+        """Which cells, places among those watched, and compartments are recorded of a model, and which ion."""
+        chosen = np.flatnonzero(np.isin(cells.here.node, numbers))
+        tree, layout = cells.here.tree, cells.batch.stepper.layout
+        if isinstance(self.compartments, str):
+            where = {"soma": np.array([tree.soma]), "all": np.arange(tree.n)}[self.compartments]
+        else:
+            where = np.asarray(self.compartments, np.int64)
+            if len(where) and not (where.min() >= 0 and where.max() < tree.n):
+                raise InputError(f"{self.name} names compartment {where.max()}, and a cell has {tree.n}; correct it")
+        ion = -1
+        if self.variable != "v" and len(chosen):
+            ions = [f"{each.name}i" for each in cells.batch.stepper.membrane.ions]
+            if self.variable not in ions:
+                known = ", ".join(["v", *ions])
+                raise InputError(f"{self.name}: a cell of {self.population} has no {self.variable}; it has {known}")
+            ion = ions.index(self.variable)
+        place = np.zeros(tree.n, np.int64)
+        place[engine.watched(cells)] = np.arange(len(engine.watched(cells)))
+        at = place[layout.position[where]]
+        return np.repeat(chosen, len(where)), np.tile(at, len(chosen)), np.tile(where, len(chosen)), ion
+
+    def take(self, time_ms: Floats, recorded: Sequence[Recorded]) -> None:
+        """See `Recorder`."""
+        parts = [np.zeros((len(time_ms), 0), np.float32)]
+        for one, (cell, at, _, ion) in zip(recorded, self._columns, strict=True):
+            if len(cell):
+                values = one.v_mV if ion < 0 else one.c_mM[:, :, ion]
+                parts.append(values[cell, :, at].T)
+        self._found.append((time_ms, np.concatenate(parts, axis=1)))
+        self.held_bytes += self._found[-1][1].nbytes
+
+    def parts(self) -> Parts:
+        """See `Recorder`."""
+        found, self._found, self.held_bytes = self._found, [], 0
+        return {
+            "time_ms": np.concatenate([np.zeros(0), *(time_ms for time_ms, _ in found)]),
+            "values": np.concatenate([np.zeros((0, len(self.node)), np.float32), *(values for _, values in found)]),
+            "node": self.node,
+            "compartment": self.compartment,
+        }
+
+    def join(self, parts: Sequence[Parts]) -> Parts:
+        """See `Recorder`."""
+        node, compartment = (np.concatenate([part[name] for part in parts]) for name in ("node", "compartment"))
+        order = np.argsort(node, kind="stable")
+        values = np.concatenate([part["values"] for part in parts], axis=1)[:, order]
+        return {
+            "time_ms": parts[0]["time_ms"], "values": values, "node": node[order], "compartment": compartment[order]
+        }  # fmt: skip
+
+
+class Field:
+    """The signal of a linear instrument, such as an LFP probe, summed over all cells and over those of populations.
+
+    With M the instrument's matrix of a cell at its place and A its axial matrix, the signal is the sum over cells of
+    M A V, and M I of injected currents I (Hagen et al. 2018, doi:10.3389/fninf.2018.00092). Its parts: `time_ms`
+    (samples,), and `values` (populations, samples, channels), the sum being that over populations.
+
+    Args:
+        instrument: what records; see `signals`.
+    """
+
+    somata_only, concentrations, held_bytes = False, False, 0
+
+    def __init__(self, instrument: LinearInstrument) -> None:
+        self.instrument, self.name = instrument, instrument.name
+        self._found: list[tuple[Floats, Floats]] = []
+
+    def begin(self, engine: Engine) -> None:
+        """See `Recorder`.
+
+        Raises:
+            InputError: the instrument does not fit a cell.
+        """
+        self._time: list[Floats] = []
+        self._waiting: list[list[NDArray[np.float32]]] = [[] for _ in engine.models]
+        self._injected: list[Floats] = []
+        self._matrices = [self._of_model(engine, cells) for cells in engine.models]
+        self._channels = len(next(iter(self.instrument.channels().values())))
+        bounds = np.cumsum([0, *map(len, engine.circuit.populations)])
+        self._populations = len(engine.circuit.populations)
+        self._of_cell = [np.searchsorted(bounds, cells.here.node, side="right") - 1 for cells in engine.models]
+        self._direct = [self._of_clamps(engine, cells) for cells in engine.models]
+
+    def _placed_matrix(self, engine: Engine, cells: Cells, cell: int) -> Floats:
+        population, node = engine.place(int(cells.here.node[cell]))
+        tree = rotate(cells.here.twin.tree, population.rotation[node])
+        return self.instrument.matrix(translate(tree, population.position_um[node] - soma_centre(tree)))
+
+    def _of_model(self, engine: Engine, cells: Cells) -> NDArray[np.float32]:
+        """(cells, n, channels) by position."""
+        layout, tree = cells.batch.stepper.layout, cells.here.twin.tree
+        currents = self.instrument.acts_on == "currents"
+        axial = axial_matrix(tree) if currents else None
+        found = []
+        for cell in range(len(cells.here.node)):
+            matrix = self._placed_matrix(engine, cells, cell)
+            whole = matrix.T if axial is None else axial @ matrix.T
+            found.append(whole[layout.compartment].astype(np.float32))
+        return np.stack(found)
+
+    def _of_clamps(self, engine: Engine, cells: Cells) -> dict[int, Floats]:
+        """(channels, n) by position, of the cells that have clamps."""
+        if self.instrument.acts_on != "currents":
+            return {}
+        order = cells.batch.stepper.layout.compartment
+        clamped = np.unique(cells.clamps.cell)
+        return {int(cell): self._placed_matrix(engine, cells, int(cell))[:, order] for cell in clamped}
+
+    def take(self, time_ms: Floats, recorded: Sequence[Recorded]) -> None:
+        """See `Recorder`."""
+        injected = np.zeros((self._populations, len(time_ms), self._channels))
+        for k, one in enumerate(recorded):
+            self._waiting[k].append((one.v_mV - np.float32(V_REFERENCE_MV)).swapaxes(0, 1))
+            if one.injected_nA is not None:
+                for cell, matrix in self._direct[k].items():
+                    injected[self._of_cell[k][cell]] += one.injected_nA[cell] @ matrix.T
+        self._time.append(time_ms)
+        self._injected.append(injected)
+        if sum(map(len, self._time)) >= FIELD_SAMPLES:
+            self._sum()
+
+    def _sum(self) -> None:
+        """The field of all samples that wait."""
+        time_ms = np.concatenate([np.zeros(0), *self._time])
+        values = np.concatenate([np.zeros((self._populations, 0, self._channels)), *self._injected], axis=1)
+        for waiting, matrix, population in zip(self._waiting, self._matrices, self._of_cell, strict=True):
+            if not waiting:
+                continue
+            v = np.concatenate(waiting)  # (samples, cells, n)
+            for p in np.unique(population):
+                mine = np.flatnonzero(population == p)
+                for begin in range(0, len(mine), FIELD_CELLS):
+                    some = mine[begin : begin + FIELD_CELLS]
+                    part = slice(some[0], some[-1] + 1) if some[-1] - some[0] == len(some) - 1 else some
+                    flat = matrix[part].reshape(-1, self._channels)
+                    values[p] += v[:, part].reshape(len(v), -1) @ flat
+            waiting.clear()
+        self._time, self._injected = [], []
+        self._found.append((time_ms, values))
+
+    def parts(self) -> Parts:
+        """See `Recorder`."""
+        self._sum()
+        found, self._found = self._found, []
+        return {
+            "time_ms": np.concatenate([time_ms for time_ms, _ in found]),
+            "values": np.concatenate([values for _, values in found], axis=1),
+        }
+
+    def join(self, parts: Sequence[Parts]) -> Parts:
+        """See `Recorder`."""
+        return {"time_ms": parts[0]["time_ms"], "values": np.sum([part["values"] for part in parts], axis=0)}
+
+
+@dataclass(eq=False)
+class Spikes:
+    """Output spikes: its parts are `node` (s,), numbered in the circuit, and `time_ms` (s,), by time and then node."""
+
+    name: str = "spikes"
+    somata_only: bool = True
+    concentrations: bool = False
+    held_bytes: int = 0
+
+    def begin(self, engine: Engine) -> None:
+        """See `Recorder`."""
+        self._found: list[tuple[Indices, Floats]] = []
+
+    def add(self, node: Indices, time_ms: Floats) -> None:
+        """Spikes of this process's cells.
+
+        Args:
+            node: (s,) numbers.
+            time_ms: (s,) [ms].
+        """
+        self._found.append((node, time_ms))
+
+    def take(self, time_ms: Floats, recorded: Sequence[Recorded]) -> None:
+        """See `Recorder`: spikes come by `add`."""
+
+    def parts(self) -> Parts:
+        """See `Recorder`."""
+        found, self._found = self._found, []
+        time_ms = np.concatenate([np.zeros(0), *(time_ms for _, time_ms in found)])
+        return {"node": joined(node for node, _ in found), "time_ms": time_ms}
+
+    def join(self, parts: Sequence[Parts]) -> Parts:
+        """See `Recorder`."""
+        node, time_ms = (np.concatenate([part[name] for part in parts]) for name in ("node", "time_ms"))
+        order = np.lexsort((node, time_ms))
+        return {"node": node[order], "time_ms": time_ms[order]}
+
+
+def named(circuit: Description, name: str) -> Population:
+    """A population of cells.
+
+    Args:
+        circuit: its description.
+        name: of the population.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    for population in circuit.populations:
+        if population.name == name:
+            return population
+    known = ", ".join(population.name for population in circuit.populations)
+    raise InputError(f"there is no population of cells {name!r}; the circuit has {known}")
