@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Synapse
 from dendrotwin.circuit.description import Background, Clamps, Description, Population, Projection, SpikeTrains
-from dendrotwin.circuit.engine import SHORTEST_DELAY_MS
+from dendrotwin.circuit.engine import SHORTEST_DELAY_MS, Settings
 from dendrotwin.errors import InputError, InputWarning
 from dendrotwin.models.cable import Cable
 from dendrotwin.twin import Twin
@@ -191,6 +191,26 @@ def check_clamps(c: Clamps, cells: Population) -> None:
         raise InputError(
             f"{where}: clamp {k} stops at {c.stop_ms[k]:g} ms, before it starts at {c.start_ms[k]:g} ms; correct it"
         )
+
+
+def check_settings(settings: Settings, sample_ms: float = 1.0) -> None:
+    """See that a run can be like this.
+
+    Args:
+        settings: of the run.
+        sample_ms: how often potentials and fields are sampled [ms].
+
+    Raises:
+        InputError: it cannot.
+    """
+    for name, value in (("duration", settings.duration_ms), ("interval of samples", sample_ms)):
+        if not isinstance(value, int | float | np.number) or not 0.0 < value < np.inf:
+            raise InputError(f"the {name} of a run is {value!r} ms; it must be finite and above 0")
+    if not np.isfinite(settings.threshold_mV):
+        raise InputError(f"the threshold of output spikes is {settings.threshold_mV!r} mV; it must be finite")
+    if settings.threads < 1 or settings.seed < 0:
+        raise InputError(f"{settings.threads} threads, seed {settings.seed}; there is one thread or more, and no seed "
+                         "below 0")  # fmt: skip
 
 
 def _name(kind: str, name: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,13 +15,20 @@ from dendrotwin.circuit.check import (
     check_clamps,
     check_population,
     check_projection,
+    check_settings,
     check_trains,
 )
 from dendrotwin.circuit.description import Background, Clamps, Description, Population, Projection, SpikeTrains
+from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.places import Column, rotations
 from dendrotwin.circuit.project import Link, TsodyksMarkram, kinds_of, whole
+from dendrotwin.circuit.recorders import Recorder
 from dendrotwin.circuit.rules import Drawn, Place, Rule, chances
+from dendrotwin.circuit.run import Result, Storage, run
 from dendrotwin.errors import InputError
+from dendrotwin.models import configure
+from dendrotwin.models.cable import ARCHITECTURE
+from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.twin import Twin
 
 
@@ -238,6 +246,39 @@ class Circuit:
         clamps = Clamps(population, node, at, start, stop, current)
         check_clamps(clamps, cells)
         self._clamps.append(clamps)
+
+    def run(
+        self,
+        duration_ms: float,
+        record: Sequence[Recorder] = (),
+        accuracy: str | CableConfig = "standard",
+        sample_ms: float = 1.0,
+        threads: int = 1,
+        storage: Storage | None = None,
+    ) -> Result | None:
+        """Run the circuit from rest; see `run.run`.
+
+        Args:
+            duration_ms: how long [ms].
+            record: what is recorded beside the spikes: `Potentials`, `Field`.
+            accuracy: of the cells' steps: fast, standard, exact, or a `CableConfig`.
+            sample_ms: how often potentials and fields are sampled [ms].
+            threads: of this process.
+            storage: where checkpoints are kept, so that a run that was stopped goes on.
+
+        Returns:
+            What was recorded. Under `torchrun`, in another process than the first, None.
+
+        Raises:
+            InputError: there is no such accuracy, or no such duration; or see `check`.
+            CircuitError: see `run.run`.
+        """
+        config = accuracy
+        if not isinstance(config, CableConfig):
+            config = cast(CableConfig, configure(ARCHITECTURE, {"accuracy": config}))
+        settings = Settings(duration_ms, accuracy=config, seed=self.seed, threads=threads)
+        check_settings(settings, sample_ms)
+        return run(self.description, settings, record, sample_ms, storage)
 
     def _new(self, name: str, count: int) -> None:
         if name in self._populations or name in self._trains:

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 
 from dendrotwin.cell.tree import Floats, Ints, Tree
+from dendrotwin.circuit.description import Population
 from dendrotwin.errors import InputError
-from dendrotwin.signals.placing import upright_rotation
+from dendrotwin.signals.placing import rotate, soma_centre, translate, upright_rotation
 
 TURNS = ("spun", "upright", "as built")
 
@@ -77,3 +78,17 @@ def rotations(
     if turn == "upright":
         return up
     return Rotation.from_euler("z", 2.0 * np.pi * random.random((count, 1))).as_matrix() @ up
+
+
+def placed_trees(population: Population, nodes: Ints | None = None) -> list[Tree]:
+    """Cells of a population at their places.
+
+    Args:
+        population: of the cells.
+        nodes: (k,) which of them; None for all.
+    """
+    found = []
+    for node in np.arange(len(population)) if nodes is None else nodes:
+        tree = rotate(population.twins[population.model[node]].tree, population.rotation[node])
+        found.append(translate(tree, population.position_um[node] - soma_centre(tree)))
+    return found
