@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dendrotwin import plot
 from dendrotwin.circuit.places import placed_trees
-from dendrotwin.circuit.recorders import Field, Potentials
+from dendrotwin.circuit.recorders import Field, Parts, Potentials
 from dendrotwin.circuit.run import Result
 from dendrotwin.errors import InputError
 
@@ -42,7 +42,7 @@ def field(result: Result) -> Figure:
     Raises:
         InputError: no LFP was recorded.
     """
-    found = {}
+    found: dict[str, tuple[dict[str, Any], Parts]] = {}
     for recorder, parts in zip(result.recorders, result.parts, strict=True):
         if isinstance(recorder, Field):
             found.setdefault(recorder.name.partition("-")[0], (recorder.instrument.channels(), parts))
@@ -69,7 +69,9 @@ def potentials(result: Result, times_ms: Sequence[float]) -> Figure:
     trees, columns, shown_ms = [], [], np.zeros(0)
     populations = {population.name: population for population in result.circuit.populations}
     for recorder, parts in zip(result.recorders, result.parts, strict=True):
-        if not isinstance(recorder, Potentials) or (recorder.variable, recorder.compartments) != ("v", "all"):
+        if not isinstance(recorder, Potentials) or recorder.variable != "v" or recorder.somata_only:
+            continue
+        if not isinstance(recorder.compartments, str):
             continue
         nodes = np.unique(parts["node"])
         trees += placed_trees(populations[recorder.population], nodes)
