@@ -215,7 +215,7 @@ def check_settings(settings: Settings, sample_ms: float = 1.0) -> None:
 
 def _name(kind: str, name: Any) -> str:
     if not isinstance(name, str) or not name.strip() or "/" in name or name in (".", ".."):
-        raise InputError(f"{kind} are called {name!r}; a name is a word without a slash, as files have it")
+        raise InputError(f"{kind}: {name!r} is no name; a name is a word without a slash, as files have it")
     return f"{kind} {name}"
 
 
