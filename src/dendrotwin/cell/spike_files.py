@@ -110,6 +110,27 @@ def read_spikes(path: str | Path, inputs: InputTable | None = None, unit: str | 
     return Events.sort(np.concatenate([none, *found_inputs]), np.concatenate([none, *found_times]))
 
 
+def spikes_of_populations(path: str | Path) -> list[Spikes]:
+    """What fires, by population, whatever it drives.
+
+    Args:
+        path: SONATA, CSV of BMTK or NWB; see `read_spikes`.
+
+    Returns:
+        Spikes of each population, by whole node ids and in ms, in the order of the file. Without a unit times are in
+        ms, as the SONATA format has it. An only population without a name is NO_NAME.
+
+    Raises:
+        FileError: the file lacks a part, or is none of these.
+        InputError: it does not exist, or holds events of inputs.
+    """
+    path = Path(path)
+    populations = _read_populations(path)
+    if populations is None:
+        raise InputError(f"{path} holds no spikes of nodes; give SONATA (.h5), CSV of BMTK, or NWB")
+    return [Spikes(of.population, *_checked(path, of, None if of.unit else "ms"), "ms") for of in populations]
+
+
 def _read_populations(path: Path) -> list[Spikes] | None:
     """What fires in a file; None where it holds events of inputs."""
     if not path.is_file():

@@ -270,6 +270,8 @@ class Tree:
         input_compartment: (m,) where each input arrives.
         input_synapse: (m,) of which kind of synapse it is, an index into `synapses`.
         input_weight: (m,) factor on the conductances of each input's events; 1 where nothing is said.
+        section_order: (sections,) index into `section_names` of each section as the cell's own files count them (the
+            `section_id` of SONATA); as they come where nothing is said.
     """
 
     parent: Ints
@@ -294,6 +296,7 @@ class Tree:
     input_compartment: Ints
     input_synapse: Ints
     input_weight: Floats = field(default_factory=lambda: np.ones(0))
+    section_order: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
 
     def __post_init__(self) -> None:
         m = len(self.input_synapse)
@@ -301,6 +304,8 @@ class Tree:
             if (self.input_weight != 1.0).any():
                 raise InputError(f"the tree has {m} inputs and {len(self.input_weight)} weights; give one for each")
             object.__setattr__(self, "input_weight", np.ones(m))
+        if np.size(self.section_order) == 0:
+            object.__setattr__(self, "section_order", np.arange(len(self.section_names), dtype=np.int32))
 
     @property
     def n(self) -> int:
@@ -383,6 +388,8 @@ class Tree:
         values["synapses"] = json.dumps(synapses)
         if (self.input_weight == 1.0).all():
             del values["input_weight"]
+        if (self.section_order == np.arange(len(self.section_names))).all():
+            del values["section_order"]
         values["format_version"] = FORMAT_VERSION
         return values
 
@@ -403,7 +410,7 @@ class Tree:
                 f"the tree has format version {version}, this dendrotwin reads {FORMAT_VERSION}; "
                 "simulate or train again with this version"
             )
-        fields = {field.name for field in dataclasses.fields(cls)} - {"input_weight"}
+        fields = {field.name for field in dataclasses.fields(cls)} - {"input_weight", "section_order"}
         missing = sorted(fields - values.keys())
         if missing:
             raise FileError(f"the tree lacks {', '.join(missing)}; the file is damaged, make it again")

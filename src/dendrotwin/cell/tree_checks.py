@@ -51,6 +51,8 @@ def _check_compartments(tree: Tree) -> None:
         raise ValueError("a section has no name")
     _within("region", _array("region", tree.region, (n,), "i"), len(REGIONS))
     _within("section", _array("section", tree.section, (n,), "i"), len(names))
+    if (np.sort(_array("section_order", tree.section_order, (len(names),), "i")) != np.arange(len(names))).any():
+        raise ValueError("section_order does not name each section once")
     x = _array("x", tree.x, (n,), "f")
     if x.min() < 0 or x.max() > 1:
         raise ValueError("x is outside of 0 to 1")

@@ -36,6 +36,8 @@ class Sections(NamedTuple):
         synapses: the cell's own synapses, if it has some: point processes with NET_RECEIVE on any of its sections,
             each alone, for events of weight 1, or as (point process, weight). They are then the cell's inputs, in this
             order, and the synapses of the `CellModel` are not placed.
+        order: all sections as the cell's own files count them, where that is another order (`Tree.section_order`).
+        centre: sections whose 3-D points have their mean at the origin of the tree; without, as these points are.
     """
 
     soma: list[Any]
@@ -43,6 +45,8 @@ class Sections(NamedTuple):
     apical: list[Any]
     axon: list[Any]
     synapses: Sequence[Any] = ()
+    order: Sequence[Any] = ()
+    centre: Sequence[Any] = ()
 
 
 def nothing_missing() -> str | None:
@@ -67,6 +71,7 @@ class CellModel:
         synapses: the kinds of synapse; every basal and apical compartment gets one of each, at its centre, unless
             `build` gives synapses of its own.
         rate_scale: factor on the rates of the input protocol that suits the cell (see `inputs.Modulated`).
+        files: gives what `build` reads beside the mechanisms; without it that is found by watching `build`.
     """
 
     name: str
@@ -80,9 +85,11 @@ class CellModel:
     missing: Callable[[], str | None] = nothing_missing
     synapses: tuple[Synapse, ...] = (EXCITATORY, INHIBITORY)
     rate_scale: float = 1.0
+    files: Callable[[], list[Path]] | None = None
 
 
-NAMES = ("ball_and_stick", "allen_l4", "allen", "bbp", "l5pc")
+NAMES = ("ball_and_stick", "allen_l4", "allen", "bbp", "l5pc", "sonata")
+OF_FILES = ("sonata",)  # those that are made of files that their options name, and that anybody may have written
 
 
 def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
@@ -90,7 +97,8 @@ def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
 
     Args:
         name: one of NAMES, or the path of a Python file with a function `cell(**options) -> CellModel`.
-        options: passed to that function; for `l5pc`, `parameters` and `morphology`, for `allen` and `bbp`, `model`.
+        options: passed to that function; for `l5pc`, `parameters` and `morphology`, for `allen` and `bbp`, `model`, for
+            `sonata`, those of `cells.sonata.NodeType`.
 
     Raises:
         CellError: there is no such cell, or it does not know an option.

@@ -6,16 +6,13 @@ the axon replaced by two cylinders of 30 um. Read from the installed bmtk, witho
 
 from __future__ import annotations
 
-import importlib.util
-import json
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from dendrotwin.cells import CellModel, Sections
+from dendrotwin.cells import CellModel
+from dendrotwin.cells.sonata import NodeType, bmtk_folder, build_node, mechanisms
 from dendrotwin.errors import CellError
 
-LONGEST_COMPARTMENT_UM = 40.0
-PARTS = {"soma": "soma", "basal": "dend", "apical": "apic", "axon": "axon"}  # our name: name in the Allen files
+LONGEST_HALF_UM = "20"  # dL of SONATA: compartments are at most 40 um long
 
 
 class Perisomatic(NamedTuple):
@@ -46,13 +43,6 @@ MODELS = {
 }
 
 
-def _folder() -> Path | None:
-    spec = importlib.util.find_spec("bmtk")  # finds a top-level package without importing it
-    if spec is None or spec.origin is None:
-        return None
-    return Path(spec.origin).parent / "utils" / "scripts" / "bionet"
-
-
 def _fit(model: Perisomatic) -> str:
     return f"biophysical_neuron_models/{model.fit}_fit.json"
 
@@ -62,65 +52,25 @@ def _reconstruction(model: Perisomatic) -> str:
 
 
 def _missing(model: Perisomatic) -> str | None:
-    folder = _folder()
+    folder = bmtk_folder()
     if folder is None:
         return "the package bmtk, which ships it, is not installed; pip install 'dendrotwin[allen]'"
     absent = [name for name in (_fit(model), _reconstruction(model)) if not (folder / name).is_file()]
     return f"{folder} lacks {', '.join(absent)}; pip install --force-reinstall bmtk==1.2.0" if absent else None
 
 
-def _read(model: Perisomatic) -> tuple[Path, dict[str, Any]]:
-    """bmtk's folder, and the model's fit in it."""
-    folder = _folder()
-    if folder is None or not (folder / _fit(model)).is_file():
-        raise CellError(f"the cell allen cannot be built here: {_missing(model)}")
-    fit: dict[str, Any] = json.loads((folder / _fit(model)).read_text())
-    return folder, fit
-
-
-def _mechanisms(model: Perisomatic) -> list[Path]:
-    folder, fit = _read(model)
-    names = {entry["mechanism"] for entry in fit["genome"]} - {""}
-    return [folder / "mechanisms" / "modfiles" / f"{name}.mod" for name in sorted(names)]
-
-
-def _build(model: Perisomatic) -> Sections:
-    from neuron import h
-
-    folder, fit = _read(model)
-    h.load_file("import3d.hoc")
-    reader = h.Import3d_SWC_read()
-    reader.quiet = 1
-    reader.input(str(folder / _reconstruction(model)))
-    h.Import3d_GUI(reader, False).instantiate(None)
-    for section in list(h.axon):
-        h.delete_section(sec=section)
-    axon = [h.Section(name=f"axon[{i}]") for i in range(2)]
-    for section in axon:
-        section.L, section.diam = 30.0, 1.0
-    axon[0].connect(h.soma[0](0.5))
-    axon[1].connect(axon[0](1.0))
-    # Interneurons have no apical dendrite.
-    parts = {part: list(getattr(h, part, [])) for part in ("soma", "dend", "apic")} | {"axon": axon}
-
-    passive, conditions = fit["passive"][0], fit["conditions"][0]
-    capacitance = {entry["section"]: entry["cm"] for entry in passive["cm"]}
-    for part, sections in parts.items():
-        for section in sections:
-            section.nseg = 1 + 2 * int(section.L / LONGEST_COMPARTMENT_UM)
-            section.Ra, section.cm = passive["ra"], capacitance[part]
-            section.insert("pas")
-            for segment in section:
-                segment.pas.e = passive["e_pas"]
-    for entry in fit["genome"]:
-        for section in parts[entry["section"]]:
-            if entry["mechanism"]:
-                section.insert(entry["mechanism"])
-            setattr(section, entry["name"], entry["value"])
-    for entry in conditions["erev"]:
-        for section in parts[entry["section"]]:
-            section.ena, section.ek = entry["ena"], entry["ek"]
-    return Sections(**{ours: parts[theirs] for ours, theirs in PARTS.items()})
+def _node(model: Perisomatic) -> NodeType:
+    """The cell as a node type of SONATA."""
+    folder, missing = bmtk_folder(), _missing(model)
+    if folder is None or missing:
+        raise CellError(f"the cell allen cannot be built here: {missing}")
+    return NodeType(
+        model_template="ctdb:Biophys1.hoc",
+        morphology=str(folder / _reconstruction(model)),
+        dynamics_params=str(folder / _fit(model)),
+        model_processing="aibs_perisomatic",
+        dL=LONGEST_HALF_UM,
+    )
 
 
 def cell(model: str = "Scnn1a") -> CellModel:
@@ -139,8 +89,8 @@ def cell(model: str = "Scnn1a") -> CellModel:
         name="allen",
         source=f"Allen Cell Types Database, model {chosen.fit} (doi:10.1038/s41467-017-02718-3), from bmtk 1.2.0",
         licence="Allen Institute terms of use; bmtk BSD-3-Clause",
-        build=lambda: _build(chosen),
-        mechanisms=lambda: _mechanisms(chosen),
+        build=lambda: build_node(_node(chosen))._replace(centre=()),  # with the coordinates of its file
+        mechanisms=lambda: mechanisms(_node(chosen)),
         v_init_mV=chosen.v_init_mV,
         celsius=34.0,
         compartments=chosen.compartments,

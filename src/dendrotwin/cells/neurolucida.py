@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from dendrotwin.cell.tree import Floats
 from dendrotwin.cells import Sections
 from dendrotwin.errors import CellError
 
@@ -90,3 +93,15 @@ def sections_of(cell: Any) -> Sections:
     # Where the reconstruction has none of a kind, the template's one section of that name belongs to no list.
     parts = ((cell.soma, cell.somatic), (cell.dend, cell.basal), (cell.apic, cell.apical), (cell.axon, cell.axonal))
     return Sections(*(list(named) if list(listed) else [] for named, listed in parts))
+
+
+def points_of(section: Any) -> Floats:
+    """The 3-D points of a section.
+
+    Args:
+        section: NEURON's.
+
+    Returns:
+        (points, 3) x, y, z [um].
+    """
+    return np.array([[section.x3d(i), section.y3d(i), section.z3d(i)] for i in range(section.n3d())])

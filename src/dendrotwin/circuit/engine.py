@@ -33,7 +33,7 @@ from dendrotwin.solver.stepper import Stepper
 BLOCK_MS = 1.0  # of the solver, where no delay asks for less
 LONGEST_SLICE_MS = 16.0
 SHORTEST_DELAY_MS = 2.0**-8  # between cells: the shortest step of the solver
-BACKGROUND_SLICES = 256  # drawn at once
+BACKGROUND_MS = 128.0  # drawn at once: a whole number of slices, whatever their length
 Indices = NDArray[np.int64]
 
 
@@ -187,7 +187,7 @@ class Engine:
         model = cast(Cable, here.twin.model)
         stepper = Stepper(here.tree, model.membrane, self.settings.accuracy.steps, self.block_ms)
         ahead = int(here.delay_ms / self.slice_ms) + 2
-        ring = make_ring(max(ahead, BACKGROUND_SLICES) if here.backgrounds else ahead)
+        ring = make_ring(max(ahead, int(BACKGROUND_MS / self.slice_ms)) if here.backgrounds else ahead)
         clamps = ClampsHere.of(self.circuit, self.numbers, here, stepper.layout.position)
         return Cells(here, Batch(stepper, len(here.node), self.settings.threads), ring, clamps)
 
@@ -276,11 +276,10 @@ class Engine:
 
     def _send_input(self, cells: Cells, grid: Grid) -> None:
         """Events of backgrounds and trains of a slice."""
-        if self.slice % BACKGROUND_SLICES == 0:
+        if grid.start_ms % BACKGROUND_MS == 0.0:
             for k, background in enumerate(cells.here.backgrounds):
-                seed = (self.settings.seed, background.seed, k, self.slice // BACKGROUND_SLICES)
-                span = (grid.start_ms, BACKGROUND_SLICES * self.slice_ms)
-                cells.ring = _draw(cells, background, seed, span, self.slice_ms)
+                seed = (self.settings.seed, background.seed, k, int(grid.start_ms / BACKGROUND_MS))
+                cells.ring = _draw(cells, background, seed, grid.start_ms, self.slice_ms)
         first, last = np.searchsorted(self.train_ms, (grid.start_ms, grid.start_ms + self.slice_ms))
         self._send(cells, self.train_node[first:last], self.train_ms[first:last])
 
@@ -390,19 +389,18 @@ def _sorted_trains(circuit: Description, numbers: Numbering) -> tuple[Indices, F
 
 
 def _draw(
-    cells: Cells, background: BackgroundHere, seed: tuple[int, ...], span_ms: tuple[float, float], slice_ms: float
+    cells: Cells, background: BackgroundHere, seed: tuple[int, ...], start_ms: float, slice_ms: float
 ) -> Ring:  # fmt: skip
-    """The queues with the events of a background in a span of time: each cell has random numbers of its own."""
-    start_ms, length_ms = span_ms
+    """The queues with the next events of a background: each cell has random numbers of its own."""
     who, place, when = [], [], []
     for cell, node in enumerate(cells.here.node):
         first, stop = background.first[cell], background.first[cell + 1]
-        expected = np.cumsum(background.rate_hz[first:stop]) * (length_ms * 1e-3)
+        expected = np.cumsum(background.rate_hz[first:stop]) * (BACKGROUND_MS * 1e-3)
         if first == stop or expected[-1] == 0.0:
             continue
         random = np.random.default_rng((*seed, int(node)))
         many = random.poisson(expected[-1])
-        when.append(start_ms + length_ms * random.random(many))
+        when.append(start_ms + BACKGROUND_MS * random.random(many))
         place.append(first + np.searchsorted(expected, expected[-1] * random.random(many), side="right"))
         who.append(np.full(many, cell))
     target, at = joined(who), joined(place)

@@ -26,7 +26,7 @@ class Exchange:
     def __init__(self) -> None:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
-        self.room = ROOM
+        self.room, self.runs = ROOM, 0
         if self.size > 1:
             self._store, *_ = next(distributed.rendezvous("env://", self.rank, self.size))
             if not distributed.is_initialized():
@@ -86,8 +86,9 @@ class Exchange:
             CircuitError: another process has ended before.
         """
         if self.size > 1:
-            self._store.set(f"end-{self.rank}", "here")
-            self._try(lambda: self._store.wait([f"end-{rank}" for rank in range(self.size)]))
+            self._store.set(f"end-{self.runs}-{self.rank}", "here")
+            self._try(lambda: self._store.wait([f"end-{self.runs}-{rank}" for rank in range(self.size)]))
+            self.runs += 1
 
     def _try(self, act: object) -> None:
         assert callable(act)

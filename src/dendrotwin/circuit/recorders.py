@@ -17,17 +17,16 @@ from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Description, Population
 from dendrotwin.circuit.engine import Cells, Engine, Recorded
 from dendrotwin.circuit.wiring import joined
-from dendrotwin.errors import InputError
+from dendrotwin.errors import InputError, MissingPackageError
 from dendrotwin.signals.instruments import LinearInstrument
 from dendrotwin.signals.placing import rotate, soma_centre, translate
-from dendrotwin.solver.axial import axial_matrix
+from dendrotwin.solver.axial_currents import Neighbours, membrane_currents
 
 Indices = NDArray[np.int64]
 Parts = dict[str, NDArray[Any]]
 # Samples whose field is computed at once: the matrix of a cell, which is larger than its cache, is read once for them.
 FIELD_SAMPLES = 32
 FIELD_CELLS = 64  # whose fields are summed in single precision
-V_REFERENCE_MV = -70.0  # taken off potentials first: currents are differences of them, in single precision
 
 
 class Recorder(Protocol):
@@ -155,9 +154,9 @@ class Potentials:
 class Field:
     """The signal of a linear instrument, such as an LFP probe, summed over all cells and over those of populations.
 
-    With M the instrument's matrix of a cell at its place and A its axial matrix, the signal is the sum over cells of
-    M A V, and M I of injected currents I (Hagen et al. 2018, doi:10.3389/fninf.2018.00092). Its parts: `time_ms`
-    (samples,), and `values` (populations, samples, channels), the sum being that over populations.
+    With M the instrument's matrix of a cell at its place, the signal is the sum over cells of M I, I being their
+    membrane currents (Hagen et al. 2018, doi:10.3389/fninf.2018.00092), or of M V. Its parts: `time_ms` (samples,),
+    and `values` (populations, samples, channels), the sum being that over populations.
 
     Args:
         instrument: what records; see `signals`.
@@ -176,70 +175,62 @@ class Field:
             InputError: the instrument does not fit a cell.
         """
         self._time: list[Floats] = []
-        self._waiting: list[list[NDArray[np.float32]]] = [[] for _ in engine.models]
-        self._injected: list[Floats] = []
-        self._matrices = [self._of_model(engine, cells) for cells in engine.models]
+        self._sources: list[list[NDArray[np.float32]]] = [[] for _ in engine.models]
         self._channels = len(next(iter(self.instrument.channels().values())))
+        self._matrices = [self._of_model(engine, cells) for cells in engine.models]
+        self._neighbours = [
+            Neighbours.of(cells.here.twin.tree, cells.batch.stepper.layout.compartment) for cells in engine.models
+        ]
         bounds = np.cumsum([0, *map(len, engine.circuit.populations)])
         self._populations = len(engine.circuit.populations)
         self._of_cell = [np.searchsorted(bounds, cells.here.node, side="right") - 1 for cells in engine.models]
-        self._direct = [self._of_clamps(engine, cells) for cells in engine.models]
-
-    def _placed_matrix(self, engine: Engine, cells: Cells, cell: int) -> Floats:
-        population, node = engine.place(int(cells.here.node[cell]))
-        tree = rotate(cells.here.twin.tree, population.rotation[node])
-        return self.instrument.matrix(translate(tree, population.position_um[node] - soma_centre(tree)))
 
     def _of_model(self, engine: Engine, cells: Cells) -> NDArray[np.float32]:
         """(cells, n, channels) by position."""
-        layout, tree = cells.batch.stepper.layout, cells.here.twin.tree
-        currents = self.instrument.acts_on == "currents"
-        axial = axial_matrix(tree) if currents else None
-        found = []
-        for cell in range(len(cells.here.node)):
-            matrix = self._placed_matrix(engine, cells, cell)
-            whole = matrix.T if axial is None else axial @ matrix.T
-            found.append(whole[layout.compartment].astype(np.float32))
+        order, found = cells.batch.stepper.layout.compartment, []
+        for number in cells.here.node:
+            population, node = engine.place(int(number))
+            tree = rotate(cells.here.twin.tree, population.rotation[node])
+            tree = translate(tree, population.position_um[node] - soma_centre(tree))
+            try:
+                found.append(self.instrument.matrix(tree).T[order].astype(np.float32))
+            except MissingPackageError:
+                raise
+            except InputError as error:
+                raise InputError(f"node {node} of {population.name}: {error}") from error
         return np.stack(found)
-
-    def _of_clamps(self, engine: Engine, cells: Cells) -> dict[int, Floats]:
-        """(channels, n) by position, of the cells that have clamps."""
-        if self.instrument.acts_on != "currents":
-            return {}
-        order = cells.batch.stepper.layout.compartment
-        clamped = np.unique(cells.clamps.cell)
-        return {int(cell): self._placed_matrix(engine, cells, int(cell))[:, order] for cell in clamped}
 
     def take(self, time_ms: Floats, recorded: Sequence[Recorded]) -> None:
         """See `Recorder`."""
-        injected = np.zeros((self._populations, len(time_ms), self._channels))
-        for k, one in enumerate(recorded):
-            self._waiting[k].append((one.v_mV - np.float32(V_REFERENCE_MV)).swapaxes(0, 1))
-            if one.injected_nA is not None:
-                for cell, matrix in self._direct[k].items():
-                    injected[self._of_cell[k][cell]] += one.injected_nA[cell] @ matrix.T
+        for one, sources, neighbours in zip(recorded, self._sources, self._neighbours, strict=True):
+            source = np.empty((one.v_mV.shape[1], one.v_mV.shape[0], one.v_mV.shape[2]), np.float32)
+            if self.instrument.acts_on == "potentials":
+                source[:] = one.v_mV.swapaxes(0, 1)
+            else:
+                membrane_currents(neighbours, one.v_mV, source)
+                if one.injected_nA is not None:
+                    source += one.injected_nA.swapaxes(0, 1)
+            sources.append(source)
         self._time.append(time_ms)
-        self._injected.append(injected)
         if sum(map(len, self._time)) >= FIELD_SAMPLES:
             self._sum()
 
     def _sum(self) -> None:
         """The field of all samples that wait."""
         time_ms = np.concatenate([np.zeros(0), *self._time])
-        values = np.concatenate([np.zeros((self._populations, 0, self._channels)), *self._injected], axis=1)
-        for waiting, matrix, population in zip(self._waiting, self._matrices, self._of_cell, strict=True):
-            if not waiting:
+        values = np.zeros((self._populations, len(time_ms), self._channels))
+        for sources, matrix, population in zip(self._sources, self._matrices, self._of_cell, strict=True):
+            if not sources:
                 continue
-            v = np.concatenate(waiting)  # (samples, cells, n)
+            source = np.concatenate(sources)  # (samples, cells, n)
             for p in np.unique(population):
-                mine = np.flatnonzero(population == p)
-                for begin in range(0, len(mine), FIELD_CELLS):
-                    some = mine[begin : begin + FIELD_CELLS]
-                    part = slice(some[0], some[-1] + 1) if some[-1] - some[0] == len(some) - 1 else some
-                    flat = matrix[part].reshape(-1, self._channels)
-                    values[p] += v[:, part].reshape(len(v), -1) @ flat
-            waiting.clear()
-        self._time, self._injected = [], []
+                mine = np.flatnonzero(population == p)  # nodes of a population follow each other, and so do its cells
+                for begin in range(mine[0], mine[-1] + 1, FIELD_CELLS):
+                    some = slice(begin, min(begin + FIELD_CELLS, mine[-1] + 1))
+                    part = source[:, some].reshape(len(source), -1)
+                    values[p] += part @ matrix[some].reshape(-1, self._channels)
+            sources.clear()
+        self._time = []
         self._found.append((time_ms, values))
 
     def parts(self) -> Parts:

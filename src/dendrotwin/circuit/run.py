@@ -181,11 +181,16 @@ class Run:
         self.spikes = Spikes()
         self.recorders: tuple[Recorder, ...] = (self.spikes, *recorders)
         self.exchange, self.sample_ms = Exchange(), sample_ms
-        self._stack = ExitStack()
         self._kept: list[list[Parts]] = []
         self._segments: Segments | None = None
 
     def __enter__(self) -> Run:
+        with ExitStack() as stack:  # what fails here leaves nothing locked
+            self._begin(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def _begin(self, stack: ExitStack) -> None:
         exchange, storage = self.exchange, self.storage
         sampling = sampling_of(self.recorders, self.sample_ms)
         self.engine = Engine(self.circuit, self.settings, sampling, exchange.rank, exchange.size)
@@ -195,7 +200,7 @@ class Run:
         if storage is not None:
             storage.folder.mkdir(parents=True, exist_ok=True)
             if exchange.rank == 0:
-                lock = self._stack.enter_context(FolderLock(storage.folder))
+                lock = stack.enter_context(FolderLock(storage.folder))
                 if not lock.try_alone():
                     raise CircuitError(f"another process is running a network in {storage.folder}; name another folder")
             digest = digest_of(self.circuit, self.settings, self.sample_ms, [r.name for r in self.recorders])
@@ -208,7 +213,6 @@ class Run:
                 self.number = last + 1
         elif exchange.size > 1:
             raise CircuitError("several processes need a folder where they keep what they record; name one")
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dendrotwin.cells import NAMES, CellModel, load_cell
+from dendrotwin.cells import NAMES, OF_FILES, CellModel, load_cell
 from dendrotwin.neuron.compile import load_mechanisms
 from dendrotwin.neuron.nmodl import included_files, mechanism_files
 from dendrotwin.neuron.simulation import Simulation
@@ -46,7 +46,9 @@ def cell_digest(simulation: Simulation, model: CellModel, stored: str | None = N
     listed = {path.resolve(): (path.name, path.read_bytes()) for path in [*companions, *own]}
     if _hash(listed.values()) == stored:
         return stored
-    if simulation.cell not in NAMES:  # those are of the package, or their files are checked by themselves
+    if model.files is not None:
+        listed = {**{path.resolve(): (path.name, path.read_bytes()) for path in model.files()}, **listed}
+    elif simulation.cell not in NAMES or simulation.cell in OF_FILES:  # else their files are checked by themselves
         read = files_read(simulation.cell, simulation.cell_options)
         listed = {**{Path(path): (Path(path).name, content) for path, content in read.items()}, **listed}
     for file in mechanism_files(companions):
@@ -77,7 +79,7 @@ def files_read(cell: str, options: dict[str, str] | None = None) -> dict[str, by
     """The files that a user's cell reads when it is described and built, in a process of its own: path and content.
 
     Args:
-        cell: the Python file.
+        cell: the Python file, or one of `OF_FILES`.
         options: of the cell.
 
     Raises:

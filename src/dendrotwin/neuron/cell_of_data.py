@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dendrotwin.cells import NAMES, load_cell
+from dendrotwin.cells import NAMES, OF_FILES, load_cell
 from dendrotwin.errors import InputError
 from dendrotwin.neuron.cell_files import cell_digest
 from dendrotwin.neuron.simulation import Simulation
@@ -37,7 +37,7 @@ def simulation_of_data(made: dict[str, Any], cell: str | Path | None, of: str) -
         raise InputError(
             f"what {of} says of its simulation is damaged ({error.errors()[0]['msg']}); restore it"
         ) from error
-    if simulation.cell in NAMES:
+    if simulation.cell in NAMES and simulation.cell not in OF_FILES:
         if cell is not None and str(cell) != simulation.cell:
             raise InputError(f"{of} is of the cell {simulation.cell}, not of {cell}; leave that away")
         return simulation
@@ -45,8 +45,13 @@ def simulation_of_data(made: dict[str, Any], cell: str | Path | None, of: str) -
         raise InputError(
             f"{of} is of the cell in {simulation.cell}, and data do not choose code that is run; name the file, if you "
             "trust it: --cell FILE, or cell=FILE in Python"
+            if simulation.cell not in OF_FILES
+            else f"{of} is of the cell {simulation.cell}, and data do not choose code that is run: the files "
+            f"{', '.join(simulation.cell_options.values())}; if you trust them: --cell {simulation.cell}, or "
+            f"cell={simulation.cell!r} in Python"
         )
-    named = simulation.model_copy(update={"cell": str(Path(cell).resolve())})
+    asked = str(cell) if str(cell) in OF_FILES else str(Path(cell).resolve())
+    named = simulation.model_copy(update={"cell": asked})
     found = cell_digest(named, load_cell(named.cell, named.cell_options), simulation.cell_digest)
     if found != simulation.cell_digest:
         raise InputError(

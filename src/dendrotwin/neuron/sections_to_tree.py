@@ -11,6 +11,7 @@ from dendrotwin.cell.apical_tree import apical_regions
 from dendrotwin.cell.geometry import geometry_fault
 from dendrotwin.cell.tree import APICAL, REGIONS, Floats, Ints, Tree
 from dendrotwin.cells import CellModel, Sections
+from dendrotwin.cells.neurolucida import points_of
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.ih import kole_ih
 from dendrotwin.neuron.leak import leak_of
@@ -67,7 +68,7 @@ def make_tree(
         section=section_of,
         section_names=tuple(section.hname().split(".")[-1] for section in every),
         x=np.array([s.x for s in segments]),
-        ends_um=np.concatenate([ends_um[section] for section in every]),
+        ends_um=np.concatenate([ends_um[section] for section in every]) - _origin(sections),
         length_um=np.array([s.sec.L / s.sec.nseg for s in segments]),
         diameter_um=np.array([s.diam for s in segments]),
         area_um2=area_um2,
@@ -84,11 +85,19 @@ def make_tree(
         input_compartment=inputs.compartment,
         input_synapse=inputs.synapse,
         input_weight=inputs.weight,
+        section_order=np.array([number[section] for section in sections.order], dtype=np.int32),
     )
     fault = geometry_fault(tree)
     if fault is not None:
         raise CellError(f"of the cell, {fault}; correct its 3-D points, lengths and diameters")
     return tree
+
+
+def _origin(sections: Sections) -> NDArray[np.float64]:
+    """(3,) where the tree has its origin [um]."""
+    if not sections.centre:
+        return np.zeros(3)
+    return np.asarray(np.concatenate([points_of(section) for section in sections.centre]).mean(axis=0))
 
 
 def _regions(sections: Sections, every: list[Any], number: dict[Any, int]) -> list[str]:
@@ -240,7 +249,7 @@ def shape(every: list[Any]) -> dict[Any, NDArray[np.float64]]:
 
 def _ends(section: Any) -> NDArray[np.float64]:
     """3-D start and end (nseg, 2, 3) of the section's segments [um]."""
-    points = np.array([[section.x3d(i), section.y3d(i), section.z3d(i)] for i in range(section.n3d())])
+    points = points_of(section)
     arc = np.array([section.arc3d(i) for i in range(section.n3d())])
     borders = np.linspace(0.0, arc[-1], section.nseg + 1)
     at = np.stack([np.interp(borders, arc, points[:, axis]) for axis in range(3)], axis=1)

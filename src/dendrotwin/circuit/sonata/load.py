@@ -1,0 +1,226 @@
+"""A SONATA simulation as a circuit of twins, and the plan of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from dendrotwin.cell.tree import Ints as Ints32
+from dendrotwin.cell.tree import Tree
+from dendrotwin.circuit.description import Description, Population
+from dendrotwin.circuit.sonata.config import SonataConfig, read_config
+from dendrotwin.circuit.sonata.edges import place, read_edges
+from dendrotwin.circuit.sonata.inputs import check_clamps, read_clamps, read_trains
+from dendrotwin.circuit.sonata.nodes import Nodes, read_nodes
+from dendrotwin.circuit.sonata.reports import (
+    ExtracellularRecording,
+    MembraneRecording,
+    chosen_cells,
+    elements_of,
+    read_clock,
+    read_electrode,
+    refuse_paths,
+)
+from dendrotwin.circuit.sonata.rows import Floats, Ints
+from dendrotwin.circuit.sonata.sections import MembraneReport
+from dendrotwin.errors import InputError
+from dendrotwin.signals.placing import soma_centre
+from dendrotwin.twin import Twin
+
+
+class Cells(Protocol):
+    """What makes cells of node types; a module with these functions is one."""
+
+    def twins_of(self, node_types: list[dict[str, str]]) -> list[Twin]:
+        """A twin of each type.
+
+        Args:
+            node_types: the options of the cell `sonata` for each.
+        """
+        ...
+
+    def compartment_at(self, tree: Tree, section_id: Ints, x: Floats) -> Ints32:
+        """The compartment at each place.
+
+        Args:
+            tree: the cell.
+            section_id: (K,) sections as SONATA counts them.
+            x: (K,) relative positions in them, 0..1.
+
+        Raises:
+            InputError: the cell does not have such a section.
+        """
+        ...
+
+    def rotation_of(self, attributes: Mapping[str, Floats], count: int) -> Floats:
+        """(N, 3, 3) how cells are turned about their somata.
+
+        Args:
+            attributes: (N,) those of `nodes.ROTATION` that the files have.
+            count: N.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class RunPlan:
+    """What a simulation asks for, beside the circuit.
+
+    Attributes:
+        stop_ms, dt_ms: length of the run, and the clock of its reports [ms].
+        threshold_mV: of a spike, which the soma's potential crosses upwards [mV].
+        v_init_mV, celsius: conditions, which the twins have been read at.
+        reports: of variables of the membrane.
+        extracellular: of potentials outside.
+        folder: of the results.
+        spikes, spikes_csv, log: files; None for none.
+        order: of the spikes in their files.
+        node_ids: (N,) by which files name the nodes of each population.
+        notes: a line for each part of the config that has no effect.
+    """
+
+    stop_ms: float
+    dt_ms: float
+    threshold_mV: float
+    v_init_mV: float
+    celsius: float
+    reports: tuple[MembraneRecording, ...]
+    extracellular: tuple[ExtracellularRecording, ...]
+    folder: Path
+    spikes: Path | None
+    spikes_csv: Path | None
+    log: Path | None
+    order: Literal["none", "by_time", "by_id"]
+    node_ids: dict[str, Ints]
+    notes: tuple[str, ...]
+
+
+def read_circuit(
+    path: str | Path, cells: Cells, folder: str | Path | None = None, *, overwrite: bool = False
+) -> tuple[Description, RunPlan]:
+    """Read a simulation: everything in it is looked at before a twin is made, and before anything is written.
+
+    Args:
+        path: of the simulation config.
+        cells: what makes cells of node types.
+        folder: for the results, in place of `output.output_dir`.
+        overwrite: replace results that are there, as `output.overwrite_output_dir` says it.
+
+    Raises:
+        FileError: a file is missing or damaged, or in the way.
+        InputError: something is wrong, or asks for what is not done here.
+        CellError: a cell cannot be built or read.
+    """
+    config = read_config(path)
+    notes = [*config.notes]
+    mechanisms = config.components.get("mechanisms_dir")
+    if mechanisms is not None and not mechanisms.is_dir():
+        notes.append(f"components.mechanisms_dir {mechanisms} does not exist; mechanisms are those in bmtk's wheel")
+    nodes = read_nodes(config)
+    edges = read_edges(config, nodes, notes)
+    trains = read_trains(config, nodes, notes)
+    check_clamps(config, nodes)
+    asked = {
+        name: chosen_cells(config, nodes, said.cells, f"{config.path}: reports.{name}")
+        for name, said in config.reports.items()
+    }
+    plan = _plan(config, nodes, asked, Path(folder) if folder is not None else config.output.output_dir, notes)
+    refuse_paths(_files(plan), plan.folder, overwrite=overwrite or config.output.overwrite_output_dir)
+
+    populations = {of.name: of for of in _populations(config, nodes, cells)}
+    projections = tuple(place(each, populations[each.target], cells.compartment_at) for each in edges)
+    clamps = read_clamps(config, nodes, populations)
+    reports = []
+    for recording in plan.reports:
+        said = config.reports[recording.name]
+        assert isinstance(said, MembraneReport)
+        elements = tuple(
+            elements_of(populations[name], nodes[name], of, said.sections, cells.compartment_at)
+            for name, of in asked[recording.name].items()
+        )
+        reports.append(replace(recording, elements=elements))
+    circuit = Description(tuple(populations.values()), tuple(trains), projections, tuple(clamps))
+    return circuit, replace(plan, reports=tuple(reports), notes=tuple(notes))
+
+
+def _plan(
+    config: SonataConfig,
+    nodes: Mapping[str, Nodes],
+    asked: Mapping[str, dict[str, Ints]],
+    folder: Path,
+    notes: list[str],
+) -> RunPlan:
+    """The plan, with reports whose elements are not known before the cells are."""
+    output = config.output
+    reports: list[MembraneRecording] = []
+    outside: list[ExtracellularRecording] = []
+    for name, said in config.reports.items():
+        path, clock = folder / config.file_of_report(name), read_clock(config, name)
+        if isinstance(said, MembraneReport):
+            reports.append(MembraneRecording(name, path, said.variable_name, clock, ()))
+            continue
+        contributions = None if said.contributions_dir is None else folder / said.contributions_dir
+        electrode = read_electrode(config, name)
+        outside.append(
+            ExtracellularRecording(
+                name, path, clock, asked[name], *electrode, said.minimum_distance or None, contributions
+            )
+        )
+    spikes, spikes_csv, log = (
+        None if name is None else folder / name
+        for name in (output.spikes_file, output.spikes_file_csv, output.log_file)
+    )
+    return RunPlan(
+        config.run.tstop,
+        config.run.dt,
+        config.run.spike_threshold,
+        config.conditions.v_init,
+        config.conditions.celsius,
+        tuple(reports),
+        tuple(outside),
+        folder,
+        spikes,
+        spikes_csv,
+        log,
+        output.order,
+        {name: of.id for name, of in nodes.items()},
+        tuple(notes),
+    )
+
+
+def _files(plan: RunPlan) -> list[Path]:
+    """All files that a run writes."""
+    files = [
+        plan.spikes,
+        plan.spikes_csv,
+        plan.log,
+        *(of.path for of in plan.reports),
+        *(of.path for of in plan.extracellular),
+    ]
+    return [path for path in files if path is not None]
+
+
+def _populations(config: SonataConfig, nodes: Mapping[str, Nodes], cells: Cells) -> list[Population]:
+    """The populations of cells; each different type is made once, whatever populations have it."""
+    biophysical = [of for of in nodes.values() if not of.virtual]
+    if not biophysical:
+        raise InputError(f"{config.path}: all nodes of the circuit are virtual; a run needs biophysical ones")
+    of_each = [of.cell_types(config) for of in biophysical]
+    where = [(of.position(), of.rotation()) for of in biophysical]
+    different: list[dict[str, str]] = []
+    for types, _ in of_each:
+        different += [each for each in types if each not in different]
+    twins = cells.twins_of(different)
+    found = []
+    for of, (types, model), (position, attributes) in zip(biophysical, of_each, where, strict=True):
+        own = tuple(twins[different.index(each)] for each in types)
+        rotation = cells.rotation_of(attributes, len(of))
+        # Files place the origin of the cell's coordinates, a `Population` its soma.
+        soma_um = np.stack([soma_centre(twin.tree) for twin in own])[model]
+        somata = position + np.einsum("nij,nj->ni", rotation, soma_um)
+        found.append(Population(of.name, own, model.astype(np.int32), somata, rotation))
+    return found

@@ -1,0 +1,441 @@
+"""Laws of networks of twins."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import dendrotwin
+from dendrotwin import signals
+from dendrotwin.cell.tree import Conductance, Events, Injection, Synapse
+from dendrotwin.cells import EXCITATORY, INHIBITORY
+from dendrotwin.circuit.description import (
+    Background,
+    Clamps,
+    Description,
+    Population,
+    Projection,
+    SpikeTrains,
+)
+from dendrotwin.circuit.engine import Engine, Sampling, Settings
+from dendrotwin.circuit.recorders import Field, Potentials
+from dendrotwin.circuit.run import Result, Run, Storage, run
+from dendrotwin.errors import CircuitError
+from dendrotwin.signals.currents import membrane_currents
+from dendrotwin.signals.placing import soma_centre, translate
+from dendrotwin.signals.probes import Probe
+from dendrotwin.solver.cell_arrays import InputConductances
+from dendrotwin.solver.delivery import Connections, Grid, Plasticity, collect, make_ring, send
+from dendrotwin.twin import Twin
+
+STRONG = Synapse("strong", True, (Conductance(rise_ms=0.2, decay_ms=3.0, g_max_uS=0.1, e_mV=0.0),))
+Spikes = list[tuple[int, float]]
+
+
+@pytest.fixture(scope="module")
+def twin() -> Twin:
+    return dendrotwin.twin_of("ball_and_stick")
+
+
+def population(twin: Twin, count: int, name: str = "cells") -> Population:
+    random = np.random.default_rng(3)
+    places, upright = random.uniform(-150.0, 150.0, (count, 3)), np.tile(np.eye(3), (count, 1, 1))
+    return Population(name, (twin,), np.zeros(count, np.int32), places, upright)
+
+
+def projection(source: str, target: str, delay_ms: Any, **columns: Any) -> Projection:
+    """Of the given columns; of the others what is usual."""
+    many = len(columns["target_node"])
+    usual = {
+        "source_node": np.zeros(many, np.int64), "compartment": np.zeros(many, np.int32), "synapses": (STRONG,),
+        "synapse": np.zeros(many, np.int32), "weight": np.ones(many),
+    }  # fmt: skip
+    return Projection(source, target, delay_ms=np.broadcast_to(np.float64(delay_ms), many).copy(), **usual | columns)
+
+
+def recurrent(twin: Twin, count: int = 12, shortest_ms: float = 0.5) -> Description:
+    """Cells that drive each other, with a background."""
+    random, dendrites = np.random.default_rng(1), np.flatnonzero(twin.tree.dendrites)
+    many, places = 12 * count, 40 * count
+    own = projection(
+        "cells", "cells", random.uniform(shortest_ms, 4.0, many), source_node=random.integers(0, count, many),
+        target_node=random.integers(0, count, many), compartment=random.choice(dendrites, many), synapses=(EXCITATORY,),
+        weight=random.uniform(0.0, 4.0, many),
+    )  # fmt: skip
+    background = Background(
+        "cells", np.repeat(np.arange(count), 40), random.choice(dendrites, places), (EXCITATORY, INHIBITORY),
+        (random.random(places) < 0.2).astype(np.int32), np.ones(places), np.full(places, 25.0),
+    )  # fmt: skip
+    return Description((population(twin, count),), (), (own,), (), (background,))
+
+
+def spikes_of(result: Result | None) -> Spikes:
+    assert result is not None
+    return list(zip(*(array.tolist() for array in result.spikes()), strict=True))
+
+
+def test_cells_without_connections_are_cells_alone(twin: Twin) -> None:
+    tree, random, many, duration = twin.tree, np.random.default_rng(0), 3, 300
+    alone, node, time_ms = [], [], []
+    for k in range(many):
+        events = Events.sort(random.integers(0, tree.n_inputs, 600), random.random(600) * duration)
+        alone.append(twin.predict(events, duration_ms=duration))
+        node.append(events.input + k * tree.n_inputs)
+        time_ms.append(events.time_ms)
+    trains = SpikeTrains("input", many * tree.n_inputs, np.concatenate(node).astype(int), np.concatenate(time_ms))
+    from_trains = projection(
+        "input", "cells", 0.0, source_node=np.arange(many * tree.n_inputs), synapses=tree.synapses,
+        target_node=np.repeat(np.arange(many), tree.n_inputs), compartment=np.tile(tree.input_compartment, many),
+        synapse=np.tile(tree.input_synapse, many),
+    )  # fmt: skip
+    circuit = Description((population(twin, many),), (trains,), (from_trains,))
+    result = run(circuit, Settings(duration), [Potentials("cells", compartments="all")])
+    assert result is not None
+    values = result.recorded("v-cells")["values"].reshape(duration, many, tree.n)
+    assert any(len(one.spikes_ms) for one in alone)
+    for k, one in enumerate(alone):
+        assert np.array_equal(values[:, k], one.v_mV)
+
+
+def test_clamps_are_injections(twin: Twin) -> None:
+    current = np.zeros((60, 1))
+    current[10:40] = 0.3
+    alone = twin.predict(Events.sort([], []), duration_ms=60, injection=Injection(np.array([0], np.int32), current))
+    steps = Clamps("cells", np.array([1]), np.array([0]), np.array([10.0]), np.array([40.0]), np.array([0.3]))
+    result = run(Description((population(twin, 2),), clamps=(steps,)), Settings(60), [Potentials("cells")])
+    assert result is not None
+    values = result.recorded("v-cells")["values"]
+    assert np.array_equal(values[:, 1], alone.v_mV[:, twin.tree.soma])
+    assert np.ptp(alone.v_mV[:, twin.tree.soma]) > 5.0 > np.ptp(values[:, 0])
+
+
+def test_a_clamp_between_blocks_brings_the_same_charge(twin: Twin) -> None:
+    steps = Clamps("cells", np.array([0]), np.array([0]), np.array([10.3]), np.array([40.9]), np.array([0.3]))
+    engine = Engine(Description((population(twin, 1),), clamps=(steps,)), Settings(60), Sampling())
+    current = engine.models[0].clamps.mean_nA(Grid(0.0, 1.0, 60), 1, twin.tree.n)
+    assert current is not None
+    assert current.sum() == pytest.approx(30.6 * 0.3)
+
+
+def chain(twin: Twin, delay_ms: float) -> Description:
+    """A train fires the first cell, which fires the second."""
+    trains = SpikeTrains("input", 1, np.array([0]), np.array([205.25]))
+    first = projection("input", "cells", 0.0, target_node=np.array([0]))
+    second = projection("cells", "cells", delay_ms, source_node=np.array([0]), target_node=np.array([1]))
+    return Description((population(twin, 2),), (trains,), (first, second))
+
+
+@pytest.mark.parametrize(("longer", "within_ms"), [(1.0, 1e-4), (16.0, 1e-4), (0.3, 0.03)])
+def test_a_longer_delay_is_a_later_spike(twin: Twin, longer: float, within_ms: float) -> None:
+    before, after = (spikes_of(run(chain(twin, delay), Settings(260))) for delay in (1.0, 1.0 + longer))
+    assert [node for node, _ in before] == [node for node, _ in after] == [0, 1]
+    assert before[0] == after[0]
+    assert after[1][1] - before[1][1] == pytest.approx(longer, abs=within_ms)
+
+
+@pytest.mark.parametrize("delay_ms", [2.0**-8, 0.1, 0.7])
+def test_a_short_delay_is_kept(twin: Twin, delay_ms: float) -> None:
+    (_, first), (_, second) = spikes_of(run(chain(twin, delay_ms), Settings(240)))
+    (_, at_one), (_, late) = spikes_of(run(chain(twin, 1.0 + delay_ms), Settings(240)))
+    assert second - first == pytest.approx(late - at_one - 1.0, abs=0.05)
+
+
+def test_a_delay_below_the_step_is_refused(twin: Twin) -> None:
+    with pytest.raises(CircuitError, match=r"a delay of 0.003 ms; the shortest that can be is 0.00390625 ms"):
+        Engine(chain(twin, 0.003), Settings(10), Sampling())
+
+
+def test_a_weight_of_zero_is_no_connection(twin: Twin) -> None:
+    circuit = recurrent(twin)
+    own = circuit.projections[0]
+    without = dataclasses.replace(circuit, projections=())
+    # The shortest delay sets the blocks, so that connections of another source keep them.
+    zero = dataclasses.replace(circuit, projections=(dataclasses.replace(own, weight=np.zeros(len(own))),))
+    one = dataclasses.replace(own, target_node=own.target_node[:1], **{
+        name: getattr(own, name)[:1] for name in ("source_node", "compartment", "synapse", "weight", "delay_ms")
+    })  # fmt: skip
+    same_blocks = dataclasses.replace(one, weight=np.zeros(1), delay_ms=own.delay_ms[own.delay_ms.argmin()][None])
+    nothing = spikes_of(run(dataclasses.replace(circuit, projections=(same_blocks,)), Settings(120)))
+    assert spikes_of(run(zero, Settings(120))) == nothing
+    assert len(spikes_of(run(without, Settings(120)))) == pytest.approx(len(nothing), abs=2)
+    assert spikes_of(run(circuit, Settings(120))) != nothing
+
+
+def test_cells_in_another_order_fire_in_that_order(twin: Twin) -> None:
+    circuit = recurrent(twin)
+    cells, own = circuit.populations[0], circuit.projections[0]
+    order = np.random.default_rng(5).permutation(len(cells))
+    moved = np.argsort(order)  # where each cell is now
+    # Backgrounds are drawn for nodes, which would be others': trains in their place.
+    random = np.random.default_rng(2)
+    time_ms = np.sort(np.round(random.uniform(0.0, 100.0, 900)))  # many at one time
+    trains = SpikeTrains("input", 30, random.integers(0, 30, 900), time_ms)
+    target, dendrites = random.integers(0, 12, 400), np.flatnonzero(twin.tree.dendrites)
+    drive = projection(
+        "input", "cells", 0.0, source_node=random.integers(0, 30, 400), target_node=target, synapses=(EXCITATORY,),
+        compartment=random.choice(dendrites[:5], 400), weight=random.uniform(0.0, 3.0, 400),
+    )  # fmt: skip
+    here = Description((cells,), (trains,), (own, drive))
+    there = Description((cells,), (trains,), (
+        dataclasses.replace(own, source_node=moved[own.source_node], target_node=moved[own.target_node]),
+        dataclasses.replace(drive, target_node=moved[target]),
+    ))  # fmt: skip
+    one, other = spikes_of(run(here, Settings(100))), spikes_of(run(there, Settings(100)))
+    assert len(one) > 20
+    assert sorted((moved[node], time_ms) for node, time_ms in one) == sorted(other)
+
+
+def in_parts(circuit: Description, duration_ms: float, processes: int) -> Spikes:
+    """The spikes of a run of several engines, side by side in this process."""
+    engines = [Engine(circuit, Settings(duration_ms), Sampling(), rank, processes) for rank in range(processes)]
+    found: list[tuple[int, float]] = []
+    while engines[0].slice < engines[0].slices:
+        mine: list[Any] = []
+        for engine in engines:  # what each has fired, which is sent to all after all are done
+
+            def keep(node: Any, time_ms: Any, mine: list[Any] = mine) -> Any:
+                mine.append((node, time_ms))
+                return np.zeros(0, np.int64), np.zeros(0)
+
+            engine.advance(keep)
+        node, time_ms = (np.concatenate(part) for part in zip(*mine, strict=True))
+        order = np.lexsort((node, time_ms))
+        for engine in engines:
+            for cells in engine.models:
+                engine._send(cells, node[order], time_ms[order])
+        found += list(zip(node[order].tolist(), time_ms[order].tolist(), strict=True))
+    return found
+
+
+def test_the_number_of_processes_changes_nothing(twin: Twin) -> None:
+    circuit = recurrent(twin)
+    whole = spikes_of(run(circuit, Settings(80)))
+    assert len(whole) > 10
+    assert in_parts(circuit, 80, 2) == whole
+    assert in_parts(circuit, 80, 5) == whole
+
+
+def test_threads_change_nothing(twin: Twin) -> None:
+    circuit = recurrent(twin)
+    assert spikes_of(run(circuit, Settings(80, threads=3))) == spikes_of(run(circuit, Settings(80)))
+
+
+def test_inhibition_takes_spikes_away(twin: Twin) -> None:
+    circuit = recurrent(twin)
+    own = circuit.projections[0]
+    counts = [
+        len(spikes_of(run(dataclasses.replace(circuit, projections=(
+            dataclasses.replace(own, synapses=(kind,), weight=np.full(len(own), 6.0)),
+        )), Settings(150))))
+        for kind in (EXCITATORY, INHIBITORY)
+    ]  # fmt: skip
+    assert counts[0] > 1.5 * counts[1] > 0
+
+
+def test_backgrounds_have_their_rates_and_seeds(twin: Twin) -> None:
+    def events_of(seed: int) -> NDArray[np.int64]:
+        circuit = recurrent(twin, 30)
+        engine = Engine(circuit, Settings(200, seed=seed), Sampling())
+        engine._send_input(engine.models[0], Grid(0.0, engine.block_ms, 1))
+        return engine.models[0].ring.waiting.copy()
+
+    one, again, other = (events_of(seed) for seed in (0, 0, 1))
+    expected = 30 * 40 * 25.0 * 0.128
+    assert abs(one.sum() - expected) < 5.0 * np.sqrt(expected)
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_smaller_blocks_change_little(twin: Twin) -> None:
+    slow, fast = (recurrent(twin, shortest_ms=shortest) for shortest in (1.0, 1.0))
+    own = fast.projections[0]
+    tiny = dataclasses.replace(own, weight=np.append(own.weight, 0.0), delay_ms=np.append(own.delay_ms, 0.25), **{
+        name: np.append(getattr(own, name), 0) for name in ("source_node", "target_node", "compartment", "synapse")
+    })  # fmt: skip
+    settings, somata = Settings(20), [Potentials("cells")]
+    a, b = (run(c, settings, somata) for c in (slow, dataclasses.replace(fast, projections=(tiny,))))
+    assert a is not None
+    assert b is not None
+    # The standard accuracy is good for some tenths of a millivolt, and for some microseconds of a spike.
+    error_mV = a.recorded("v-cells")["values"] - b.recorded("v-cells")["values"]
+    assert 0.0 < np.sqrt(np.mean(error_mV**2)) < 0.5
+
+
+def test_samples_within_steps_lie_between_their_ends(twin: Twin) -> None:
+    circuit = recurrent(twin)
+    coarse, fine = (run(circuit, Settings(50), [Potentials("cells", [2, 0])], every) for every in (1.0, 0.1))
+    assert coarse is not None
+    assert fine is not None
+    v, dense = coarse.recorded("v-cells"), fine.recorded("v-cells")
+    assert np.allclose(dense["time_ms"], 0.1 * np.arange(1, 501))
+    assert v["node"].tolist() == [0, 2]
+    assert np.abs(dense["values"][9::10] - v["values"]).max() < 1e-4
+    assert 0.0 < np.abs(np.diff(dense["values"], axis=0)).max() < 40.0
+
+
+def test_the_field_is_the_sum_of_the_cells_fields(twin: Twin) -> None:
+    circuit = recurrent(twin, 4)
+    steps = Clamps("cells", np.array([1]), np.array([3]), np.array([10.0]), np.array([60.0]), np.array([0.2]))
+    circuit = dataclasses.replace(circuit, clamps=(steps,))
+    lfp = signals.LFP(Probe(np.array([[300.0, 0.0, z] for z in (-200.0, 0.0, 200.0)])))
+    result = run(circuit, Settings(100), [Potentials("cells", compartments="all"), Field(lfp)])
+    assert result is not None
+    values = result.recorded("v-cells")["values"].reshape(100, 4, twin.tree.n)
+    expected = np.zeros((100, 3))
+    for k, place in enumerate(circuit.populations[0].position_um):
+        current = np.zeros((100, 1))
+        current[10:60] = 0.2 * (k == 1)
+        tree = translate(twin.tree, place - soma_centre(twin.tree))
+        expected += membrane_currents(tree, values[:, k], Injection(np.array([3]), current)) @ lfp.matrix(tree).T
+    [found] = result.signals(1000.0)
+    assert np.abs(found.values - expected).max() < 2e-6 * np.abs(expected).max()
+
+
+def test_a_potential_that_leaves_the_tables_is_named(twin: Twin) -> None:
+    steps = Clamps("cells", np.array([1]), np.array([0]), np.array([3.0]), np.array([9.0]), np.array([1e4]))
+    with pytest.raises(CircuitError, match=r"compartment \d+ of node 1 of cells is .* mV at \d+ ms, outside of"):
+        run(Description((population(twin, 2),), clamps=(steps,)), Settings(20))
+
+
+def test_events_arrive_where_and_when_they_are_due() -> None:
+    """Against a list of all events, sorted."""
+    random, cells, inputs, slice_ms = np.random.default_rng(4), 3, 5, 2.0
+    many = 60
+    source = np.sort(random.integers(0, 4, many))
+    connections = Connections(
+        np.searchsorted(source, np.arange(5)), random.integers(0, cells, many), random.integers(0, inputs, many),
+        random.uniform(0.0, 2.0, many), random.integers(4, 20, many) / 2.0, np.full(many, -1),
+    )  # fmt: skip
+    none = Plasticity(*(np.zeros(0) for _ in Plasticity._fields))
+    opens = InputConductances(np.arange(inputs + 1) * 2, np.arange(10) % 3, np.arange(10), np.arange(10) + 1.0)
+    ring, expected, found = make_ring(6, room=1), [], []
+    for k in range(14):
+        grid = Grid(k * slice_ms, 1.0, 2)
+        events = collect(ring, k % 6, opens, cells, grid)
+        for cell in range(cells):
+            for block in range(2):
+                for e in range(events.first[cell, block], events.first[cell, block + 1]):
+                    when = grid.start_ms + block + events.after_ms[e]
+                    found.append((cell, when, events.position[e], events.synapse_class[e], events.increment_uS[e]))
+        if k < 8:
+            fired = random.integers(0, 4, 5)
+            time_ms = np.sort(grid.start_ms + random.integers(0, 4, 5) / 2.0)
+            ring = send(ring, connections, none, fired, time_ms, slice_ms)
+            for s, t in zip(fired, time_ms, strict=True):
+                for c in np.flatnonzero(source == s):
+                    i = connections.input[c]
+                    for q in (2 * i, 2 * i + 1):
+                        due, uS = t + connections.delay_ms[c], (q + 1.0) * connections.weight[c]
+                        expected.append((connections.cell[c], due, q, q % 3, uS))
+    assert len(found) == len(expected) > 100
+    assert sorted(found) == sorted(expected)
+    by_time = [[event[1] for event in found if event[0] == cell] for cell in range(cells)]
+    assert all(times == sorted(times) for times in by_time)
+
+
+def test_short_term_plasticity_is_that_of_its_equations() -> None:
+    """Against a slow integration of dR/dt = (1 - R) / D, du/dt = -u / F between spikes."""
+    spikes_ms = np.array([10.0, 30.0, 35.0, 80.0, 300.0])
+    kinds = [(0.5, 120.0, 40.0), (0.1, 30.0, 500.0), (0.4, 0.0, 0.0), (0.3, 200.0, 0.0)]  # U, depression, facilitation
+    for use, depression_ms, facilitation_ms in kinds:
+        one = np.zeros(1)
+        connections = Connections(
+            np.array([0, 1]), np.zeros(1, int), np.zeros(1, int), np.ones(1), np.ones(1), np.zeros(1, int)
+        )
+        plasticity = Plasticity(
+            np.array([use]), np.array([facilitation_ms]), np.array([depression_ms]), one.copy(), one.copy(), one - 1.0
+        )
+        ring = send(make_ring(400), connections, plasticity, np.zeros(5, int), spikes_ms, 1.0)
+        found = [ring.weight[int(t + 1), 0] for t in spikes_ms]
+        expected, u, resources, dt, now = [], 0.0, 1.0, 1e-3, 0.0
+        for spike in spikes_ms:
+            while now < spike - dt / 2:
+                resources += dt * (1.0 - resources) / depression_ms if depression_ms else 1.0 - resources
+                u -= dt * u / facilitation_ms if facilitation_ms else u
+                now += dt
+            u += use * (1.0 - u)
+            expected.append(u * resources)
+            resources -= u * resources
+        assert found == pytest.approx(expected, rel=1e-3)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import numpy as np
+import dendrotwin
+from test_circuit import recurrent
+from dendrotwin.circuit.engine import Settings
+from dendrotwin.circuit.recorders import Potentials
+from dendrotwin.circuit.run import Storage, run
+result = run(recurrent(dendrotwin.Twin.load(Path(sys.argv[1]))), Settings(float(sys.argv[3])), [Potentials("cells")],
+             storage=Storage(Path(sys.argv[2]), every_s=0.05))
+if result is not None:
+    np.savez(sys.argv[4], *result.spikes(), result.recorded("v-cells")["values"])
+"""
+
+
+@pytest.fixture
+def command(twin: Twin, tmp_path: Path) -> list[str]:
+    """A run in a process of its own: what follows is folder, duration and file of the result."""
+    twin.save(tmp_path / "twin")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    return [str(script), str(tmp_path / "twin")]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def load(path: Path) -> list[Any]:
+    with np.load(path) as file:
+        return [array.tolist() for array in file.values()]
+
+
+def test_a_second_process_changes_nothing(command: list[str], tmp_path: Path) -> None:
+    alone = [sys.executable, *command, str(tmp_path / "a"), "150", str(tmp_path / "a.npz")]
+    subprocess.run(alone, check=True, env=environment(), capture_output=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    both = [*torchrun, *command, str(tmp_path / "b"), "150", str(tmp_path / "b.npz")]
+    subprocess.run(both, check=True, env=environment(), capture_output=True)
+    assert load(tmp_path / "a.npz") == load(tmp_path / "b.npz")
+
+
+def test_a_killed_run_goes_on_to_the_same_spikes(command: list[str], tmp_path: Path) -> None:
+    whole = [sys.executable, *command, str(tmp_path / "a"), "400", str(tmp_path / "a.npz")]
+    subprocess.run(whole, check=True, env=environment(), capture_output=True)
+    killed = [sys.executable, *command, str(tmp_path / "b"), "400", str(tmp_path / "b.npz")]
+    process = subprocess.Popen(killed, env=environment(), stderr=subprocess.DEVNULL)
+    states = tmp_path / "b" / "running" / "process-00000"
+    while process.poll() is None and not list(states.glob("state-000002.npz")):
+        time.sleep(0.005)
+    assert process.poll() is None, "it was done before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "b.npz").exists()
+    subprocess.run(killed, check=True, env=environment(), capture_output=True)
+    assert load(tmp_path / "a.npz") == load(tmp_path / "b.npz")
+
+
+def test_a_folder_is_of_one_run(twin: Twin, tmp_path: Path) -> None:
+    circuit, storage = recurrent(twin), Storage(tmp_path)
+    run(circuit, Settings(20), storage=storage)
+    with pytest.raises(CircuitError, match="holds a run of another circuit; name another folder"):
+        run(circuit, Settings(21), storage=storage)
+    with (
+        Run(circuit, Settings(20), storage=storage),
+        pytest.raises(CircuitError, match="another process is running"),
+    ):
+        run(circuit, Settings(20), storage=storage)
