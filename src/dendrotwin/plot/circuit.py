@@ -87,7 +87,7 @@ def figure_field(
         csd_z_um: (layers,) evenly spaced, rising, where they are [um].
     """
     panels = 1 if csd is None else 2
-    figure = Figure(figsize=(5.0 * panels + 0.5, 5.5), layout="constrained")
+    figure = Figure(figsize=(3.5 + 3.5 * panels, 5.5), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, panels, sharey=True))
     _draw_traces(axes[0], np.asarray(time_ms), np.asarray(z_um), np.asarray(lfp_uV, np.float64))
     if csd is not None and csd_z_um is not None:
