@@ -20,6 +20,8 @@ import torch
 from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import l5pc
 from dendrotwin.neuron.simulate import Simulation, simulate
+from dendrotwin.read_twin import twin_of
+from dendrotwin.twin import Twin
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "hay2011"
 
@@ -60,6 +62,12 @@ def data(tmp_path_factory: pytest.TempPathFactory, simulation: Simulation) -> Pa
     out = tmp_path_factory.mktemp("data") / "ball_and_stick"
     simulate(simulation, 10, out, workers=2)
     return out
+
+
+@pytest.fixture(scope="session")
+def ball_and_stick() -> Twin:
+    """A twin of the small cell."""
+    return twin_of("ball_and_stick")
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "neuron": {"neuron", "cells"},
     "torch": {"support", "models", "twin", "read_twin", "circuit", "evaluation", "training", "benchmark", "cli"},
     "triton": set(),
-    "matplotlib": {"plot", "benchmark", "twin"},
+    "matplotlib": {"plot", "benchmark", "twin", "circuit"},
     "typer": {"cli"},
 }
 ON_GPU = "solver/gpu"  # how the names of the files begin that import torch and Triton there

@@ -20,6 +20,7 @@ from typer.main import get_command
 from conftest import in_new_process
 from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
 from dendrotwin.cells import load_cell
+from dendrotwin.circuit import summary
 from dendrotwin.cli.app import app
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.trial import run_trial
@@ -107,6 +108,18 @@ def test_signals_as_in_the_docs() -> None:
     assert names["eeg"].unit == "uV"
     assert not np.allclose(names["both"].values, names["lfp"].values)
     assert names["power"].shape == (len(names["hz"]), 16)
+
+
+def test_network_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = PAGES["how-to/networks.md"]
+    (block,) = EXAMPLE.findall(page)
+    assert len([line for line in block.splitlines() if line]) <= 20
+    result = _run(page)["result"]
+    rates = [summary(*result.spikes(name), count, 300.0).rate_hz for name, count in (("e", 80), ("i", 20))]
+    assert all(2.0 < rate < 20.0 for rate in rates)
+    assert np.ptp(result.recorded("lfp")["values"].sum(axis=0), axis=0).max() > 1e-3  # mV
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lfp.png", "potentials.png", "raster.png"]
 
 
 def _commands() -> list[str]:

@@ -39,7 +39,7 @@ _HOMES = {
 }
 
 
-_MODULES = ("plot", "signals")
+_MODULES = ("circuit", "plot", "signals")
 
 
 def __getattr__(name: str) -> Any:

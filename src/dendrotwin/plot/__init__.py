@@ -1,6 +1,7 @@
 """Figures: arrays in, `matplotlib.figure.Figure` out. Nothing here reads a file or computes an error."""
 
 from dendrotwin.plot.cells import drawing_plane, figure_morphology, figure_soma, figure_traces, height_um, project
+from dendrotwin.plot.circuit import figure_field, figure_potentials, figure_raster
 from dendrotwin.plot.errors import (
     figure_cells,
     figure_distances,
@@ -26,11 +27,14 @@ __all__ = [
     "figure_electrodes",
     "figure_errors",
     "figure_experts",
+    "figure_field",
     "figure_frames",
     "figure_morphology",
     "figure_paper_1",
     "figure_paper_2",
     "figure_paper_3",
+    "figure_potentials",
+    "figure_raster",
     "figure_series",
     "figure_soma",
     "figure_spectrum",

@@ -25,14 +25,24 @@ DIVERGING = "RdBu_r"
 COLOUR_PERCENTILE = 99.5  # of absolute values, at which the colours end: an extracellular spike would hide all else
 
 
-def _round_down(value: float) -> float:
-    """The largest of 1, 2, 5 times a power of ten that is not above the value."""
+def round_down(value: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten that is not above the value.
+
+    Args:
+        value: above 0.
+    """
     power = 10.0 ** np.floor(np.log10(value))
     return float(max(step for step in (1.0, 2.0, 5.0) if step * power <= value * (1 + 1e-9)) * power)
 
 
-def _draw_bar(axes: Axes, start: tuple[float, float], end: tuple[float, float], label: str) -> None:
-    """A scale bar with its label: below a horizontal bar, to the right of a vertical one."""
+def draw_bar(axes: Axes, start: tuple[float, float], end: tuple[float, float], label: str) -> None:
+    """A scale bar with its label: below a horizontal bar, to the right of a vertical one.
+
+    Args:
+        axes: where.
+        start, end: of the bar, in data.
+        label: what it is, with its unit.
+    """
     axes.plot(*zip(start, end, strict=True), color="black", linewidth=2.0, solid_capstyle="butt")
     middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
     if start[1] == end[1]:
@@ -100,10 +110,10 @@ def figure_contacts(
         axes.plot(x[contact] + gap + across, z[contact] + scale * traces[:, k], color=TWIN, linewidth=1.1, zorder=3)
     axes.plot(x, z, "s", color=BELOW, markersize=5, markeredgewidth=0, zorder=4)
     right, bottom = float(x[shown].max() + gap + width), float(low[1]) - 0.09 * float(high[1] - low[1])
-    time_ms, size, length_um = (_round_down(v) for v in (duration_ms / 3, largest / 2, 0.3 * float(max(high - low))))
-    _draw_bar(axes, (right - time_ms / duration_ms * width, bottom), (right, bottom), f"{time_ms:g} ms")
-    _draw_bar(axes, (right, bottom), (right, bottom + scale * size), f"{size:g} {unit}")
-    _draw_bar(axes, (float(low[0]), bottom), (float(low[0]) + length_um, bottom), f"{length_um:g} µm")
+    time_ms, size, length_um = (round_down(v) for v in (duration_ms / 3, largest / 2, 0.3 * float(max(high - low))))
+    draw_bar(axes, (right - time_ms / duration_ms * width, bottom), (right, bottom), f"{time_ms:g} ms")
+    draw_bar(axes, (right, bottom), (right, bottom + scale * size), f"{size:g} {unit}")
+    draw_bar(axes, (float(low[0]), bottom), (float(low[0]) + length_um, bottom), f"{length_um:g} µm")
     count = f"{len(shown)} of {len(x)} contacts" if len(shown) < len(x) else f"{len(x)} contacts"
     count += "" if view == "side" else f", {view}"
     axes.set_title(f"{title}: {count}" if title else count, loc="left")

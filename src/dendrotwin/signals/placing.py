@@ -125,26 +125,37 @@ def rotate(tree: Tree, rotation: Floats) -> Tree:
 
 
 def upright(tree: Tree) -> Tree:
-    """The tree with its soma's centre at the origin and its apical dendrites along +z.
-
-    The apical direction is the mean of the directions from the soma to the apical compartments, weighted by their
-    lengths. A cell without apical dendrites is translated and not rotated.
+    """The tree with its soma's centre at the origin and its apical dendrites along +z; see `upright_rotation`.
 
     Args:
         tree: the cell.
     """
-    centred = translate(tree, -soma_centre(tree))
+    return rotate(translate(tree, -soma_centre(tree)), upright_rotation(tree))
+
+
+def upright_rotation(tree: Tree) -> Floats:
+    """The rotation that brings the apical dendrites along +z, the shortest one.
+
+    The apical direction is the mean of the directions from the soma to the apical compartments, weighted by their
+    lengths. A cell without apical dendrites is not rotated.
+
+    Args:
+        tree: the cell.
+
+    Returns:
+        (3, 3) matrix.
+    """
     apical = tree.in_region(*APICAL)
-    direction = tree.length_um[apical] @ centred.ends_um[apical].mean(axis=1)
+    direction = tree.length_um[apical] @ (tree.ends_um[apical].mean(axis=1) - soma_centre(tree))
     length = float(np.linalg.norm(direction))
     if length == 0.0:
-        return centred
+        return np.eye(3)
     up = direction / length
     axis = np.cross(up, [0.0, 0.0, 1.0])
     if np.linalg.norm(axis) < 1e-12:  # along +z or -z already: any horizontal axis does
         axis = np.array([1.0, 0.0, 0.0])
     axis *= np.arccos(np.clip(up[2], -1.0, 1.0)) / np.linalg.norm(axis)
-    return rotate(centred, Rotation.from_rotvec(axis).as_matrix())
+    return np.asarray(Rotation.from_rotvec(axis).as_matrix())
 
 
 def position_columns(positions_um: Floats) -> dict[str, Floats]:

@@ -1,0 +1,217 @@
+"""From a rule to the arrays of a projection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dendrotwin.cell.tree import Floats, Synapse
+from dendrotwin.circuit.description import Population, Projection, SpikeTrains
+from dendrotwin.circuit.rules import Draw, Drawn, Given, InDegree, Listed, Place, Probability, Rule, chances
+from dendrotwin.errors import InputError
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TsodyksMarkram:
+    """Short-term plasticity (Tsodyks, Pawelzik and Markram 1998, doi:10.1162/089976698300017502).
+
+    A spike uses the share u of the resources R that are left, and the event has u R times the connection's weight:
+
+        u <- U + u (1 - U) exp(-dt / facilitation),    R <- 1 + (R - u R - 1) exp(-dt / depression).
+
+    Attributes:
+        utilisation: U, the share that a first spike uses, 0..1.
+        depression_ms, facilitation_ms: time constants [ms]; 0 for none.
+    """
+
+    utilisation: float
+    depression_ms: float = 0.0
+    facilitation_ms: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """What a projection is made of; see `Circuit.connect`.
+
+    Attributes:
+        rule, synapse, where, weight, plasticity: see there.
+        delay_ms: see there [ms].
+    """
+
+    rule: Rule
+    synapse: str | Synapse | None
+    where: Place | None
+    weight: Drawn
+    delay_ms: Drawn
+    plasticity: TsodyksMarkram | None
+
+    def projection(self, origin: Population | SpikeTrains, cells: Population, seed: tuple[int, int]) -> Projection:
+        """Draw it.
+
+        Args:
+            origin: its sources.
+            cells: its targets.
+            seed: (seed of the circuit, number of the projection).
+
+        Returns:
+            The projection, not checked.
+
+        Raises:
+            InputError: rule, synapse, place or values do not fit the populations.
+        """
+        draw, order = self.draw(origin, cells, seed)
+        found = draw.of(range(len(cells)))
+        compartment, model = found.compartment, cells.model[found.target]
+        factor = np.ones(len(model))
+        if isinstance(self.rule, Given) and self.rule.input is not None:
+            compartment, kinds, kind, factor = _at_inputs(self.rule.input, order, cells, model)
+        else:
+            kinds, kind = kinds_of(self.synapse, cells), model.astype(np.int64)
+            if isinstance(self.rule, Given) and self.rule.compartment is not None:
+                compartment = whole("compartment", self.rule.compartment, len(order))[order]
+        weight, delay_ms = (
+            found_value if _one_for_all(value) else _each(name, value, len(order))[order]
+            for name, found_value, value in (
+                ("weight", found.weight, self.weight), ("delay_ms", found.delay_ms, self.delay_ms),
+            )
+        )  # fmt: skip
+        return Projection(
+            origin.name, cells.name, found.source, found.target, compartment.astype(np.int32), kinds,
+            kind.astype(np.int32), weight * factor, delay_ms, self._plasticity(len(model)),
+        )  # fmt: skip
+
+    def draw(
+        self, origin: Population | SpikeTrains, cells: Population, seed: tuple[int, int]
+    ) -> tuple[Draw, Indices]:  # fmt: skip
+        """What the connections are drawn from.
+
+        Args:
+            origin, cells, seed: see `projection`.
+
+        Returns:
+            The drawing, and (K,) the order that it gives to connections that are given; of others empty.
+
+        Raises:
+            InputError: see `projection`.
+        """
+        rule, order, where = self.rule, np.zeros(0, np.int64), self.where
+        listed: Probability | InDegree | Listed
+        if isinstance(rule, Given):
+            if (rule.compartment is not None or rule.input is not None) and where is not None:
+                raise InputError("the compartments are given, and so is `where`; leave one away")
+            if rule.input is not None and (self.synapse is not None or rule.compartment is not None):
+                raise InputError("an input of the twin has a compartment and a synapse; leave these away")
+            where = where if rule.compartment is None and rule.input is None else "all"
+            listed, order = _listed(rule, len(origin), len(cells))
+        else:
+            if rule.synapses < 1:
+                raise InputError(f"{rule.synapses} synapses of each connected pair; give 1 or more")
+            listed = rule
+            if not (_one_for_all(self.weight) and _one_for_all(self.delay_ms)):
+                raise InputError("a weight or delay for each connection needs connections that are given, `Given(...)`")
+        placed = isinstance(origin, Population)
+        if not placed and isinstance(listed, Probability) and callable(listed.of):
+            raise InputError(f"{origin.name} are trains, which have no place; give a probability without a distance")
+        return Draw(
+            seed, listed, origin.position_um if isinstance(origin, Population) else np.full((len(origin), 3), np.nan),
+            cells.position_um, origin is cells,
+            [chances("dendrites" if where is None else where, twin.tree) for twin in cells.twins], cells.model,
+            *(value if _one_for_all(value) else 0.0 for value in (self.weight, self.delay_ms)),
+        ), order  # fmt: skip
+
+    def _plasticity(self, many: int) -> Floats | None:
+        if self.plasticity is None:
+            return None
+        p = self.plasticity
+        return np.repeat(np.array([[p.utilisation, p.depression_ms, p.facilitation_ms]], np.float64), many, 0)
+
+
+def whole(name: str, values: ArrayLike, count: int | None = None) -> Indices:
+    """(k,) whole numbers.
+
+    Args:
+        name: what they are.
+        values: (k,) from a user.
+        count: k, where it is known.
+
+    Raises:
+        InputError: they are none, or not as many.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu" and array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu" or array.ndim != 1 or count not in (None, len(array)):
+        length = "k" if count is None else str(count)
+        raise InputError(f"`{name}` has shape {array.shape} of {array.dtype}; give ({length},) whole numbers")
+    return array.astype(np.int64)
+
+
+def kinds_of(synapse: str | Synapse | None, cells: Population) -> tuple[Synapse, ...]:
+    """A kind of synapse for each twin of a population.
+
+    Args:
+        synapse: the kind, or a name by which the twins know it.
+        cells: the population.
+
+    Raises:
+        InputError: a twin has none of that name.
+    """
+    if isinstance(synapse, Synapse):
+        return (synapse,) * len(cells.twins)
+    found = []
+    for twin in cells.twins:
+        named = [kind for kind in twin.tree.synapses if kind.name == synapse]
+        if len(named) != 1:
+            names = ", ".join(repr(kind.name) for kind in twin.tree.synapses) or "none"
+            raise InputError(f"a twin of {cells.name} has no one synapse called {synapse!r}; it has {names}: give one "
+                             "of these or a `Synapse`")  # fmt: skip
+        found += named
+    return tuple(found)
+
+
+def _one_for_all(value: Drawn) -> bool:
+    return callable(value) or np.ndim(value) == 0
+
+
+def _each(name: str, value: Any, count: int) -> Floats:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or array.shape != (count,):
+        raise InputError(f"`{name}` has shape {array.shape} of {array.dtype}; give ({count},) numbers")
+    return array.astype(np.float64)
+
+
+def _listed(rule: Given, sources: int, targets: int) -> tuple[Listed, Indices]:
+    """The connections by target, and their order."""
+    source = whole("source", rule.source)
+    target = whole("target", rule.target, len(source))
+    for name, nodes, count in (("source", source, sources), ("target", target, targets)):
+        outside = nodes[(nodes < 0) | (nodes >= count)]
+        if len(outside):
+            raise InputError(f"{name} {outside[0]} is not there; nodes are 0 to {count - 1}")
+    order = np.argsort(target, kind="stable")
+    first = np.searchsorted(target[order], np.arange(targets + 1))
+    return Listed(source[order], first.astype(np.int64)), order
+
+
+def _at_inputs(
+    values: ArrayLike, order: Indices, cells: Population, model: NDArray[np.integer[Any]]
+) -> tuple[Indices, tuple[Synapse, ...], Indices, Floats]:
+    """Compartment, kinds, kind and factor of the twins' inputs."""
+    input = whole("input", values, len(order))[order]
+    compartment, kind, factor = np.zeros_like(input), np.zeros_like(input), np.ones(len(input))
+    kinds: list[Synapse] = []
+    for k, twin in enumerate(cells.twins):
+        tree, here = twin.tree, np.flatnonzero(model == k)
+        outside = input[here][(input[here] < 0) | (input[here] >= tree.n_inputs)]
+        if len(outside):
+            raise InputError(f"input {outside[0]} is not there; the twin has inputs 0 to {tree.n_inputs - 1}")
+        compartment[here] = tree.input_compartment[input[here]]
+        kind[here] = len(kinds) + tree.input_synapse[input[here]]
+        factor[here] = tree.input_weight[input[here]]
+        kinds += tree.synapses
+    return compartment, tuple(kinds), kind, factor
