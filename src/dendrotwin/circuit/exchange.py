@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 import numpy as np
@@ -14,6 +15,12 @@ from dendrotwin.errors import CircuitError
 
 ROOM = 256  # spikes of a process in a slice that one all-gather carries at first
 Indices = NDArray[np.int64]
+
+
+@functools.cache
+def exchange() -> Exchange:
+    """The processes of which this one is one."""
+    return Exchange()
 
 
 class Exchange:

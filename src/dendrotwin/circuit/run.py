@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Engine, Sampling, Settings
-from dendrotwin.circuit.exchange import Exchange
+from dendrotwin.circuit.exchange import exchange
 from dendrotwin.circuit.recorders import Field, Parts, Recorder, Spikes
 from dendrotwin.circuit.segments import Segments, digest_of
 from dendrotwin.circuit.wiring import Numbering
@@ -180,7 +180,7 @@ class Run:
         self.circuit, self.settings, self.storage = circuit, settings, storage
         self.spikes = Spikes()
         self.recorders: tuple[Recorder, ...] = (self.spikes, *recorders)
-        self.exchange, self.sample_ms = Exchange(), sample_ms
+        self.exchange, self.sample_ms = exchange(), sample_ms
         self._kept: list[list[Parts]] = []
         self._segments: Segments | None = None
 

@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from dendrotwin import __version__
-from dendrotwin.cli import make, measure, start, use  # noqa: F401  (each adds its commands)
+from dendrotwin.cli import make, measure, network, start, use  # noqa: F401  (each adds its commands)
 from dendrotwin.cli.base import app
 from dendrotwin.errors import DendrotwinError, InputWarning
 from dendrotwin.support.atomic_files import NO_ROOM, no_room

@@ -23,7 +23,7 @@ ORDER = (
     *("demo", "doctor", "cells", "download"),
     *("twin", "simulate", "import", "train"),
     *("predict", "signals", "plot", "figure"),
-    *("evaluate", "benchmark"),
+    *("network", "evaluate", "benchmark"),
 )
 LONG_S = 100.0  # a trial that is longer may be meant in ms: its length is said once more
 UNITS = ("_ms", "_mV")  # the ends of fields' names that an option's name leaves out

@@ -16,7 +16,7 @@ from dendrotwin.cell.tree import Ints as Ints32
 from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Settings
-from dendrotwin.circuit.exchange import Exchange
+from dendrotwin.circuit.exchange import exchange
 from dendrotwin.circuit.recorders import Field, Parts, Potentials, Recorder
 from dendrotwin.circuit.run import Run, Storage
 from dendrotwin.circuit.segments import digest_of
@@ -28,7 +28,7 @@ from dendrotwin.circuit.sonata.placement import placement
 from dendrotwin.circuit.sonata.reports import Clock, ExtracellularRecording, MembraneRecording
 from dendrotwin.circuit.sonata.rows import Floats, Ints
 from dendrotwin.circuit.wiring import Numbering
-from dendrotwin.errors import InputError
+from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import provenance
 from dendrotwin.signals.extracellular import LFP
 from dendrotwin.signals.probes import Probe
@@ -110,7 +110,13 @@ def read_simulation(
         FileError, InputError, CellError: see `load.read_circuit`.
     """
     accuracy = accuracy or CableConfig()
-    circuit, plan = read_circuit(config, NodeCells(accuracy.accuracy), folder, overwrite=overwrite)
+    if exchange().rank:  # the first process reads the cells, the others find them read
+        exchange().barrier()
+    # Whether results that are there are those of this very run is known when it is read.
+    there = folder is not None and (Path(folder) / DONE).is_file()
+    circuit, plan = read_circuit(config, NodeCells(accuracy.accuracy), folder, overwrite=overwrite or there)
+    if exchange().rank == 0:
+        exchange().barrier()
     single = [of.name for of in plan.extracellular if of.contributions is not None]
     if single:
         raise InputError(
@@ -118,7 +124,10 @@ def read_simulation(
             "recorded; take it away"
         )
     settings = Settings(plan.stop_ms, plan.threshold_mV, accuracy, threads=threads)
-    return Simulation(circuit, plan, settings)
+    simulation = Simulation(circuit, plan, settings)
+    if there and not overwrite and not simulation.is_done:
+        raise FileError(f"{folder} holds the results of another run; name another folder, or use --overwrite")
+    return simulation
 
 
 def run_simulation(simulation: Simulation, checkpoint_s: float = 60.0) -> float:
@@ -161,7 +170,7 @@ def run_simulation(simulation: Simulation, checkpoint_s: float = 60.0) -> float:
             _write(running, simulation, writers)
             seconds = time.monotonic() - started
             with whole_file(plan.folder / DONE) as path:
-                path.write_text(json.dumps(_said(simulation, running.exchange, seconds), indent=1))
+                path.write_text(json.dumps(_said(simulation, seconds), indent=1))
             running.remove()
     return time.monotonic() - started
 
@@ -228,7 +237,7 @@ def asked(clock: Clock, time_ms: Floats) -> Ints:
     return np.flatnonzero((np.abs(number - whole) < 1e-6) & (whole >= 0) & (whole < clock.count))
 
 
-def _said(simulation: Simulation, exchange: Exchange, seconds: float) -> dict[str, Any]:
+def _said(simulation: Simulation, seconds: float) -> dict[str, Any]:
     """What the folder says of how its files were made."""
     plan, circuit = simulation.plan, simulation.circuit
     return {
@@ -239,7 +248,7 @@ def _said(simulation: Simulation, exchange: Exchange, seconds: float) -> dict[st
         "connections": sum(map(len, circuit.projections)),
         "conditions": {"celsius": plan.celsius, "v_init_mV": plan.v_init_mV, "threshold_mV": plan.threshold_mV},
         "extracellular": {"sigma_S_per_m": SIGMA_S_PER_M, "source": "line"} if plan.extracellular else "none",
-        "processes": exchange.size,
+        "processes": exchange().size,
         "seconds": seconds,
         **provenance(),
     }

@@ -1,0 +1,52 @@
+"""The command that runs networks: network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dendrotwin.cli.base import Overwrite, app, configure, with_options
+from dendrotwin.solver.accuracy import CableConfig
+
+
+@app.command()
+@with_options(CableConfig, ("accuracy", "tolerance_mV"))
+def network(
+    config: Annotated[Path, typer.Argument(help="A SONATA simulation config (JSON).")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the results [the config's output_dir].")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check everything, estimate memory and time, and run nothing.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each process.")] = 1,
+    checkpoint: Annotated[float, typer.Option(min=0.0, help="Seconds between two checkpoints [s].")] = 60.0,
+    overwrite: Overwrite = False,
+    **accuracy: Any,
+) -> None:
+    """Run a SONATA circuit of twins: spikes, membrane reports and extracellular potentials.
+
+    The same command goes on with a run that was stopped. Several processes: `torchrun -m dendrotwin.cli network ...`.
+    """
+    from dendrotwin.circuit.exchange import exchange
+    from dendrotwin.circuit.sonata import estimate, figures
+    from dendrotwin.circuit.sonata.simulate import read_simulation, run_simulation
+
+    simulation = read_simulation(config, out, configure(CableConfig, **accuracy), overwrite=overwrite, threads=threads)
+    first = exchange().rank == 0
+    if dry_run:
+        found = estimate.estimate(simulation)
+        if first:
+            print(*estimate.summary(simulation), sep="\n")
+            print(
+                f"about {found.memory_bytes / 2**20:.0f} MiB in each process, beside Python's own, and "
+                f"{found.seconds:.0f} s, measured on {found.measured_ms:g} ms at the start"
+            )
+        return
+    done = simulation.is_done and not overwrite
+    seconds = None if done else run_simulation(simulation, checkpoint)
+    if first:
+        print(*estimate.summary(simulation), *figures.rates(simulation), sep="\n")
+        drawn = figures.draw(simulation, simulation.plan.folder / "figures")
+        took = "is finished already" if seconds is None else f"took {seconds:.1f} s"
+        print(f"the run {took}; figures in {drawn[0].parent}" if drawn else f"the run {took}")
