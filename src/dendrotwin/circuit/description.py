@@ -99,7 +99,7 @@ class Background:
         synapses: the kinds of synapse.
         synapse: (K,) of which kind it is.
         weight: (K,) factor on the conductances of its kind.
-        rate_hz: (K,) mean rate of its events [1/s].
+        rate_hz: (K,) mean rate of its events [Hz].
         seed: trains of different seeds have nothing to do with each other.
     """
 

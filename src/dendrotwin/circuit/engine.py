@@ -125,7 +125,7 @@ class Sampling:
     concentrations: bool = False
 
     def times_ms(self, start_ms: float, stop_ms: float) -> Floats:
-        """Samples after the start of a span, up to its end.
+        """(samples,) times after the start of a span, up to its end [ms].
 
         Args:
             start_ms, stop_ms: of the span [ms].
@@ -300,7 +300,7 @@ class Engine:
         )
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All that the run needs to go on from here, by name."""
+        """All that the run needs to go on from here, arrays by name: (cells, ...) of each model's states."""
         found: dict[str, NDArray[Any]] = {"slice": np.array(self.slice)}
         for k, cells in enumerate(self.models):
             parts = {**cells.batch.states._asdict(), **cells.ring._asdict()}
@@ -312,7 +312,7 @@ class Engine:
         """Go on from a state of the same circuit, settings and processes.
 
         Args:
-            state: from `state`.
+            state: from `state`, (cells, ...) of each model.
         """
         self.slice = int(state["slice"])
         for k, cells in enumerate(self.models):
@@ -330,7 +330,8 @@ class ClampsHere:
     Attributes:
         cell: (K,) counted in the cells here.
         position: (K,) of the compartment.
-        start_ms, stop_ms, current_nA: (K,) see `Clamps`.
+        start_ms, stop_ms: (K,) from when to when [ms].
+        current_nA: (K,) [nA].
     """
 
     cell: Indices

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dendrotwin import plot
+from dendrotwin.cell.tree import Floats
+from dendrotwin.circuit.description import Population
 from dendrotwin.circuit.places import placed_trees
 from dendrotwin.circuit.recorders import Field, Parts, Potentials
 from dendrotwin.circuit.run import Result
@@ -16,6 +19,7 @@ from dendrotwin.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Indices = NDArray[np.int64]
 MV_TO_UV, NA_UM3_TO_UA_MM3 = 1e3, 1e6
 
 
@@ -25,12 +29,30 @@ def raster(result: Result) -> Figure:
     Args:
         result: of a run.
     """
-    spikes, cells = {}, {}
-    for population in result.circuit.populations:
-        node, time_ms = result.spikes(population.name)
-        spikes[population.name] = (time_ms, population.position_um[node, 2])
-        cells[population.name] = len(population)
-    return plot.figure_raster(spikes, cells, (0.0, result.settings.duration_ms))
+    spikes = {population.name: result.spikes(population.name) for population in result.circuit.populations}
+    return raster_of(result.circuit.populations, spikes, result.settings.duration_ms)
+
+
+def raster_of(
+    populations: Sequence[Population], spikes: Mapping[str, tuple[Indices, Floats]], duration_ms: float
+) -> Figure:  # fmt: skip
+    """The same of any spikes; cells that are all at one depth are drawn by their numbers.
+
+    Args:
+        populations: the cells.
+        spikes: of each population, (s,) nodes and (s,) times [ms].
+        duration_ms: of the run [ms].
+    """
+    depth_um = {population.name: population.position_um[:, 2] for population in populations}
+    level = len(np.unique(np.concatenate(list(depth_um.values())))) == 1
+    height, below = {}, 0
+    for population in populations:
+        node, time_ms = spikes[population.name]
+        height[population.name] = (time_ms, node + float(below) if level else depth_um[population.name][node])
+        below += len(population)
+    cells = {population.name: len(population) for population in populations}
+    label = "number of the cell" if level else "z of the soma (µm)"
+    return plot.figure_raster(height, cells, (0.0, duration_ms), label=label)
 
 
 def field(result: Result) -> Figure:

@@ -45,10 +45,19 @@ class Recorder(Protocol):
     held_bytes: int
 
     def begin(self, engine: Engine) -> None:
-        """Get ready for the cells of this process."""
+        """Get ready for the cells of this process.
+
+        Args:
+            engine: that runs them.
+        """
 
     def take(self, time_ms: Floats, recorded: Sequence[Recorded]) -> None:
-        """What a slice gives: (samples,) times [ms], and potentials of each model."""
+        """Take what a slice gives.
+
+        Args:
+            time_ms: (samples,) when [ms].
+            recorded: of each model.
+        """
 
     def parts(self) -> Parts:
         """What was found since it was last asked, by name."""
@@ -274,7 +283,11 @@ class Field:
 
 @dataclass(eq=False)
 class Spikes:
-    """Output spikes: its parts are `node` (s,), numbered in the circuit, and `time_ms` (s,), by time and then node."""
+    """Output spikes: its parts are `node` (s,), numbered in the circuit, and `time_ms` (s,), by time and then node.
+
+    Attributes:
+        name, somata_only, concentrations, held_bytes: see `Recorder`.
+    """
 
     name: str = "spikes"
     somata_only: bool = True

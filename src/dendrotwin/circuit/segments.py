@@ -112,7 +112,7 @@ class Segments:
             (self.mine / f"state-{old:06d}.npz").unlink(missing_ok=True)
 
     def state(self, number: int) -> dict[str, NDArray[Any]]:
-        """A state of this process.
+        """A state of this process: arrays (cells, ...) by name.
 
         Args:
             number: of the segment that it is at the end of.
@@ -121,7 +121,7 @@ class Segments:
             return dict(file)
 
     def segments(self, last: int) -> Iterator[list[dict[str, NDArray[Any]]]]:
-        """What all processes recorded, segment by segment.
+        """What all processes recorded, segment by segment: arrays by name, such as (samples, elements).
 
         Args:
             last: number of the last segment.

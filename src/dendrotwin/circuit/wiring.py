@@ -126,7 +126,8 @@ class BackgroundHere:
     Attributes:
         seed: see there.
         first: (cells + 1,) the first place of each cell, and where those of the last one end.
-        input, weight, rate_hz: (K,) of each place.
+        input, weight: (K,) of each place.
+        rate_hz: (K,) of its events [Hz].
     """
 
     seed: int

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from dendrotwin import plot
+from dendrotwin.circuit.figures import raster_of
 from dendrotwin.circuit.sonata.simulate import Simulation
 
 MV_TO_UV = 1e3
@@ -26,16 +28,15 @@ def draw(simulation: Simulation, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     if plan.spikes is not None:
-        spikes, cells = {}, {}
+        spikes = {}
         with h5py.File(plan.spikes) as file:
             for population in circuit.populations:
-                group = file[f"spikes/{population.name}"]
-                index = {int(node): k for k, node in enumerate(plan.node_ids[population.name])}
-                at = [index[int(node)] for node in group["node_ids"][()]]
-                spikes[population.name] = (group["timestamps"][()], population.position_um[at, 2])
-                cells[population.name] = len(population)
+                group, ids = file[f"spikes/{population.name}"], plan.node_ids[population.name]
+                order = np.argsort(ids)
+                node = order[np.searchsorted(ids[order], group["node_ids"][()].astype(np.int64))]
+                spikes[population.name] = (node, group["timestamps"][()])
         found.append(folder / "raster.png")
-        plot.save(plot.figure_raster(spikes, cells, (0.0, plan.stop_ms)), found[-1])
+        plot.save(raster_of(circuit.populations, spikes, plan.stop_ms), found[-1])
     for outside in plan.extracellular:
         with h5py.File(outside.path) as file:
             values_uV = file["ecp/data"][()] * MV_TO_UV

@@ -47,7 +47,7 @@ class NodeCells:
         self.accuracy = accuracy
 
     def twins_of(self, node_types: list[dict[str, str]]) -> list[Twin]:
-        """A twin of each type; see `cells.read_twins`."""
+        """See `cells.read_twins`."""
         named = {_name(k, options): options for k, options in enumerate(node_types)}
         twins = read_twins(named, self.accuracy)
         return [twins[name] for name in named]

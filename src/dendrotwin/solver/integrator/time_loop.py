@@ -168,7 +168,8 @@ def run(
                     crossing_ms[t, crossed] = s * h + h * (threshold_mV - soma_mV) / (v[soma] - soma_mV)
                     crossed += 1
                 rising, soma_mV = v[soma] > soma_mV, v[soma]
-                sample = take_samples(watch, sample, watch.first[t + 1], end_ms - h, end_ms, v, c, index, output)
+                span_ms = (end_ms - h, end_ms)
+                sample = take_samples(watch, sample, watch.first[t + 1], span_ms, (v, c), index, output)
             if not again:
                 break
             copy_state(backup, state)
@@ -182,23 +183,23 @@ def run(
 
 @compiled
 def take_samples(
-    watch: Watch, sample: int, stop: int, begin_ms: float, end_ms: float, v: Floats, c: Floats, index: TableIndex,
-    output: Output,
+    watch: Watch, sample: int, stop: int, span_ms: tuple[float, float], after: tuple[Floats, Floats],
+    index: TableIndex, output: Output,
 ) -> int:  # fmt: skip
     """Sample V and concentrations within a step, on straight lines from its start to its end.
 
     Args:
         watch: when and where.
         sample, stop: the first that is not yet taken, and the one after the last of this block.
-        begin_ms, end_ms: of the step, after the start of the block [ms].
-        v, c: (n,) [mV] and (ions, n) [mM] at its end.
+        span_ms: of the step, after the start of the block [ms].
+        after: V (n,) [mV] and concentrations (ions, n) [mM] at its end.
         index: both at its start.
         output: gets the samples.
 
     Returns:
         The first sample after the step.
     """
-    after_ms, position = watch.after_ms, watch.position
+    after_ms, position, (begin_ms, end_ms), (v, c) = watch.after_ms, watch.position, span_ms, after
     while sample < stop and after_ms[sample] <= end_ms:
         share = (after_ms[sample] - begin_ms) / (end_ms - begin_ms)
         for k in range(len(position)):
