@@ -35,6 +35,7 @@ from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models import architectures
 from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.support.atomic_files import remove_dead_partials
+from dendrotwin.support.folder_lock import FolderLock
 from dendrotwin.training.config import Training
 from dendrotwin.training.loop import train
 from dendrotwin.twin import Twin
@@ -207,6 +208,16 @@ def test_what_is_done_is_not_done_again(
     few = {label: training.model_copy(update={"train_trials": 3}) for label, training in entries.items()}
     with pytest.raises(FileError, match=r"another benchmark \(other trials\)"):
         benchmark(data, out, few, budget_minutes=BUDGET, seeds=2, workers=2)
+
+
+def test_two_benchmarks_into_one_folder(data: Path, tmp_path: Path) -> None:
+    """The second is refused before it writes a plan."""
+    entries = _entries(LABELS[0], autoregressive=False, train_trials=None)
+    with FolderLock(tmp_path) as lock:
+        assert lock.try_alone()
+        with pytest.raises(FileError, match=r"another process is benchmarking into .*; wait for it, or name another"):
+            benchmark(data, tmp_path, entries, budget_minutes=BUDGET, seeds=1, speed=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_finished_is_drawn(killed: tuple[Path, dict[str, int], dict[str, Any]], tmp_path: Path) -> None:

@@ -351,6 +351,19 @@ def _trial_of_own(text: str, folder: Path, replaced: str = "dend.connect(soma(1)
     return run_trial(cell, Events.sort(np.array([0, 2]), np.array([1.0, 1.3])), 20)[0]
 
 
+def test_a_pointer_that_points_nowhere(tmp_path: Path) -> None:
+    """NEURON would end the process with a segmentation fault."""
+    (tmp_path / "needs.mod").write_text(
+        "NEURON { SUFFIX needs POINTER level NONSPECIFIC_CURRENT i }\n"
+        "ASSIGNED { level v (mV) i (mA/cm2) }\nBREAKPOINT { i = 1e-6 * level * v }\n"
+    )
+    text = OWN_CELL.replace('section.insert("pas")', 'section.insert("pas").insert("needs")')
+    text = text.replace("lambda: []", f"lambda: [__import__('pathlib').Path({str(tmp_path / 'needs.mod')!r})]")
+    file = _own_file(tmp_path, text)
+    with pytest.raises(CellError, match=r"POINTER level_needs of needs in soma\(0.5\) points to nothing.*h.setpointer"):
+        in_new_process(_facts, str(file))
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -72,6 +72,18 @@ def test_plot_does_not_remove_its_input(predicted: Path, tmp_path: Path) -> None
     assert file.exists()
 
 
+def test_import_and_benchmark_spare_their_input(predicted: Path, tmp_path: Path) -> None:
+    report, again = tmp_path / "report.h5", tmp_path / "again.h5"
+    report.write_bytes(b"a report")
+    os.link(report, again)  # another name of the same file
+    with pytest.raises(InputError, match=r"again.h5 is read, and cannot be written"):
+        _call("import", report, "--out", again, "--overwrite", "--morphology", "c.swc", "--axial-ohm-cm", 100)
+    assert report.read_bytes() == b"a report"
+    with pytest.raises(InputError, match=r"compared lies in .*, which is read"):
+        _call("benchmark", "--data", predicted, "--budget", 1, "--out", predicted / "compared")
+    assert sorted(path.name for path in predicted.iterdir()) == ["a.h5", "b.h5"]
+
+
 def _call(*arguments: object) -> None:
     app([str(argument) for argument in arguments], standalone_mode=False)
 

@@ -129,7 +129,10 @@ def test_samples_that_are_no_whole_ms(tmp_path: Path) -> None:
 
 def test_v_that_cannot_be_stored(tmp_path: Path) -> None:
     tree = tree_with_inputs()
-    for value, message in ((np.nan, "V of compartment 2 is not finite at sample 7"), (200.0, "V reaches .* 200 mV")):
+    for value, message in (
+        (np.nan, "V of compartment 2 is not finite at sample 7; .* a network is far from what it was trained on"),
+        (200.0, "V of compartment 2 is 200 mV at sample 7, the file holds -238 ... 88 mV; a simulation diverged"),
+    ):
         wrong = recording(tree)
         wrong.v_mV[7, 2] = value
         with pytest.raises(FileError, match=message):

@@ -13,6 +13,7 @@ from dendrotwin.cell.stimuli import Modulated, Poisson, draw_events, read_events
 from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.errors import InputError
 from dendrotwin.models import cable
+from dendrotwin.solver.coarse import coarse_cable
 from dendrotwin.support.memory import memory_bytes, require_memory
 from test_recording import tree_with_inputs
 
@@ -61,6 +62,28 @@ def test_arrays_of_events_that_do_not_belong_together(inputs: Any, times: Any) -
         Events(inputs, times).check(5, 10)
 
 
+def test_numbers_of_any_type_are_the_same_input(twin: dendrotwin.Twin) -> None:
+    """In 8 bits the input after 127 is -128, a duration times the compartments overflows, and numba knows no halves."""
+    expected = twin.predict(Events.sort([127], [3.5]), 20)
+    for of_input, of_time in ((np.int8, np.float16), (np.uint64, np.float32), (np.int64, np.longdouble)):
+        events = Events(np.array([127], of_input), np.array([3.5], of_time))
+        found = twin.predict(events, np.int8(20))
+        assert (events.input.dtype, events.time_ms.dtype) == (np.int32, np.float64)
+        assert np.array_equal(found.v_mV, expected.v_mV)
+        assert found.trial_id == expected.trial_id
+    found, expected = (
+        twin.predict(Events.sort([], []), 20, injection=Injection(np.array([3], whole), np.full((20, 1), 0.5, real)))
+        for whole, real in ((np.uint64, np.float16), (np.int32, np.float64))
+    )
+    assert np.array_equal(found.v_mV, expected.v_mV)
+    for inputs in (np.array([2**31 + 127]), np.array([2**63 + 127], np.uint64), np.array([-(2**40)])):
+        with pytest.raises(InputError, match=r"names input -?\d+, the cell has inputs 0 to 1277"):
+            twin.predict(Events(inputs, np.array([3.5])), 20)
+    for current in (np.array([[10**400]] * 20, object), np.ones((20, 1)) * 1j, np.array([["1"]] * 20)):
+        with pytest.raises(InputError, match="is an array of real numbers in nA"):
+            twin.predict(Events.sort([], []), 20, injection=Injection(np.array([0]), current))
+
+
 @pytest.mark.parametrize("duration", [-5, 0, 5.0, "5", True, None, float("nan"), 2**40])
 def test_durations_that_are_none(duration: Any) -> None:
     tree = tree_with_inputs()
@@ -82,6 +105,12 @@ def test_currents_that_are_none() -> None:
     ):
         with pytest.raises(InputError):
             Injection(compartment, current).check(3, 5)
+
+
+def test_a_coarse_cable_beyond_all_numbers() -> None:
+    injection = Injection(np.array([0]), np.where(np.arange(5)[:, None] < 2, 0.0, 1e300))
+    with pytest.raises(InputError, match="potential of compartment 0 is no number at 3 ms in the coarse cable; inject"):
+        coarse_cable(tree_with_inputs(), [Events.sort([], [])], 5, [injection])
 
 
 def test_more_than_memory_holds_is_said_before_it_is_made(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from dendrotwin.neuron.simulate import Simulation, simulate
 from dendrotwin.recording import SETTLE_MS, Recording
 from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.solver.conductances import synaptic_conductances
+from dendrotwin.support.folder_lock import FolderLock
 from dendrotwin.training import loop
 from dendrotwin.training.checkpoint import save_checkpoint
 from dendrotwin.training.config import Training
@@ -245,6 +246,18 @@ def test_killed_training_goes_on(data: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "killed.log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [50, 100, 150]
     assert not checkpoint.exists()
+
+
+def test_two_trainings_into_one_folder(data: Path, tmp_path: Path) -> None:
+    """The second is refused before its first step, and changes nothing."""
+    log = tmp_path / "twin.log.jsonl"
+    log.write_text("of the first\n")
+    with FolderLock(log) as lock:
+        assert lock.try_alone()
+        with pytest.raises(FileError, match=r"another process is training into .*twin; wait for it, or name another"):
+            train(data, tmp_path / "twin", QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == [log.name]
+    assert log.read_text() == "of the first\n"
 
 
 def test_a_training_goes_on_with_its_threads(

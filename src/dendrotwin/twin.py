@@ -126,9 +126,9 @@ class Twin:
         else:
             if duration_ms is None:
                 raise InputError("events do not say how long the trial is; give duration_ms")
-            events, steps = source, duration_ms
-            identity = trial_identity(events, injection, steps)
+            events, steps, identity = source, duration_ms, ""
         v, probability = self.predict_batch([events], steps, true_mV, [injection])
+        identity = identity or trial_identity(events, injection, steps)  # of input that was looked at
         spikes = predicted_spikes(probability[0], self.threshold)
         return Recording(self.tree, v[0], events, spikes, identity, injection, probability[0])
 
@@ -174,7 +174,7 @@ class Twin:
             raise InputError("this twin is free-running and sees no true potential; predict without true_mV")
         if not isinstance(chunk_ms, int | np.integer) or chunk_ms < 1:
             raise InputError(f"chunks of {chunk_ms} ms; give a whole number of ms, at least 1")
-        check_duration(duration_ms)
+        duration_ms, chunk_ms = check_duration(duration_ms), int(chunk_ms)
         self._check_input(events, duration_ms, injections)
         shape = (len(events), duration_ms, self.tree.n)
         require_memory(BYTES_PER_POTENTIAL * math.prod(shape), f"V of shape {shape}", "predict fewer or shorter trials")

@@ -48,6 +48,7 @@ from dendrotwin.evaluation.report import Row, describe_missing, describe_test, w
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.recording import provenance
 from dendrotwin.recording.trials import TrialIndex
+from dendrotwin.support.folder_lock import alone
 from dendrotwin.support.progress import progress
 from dendrotwin.support.workers import cores, worker_pool
 from dendrotwin.training.config import Training
@@ -88,7 +89,7 @@ def benchmark(
     Raises:
         InputError: the data have no output spikes, an option is wrong, the budget is none or too short, or the data
             were not simulated here and a cell is to be read or timed.
-        FileError: `out` holds another benchmark, or the data are of different cells.
+        FileError: `out` holds another benchmark, another process makes one there, or the data are of different cells.
         TwinError: a training cannot go on, or a worker died.
     """
     data, out = Path(data), Path(out)
@@ -103,27 +104,29 @@ def benchmark(
         for label, training in entries.items()
         for seed in range(1 if is_read(training.architecture) else seeds)
     ]
-    plan = open_plan(out, tree, split, first, budget_minutes, workers)
-    train_all(data, out, jobs, plan, workers)
-
-    rows = rows_of_twins(out, jobs)
-    names = BASELINES if first.autoregressive else BASELINES[:-1]  # persistence is for one step ahead
-    rows += rows_of_baselines(out, tree, split, names)
-    if simulation is not None:
-        rows = with_speed(rows, load_or_measure_speed(out, jobs, simulation))
-    measured = describe_test(rows[0].evaluations[0], split.test)
-    context = {
-        "data": str(data),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": _machine(),
-        "budget_minutes": budget_minutes,
-        "workers": workers,
-        "train_trials": len(split.train),
-        **provenance(),
-    }
-    write_comparison(out, tree, rows, measured, _notes(context, first, seeds, rows), context)
-    draw_comparison(out, tree, [r for r in rows if r.one_step_ahead == first.autoregressive and r.name != "mean"])
-    return out / "table.md"
+    if not out.exists():
+        out.mkdir(parents=True, exist_ok=True)
+    with alone(out, "is benchmarking", out):
+        plan = open_plan(out, tree, split, first, budget_minutes, workers)
+        train_all(data, out, jobs, plan, workers)
+        rows = rows_of_twins(out, jobs)
+        names = BASELINES if first.autoregressive else BASELINES[:-1]  # persistence is for one step ahead
+        rows += rows_of_baselines(out, tree, split, names)
+        if simulation is not None:
+            rows = with_speed(rows, load_or_measure_speed(out, jobs, simulation))
+        measured = describe_test(rows[0].evaluations[0], split.test)
+        context = {
+            "data": str(data),
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": _machine(),
+            "budget_minutes": budget_minutes,
+            "workers": workers,
+            "train_trials": len(split.train),
+            **provenance(),
+        }
+        write_comparison(out, tree, rows, measured, _notes(context, first, seeds, rows), context)
+        draw_comparison(out, tree, [r for r in rows if r.one_step_ahead == first.autoregressive and r.name != "mean"])
+        return out / "table.md"
 
 
 def train_all(data: Path, out: Path, jobs: Sequence[Job], plan: dict[str, Any], workers: int) -> None:

@@ -85,7 +85,7 @@ def draw_events(tree: Tree, protocol: Modulated | Poisson, duration_ms: int, rng
     Raises:
         InputError: the duration is none, or there are more events than memory holds.
     """
-    check_duration(duration_ms)
+    duration_ms = check_duration(duration_ms)
     if isinstance(protocol, Poisson):
         return _poisson(tree, protocol, duration_ms, rng)
     return _modulated(tree, protocol, duration_ms, rng)
@@ -208,7 +208,7 @@ def read_injection(path: Path, duration_ms: int) -> Injection:
         InputError: the file is missing, holds something else, or is longer than the trial; or the trial's current is
             more than memory holds.
     """
-    check_duration(duration_ms)
+    duration_ms = check_duration(duration_ms)
     if _is_npz(path):
         compartment, current = _read_npz(path, ("compartment", "current_nA"))
     else:

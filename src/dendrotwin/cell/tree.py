@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.trial_numbers import check_duration, column_of_numbers
+from dendrotwin.cell.trial_numbers import as_numbers, check_duration, column_of_numbers
 from dendrotwin.errors import FileError, InputError
 
 REGIONS = ("soma", "basal", "oblique", "trunk", "tuft", "axon")
@@ -120,6 +120,11 @@ class Events:
     input: Ints
     time_ms: Floats
 
+    def __post_init__(self) -> None:
+        """Numbers of other types become those: in 8 bits, the input after number 127 would be -128."""
+        object.__setattr__(self, "input", as_numbers(self.input, np.int32))
+        object.__setattr__(self, "time_ms", as_numbers(self.time_ms, np.float64))
+
     @classmethod
     def sort(cls, input: NDArray[Any], time_ms: NDArray[Any]) -> Events:
         """Events in any order, at any real time [ms], sorted.
@@ -205,6 +210,11 @@ class Injection:
 
     compartment: Ints
     current_nA: Floats
+
+    def __post_init__(self) -> None:
+        """Numbers of other types become those; see `Events`."""
+        object.__setattr__(self, "compartment", as_numbers(self.compartment, np.int32))
+        object.__setattr__(self, "current_nA", as_numbers(self.current_nA, np.float64))
 
     def __repr__(self) -> str:
         low, high = (float(f(self.current_nA)) if self.current_nA.size else 0.0 for f in (np.min, np.max))

@@ -229,11 +229,11 @@ def import_(
     from dendrotwin.recording import provenance, write_recordings
     from dendrotwin.recording.of_simulations import read_npz
     from dendrotwin.support.atomic_files import refuse_existing_file
+    from dendrotwin.support.made_by import refuse_writing_over_inputs
 
     refuse_other_than_hdf5(out)
+    refuse_writing_over_inputs([out], [source, morphology])
     refuse_existing_file(out, overwrite=overwrite)
-    if source.resolve() == out.resolve():
-        raise InputError(f"{source} would be replaced; name another file with --out")
     if source.suffix == ".npz":
         if (morphology, axial_ohm_cm, population) != (None, None, None):
             raise InputError(f"the arrays of {source} say what the cell is; leave --morphology and others away")

@@ -74,7 +74,9 @@ def benchmark(
 ) -> None:
     """Train architectures for the same wall time and compare them. The same command again does what is not done yet."""
     from dendrotwin.benchmark import benchmark as benchmark_module
+    from dendrotwin.support.made_by import refuse_writing_over_inputs
 
+    refuse_writing_over_inputs([out], [data, cell])
     if archs is None:  # the cable twin is free-running only
         archs = "hard-sharing,mmoe,mmoeex,elm" + ("" if autoregressive else ",cable")
     entries = _entries(archs, autoregressive=autoregressive, train_trials=train_trials)

@@ -16,6 +16,10 @@ PIECE_SAMPLES = 4096  # of the potentials that are rounded at a time: an hour of
 CHUNK_STEPS = 128  # samples of the potentials that are stored, and have a checksum, together
 CHECKSUMS = "crc32"  # the attribute of a data set; older files have none
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
+DIVERGED = (
+    "a simulation diverged: use a smaller dt, or look at the injected current; a network is far from what it was "
+    "trained on: look at the input"
+)
 SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
 
 
@@ -208,14 +212,14 @@ def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
         if not np.isfinite(part).all():
             step, compartment = np.argwhere(~np.isfinite(part))[0]
             raise FileError(
-                f"trial {trial_id}: V of compartment {compartment} is not finite at sample {start + step}; the run "
-                "diverged: use a smaller dt, or look at the injected current"
+                f"trial {trial_id}: V of compartment {compartment} is not finite at sample {start + step}; {DIVERGED}"
             )
         whole = np.rint((part - OFFSET_MV) / SCALE_MV)
         if whole.size and (whole.min() < limits.min or whole.max() > limits.max):
+            step, compartment = np.argwhere((whole < limits.min) | (whole > limits.max))[0]
             raise FileError(
-                f"trial {trial_id}: V reaches {part.min():.0f} ... {part.max():.0f} mV, the file holds -238 ... 88 mV; "
-                "the run diverged: use a smaller dt, or look at the injected current"
+                f"trial {trial_id}: V of compartment {compartment} is {part[step, compartment]:.3g} mV at sample "
+                f"{start + step}, the file holds -238 ... 88 mV; {DIVERGED}"
             )
         stored[start : start + PIECE_SAMPLES] = whole
     return stored

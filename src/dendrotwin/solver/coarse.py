@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import BLOCK_MV, Events, Floats, Injection, Ints, Tree
+from dendrotwin.errors import InputError
 from dendrotwin.solver.axial import EliminationOrder
 from dendrotwin.solver.compiled import compiled
 from dendrotwin.solver.conductances import (
@@ -199,7 +200,7 @@ def coarse_cable(
         V (trials, duration_ms, n) at the end of each step, from `tree.v_init_mV` [mV].
 
     Raises:
-        InputError: events or injections do not fit the cell and the duration.
+        InputError: events or injections do not fit the cell and the duration, or drive V beyond all numbers.
     """
     order = EliminationOrder.of(tree)
     inputs, values = components(tree)
@@ -227,4 +228,10 @@ def coarse_cable(
         _cable_steps(cable, synapses, conductance, injected[: end - begin], v, m, out)
         result[:, begin:end] = out[:, order.position].transpose(2, 0, 1)
         begin = end
+    if not np.isfinite(result).all():
+        _, step, compartment = np.argwhere(~np.isfinite(result))[0]
+        raise InputError(
+            f"the potential of compartment {compartment} is no number at {step + 1} ms in the coarse cable; "
+            "inject less current"
+        )
     return result

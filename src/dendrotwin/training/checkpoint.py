@@ -81,7 +81,7 @@ class Log:
     """
 
     def __init__(self, out: Path, tensorboard: bool) -> None:
-        """Name the files; `start` writes the first.
+        """Name the files, and see that the first is there; `start` writes it.
 
         Args:
             out: folder of the twin.
@@ -100,6 +100,8 @@ class Log:
                     "--tensorboard needs the package tensorboard: pip install tensorboard"
                 ) from error
             self._board = SummaryWriter(str(out.parent / f"{out.name}.tensorboard"))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()
 
     def start(self, curve: list[dict[str, Any]]) -> None:
         """Begin the file.
@@ -107,7 +109,6 @@ class Log:
         Args:
             curve: the rounds that a resumed run has behind it; see `rounds.end_round`.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("".join(json.dumps(point) + "\n" for point in curve))
 
     def add(self, point: dict[str, Any]) -> None:

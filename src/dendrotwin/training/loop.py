@@ -13,6 +13,7 @@ import torch
 from dendrotwin.errors import TwinError
 from dendrotwin.models.base import Batch
 from dendrotwin.support.atomic_files import refuse_existing
+from dendrotwin.support.folder_lock import alone
 from dendrotwin.support.progress import progress
 from dendrotwin.training.checkpoint import Log, resume, save_checkpoint, threads_restored
 from dendrotwin.training.config import Training
@@ -44,18 +45,34 @@ def train(
 
     Raises:
         TwinError: the loss is no longer finite; the best weights so far, if there are some, are saved.
-        FileError, InputError: `out` exists, the data set is not one, is too small, or an option is wrong.
+        FileError, InputError: `out` exists, another process trains into it, the data set is not one, is too small, or
+            an option is wrong.
     """
     began = time.monotonic()
     data, out = Path(data), Path(out)
     refuse_existing(out, "config.json", overwrite=overwrite)
     run = Run(data, training)
-    state, steps = run.state, training.steps
-    log = Log(out, tensorboard) if run.fabric.global_rank == 0 else None
     checkpoint = out.parent / f".{out.name}.checkpoint"
-    resume(checkpoint, run)
-    if log is not None:
-        log.start(state["curve"])
+    if run.fabric.global_rank > 0:
+        resume(checkpoint, run)
+        _all_steps(run, out, checkpoint, None, began, overwrite=overwrite)
+        run.fabric.barrier()
+        return Twin.load(out, training.architecture)
+    log = Log(out, tensorboard)
+    with alone(log.path, "is training", out):
+        refuse_existing(out, "config.json", overwrite=overwrite)
+        resume(checkpoint, run)
+        log.start(run.state["curve"])
+        _all_steps(run, out, checkpoint, log, began, overwrite=overwrite)
+        twin = save_best(run, out, overwrite=overwrite)
+        checkpoint.unlink(missing_ok=True)
+    run.fabric.barrier()
+    return twin
+
+
+def _all_steps(run: Run, out: Path, checkpoint: Path, log: Log | None, began: float, *, overwrite: bool) -> None:
+    """The steps that are not done yet; the process with the log saves what must be saved."""
+    training, state, steps = run.training, run.state, run.training.steps
     saved = time.monotonic()
     before = state["seconds"]
     with progress(f"training {training.architecture} into {out}", steps, "steps", state["step"]) as advance:
@@ -84,13 +101,6 @@ def train(
             if log is not None and time.monotonic() - saved >= 60.0 * training.checkpoint_minutes:
                 save_checkpoint(checkpoint, run)
                 saved = time.monotonic()
-    if log is None:
-        run.fabric.barrier()
-        return Twin.load(out, training.architecture)
-    twin = save_best(run, out, overwrite=overwrite)
-    checkpoint.unlink(missing_ok=True)
-    run.fabric.barrier()
-    return twin
 
 
 def _steps_since_best(state: dict[str, Any]) -> int:
