@@ -259,6 +259,11 @@ BAD: dict[str, tuple[Any, str]] = {
     "matrix shape": (lambda c, t: c.add("x", t, 3, turn=np.eye(4)), r"a rotation is a matrix \(3, 3\)"),
     "source": (lambda c, t: c.connect("x", "e", InDegree(1), STRONG), "x -> e: there are no population and no trains"),
     "target": (lambda c, t: c.connect("e", "input", InDegree(1), STRONG), "e -> input: there is no population of"),
+    "no rule": (lambda c, t: c.connect("e", "i", 0.1, STRONG), "the rule is 0.1; give a Probability"),
+    "probability of text": (lambda c, t: c.connect("e", "i", Probability("x"), STRONG), "e -> i: a probability is"),
+    "name no text": (lambda c, t: c.add(["e"], t, 3), "a population is called .'e'.; a name is a text"),
+    "no twin at all": (lambda c, t: c.add("x", 3, 3), "its cells are int; give a twin"),
+    "half a synapse": (lambda c, t: c.connect("e", "i", InDegree(1, synapses=0.5), STRONG), "0.5 synapses of each"),
     "probability": (lambda c, t: c.connect("e", "i", Probability(1.2), STRONG), "e -> i: a probability is a number"),
     "probability NaN": (
         lambda c, t: c.connect("e", "i", Probability(lambda um: um * np.nan), STRONG), "e -> i: a probability is"),
@@ -372,3 +377,30 @@ def test_a_run_and_its_figures(twin: Twin, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match="no potentials of whole cells"):
         figures.potentials(bare, [1.0])
     plot.save(figures.raster(bare), tmp_path / "silent.png")
+
+
+@pytest.mark.parametrize("contacts", [1, 2, 60])
+def test_figures_of_little_and_of_much(
+    twin: Twin, contacts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plot.style, "DPI", 40)
+    random, time_ms = np.random.default_rng(0), np.arange(1.0, 31.0)
+    names = [f"p{k}" for k in range(9 if contacts > 1 else 1)]
+    spikes = {name: (30.0 * random.random(k), random.random(k)) for k, name in enumerate(names)}
+    z_um = random.permutation(50.0 * np.arange(contacts))
+    silent = np.zeros((30, contacts))
+    field = plot.figure_field(time_ms, z_um, silent if contacts == 2 else random.normal(size=silent.shape))
+    traces = [line for line in field.axes[0].lines if len(line.get_xdata()) == 30]
+    assert len(traces) == (20 if contacts == 60 else contacts)
+    heights = [float(np.mean(line.get_ydata())) for line in traces]
+    np.testing.assert_allclose(heights, np.sort(z_um)[:: 3 if contacts == 60 else 1], atol=1e-6)
+    figures_ = {
+        "raster": plot.figure_raster(spikes, dict.fromkeys(names, 4), (0.0, 30.0)),
+        "field": field,
+        "movie": plot.figure_potentials([twin.tree], np.full((contacts % 7, twin.tree.n), -65.0), range(contacts % 7)),
+    }
+    for name, figure in figures_.items():
+        labels = [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel()) if label]
+        assert labels
+        assert all("(" in label for label in labels)
+        plot.save(figure, tmp_path / f"{name}.png")

@@ -102,7 +102,7 @@ class Circuit:
             turn: "spun", "upright", "as built", or matrices; see `places.rotations`.
         """
         self._new(name, count)
-        twins = (twin,) if isinstance(twin, Twin) else tuple(twin)
+        twins = tuple(twin) if isinstance(twin, Sequence) else (twin,)
         where: object = position_um
         if isinstance(position_um, Column):
             where = position_um.draw(self._random(), count)
@@ -281,6 +281,8 @@ class Circuit:
         return run(self.description, settings, record, sample_ms, storage)
 
     def _new(self, name: str, count: int) -> None:
+        if not isinstance(name, str):
+            raise InputError(f"a population is called {name!r}; a name is a text")
         if name in self._populations or name in self._trains:
             raise InputError(f"there are a population or trains called {name!r} already; give another name")
         if not isinstance(count, int | np.integer) or count < 1:

@@ -51,9 +51,11 @@ def mean_rates(node: Whole, count: int, duration_ms: float) -> Floats:
         (count,) [1/s].
 
     Raises:
-        InputError: a node is not one of the cells.
+        InputError: a node is not one of the cells, or the duration is none.
     """
     _check(node, count)
+    if not duration_ms > 0.0:
+        raise InputError(f"a run of {duration_ms:g} ms has no rates; give its duration")
     return np.asarray(np.bincount(node, minlength=count) * (MS_PER_S / duration_ms), np.float64)
 
 

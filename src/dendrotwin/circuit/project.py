@@ -101,6 +101,8 @@ class Link:
         """
         rule, order, where = self.rule, np.zeros(0, np.int64), self.where
         listed: Probability | InDegree | Listed
+        if not isinstance(rule, Probability | InDegree | Given):
+            raise InputError(f"the rule is {rule!r}; give a Probability(...), an InDegree(...) or a Given(...)")
         if isinstance(rule, Given):
             if (rule.compartment is not None or rule.input is not None) and where is not None:
                 raise InputError("the compartments are given, and so is `where`; leave one away")
@@ -109,8 +111,8 @@ class Link:
             where = where if rule.compartment is None and rule.input is None else "all"
             listed, order = _listed(rule, len(origin), len(cells))
         else:
-            if rule.synapses < 1:
-                raise InputError(f"{rule.synapses} synapses of each connected pair; give 1 or more")
+            if not isinstance(rule.synapses, int | np.integer) or rule.synapses < 1:
+                raise InputError(f"{rule.synapses!r} synapses of each connected pair; give 1 or more")
             listed = rule
             if not (_one_for_all(self.weight) and _one_for_all(self.delay_ms)):
                 raise InputError("a weight or delay for each connection needs connections that are given, `Given(...)`")

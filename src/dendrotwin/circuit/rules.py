@@ -55,8 +55,9 @@ class Probability:
         Raises:
             InputError: a probability is not within 0 and 1.
         """
-        chance = np.asarray(self.of(distance_um) if callable(self.of) else self.of, np.float64)
-        if chance.shape not in ((), distance_um.shape) or not ((chance >= 0.0) & (chance <= 1.0)).all():
+        chance = np.asarray(self.of(distance_um) if callable(self.of) else self.of)
+        is_one = chance.dtype.kind in "iuf" and chance.shape in ((), distance_um.shape)
+        if not is_one or not ((chance >= 0.0) & (chance <= 1.0)).all():
             raise InputError("a probability is a number from 0 to 1, or a function that gives one for each distance")
         connected = random.random(len(distance_um)) < chance
         if same and not self.autapses:
