@@ -238,7 +238,7 @@ def _needs_bmtk() -> None:
         ("ctdb:Biophys1", "", ""),
     ],
 )
-def test_a_tiny_cell_is_that_of_bmtk(template: str, parameters: str, processing: str, swc: str, tmp_path: Path) -> None:
+def test_a_tiny_cell_is_that_of_bmtk(template: str, parameters: str, processing: str, tmp_path: Path) -> None:
     _needs_bmtk()
     options = _type(tmp_path, model_template=template, dynamics_params=parameters, model_processing=processing)
     tree = _check_beside_bmtk(options)["order"]
@@ -353,10 +353,7 @@ def test_a_hoc_template_is_the_cell_by_hand_and_keeps_its_order(tmp_path: Path) 
 
 
 def test_node_types_are_read_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = _type(
-        tmp_path,
-        model_template="nml:c.nml",
-    )
+    options = _type(tmp_path, model_template="nml:c.nml")
     monkeypatch.setenv("DENDROTWIN_CACHE", str(tmp_path / "cache"))
     twins = read_twins({"100": options, "101": dict(options)})
     assert twins["100"] is twins["101"]
@@ -397,7 +394,7 @@ REFUSED = [
     ({"dL": "0"}, "dL=0 must be a positive number"),
     ({"celsius": "warm"}, "celsius=warm must be a number"),
     (
-        {"dynamics_params": "fit.json", "model_processing": "aibs_perisomatic", "mechanisms_dir": "no"},
+        {"dynamics_params": "unknown.json", "model_processing": "aibs_perisomatic", "mechanisms_dir": "no"},
         "folder of mechanisms no does",
     ),
     ({"weight": "1"}, "no option weight; it knows model_template, morphology"),
@@ -420,11 +417,7 @@ def test_what_is_no_cell_is_refused_with_the_name_of_the_type(
     for name, text in others.items():
         (tmp_path / name).write_text(text)
     fits = change.get("model_processing") is not None and "model_template" not in change
-    options = _type(tmp_path, model_template="ctdb:Biophys1.hoc" if fits else "nml:c.nml")
-    options |= {k: str(tmp_path / v) if k in ("morphology", "dynamics_params") and v else v for k, v in change.items()}
-    options["model_template"] = (
-        options["model_template"].replace("nml:", f"nml:{tmp_path}/").replace(f"{tmp_path}/{tmp_path}", str(tmp_path))
-    )
+    options = _type(tmp_path, **{"model_template": "ctdb:Biophys1.hoc" if fits else "nml:c.nml", **change})
     with pytest.raises(CellError, match=rf"(?s)^node type 104: .*{re.escape(says)}") as error:
         read_twins({"104": options})
     assert "\n" not in str(error.value)
