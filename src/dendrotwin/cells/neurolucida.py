@@ -25,6 +25,7 @@ proc init() {{
     basal = new SectionList()
     apical = new SectionList()
     axonal = new SectionList()
+    forall delete_section()
 }}
 proc replace_axon() {{
     forsec axonal delete_section()
@@ -90,7 +91,7 @@ def sections_of(cell: Any) -> Sections:
     Args:
         cell: hoc object; see `import_reconstruction`.
     """
-    # Where the reconstruction has none of a kind, the template's one section of that name belongs to no list.
+    # Where the reconstruction has none of a kind, its name is that of a section that is deleted.
     parts = ((cell.soma, cell.somatic), (cell.dend, cell.basal), (cell.apic, cell.apical), (cell.axon, cell.axonal))
     return Sections(*(list(named) if list(listed) else [] for named, listed in parts))
 

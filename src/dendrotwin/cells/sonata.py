@@ -51,6 +51,7 @@ NEEDED = {
     "concentrationModel": ("type", "decay", "gamma"),
 }
 _COMMENT = re.compile(r"(?s)\bCOMMENT\b.*?\bENDCOMMENT\b|[:?][^\n]*")
+_HOC_COMMENT = re.compile(r"(?s)/\*.*?\*/|//[^\n]*")
 _NAME = re.compile(r"\b(?:SUFFIX|POINT_PROCESS|ARTIFICIAL_CELL)\s+(\w+)")
 
 
@@ -152,8 +153,8 @@ def mechanisms(node: NodeType) -> list[Path]:
         CellError: a file is missing or damaged, or no .mod file defines a mechanism that is used.
     """
     hoc = node.kind == "hoc"
-    words = set().union(*(re.findall(r"\w+", _text(file)) for file in hoc_files(node))) if hoc else set()
-    used = set()
+    text = "\n".join(_HOC_COMMENT.sub("", _text(file)) for file in hoc_files(node)) if hoc else ""
+    words, used = set(re.findall(r"\w+", text)), set(re.findall(r"\binsert\s+(\w+)", text))
     if node.kind == "nml":
         for prefix in nml_elements(Path(node.named)).values():
             used |= {e.get("ionChannel", "") for e in prefix.values()}

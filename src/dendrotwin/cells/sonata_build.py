@@ -15,7 +15,7 @@ from dendrotwin.cells.sonata import OUTSIDE, NodeType, fit, hoc_files, nml_eleme
 from dendrotwin.errors import CellError
 
 PARTS = {"soma": "soma", "dend": "basal", "apic": "apical", "axon": "axon", "myel": "axon"}  # prefix: our part
-LISTS = {"soma": "somatic", "dend": "basal", "apic": "apical", "axon": "axonal"}  # array of sections: its list
+_alive: list[Any] = []  # sections of a hoc object die with it
 
 
 def build(node: NodeType, longest_um: float | None) -> Sections:
@@ -31,7 +31,7 @@ def build(node: NodeType, longest_um: float | None) -> Sections:
     Raises:
         CellError: the template does not build, or its parameters do not fit it.
     """
-    cell = _template(node) if node.kind == "hoc" else _imported(Path(node.morphology))
+    cell = _template(node) if node.kind == "hoc" else import_swc(Path(node.morphology))
     if node.kind == "nml":
         _replace_axon(cell, 0.5, (1.0, 1.0))
         _set_nml(cell, Path(node.named))
@@ -52,18 +52,6 @@ def build(node: NodeType, longest_um: float | None) -> Sections:
 
 def _prefix(section: Any) -> str:
     return str(section.name().split(".")[-1][:4])
-
-
-def _imported(morphology: Path) -> Any:
-    """The reconstruction alone, in `soma`, `dend`, `apic`, `axon`, `all` and the lists of each kind."""
-    from neuron import h
-
-    cell = import_swc(morphology)
-    for name, of_kind in LISTS.items():
-        if not list(getattr(cell, of_kind)):  # else the template's own section of that name would be in `all`
-            for section in list(getattr(cell, name)):
-                h.delete_section(sec=section)
-    return cell
 
 
 def _template(node: NodeType) -> Any:
@@ -91,6 +79,7 @@ def _template(node: NodeType) -> Any:
         ) from error
     finally:
         os.chdir(here)
+    _alive.append(cell)
     return cell
 
 
@@ -165,7 +154,7 @@ def _replace_axon(cell: Any, x: float, diameters: tuple[float, float], points: F
     """Two cylinders of 30 um instead of the axon, connected to the soma at x."""
     from neuron import h
 
-    for section in list(cell.axon):
+    for section in list(cell.axonal):  # `axon` without a section ends the process
         h.delete_section(sec=section)
     h.execute("create axon[2]", cell)
     for i, diameter in enumerate(diameters):

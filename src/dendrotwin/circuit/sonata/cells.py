@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from dendrotwin.cells import load_cell
-from dendrotwin.cells.sonata import NodeType, node_type
-from dendrotwin.errors import CellError, DendrotwinError, FileError, InputWarning
+from dendrotwin.cells.sonata import NodeType, mechanisms, node_type
+from dendrotwin.errors import CellError, DendrotwinError, FileError
+from dendrotwin.neuron.build import SYNAPSE_FILES
 from dendrotwin.neuron.cell_files import cell_digest
+from dendrotwin.neuron.compile import build_mechanisms
 from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.read_twin import twin_of
 from dendrotwin.recording import provenance
@@ -32,8 +33,7 @@ def read_twins(
     """The twins of node types, read in as many processes as there are cores; those read before come from a folder.
 
     They are kept in `sonata` of the cache, by a hash of all files that they are made from, of the conditions, and of
-    the versions. Node types that are the same share one twin. Where a folder of mechanisms does not exist, those of
-    bmtk's wheel are taken, with an `InputWarning`.
+    the versions. Node types that are the same share one twin.
 
     Args:
         node_types: options of the cell `sonata` (see `cells.sonata.NodeType`), by a name.
@@ -44,7 +44,10 @@ def read_twins(
         CellError: a node type cannot be built or read: which one, and why.
         InputError: there is no such accuracy.
     """
-    nodes = _with_mechanisms(node_types)
+    nodes = {}
+    for name, options in node_types.items():
+        with _naming(name):
+            nodes[name] = node_type(options)
     names = {node: name for name, node in reversed(nodes.items())}  # the first name of each
     folders = {}
     for node, name in names.items():
@@ -56,25 +59,6 @@ def read_twins(
         _read_all(missing, accuracy, tolerance_mV)
         twins |= {node: Twin.load(folder) for node, folder in missing.values()}
     return {name: twins[node] for name, node in nodes.items()}
-
-
-def _with_mechanisms(node_types: Mapping[str, Mapping[str, str]]) -> dict[str, NodeType]:
-    """Node types whose folders of mechanisms are there, or that have none: bmtk's."""
-    nodes: dict[str, NodeType] = {}
-    for name, options in node_types.items():
-        with _naming(name):
-            node = node_type(options)
-        if node.mechanisms_dir and not any(Path(f).is_dir() for f in node.mechanisms_dir.split(os.pathsep)):
-            node = replace(node, mechanisms_dir="")
-        nodes[name] = node
-    absent = {options["mechanisms_dir"] for name, options in node_types.items() if options.get("mechanisms_dir")}
-    for folder in sorted(absent - {node.mechanisms_dir for node in nodes.values()}):
-        warnings.warn(
-            f"the folder of mechanisms {folder} does not exist; those of bmtk's wheel are taken instead",
-            InputWarning,
-            stacklevel=3,
-        )
-    return nodes
 
 
 @contextmanager
@@ -114,7 +98,15 @@ def _kept(folder: Path) -> Twin | None:
 def _read_all(missing: dict[str, tuple[NodeType, Path]], accuracy: str, tolerance_mV: float | None) -> None:
     """Read twins and put them into their folders."""
     workers = min(cores(), len(missing))
+    compiled: dict[tuple[Path, ...], str] = {}  # else processes would compile the same mechanisms side by side
+    for name, (node, _) in missing.items():
+        compiled.setdefault(tuple(mechanisms(node)), name)
     with progress("reading cells", len(missing), "node types") as advance, worker_pool(workers, threads=1) as pool:
+        for name, built in [
+            (n, pool.submit(build_mechanisms, [*files, *SYNAPSE_FILES])) for files, n in compiled.items()
+        ]:
+            with _naming(name):
+                built.result()
         jobs = {
             pool.submit(_read, node, folder, accuracy, tolerance_mV): name for name, (node, folder) in missing.items()
         }
