@@ -179,12 +179,7 @@ def main() -> None:
     for case in arguments.cases:
         found = run_case(folder, arguments.out, case, arguments.converged)
         population = CASES[case][0]
-        of_type = {
-            row["node_type_id"]: row["model_name"]
-            for row in runs.node_types(folder / case / "network" / f"{population}_node_types.csv")
-        }
-        with h5py.File(folder / case / "network" / f"{population}_nodes.h5") as file:
-            models = [of_type[str(number)] for number in file[f"nodes/{population}/node_type_id"][()]]
+        models = runs.models_of(folder / case / "network", population)
         print_case(case, found, models)
         print_verification(folder, case, found, models)
         names = list(found)
