@@ -25,9 +25,9 @@ from dendrotwin.plot import save
 from dendrotwin.plot.style import STYLE, TRUE, TWIN
 
 # By case, the population of its cells, and when the figure begins and ends [ms].
-CASES = {"9_cells": ("cortex", (0.0, 3000.0)), "5_cells_iclamp": ("biophysical", (400.0, 1100.0))}
+CASES = {"9_cells": ("cortex", (680.0, 880.0)), "5_cells_iclamp": ("biophysical", (400.0, 1100.0))}
 THRESHOLD_MV = -15.0  # of spikes, in both configs
-SHOWN = 4  # cells in a figure
+SHOWN = 5  # cells in a figure, at most
 PUBLISHED = "published"
 
 
@@ -149,7 +149,9 @@ def draw(case: str, found: dict[str, Result], models: list[str], dt_ms: float) -
     """Potentials of somata: published, BMTK's converged and the twins' at exact."""
     names = list(found)
     shown = {PUBLISHED: ("#E69F00", 2.6), names[2]: (TRUE, 1.5), names[-1]: (TWIN, 0.9)}
-    cells = range(len(models))[:: -(-len(models) // SHOWN)] if len(models) > SHOWN + 1 else range(len(models))
+    cells = list(range(len(models)))
+    if len(cells) > SHOWN:
+        cells = cells[1 :: -(-len(cells) // SHOWN)]
     figure = Figure(figsize=(10.0, 1.7 * len(cells) + 0.8), layout="constrained")
     axes = figure.subplots(len(cells), 1, sharex=True)
     begin, end = CASES[case][1]
