@@ -25,7 +25,7 @@ from dendrotwin.plot import save
 from dendrotwin.plot.style import STYLE, TRUE, TWIN
 
 # By case, the population of its cells, and when the figure begins and ends [ms].
-CASES = {"9_cells": ("cortex", (680.0, 880.0)), "5_cells_iclamp": ("biophysical", (400.0, 1100.0))}
+CASES = {"9_cells": ("cortex", (680.0, 880.0)), "5_cells_iclamp": ("biophysical", (2400.0, 3100.0))}
 THRESHOLD_MV = -15.0  # of spikes, in both configs
 SHOWN = 5  # cells in a figure, at most
 PUBLISHED = "published"
