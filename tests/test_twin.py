@@ -429,9 +429,9 @@ class _Told(Model):
         self.tree, self.autoregressive, self.told = tree, autoregressive, ()
         self.logit = np.random.default_rng(0).normal(size=40).astype(np.float32)
 
-    def predict(self, events, duration_ms, true_mV=None, injections=None, chunk_ms=1000):
+    def pieces(self, events, duration_ms, true_mV=None, injections=None, chunk_ms=1000):
         self.told = (events[0], duration_ms, true_mV, injections[0])
-        return np.zeros((1, duration_ms, self.tree.n), np.float32), self.logit[None, :duration_ms]
+        yield np.zeros((1, duration_ms, self.tree.n), np.float32), self.logit[None, :duration_ms]
 
     restore = None
 

@@ -6,18 +6,17 @@ One millisecond after the other, for all compartments at once, as in Verhellen e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import InputError, TwinError
-from dendrotwin.models.base import CHUNK_MS, Batch, BinnedEvents, Losses, State, Trainable
+from dendrotwin.models.base import CHUNK_MS, Batch, BinnedEvents, Losses, Piece, Potentials, State, Trainable
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.recording.trials import TrialIndex
 
@@ -130,14 +129,14 @@ class Network(Trainable):
         return Losses(torch.cat([residual.square().mean((0, 1)), spikes[None]]), residual)
 
     @torch.inference_mode()
-    def predict(
+    def pieces(
         self,
         events: Sequence[Events],
         duration_ms: int,
-        true_mV: NDArray[np.floating] | None = None,
+        true_mV: Potentials | None = None,
         injections: Sequence[Injection | None] | None = None,
         chunk_ms: int = CHUNK_MS,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> Iterator[Piece]:
         """See `Model`.
 
         A network without state gets the input before each chunk, one with state goes on from it. An autoregressive
@@ -150,11 +149,8 @@ class Network(Trainable):
                 "predict trials without it"
             )
         self.eval()
-        v = np.empty((len(events), duration_ms, self.tree.n), np.float32)
-        logit = np.empty(v.shape[:2], np.float32)
         before = self._rest(len(events)) if self.autoregressive else None  # z-scores of the steps before a chunk
-        true = None if true_mV is None else torch.from_numpy(true_mV.astype(np.float32))
-        length = 1 if self.autoregressive and true is None else chunk_ms
+        length = 1 if self.autoregressive and true_mV is None else chunk_ms
         state = None
         for start in range(0, duration_ms, length):
             stop = min(start + length, duration_ms)
@@ -163,7 +159,9 @@ class Network(Trainable):
             binned = BinnedEvents.from_windows(windows, self.tree.n_inputs, stop - first).map(self._to_device)
             past = z_true = None
             if before is not None:
-                z_true = None if true is None else self.scaling.normalise(self._to_device(true[:, start:stop]))
+                if true_mV is not None:
+                    true = torch.from_numpy(np.array(true_mV[:, start:stop], np.float32))
+                    z_true = self.scaling.normalise(self._to_device(true))
                 newer = before[:, :0] if z_true is None else z_true[:, :-1]
                 past = torch.cat([before, newer], 1)[:, first - stop :].transpose(1, 2)
             z, out, state = self(binned, past, state)
@@ -171,8 +169,7 @@ class Network(Trainable):
                 if z_true is None:
                     z = self._clamp(z)
                 before = torch.cat([before, z if z_true is None else z_true], 1)[:, -self.context - 1 :]
-            v[:, start:stop], logit[:, start:stop] = self.scaling.denormalise(z).cpu().numpy(), out.cpu().numpy()
-        return v, logit
+            yield self.scaling.denormalise(z).float().cpu().numpy(), out.float().cpu().numpy()
 
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self.scaling.mean_mV.device)
