@@ -162,7 +162,7 @@ def test_truncated_and_foreign_files(tmp_path: Path) -> None:
         index_trials(tmp_path)
     with h5py.File(path, "w") as file:
         file["x"] = 1
-    with pytest.raises(FileError, match="is no recording of format"):
+    with pytest.raises(FileError, match=r"r\.h5 is no recording; name a file that"):
         index_trials(tmp_path)
 
 

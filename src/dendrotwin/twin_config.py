@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dendrotwin.errors import TwinError
 from dendrotwin.models import code_digest
+from dendrotwin.support.options import said_plainly
 
 FORMAT_VERSION = 5  # of a twin's folder
 SEALED = ("model.safetensors", "tree.h5")  # whose digests config.json holds; README.md gets the measured error later
@@ -81,9 +82,8 @@ def read_config(path: Path) -> TwinConfig:
     try:
         return TwinConfig(**content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise TwinError(f"{path}: {place} in config.json: {first['msg']}; {RESTORE}") from error
+        place, what = said_plainly(error, TwinConfig)
+        raise TwinError(f"{path}: {place} in config.json: {what}; {RESTORE}") from error
 
 
 def architecture_of(path: Path, config: TwinConfig, named: str | None) -> str:

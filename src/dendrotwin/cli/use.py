@@ -368,14 +368,24 @@ def figure(
         raise InputError(f"{name} is of the twin that comes along and takes no folder; leave {compared} away")
     if out.is_file():
         raise FileError(f"{out} is a file; name a folder for the figure")
-    if path.exists() and not overwrite:
-        raise FileError(f"{path} exists; name another folder, or use --overwrite")
     from dendrotwin import plot
+    from dendrotwin.support.made_by import described_work, is_done
+    from dendrotwin.twin import TWINS
+
+    source = sorted((compared or TWINS).rglob("*"))
+    named = {
+        "benchmark" if compared else "twin": source,
+        "architecture": [] if architecture is None else [architecture],
+    }
+    work = described_work({}, named)
+    if not overwrite and is_done(path, plot.made_of(path), work):
+        say_done(path)
+        return
     from dendrotwin.benchmark import paper_figures
 
     if compared is not None:
         drawn = paper_figures.figure_2(compared, architecture)
     else:
         drawn = paper_figures.figure_1() if name == "paper-1" else paper_figures.figure_3()
-    plot.save(drawn, path)
+    plot.save(drawn, path, made_of=work)
     print(f"{name} in {path}")

@@ -269,6 +269,20 @@ class Trainable(Model):
             InputError: the sizes do not fit the cell.
         """
 
+    @classmethod
+    def count_activations(cls, tree: Tree, config: Any, autoregressive: bool) -> int:
+        """How many numbers a training step keeps of each millisecond of a window at least, until its gradient is known.
+
+        Args:
+            tree: the cell.
+            config: the sizes.
+            autoregressive: whether past potentials are seen.
+
+        Returns:
+            Their number; that of the outputs where an architecture does not say.
+        """
+        return tree.n + 1
+
     @abstractmethod
     def prepare(self, trials: Sequence[TrialIndex], scaling: Scaling) -> list[nn.Parameter]:
         """What is done once before the first step of a training.

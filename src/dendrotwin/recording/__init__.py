@@ -308,8 +308,14 @@ def _check_file(file: h5py.File) -> None:
     version = file.attrs.get("format_version")
     if "kind" in file.attrs:
         raise FileError(f"{path} holds {text_of(file.attrs['kind'])}, not potentials; name the recording itself")
+    if "parent" in file and "trials" not in file:
+        raise FileError(f"{path} holds the tree of a cell and no trial; name a file of recordings")
+    if version is None:
+        raise FileError(f"{path} is no recording; name a file that `simulate`, `predict` or `import` made")
     if version != FORMAT_VERSION:
-        raise FileError(f"{path} is no recording of format {FORMAT_VERSION} (it says {version}); {AGAIN}")
+        raise FileError(
+            f"{path} is of format {version!s:.20}, this dendrotwin reads recordings of format {FORMAT_VERSION}; {AGAIN}"
+        )
     parts = Part(Path(path), file)
     parts.attribute("tree_fingerprint")
     parts.group("tree")

@@ -19,9 +19,11 @@ from dendrotwin.errors import InputError, TwinError
 from dendrotwin.models.base import CHUNK_MS, Batch, BinnedEvents, Losses, Piece, Potentials, State, Trainable
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.recording.trials import TrialIndex
+from dendrotwin.support.memory import require_memory
 
 # In closed loop, predictions are held within what a membrane can be at: a map with gain above 1 would explode.
 CLOSED_LOOP_MV = (-150.0, 80.0)
+BYTES_PER_WEIGHT = 16  # in single precision the weight, its gradient and two moments of it
 MOST_WEIGHTS = 2**31  # 8 GiB in single precision: no cell needs that many, and mistakes have more
 
 
@@ -70,6 +72,8 @@ class Network(Trainable):
         count = cls.count_weights(tree, config, autoregressive)
         if count > MOST_WEIGHTS:
             raise InputError(f"the network would have {count:.2g} weights, more than {MOST_WEIGHTS}; choose fewer")
+        what = f"a network of {count:.3g} weights, their gradients and what the optimiser keeps of them"
+        require_memory(BYTES_PER_WEIGHT * count, what, "choose fewer or smaller layers")
         return cls(tree, config, autoregressive)
 
     @classmethod
