@@ -365,7 +365,7 @@ def test_a_cell_of_ones_own(small_cell: str, tmp_path: Path) -> None:
     assert set(made.training["reading"]["errors"]) == {"hh", "z_ghk", "z_pool_inward"}
     assert made.training["reading"]["whole_cell_mV"] < 0.5
     again = command("twin", small_cell, "--accuracy", "exact", "--out", out)
-    assert (again.status, again.output) == (0, f"{out} is done already, by the same command of the same files\n")
+    assert (again.status, again.out) == (0, f"{out} is done already, by the same command of the same files\n")
     other = command("twin", small_cell, "--tolerance", 0.125, "--out", out)
     refused(other, "exists and was made of another accuracy, tolerance_mV;", "--overwrite")
     refused(command("twin", "ball_and_stick", "--out", out), "made of another cell, ", "--overwrite")

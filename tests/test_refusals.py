@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,16 @@ import numpy as np
 import pytest
 
 import dendrotwin
+from conftest import in_new_process
 from dendrotwin.cell.stimuli import Modulated, Poisson, draw_events, read_events, read_injection, trial_rng
 from dendrotwin.cell.tree import Events, Injection
-from dendrotwin.errors import InputError
+from dendrotwin.errors import FileError, InputError
 from dendrotwin.models import build_model, cable
 from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.support.memory import memory_bytes, require_memory
 from dendrotwin.support.options import Options
+from dendrotwin.training.checkpoint import Log
 from dendrotwin.training.config import Training
 from dendrotwin.training.run import Run
 from test_recording import tree_with_inputs
@@ -286,3 +290,24 @@ def test_a_step_that_memory_does_not_hold_is_never_taken(data: Path) -> None:
     for field, fix in (("batch", "smaller --batch"), ("window_ms", "a shorter --window")):
         with pytest.raises(InputError, match=f"a step on .* this machine has .* GB; use a .*{fix}"):
             Run(data, Training(**{field: 10**9}))
+
+
+def test_a_log_is_whole_on_a_full_disk(tmp_path: Path) -> None:
+    """A line that does not fit is not begun, and the error names the file."""
+    assert in_new_process(_log_without_room, tmp_path).startswith(
+        f"{tmp_path / 'twin.log.jsonl'} cannot be written: the"
+    )
+    assert (tmp_path / "twin.log.jsonl").read_text() == '{"step": 1}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["twin.log.jsonl"]
+
+
+def _log_without_room(folder: Path) -> str:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))
+    log = Log(folder / "twin", tensorboard=False)
+    log.start([{"step": 1}])
+    try:
+        log.add({"step": 2})
+    except FileError as error:
+        return str(error)
+    return "written"
