@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dendrotwin.recording import RecordingStream
+    from dendrotwin.recording.writing import Outcome
     from dendrotwin.signals import PlacedCell
     from dendrotwin.support.progress import Advance
 
@@ -111,14 +112,22 @@ def predict(
 
 
 def _shown(trial: RecordingStream, advance: Advance) -> RecordingStream:
-    """The same trial, whose pieces are shown as progress."""
+    """The same trial; its progress is shown, of the last piece once that is written."""
+    last = 0
 
     def pieces() -> Iterator[NDArray[Any]]:
+        nonlocal last
         for piece in trial.pieces:
-            advance(len(piece))
+            if last:
+                advance(last)
+            last = len(piece)
             yield piece
 
-    return dataclasses.replace(trial, pieces=pieces())
+    def outcome() -> Outcome:
+        advance(last)
+        return trial.outcome()
+
+    return dataclasses.replace(trial, pieces=pieces(), outcome=outcome)
 
 
 class _SignalOutputs(NamedTuple):

@@ -120,6 +120,7 @@ def _write_trial(
         dataset[done : done + len(stored)] = stored
         found.append(checksums(stored, CHUNK_STEPS))
         done += len(stored)
+        file.flush()
         file.check_room()
     dataset.attrs[CHECKSUMS] = np.concatenate(found)
     dataset.attrs.update({**({} if as_float else SCALING), "units": text_attribute("mV")})
