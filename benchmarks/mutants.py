@@ -103,7 +103,7 @@ MUTANTS = [
         ("z[:, self.context + 1 :]", "z[:, self.context : -1]"),
         ("z_true[:, :-1]", "z_true[:, 1:]"),
         ("[before, z if z_true is None else z_true]", "[before, z]"),
-        ("true[:, start:stop]", "true[:, :stop - start]"),
+        ("true_mV[:, start:stop]", "true_mV[:, :stop - start]"),
         ("self.tree.v_init_mV", "self.tree.v_init_mV + 3.0"),
         ("residual = z - true", "residual = true - z"),
     ),
@@ -236,7 +236,7 @@ MUTANTS = [
         "models/cable.py", "test_gpu.py::test_trials_in_pieces",
         ("events.time_ms[first:last] - begin", "events.time_ms[first:last]"),
         ("injection.current_nA[begin:end]", "injection.current_nA[: end - begin]"),
-        ("else injections[k]\n            peaks", "else injections[0]\n            peaks"),
+        ("else injections[k], begin", "else injections[0], begin"),
     ),
     # Splits, baselines and measures.
     *of(
@@ -279,12 +279,12 @@ MUTANTS = [
     *of("evaluation/metrics.py", "test_lfp_metrics.py", ("time_ms - AFTER_MS", "time_ms - BEFORE_MS")),
     *of(
         "twin.py", "test_twin.py::test_a_model_is_told_what_it_may_know_and_no_more",
-        ("true_mV, [injection])", "true_mV, None)"),
-        ("and not feed_back", ""),
+        ("given.true_mV, [given.injection])\n        spikes", "given.true_mV, None)\n        spikes"),
+        ("one_step_ahead and not feed_back", "one_step_ahead"),
         ("self.one_step_ahead and not", "not"),
         ("source.each_ms()", "source"),
         ("predicted_spikes(probability[0], self.threshold)", "predicted_spikes(probability[0], 0.5)"),
-        ("identity, injection, probability", "identity, None, probability"),
+        ("identity, given.injection, probability", "identity, None, probability"),
     ),
     # Barriers of the GPU's kernel. Two are needless where a lane is a thread: others follow before lanes meet.
     *without(

@@ -21,8 +21,8 @@ from dendrotwin.errors import FileError, InputError
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.neuron.trial import run_trial
-from dendrotwin.recording import Recording, RecordingFile, read_tree, to_int16, write_recordings
-from dendrotwin.recording.checks import OFFSET_MV, SCALE_MV
+from dendrotwin.recording import Recording, RecordingFile, read_tree, write_recordings
+from dendrotwin.recording.checks import OFFSET_MV, SCALE_MV, to_int16
 from dendrotwin.signals.extracellular import dipole_matrix, lfp_matrix
 from dendrotwin.signals.placing import PlacedCell, rotate, soma_centre, translate, upright
 from test_recording import recording, tree_with_inputs

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dendrotwin.cell.tree import APICAL, Events, Injection, Tree
 from dendrotwin.cell.trial_numbers import LONGEST_MS, check_duration
 from dendrotwin.errors import InputError
 from dendrotwin.support.memory import require_memory
+from dendrotwin.support.options import Options
 
 # The protocol of the public data set (Beniaguev, Segev and London 2021, doi:10.1016/j.neuron.2021.07.002), in ms.
 RENEWAL_MS = (25, 30, 35, 40, 45, 55, 60, 65, 70, 75, 80, 85, 90, 100, 150, 200, 300, 450)
@@ -30,7 +31,7 @@ Rate = Annotated[float, Field(ge=0, le=1e6)]
 MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
 
 
-class Modulated(BaseModel):
+class Modulated(Options):
     """Rates that change in time, the protocol of Beniaguev, Segev and London 2021 (doi:10.1016/j.neuron.2021.07.002).
 
     Basal and apical trees have their own rates, redrawn every few tens of ms and smoothed, so that a trial passes
@@ -39,18 +40,14 @@ class Modulated(BaseModel):
     get 4000 events/s on average (0 to 8000), however many they are, the inhibitory ones some 3100.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
     protocol: Literal["modulated"] = "modulated"
     """Name of the protocol: modulated, rates that change in time."""
     rate_scale: Rate = 1.0
     """Factor on all rates of the modulated protocol, 1 for the published ones."""
 
 
-class Poisson(BaseModel):
+class Poisson(Options):
     """Every input fires as a stationary Poisson process."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     protocol: Literal["poisson"] = "poisson"
     """Name of the protocol: poisson, rates that stay."""

@@ -18,10 +18,10 @@ from dendrotwin.cli.base import (
     Overwrite,
     TimeUnit,
     app,
-    configure,
     milliseconds,
     pairs,
     refuse_other_than_hdf5,
+    say_done,
     with_options,
 )
 from dendrotwin.errors import InputError, MissingPackageError
@@ -44,10 +44,15 @@ def twin(
 
     Tree, synapses and channels are read from the model, and what was read is proved beside NEURON.
     """
+    from dendrotwin import read_twin
     from dendrotwin.support.atomic_files import refuse_existing
-    from dendrotwin.support.made_by import refuse_writing_over_inputs
+    from dendrotwin.support.made_by import is_done, refuse_writing_over_inputs
 
     refuse_writing_over_inputs([out], [Path(cell) if cell.endswith(".py") else None])
+    there = (out / "config.json").is_file() and not overwrite
+    if there and is_done(out, read_twin.made_of(out), read_twin.made_of_cell(cell, pairs(option), **accuracy)):
+        say_done(out)
+        return
     refuse_existing(out, "config.json", overwrite=overwrite)
     made = dendrotwin.twin_of(cell, pairs(option), **accuracy)
     made.save(out, overwrite=overwrite)
@@ -104,15 +109,21 @@ def simulate(
 
     if cell.endswith(".py"):
         cell = str(Path(cell).resolve())  # workers may run elsewhere
-    rates = {name: fields.pop(name) for name in ("excitatory_hz", "inhibitory_hz")}
+    rates: dict[str, Any] = {name: fields.pop(name) for name in ("excitatory_hz", "inhibitory_hz")}
     rate_scale_given = rate_scale is not None
     if rate_scale is None:
         rate_scale = load_cell(cell, pairs(option)).rate_scale
     inputs = _protocol(protocol, rate_scale, rates)
     trials, duration, seed, held_out = _size(preset, trials, duration, seed)
     steps = milliseconds(duration)
-    what = {"cell": cell, "cell_options": pairs(option), "duration_ms": steps, "seed": seed, "inputs": inputs}
-    simulation = configure(Simulation, **what, **fields)
+    what: dict[str, Any] = {
+        "cell": cell,
+        "cell_options": pairs(option),
+        "duration_ms": steps,
+        "seed": seed,
+        "inputs": inputs,
+    }
+    simulation = Simulation(**what, **fields)
     if events is None and (inputs_of_spikes, time_unit) != (None, None):
         raise InputError("--inputs and --time-unit are of --events; name a file of them")
     own_events = None if events is None else read_spikes(events, inputs_of_spikes, time_unit)
@@ -180,11 +191,11 @@ def _say_rate(paths: list[Path], flag: str) -> None:
         print(f"output rate {rate.hz:.3g} Hz")
 
 
-def _protocol(name: str, rate_scale: float, rates: dict[str, float]) -> Modulated | Poisson:
+def _protocol(name: str, rate_scale: float, rates: dict[str, Any]) -> Modulated | Poisson:
     if name == "modulated":
-        return configure(Modulated, rate_scale=rate_scale)
+        return Modulated(rate_scale=rate_scale)
     if name == "poisson":
-        return configure(Poisson, **rates)
+        return Poisson(**rates)
     raise InputError(f"there is no protocol {name!r}; choose modulated or poisson")
 
 
@@ -259,7 +270,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the twin.")],
     preset: Annotated[str | None, typer.Option(help="Named sizes of the network, such as paper.")] = None,
     option: Annotated[
-        list[str], typer.Option("--option", help="Option of the network as key=value, such as channels=64,64.")
+        list[str], typer.Option("--option", help="Option of the network as NAME=VALUE, such as channels=64,64.")
     ] = [],  # noqa: B006
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")] = False,
     overwrite: Overwrite = False,
@@ -276,7 +287,7 @@ def train(
     from dendrotwin.training.rounds import finished_twin
 
     options = pairs(option) | ({} if preset is None else {"preset": preset})
-    training = configure(Training, options=options, **fields)
+    training = Training(options=options, **fields)
     network = Path(training.architecture) if training.architecture.endswith(".py") else None
     refuse_writing_over_inputs([out], [data, network])
     made = None if overwrite else finished_twin(data, out, training)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dendrotwin.cli.base import Overwrite, app, configure, with_options
+from dendrotwin.cli.base import Overwrite, app, with_options
 from dendrotwin.solver.accuracy import CableConfig
 
 
@@ -32,7 +32,7 @@ def network(
     from dendrotwin.circuit.sonata import estimate, figures
     from dendrotwin.circuit.sonata.simulate import read_simulation, run_simulation
 
-    simulation = read_simulation(config, out, configure(CableConfig, **accuracy), overwrite=overwrite, threads=threads)
+    simulation = read_simulation(config, out, CableConfig(**accuracy), overwrite=overwrite, threads=threads)
     first = exchange().rank == 0
     if dry_run:
         found = estimate.estimate(simulation)

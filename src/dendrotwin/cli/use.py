@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -24,10 +25,14 @@ from dendrotwin.cli.base import (
     twin_files,
 )
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.recording import Recording
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dendrotwin.recording import RecordingStream
+    from dendrotwin.recording.writing import Outcome
     from dendrotwin.signals import PlacedCell
+    from dendrotwin.support.progress import Advance
 
 MARKER = "signals.txt"  # in a folder of figures: of which signals they are
 PLOTTED = "plot.txt"  # in a folder of `plot`: of which recordings it is, and the digest of the command
@@ -64,7 +69,7 @@ def predict(
     from dendrotwin.cell.spike_files import holds_spikes, read_spikes
     from dendrotwin.cell.stimuli import read_injection
     from dendrotwin.recording import provenance, write_recordings
-    from dendrotwin.recording.trials import read_trial, trials_of_cell
+    from dendrotwin.recording.trials import trials_of_cell
     from dendrotwin.support.atomic_files import refuse_existing_file
     from dendrotwin.support.made_by import command_digest, refuse_writing_over_inputs
     from dendrotwin.support.progress import progress
@@ -90,7 +95,7 @@ def predict(
         injection = None if inject is None else read_injection(inject, steps)
         own = read_spikes(events, inputs, time_unit)
         own.check(loaded.tree.n_inputs, steps)
-        count, recordings = 1, iter([loaded.predict(own, steps, injection=injection)])
+        trials: list[RecordingStream] = [loaded.stream(own, steps, injection=injection)]
     else:
         if inputs is not None or time_unit is not None:
             raise InputError(f"{events} holds recordings, which name inputs in ms; leave --inputs and --time-unit away")
@@ -98,21 +103,31 @@ def predict(
             raise InputError(f"the recordings in {events} say themselves what is injected; leave --inject away")
         if duration is not None:
             raise InputError(f"the recordings in {events} say themselves how long they are; leave --duration away")
-        trials = trials_of_cell(events, loaded.tree, "the twin's")
-        count, recordings = (
-            len(trials),
-            (loaded.predict(read_trial(t, loaded.tree), feed_back=feed_back) for t in trials),
-        )
-
-    def shown() -> Iterator[Recording]:
-        with progress("predicting", count, "trials") as advance:
-            for recording in recordings:
-                yield recording
-                advance(1)
-
+        stored = trials_of_cell(events, loaded.tree, "the twin's")
+        trials = [loaded.stream(trial, feed_back=feed_back) for trial in stored]
     attributes = {**provenance(), "twin": str(twin), "architecture": loaded.architecture, "made_by": digest}
-    write_recordings(out, shown(), attributes, compress=compress)
-    print(f"{count} predicted trials in {out}")
+    with progress("predicting", sum(trial.samples for trial in trials), "ms") as advance:
+        write_recordings(out, (_shown(trial, advance) for trial in trials), attributes, compress=compress)
+    print(f"{len(trials)} predicted trials in {out}")
+
+
+def _shown(trial: RecordingStream, advance: Advance) -> RecordingStream:
+    """The same trial; its progress is shown, of the last piece once that is written."""
+    last = 0
+
+    def pieces() -> Iterator[NDArray[Any]]:
+        nonlocal last
+        for piece in trial.pieces:
+            if last:
+                advance(last)
+            last = len(piece)
+            yield piece
+
+    def outcome() -> Outcome:
+        advance(last)
+        return trial.outcome()
+
+    return dataclasses.replace(trial, pieces=pieces(), outcome=outcome)
 
 
 class _SignalOutputs(NamedTuple):
@@ -362,14 +377,24 @@ def figure(
         raise InputError(f"{name} is of the twin that comes along and takes no folder; leave {compared} away")
     if out.is_file():
         raise FileError(f"{out} is a file; name a folder for the figure")
-    if path.exists() and not overwrite:
-        raise FileError(f"{path} exists; name another folder, or use --overwrite")
     from dendrotwin import plot
+    from dendrotwin.support.made_by import described_work, is_done
+    from dendrotwin.twin import TWINS
+
+    source = sorted((compared or TWINS).rglob("*"))
+    named = {
+        "benchmark" if compared else "twin": source,
+        "architecture": [] if architecture is None else [architecture],
+    }
+    work = described_work({}, named)
+    if not overwrite and is_done(path, plot.made_of(path), work):
+        say_done(path)
+        return
     from dendrotwin.benchmark import paper_figures
 
     if compared is not None:
         drawn = paper_figures.figure_2(compared, architecture)
     else:
         drawn = paper_figures.figure_1() if name == "paper-1" else paper_figures.figure_3()
-    plot.save(drawn, path)
+    plot.save(drawn, path, made_of=work)
     print(f"{name} in {path}")

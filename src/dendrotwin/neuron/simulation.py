@@ -5,25 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dendrotwin.cell.stimuli import Modulated, Protocol
 from dendrotwin.errors import InputError
 from dendrotwin.recording import DEFAULT_RECORD_DT_MS, per_ms
 from dendrotwin.recording.trials import HeldOut
+from dendrotwin.support.options import Options
 
 # Crank-Nicolson damps fast modes less the longer the step: beyond this one the potential rings after spikes.
 MAX_CRANK_NICOLSON_MS = 0.05
 
 
-class Simulation(BaseModel):
+class Simulation(Options):
     """What determines every trial of a data set; with a trial's number, all of its bits."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     cell: str
     """Name of a cell (see `dendrotwin cells`), or path of a Python file that defines one."""
-    cell_options: dict[str, str] = {}
+    cell_options: dict[str, str] = Field(default_factory=dict)
     """Options of the cell, by name."""
     duration_ms: int = Field(gt=0)
     """Duration of a trial [ms]."""

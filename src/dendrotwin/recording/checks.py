@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Events, Injection
-from dendrotwin.errors import FileError
+from dendrotwin.errors import FileError, InputError
 
-PIECE_SAMPLES = 4096  # of the potentials that are rounded at a time: an hour of them is large
+FORMAT_VERSION = 1  # of a file of recordings
+DEFAULT_RECORD_DT_MS = 1.0  # time from one sample to the next where nothing is said; training and evaluation need it
+LEAST_MS = 1e-6  # a shorter interval is none that a simulation can have
+LEAST_DIGITS = 4  # of an interval that divides 1 ms and is no short decimal number
 CHUNK_STEPS = 128  # samples of the potentials that are stored, and have a checksum, together
 CHECKSUMS = "crc32"  # the attribute of a data set; older files have none
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
@@ -21,6 +24,26 @@ DIVERGED = (
     "trained on: look at the input"
 )
 SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
+
+
+def per_ms(interval_ms: float, name: str) -> int:
+    """How often an interval of time goes into 1 ms.
+
+    Args:
+        interval_ms: the interval [ms].
+        name: of it, for the error.
+
+    Raises:
+        InputError: it does not divide 1 ms, and is not 1 / n in four digits or more, such as 0.03333.
+    """
+    count = round(1.0 / interval_ms) if LEAST_MS <= interval_ms <= 1.0 else 0
+    rounded = count > 0 and interval_ms in [float(f"{1.0 / count:.{digits}g}") for digits in range(LEAST_DIGITS, 17)]
+    if not rounded and not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
+        raise InputError(
+            f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025, or 0.03333 for 30 kHz "
+            "(signals of other rates: dendrotwin signals --rate)"
+        )
+    return count
 
 
 def checksums(values: NDArray[Any], rows: int | None = None) -> NDArray[np.uint32]:
@@ -193,12 +216,13 @@ def read_probability(dataset: h5py.Dataset) -> NDArray[np.float32]:
     return np.asarray(probability, np.float32)
 
 
-def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
+def to_int16(v_mV: NDArray[Any], trial_id: str, first: int = 0) -> NDArray[np.int16]:
     """Potentials as the files store them: whole multiples of SCALE_MV from OFFSET_MV.
 
     Args:
         v_mV: (samples, n) potentials [mV].
         trial_id: of the trial, for the error.
+        first: which sample of the trial the first one is, for the error.
 
     Returns:
         (samples, n) whole numbers.
@@ -206,20 +230,17 @@ def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
     Raises:
         FileError: a potential is not finite, or outside what int16 holds.
     """
-    limits, stored = np.iinfo(np.int16), np.empty(v_mV.shape, np.int16)
-    for start in range(0, len(v_mV), PIECE_SAMPLES):
-        part = v_mV[start : start + PIECE_SAMPLES]
-        if not np.isfinite(part).all():
-            step, compartment = np.argwhere(~np.isfinite(part))[0]
-            raise FileError(
-                f"trial {trial_id}: V of compartment {compartment} is not finite at sample {start + step}; {DIVERGED}"
-            )
-        whole = np.rint((part - OFFSET_MV) / SCALE_MV)
-        if whole.size and (whole.min() < limits.min or whole.max() > limits.max):
-            step, compartment = np.argwhere((whole < limits.min) | (whole > limits.max))[0]
-            raise FileError(
-                f"trial {trial_id}: V of compartment {compartment} is {part[step, compartment]:.3g} mV at sample "
-                f"{start + step}, the file holds -238 ... 88 mV; {DIVERGED}"
-            )
-        stored[start : start + PIECE_SAMPLES] = whole
-    return stored
+    limits = np.iinfo(np.int16)
+    if not np.isfinite(v_mV).all():
+        step, compartment = np.argwhere(~np.isfinite(v_mV))[0]
+        raise FileError(
+            f"trial {trial_id}: V of compartment {compartment} is not finite at sample {first + step}; {DIVERGED}"
+        )
+    whole = np.rint((v_mV - OFFSET_MV) / SCALE_MV)
+    if whole.size and (whole.min() < limits.min or whole.max() > limits.max):
+        step, compartment = np.argwhere((whole < limits.min) | (whole > limits.max))[0]
+        raise FileError(
+            f"trial {trial_id}: V of compartment {compartment} is {v_mV[step, compartment]:.3g} mV at sample "
+            f"{first + step}, the file holds -238 ... 88 mV; {DIVERGED}"
+        )
+    return whole.astype(np.int16)
