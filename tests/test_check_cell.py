@@ -35,13 +35,14 @@ def _refusals(cells: list[tuple[str, str]], folder: Path) -> list[str]:
 
         for section in list(h.allsec()):
             h.delete_section(sec=section)
-        h.celsius = 6.3
+        h("proc init() { finitialize(v_init) }")
     return said
 
 
 PLAYED = f"{CONNECT}; t, x = h.Vector([0, 500]), h.Vector([1, 2])"
 MORE = "more = [h.Section(name=f'dend_5[{k}]') for k in range(3)]"
 SCHEDULED = "starts = [h.FInitializeHandler(lambda: h.CVode().event(5, cell))]"
+LATE = "start = h.FInitializeHandler(lambda: h.CVode().event(5, 'late()'))"
 STDRUN = f"{CONNECT}; h.load_file('stdrun.hoc')"
 CASES = [  # what is written in place of what, and what is said of it
     (CONNECT, CONNECT, ""),
@@ -65,7 +66,27 @@ CASES = [  # what is written in place of what, and what is said of it
     (SECTIONS, "(h.disconnect(sec=dend), Sections([soma], [], [], []))[1]",
      "has no dendrite in `basal` or `apical`, but there are sections that are in no list (dend)"),
     (SECTIONS, "Sections(soma, [dend], [], [])", "`soma` must be a list of NEURON's sections, it holds soma(0.5)"),
-    (CONNECT, f"{CONNECT}; h.CVode().extra_scatter_gather(0, cell)", "own18.py:19 is called in each step"),
+    (CONNECT, f"{CONNECT}; h.celsius = 6.3", "sets celsius to 6.3, the description says celsius=34"),
+    (CONNECT, f"{CONNECT}; h.v_init = -65", "sets v_init to -65, the description says v_init_mV=-70"),
+    (CONNECT, f"{CONNECT}; h('proc init() {{ finitialize(v_init) forall e_pas = v }}')", "redefines hoc's init()"),
+    (CONNECT, f"{CONNECT}; h('proc advance() {{ fadvance() print t }}')", "redefines hoc's advance()"),
+    (CONNECT, f"{CONNECT}; h('proc advance() {{ fadvance() }}')", ""),
+    (CONNECT, f"{PLAYED}; h('proc late() {{ }}'); {LATE}", "something is due at 4.99375 ms"),
+    (CONNECT, f"{CONNECT}; start = h.FInitializeHandler(lambda: setattr(dend, 'cm', 2 * dend.cm))",
+     "two equal starts differ in cm"),
+    (CONNECT, f"{CONNECT}; start = h.FInitializeHandler(lambda: setattr(dend(0.5), 'v', -20))",
+     "sets the potential of dend(0.5) to -20 mV, a trial starts at v_init_mV=-70 everywhere"),
+    (CONNECT, f"{CONNECT}; start = h.FInitializeHandler(lambda: setattr(h, 'celsius', 20))", "celsius to 20, a trial"),
+    (CONNECT, f"{CONNECT}; start = h.FInitializeHandler(lambda: setattr(h, 'dt', 0.5))", "sets dt to 0.5, a trial"),
+    (CONNECT, f"{CONNECT}; start = h.FInitializeHandler(lambda: h.CVode().active(1))", "sets CVode().active to 1"),
+    (CONNECT, f"{CONNECT}; start = h.FInitializeHandler(lambda: 1 / 0)",
+     "does not start: RuntimeError: ZeroDivisionError: division by zero; correct what is called at the start"),
+    (CONNECT, f"{CONNECT}; draw = h.Random(3); draw.uniform(1, 5); draw.play(dend(0.5)._ref_cm)",
+     "two equal starts differ in cm"),
+    (CONNECT, f"{CONNECT}; soma.insert('hh'); draw = h.Random(); draw.normal(1, 1); draw.play(soma(0.5)._ref_gl_hh)",
+     "two equal starts differ in gl_hh"),
+    # The last one: NEURON goes on calling it.
+    (CONNECT, f"{CONNECT}; h.CVode().extra_scatter_gather(0, cell)", ".py:19 is called in each step"),
 ]  # fmt: skip
 
 
@@ -74,6 +95,21 @@ def test_what_is_refused_and_what_is_not(tmp_path: Path) -> None:
     for (_, text, wanted), found in zip(CASES, said, strict=True):
         assert wanted in found, text
         assert bool(wanted) == bool(found), text
+
+
+def _leak_after_a_start(folder: Path) -> tuple[list[float], float]:
+    """The leak in the tree, and how far a second trial is from the first."""
+    text = f"{CONNECT}; start = h.FInitializeHandler(lambda: [setattr(s, 'g_pas', 0.01) for s in (soma, dend)])"
+    cell = NeuronCell(load_cell(str(_own_file(folder, OWN_CELL.replace(CONNECT, text)))))
+    events = Events.sort(np.array([0]), np.array([1.0]))
+    first, second = (run_trial(cell, events, 20)[0] for _ in range(2))
+    return (cell.tree.leak_uS / cell.tree.area_um2 * 1e2).tolist(), float(np.abs(first - second).max())
+
+
+def test_what_a_function_at_the_start_sets_is_in_the_tree(tmp_path: Path) -> None:
+    leak, difference = in_new_process(_leak_after_a_start, tmp_path)
+    assert leak == pytest.approx([0.01] * 4)
+    assert difference == 0.0
 
 
 def _tree_of(text: str, folder: Path) -> tuple[list[int], list[int], int, float]:

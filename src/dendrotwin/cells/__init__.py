@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dendrotwin.cell.tree import Conductance, Synapse
-from dendrotwin.errors import CellError
+from dendrotwin.errors import CellError, in_one_line
 
 MECHANISMS = Path(__file__).parent / "mod"
 
@@ -113,7 +113,7 @@ def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
     except CellError:
         raise
     except (Exception, SystemExit) as error:  # a user's own function
-        raise CellError(f"`cell()` of {name} failed: {type(error).__name__}: {error}; correct it") from error
+        raise CellError(f"`cell()` of {name} failed: {in_one_line(error)}; correct it") from error
     if not isinstance(model, CellModel):
         raise CellError(
             f"`cell()` of {name} must return a dendrotwin.cells.CellModel, it returned {type(model).__name__}"
@@ -133,5 +133,5 @@ def _import_file(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise CellError(f"{path} cannot be imported: {type(error).__name__}: {error}; correct it") from error
+        raise CellError(f"{path} cannot be imported: {in_one_line(error)}; correct it") from error
     return module

@@ -9,8 +9,9 @@ from typing import Any
 
 from dendrotwin.cell.tree import Synapse
 from dendrotwin.cells import MECHANISMS, CellModel, Sections
-from dendrotwin.errors import CellError
-from dendrotwin.neuron.check_cell import Globals, check_cell, check_globals, check_time, names_of, root_first
+from dendrotwin.errors import CellError, in_one_line
+from dendrotwin.neuron.check_cell import check_cell, names_of, root_first
+from dendrotwin.neuron.check_start import check_globals, check_start, set_globals
 from dendrotwin.neuron.compile import load_mechanisms
 from dendrotwin.neuron.sections_to_tree import make_tree, outwards, shape
 from dendrotwin.neuron.synapses import read_synapses
@@ -60,16 +61,18 @@ class NeuronCell:
         """Make the sections, look at them, and make tree and synapses."""
         from neuron import h
 
-        model, before = self.model, Globals.now()
+        model = self.model
+        set_globals(model)
         sections, self.held = _call_build(model)
         self.sections = root_first(sections)
-        check_globals(model, before)
+        check_globals(model)
         h.CVode().active(0)  # a trial has fixed steps, whatever a published file switches on
         every = [section for part in self.sections[:4] for section in part]
         self.held += [section.cell() for section in every]
         check_cell(model, self.sections, every)
         given = list(self.sections.synapses)
         own = read_synapses(model.name, given, model.v_init_mV, model.celsius) if given else None
+        check_start(model, every)  # which leaves the cell as a trial starts it, for the tree
         ends_um = shape(every)
         self.segments = [segment for section in every for segment in outwards(section)]
         self.tree = make_tree(model, self.sections, ends_um, own)
@@ -85,7 +88,6 @@ class NeuronCell:
             h.NetCon(None, synapse, 0.0, 1.0, weight)
             for synapse, weight in zip(self.synapses, self.tree.input_weight.tolist(), strict=True)
         ]
-        check_time(model)
 
 
 def _call_build(model: CellModel) -> tuple[Any, list[Any]]:
@@ -105,7 +107,7 @@ def _call_build(model: CellModel) -> tuple[Any, list[Any]]:
                 "a mechanism or a section that it uses is not there: give its .mod file in `mechanisms` (now: "
                 f"{files}), or name one of the sections that there are ({names_of(h.allsec()) or 'none'})"
             )
-        raise CellError(f"`build` of {model.name} failed: {type(error).__name__}: {error}; {fix}") from error
+        raise CellError(f"`build` of {model.name} failed: {in_one_line(error)}; {fix}") from error
 
 
 def _hold(build: Callable[[], Any]) -> tuple[Any, list[Any]]:

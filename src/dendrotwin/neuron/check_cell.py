@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 from dendrotwin.cells import CellModel, Sections
@@ -134,89 +131,3 @@ def _check_segment(model: CellModel, segment: Any, given: set[Any]) -> None:
                         f"the cell {model.name}: the POINTER {pointer} of {mechanism.name()} in {segment} points to "
                         "nothing, of which NEURON dies; set it with h.setpointer"
                     ) from error
-
-
-@dataclass(frozen=True)
-class Globals:
-    """What hoc has one of for all cells, and the description of a cell says too.
-
-    Attributes:
-        celsius: temperature [degC].
-        v_init_mV: where NEURON's own run would start [mV]; None where hoc has no such variable yet.
-    """
-
-    celsius: float
-    v_init_mV: float | None
-
-    @classmethod
-    def now(cls) -> Globals:
-        """Those that NEURON has now."""
-        from neuron import h
-
-        return cls(float(h.celsius), float(h.v_init) if hasattr(h, "v_init") else None)
-
-
-DEFAULTS = Globals(6.3, -65.0)  # of NEURON
-
-
-def check_globals(model: CellModel, before: Globals) -> None:
-    """See that `build` sets no temperature and no start that its description contradicts.
-
-    Args:
-        model: its description, which counts.
-        before: what NEURON had before `build`.
-
-    Raises:
-        CellError: it does.
-    """
-    after = Globals.now()
-    for name, set_to, was, default, said in (
-        ("celsius", after.celsius, before.celsius, DEFAULTS.celsius, model.celsius),
-        ("v_init", after.v_init_mV, before.v_init_mV, DEFAULTS.v_init_mV, model.v_init_mV),
-    ):
-        if set_to not in (None, was, default, said):
-            field = "v_init_mV" if name == "v_init" else name
-            raise CellError(
-                f"the cell {model.name}: `build`, or a file that it reads, sets {name} to {set_to:g}, the description "
-                f"says {field}={said:g}, which would count; make them agree"
-            )
-
-
-def check_time(model: CellModel) -> None:
-    """See that nothing but the cell's own equations acts while time goes on: starts the cell, and makes one step.
-
-    Args:
-        model: its description.
-
-    Raises:
-        CellError: a vector is played, an event is to come, or a function of Python's is called in each step.
-    """
-    from neuron import h
-
-    called: list[str] = []
-
-    def look(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call":
-            called.append(f"{frame.f_code.co_name} of {frame.f_code.co_filename}:{frame.f_code.co_firstlineno}")
-
-    h.celsius = model.celsius
-    h.finitialize(model.v_init_mV)
-    times, own = h.Vector(), h.List()
-    h.CVode().print_event_queue(times)
-    h.CVode().event_queue_info(3, h.Vector(), h.Vector(), own)  # what a mechanism has sent itself
-    # A NetStim that nothing listens to does no harm; NetCons to the cell's synapses are refused as such.
-    if times.size() > sum(not target.has_loc() for target in own):
-        raise CellError(
-            f"the cell {model.name}: after its start something is due at {times.min():g} ms (Vector.play, or an event "
-            "that a mechanism or a function at the start has sent), which a twin would not know; leave it away"
-        )
-    before = sys.getprofile()
-    sys.setprofile(look)
-    try:
-        h.fadvance()
-    finally:
-        sys.setprofile(before)
-    if called:
-        raise CellError(
-            f"the cell {model.name}: {called[0]} is called in each step, which a twin would not know; leave it away"
-        )
