@@ -25,7 +25,7 @@ def _refusals(cells: list[tuple[str, str]], folder: Path) -> list[str]:
     said = []
     for k, (replaced, text) in enumerate(cells):
         file = folder / f"own{k}.py"
-        file.write_text(OWN_CELL.replace(replaced, text))
+        file.write_text("from dendrotwin.cell.tree import Conductance, Synapse\n" + OWN_CELL.replace(replaced, text))
         try:
             NeuronCell(load_cell(str(file)))
             said.append("")
@@ -65,7 +65,7 @@ CASES = [  # what is written in place of what, and what is said of it
     (SECTIONS, "Sections([soma], [], [], [])", "dend, connected to soma(1), is in none of the four lists"),
     (SECTIONS, "(h.disconnect(sec=dend), Sections([soma], [], [], []))[1]",
      "has no dendrite in `basal` or `apical`, but there are sections that are in no list (dend)"),
-    (SECTIONS, "Sections(soma, [dend], [], [])", "`soma` must be a list of NEURON's sections, it holds soma(0.5)"),
+    (SECTIONS, "Sections(soma, [dend], [], [])", "`soma` is soma, it must be a list of NEURON's sections"),
     (CONNECT, f"{CONNECT}; h.celsius = 6.3", "sets celsius to 6.3, the description says celsius=34"),
     (CONNECT, f"{CONNECT}; h.v_init = -65", "sets v_init to -65, the description says v_init_mV=-70"),
     (CONNECT, f"{CONNECT}; h('proc init() {{ finitialize(v_init) forall e_pas = v }}')", "redefines hoc's init()"),
@@ -86,7 +86,7 @@ CASES = [  # what is written in place of what, and what is said of it
     (CONNECT, f"{CONNECT}; soma.insert('hh'); draw = h.Random(); draw.normal(1, 1); draw.play(soma(0.5)._ref_gl_hh)",
      "two equal starts differ in gl_hh"),
     # The last one: NEURON goes on calling it.
-    (CONNECT, f"{CONNECT}; h.CVode().extra_scatter_gather(0, cell)", ".py:19 is called in each step"),
+    (CONNECT, f"{CONNECT}; h.CVode().extra_scatter_gather(0, cell)", ".py:20 is called in each step"),
 ]  # fmt: skip
 
 
@@ -95,6 +95,59 @@ def test_what_is_refused_and_what_is_not(tmp_path: Path) -> None:
     for (_, text, wanted), found in zip(CASES, said, strict=True):
         assert wanted in found, text
         assert bool(wanted) == bool(found), text
+
+
+FIELD = "v_init_mV=-70, celsius=34"
+BUILD = '"MIT", build, lambda: [], '
+WRONG = [  # what is written in place of what in the description, or for what `build` returns; and what is said of it
+    (FIELD, "v_init_mV=-70, celsius='34'", "its `celsius` must be a number from -273.15 to 1000; it is '34'"),
+    (FIELD, "v_init_mV=-70, celsius=None", "its `celsius` must be a number from -273.15 to 1000; it is None"),
+    (FIELD, "v_init_mV=float('nan'), celsius=34", "its `v_init_mV` must be a number from -1000 to 1000; it is nan"),
+    (FIELD, "v_init_mV=True, celsius=34", "its `v_init_mV` must be a number from -1000 to 1000; it is True"),
+    (FIELD, f"{FIELD}, rate_scale='x'", "its `rate_scale` must be a number from 0 to 1e+06; it is 'x'"),
+    (FIELD, f"{FIELD}, rate_scale=-1", "its `rate_scale` must be a number from 0 to 1e+06; it is -1"),
+    (FIELD, f"{FIELD}, compartments='4'", "its `compartments` must be a whole number, or None; it is '4'"),
+    (FIELD, f"{FIELD}, missing='gcc'", "its `missing` must be a function that gives a line, or None; it is 'gcc'"),
+    (FIELD, f"{FIELD}, synapses=None", "its `synapses` must be a tuple of dendrotwin.cell.tree.Synapse; it is None"),
+    (FIELD, f"{FIELD}, synapses=('AMPA',)", "`synapses` must be a tuple of dendrotwin.cell.tree.Synapse; it is ('AMPA"),
+    (FIELD, f"{FIELD}, synapses=(Synapse('a', True, (Conductance('1', 2, 3, 0),)),)",
+     "of `synapses`, ValueError: rise_ms of the synapse a is '1', and must be a number"),
+    (FIELD, f"{FIELD}, synapses=(Synapse('a', True, Conductance(1, 2, 3, 0)),)", "of `synapses`, TypeError: "),
+    (FIELD, "v_init_mV=-70", "`cell()` of {file} failed: TypeError: CellModel.__init__() missing 1"),
+    (BUILD, '"MIT", build(), lambda: [], ', "its `build` must be a function that gives Sections; it is Sections("),
+    (BUILD, '"MIT", None, lambda: [], ', "its `build` must be a function that gives Sections; it is None"),
+    (BUILD, '"MIT", build, "Ih.mod", ', "its `mechanisms` must be a function that gives its .mod files, such"),
+    (BUILD, '"MIT", build, ["Ih.mod"], ', "its `mechanisms` must be a function that gives its .mod files"),
+    (BUILD, '"MIT", build, lambda: "Ih.mod", ', "`mechanisms` must give a list of paths; it gives 'Ih.mod'"),
+    (BUILD, '"MIT", build, lambda: None, ', "`mechanisms` must give a list of paths; it gives None"),
+    (BUILD, '"MIT", build, lambda: [3], ', "`mechanisms` must give paths; 3 is none"),
+    (BUILD, '"MIT", build, lambda: 1 / 0, ', "`mechanisms` of own failed: ZeroDivisionError: division by zero"),
+    (BUILD, '"MIT", build, lambda: ["/nowhere/Ih.mod"], ', "the mechanism file /nowhere/Ih.mod does not exist"),
+    (BUILD, 'None, build, lambda: [], ', "its `licence` must be a text; it is None"),
+    ('"own"', "None", "the cell None: its `name` must be a text; it is None"),
+    (SECTIONS, "None", "return Sections(soma=[...], basal=[...], apical=[...], axon=[...]); it returned None"),
+    (SECTIONS, "{'soma': [soma], 'basal': [dend], 'apical': [], 'axon': []}", "it returned {'soma': "),
+    (SECTIONS, "[soma, dend]", "it returned [soma, dend]"),
+    (SECTIONS, "Sections([soma], dend, [], [])", "`basal` is dend, it must be a list of NEURON's sections"),
+    (SECTIONS, "Sections([soma], None, [], [])", "`basal` is None, it must be a list of NEURON's sections"),
+    (SECTIONS, "Sections([soma], {0: dend}, [], [])", "{0: dend}, it must be a list of NEURON's sections"),
+    (SECTIONS, "Sections([soma], ['dend'], [], [])", "`basal` must be a list of NEURON's sections, it holds 'dend'"),
+    (SECTIONS, "Sections([soma], [dend(0.5)], [], [])", "must be a list of NEURON's sections, it holds dend(0.5)"),
+    (SECTIONS, "(h.delete_section(sec=dend), Sections([soma], [dend], [], []))[1]", "holds a section that is deleted"),
+    (SECTIONS, "Sections([soma], [dend], [], [], None)", "`synapses` is None, it must be a list of point processes"),
+    (SECTIONS, "Sections([soma], [dend], [], [], h.ExpSyn(dend(0.5)))", "`synapses` is ExpSyn[0], it must be a list"),
+    (SECTIONS, "Sections([soma], [dend], [], [], [[h.ExpSyn(dend(0.5)), 2.0]])", "ExpSyn[0] stands in dend(0.5)"),
+    (SECTIONS, "Sections([soma], [dend], [], [], ['ExpSyn'])", "synapse 0, ExpSyn, is no point process of NEURON"),
+    (SECTIONS, "Sections(iter([soma]), h.SectionList([dend]), (), [])", ""),
+]  # fmt: skip
+
+
+def test_what_is_of_another_type_is_named(tmp_path: Path) -> None:
+    said = in_new_process(_refusals, [case[:2] for case in WRONG], tmp_path)
+    for k, ((_, text, wanted), found) in enumerate(zip(WRONG, said, strict=True)):
+        assert wanted.replace("{file}", str(tmp_path / f"own{k}.py")) in found, text
+        assert bool(wanted) == bool(found), text
+        assert "\n" not in found
 
 
 def _leak_after_a_start(folder: Path) -> tuple[list[float], float]:

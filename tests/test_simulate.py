@@ -245,6 +245,17 @@ def test_edited_own_cell_is_another_simulation(tmp_path: Path) -> None:
         simulate(Simulation(cell=_own_cell(tmp_path, 0.1), duration_ms=20), 1, tmp_path / "own")
 
 
+@pytest.mark.parametrize(
+    ("inputs", "scale"), [({}, 0.1), ({"inputs": Modulated()}, 0.1), ({"inputs": Modulated(rate_scale=1.0)}, 1.0)]
+)
+def test_the_rate_scale_is_the_cells_own_unless_given(
+    inputs: dict[str, Modulated], scale: float, tmp_path: Path
+) -> None:
+    simulate(Simulation(cell="ball_and_stick", duration_ms=20, **inputs), 1, tmp_path, workers=1)
+    stored = json.loads((tmp_path / "simulation.json").read_text())
+    assert stored["inputs"] == {"protocol": "modulated", "rate_scale": scale}
+
+
 def test_overwrite_removes_only_a_data_set(simulation: Simulation, tmp_path: Path) -> None:
     short = simulation.model_copy(update={"duration_ms": 20})
     simulate(short, 2, tmp_path)

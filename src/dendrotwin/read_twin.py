@@ -11,7 +11,6 @@ from typing import cast
 import numpy as np
 
 from dendrotwin.cell.membrane import names_of
-from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import load_cell
 from dendrotwin.models import configure
 from dendrotwin.models.cable import ARCHITECTURE, Cable
@@ -63,9 +62,7 @@ def twin_of(
         cell = str(Path(cell).resolve())
     tree, reading = read_cell(cell, options)
     description = load_cell(cell, options)
-    simulation = Simulation(
-        cell=cell, cell_options=options, duration_ms=DURATION_MS, inputs=Modulated(rate_scale=description.rate_scale)
-    )
+    simulation = Simulation(cell=cell, cell_options=options, duration_ms=DURATION_MS).of_cell(description)
     training = {
         "simulation": simulation.model_copy(update={"cell_digest": cell_digest(simulation, description)}).model_dump(
             mode="json"

@@ -44,7 +44,8 @@ class Modulated(BaseModel):
     protocol: Literal["modulated"] = "modulated"
     """Name of the protocol: modulated, rates that change in time."""
     rate_scale: Rate = 1.0
-    """Factor on all rates of the modulated protocol, 1 for the published ones."""
+    """Factor on all rates of the modulated protocol, 1 for the published ones; `simulate` takes the cell's own where
+    none is given."""
 
 
 class Poisson(BaseModel):

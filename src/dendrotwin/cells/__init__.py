@@ -6,12 +6,14 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dendrotwin.cell.tree import Conductance, Synapse
+from dendrotwin.cell.tree_checks import check_synapse
 from dendrotwin.errors import CellError, in_one_line
 
 MECHANISMS = Path(__file__).parent / "mod"
@@ -43,6 +45,14 @@ class Sections(NamedTuple):
     apical: list[Any]
     axon: list[Any]
     synapses: Sequence[Any] = ()
+
+
+# What the functions of a `CellModel` give.
+GIVES = {
+    "build": "that gives Sections",
+    "mechanisms": "that gives its .mod files, such as lambda: [Path('Ih.mod')]",
+    "missing": "that gives a line, or None",
+}
 
 
 def nothing_missing() -> str | None:
@@ -81,6 +91,53 @@ class CellModel:
     synapses: tuple[Synapse, ...] = (EXCITATORY, INHIBITORY)
     rate_scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Raise CellError unless each field is of its type."""
+        for name in ("name", "source", "licence"):
+            self._check(name, isinstance(getattr(self, name), str), "a text")
+        for name, gives in GIVES.items():
+            self._check(name, callable(getattr(self, name)), f"a function {gives}")
+        numbers = {"v_init_mV": (-1e3, 1e3), "celsius": (-273.15, 1e3), "rate_scale": (0.0, 1e6)}
+        for name, (low, high) in numbers.items():
+            value = getattr(self, name)
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            self._check(name, is_number and low <= value <= high, f"a number from {low:g} to {high:g}")
+        count = self.compartments
+        self._check("compartments", count is None or isinstance(count, Integral), "a whole number, or None")
+        kinds = isinstance(self.synapses, Sequence) and all(isinstance(one, Synapse) for one in self.synapses)
+        self._check("synapses", kinds, "a tuple of dendrotwin.cell.tree.Synapse")
+        object.__setattr__(self, "synapses", tuple(self.synapses))
+        for one in self.synapses:
+            try:
+                check_synapse(one)
+            except (TypeError, ValueError, AttributeError) as error:
+                raise CellError(f"the cell {self.name}: of `synapses`, {in_one_line(error)}; correct it") from error
+
+    def _check(self, name: str, fits: bool, wanted: str) -> None:
+        if not fits:
+            value = f"{getattr(self, name)!r:.60}"
+            raise CellError(f"the cell {self.name!r:.60}: its `{name}` must be {wanted}; it is {value}")
+
+    def files(self) -> list[Path]:
+        """The .mod files of its channels, and others that these include: what `mechanisms` gives.
+
+        Raises:
+            CellError: it gives something else, or fails.
+        """
+        try:
+            files = self.mechanisms()
+        except CellError:
+            raise
+        except (Exception, SystemExit) as error:  # a user's own function
+            raise CellError(f"`mechanisms` of {self.name} failed: {in_one_line(error)}; correct it") from error
+        if isinstance(files, str) or not isinstance(files, Iterable):
+            raise CellError(f"the cell {self.name}: `mechanisms` must give a list of paths; it gives {files!r:.60}")
+        listed = list(files)
+        for file in listed:
+            if not isinstance(file, str | Path):
+                raise CellError(f"the cell {self.name}: `mechanisms` must give paths; {file!r:.60} is none")
+        return [Path(file) for file in listed]
+
 
 NAMES = ("ball_and_stick", "allen_l4", "allen", "bbp", "l5pc")
 
@@ -105,11 +162,14 @@ def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
         )
     if not callable(getattr(module, "cell", None)):
         raise CellError(f"{name} has no function `cell()`; define one that returns a dendrotwin.cells.CellModel")
+    signature = inspect.signature(module.cell)
+    try:
+        signature.bind(**(options or {}))
+    except TypeError as error:
+        known = ", ".join(signature.parameters) or "none"
+        raise CellError(f"the cell {name} does not take the options {options}: {error}; it knows {known}") from error
     try:
         model = module.cell(**(options or {}))
-    except TypeError as error:
-        known = ", ".join(inspect.signature(module.cell).parameters) or "none"
-        raise CellError(f"the cell {name} does not take the options {options}: {error}; it knows {known}") from error
     except CellError:
         raise
     except (Exception, SystemExit) as error:  # a user's own function

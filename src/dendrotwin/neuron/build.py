@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 from dendrotwin.cell.tree import Synapse
-from dendrotwin.cells import MECHANISMS, CellModel, Sections
+from dendrotwin.cells import MECHANISMS, CellModel
 from dendrotwin.errors import CellError, in_one_line
 from dendrotwin.neuron.check_cell import check_cell, names_of, root_first
 from dendrotwin.neuron.check_start import check_globals, check_start, set_globals
@@ -46,7 +46,7 @@ class NeuronCell:
         missing = model.missing()
         if missing:
             raise CellError(f"the cell {model.name} cannot be built here: {missing}")
-        load_mechanisms(model.mechanisms() + SYNAPSE_FILES, coreneuron)
+        load_mechanisms(model.files() + SYNAPSE_FILES, coreneuron)
         self.model = model
         try:
             self._build()
@@ -63,8 +63,8 @@ class NeuronCell:
 
         model = self.model
         set_globals(model)
-        sections, self.held = _call_build(model)
-        self.sections = root_first(sections)
+        made, self.held = _call_build(model)
+        self.sections = root_first(model, made)
         check_globals(model)
         h.CVode().active(0)  # a trial has fixed steps, whatever a published file switches on
         every = [section for part in self.sections[:4] for section in part]
@@ -95,14 +95,13 @@ def _call_build(model: CellModel) -> tuple[Any, list[Any]]:
     from neuron import h
 
     try:
-        sections, held = _hold(model.build)
-        return Sections(*sections), held
+        return _hold(model.build)
     except CellError:
         raise
     except (Exception, SystemExit) as error:  # a user's own function
         fix = "correct it"
         if any(text in str(error) for text in NOT_THERE):
-            files = ", ".join(path.name for path in model.mechanisms()) or "none"
+            files = ", ".join(path.name for path in model.files()) or "none"
             fix = (
                 "a mechanism or a section that it uses is not there: give its .mod file in `mechanisms` (now: "
                 f"{files}), or name one of the sections that there are ({names_of(h.allsec()) or 'none'})"

@@ -41,7 +41,7 @@ def cell_digest(simulation: Simulation, model: CellModel, stored: str | None = N
         stored: the hash of a data set that is there; kept if it was made by an older version, which knew of
             mechanisms and Python file alone, and these are the same.
     """
-    companions = model.mechanisms()
+    companions = model.files()
     own = [Path(simulation.cell)] if simulation.cell.endswith(".py") else []
     listed = {path.resolve(): (path.name, path.read_bytes()) for path in [*companions, *own]}
     if _hash(listed.values()) == stored:
@@ -121,7 +121,7 @@ def _build(cell: str, options: dict[str, str], opened: Path) -> None:
     with _noted(opened):
         model = load_cell(cell, options)
     try:
-        load_mechanisms(model.mechanisms() + SYNAPSE_FILES)
+        load_mechanisms(model.files() + SYNAPSE_FILES)
         with _noted(opened):
             model.build()
     except Exception:  # a user's own function, or no compiler here; the trials say what is wrong

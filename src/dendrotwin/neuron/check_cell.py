@@ -30,7 +30,8 @@ def check_cell(model: CellModel, sections: Sections, every: list[Any]) -> None:
 
     _check_tree(model, every)
     _check_lists(model, sections, every)
-    given = {one[0] if isinstance(one, tuple) else one for one in sections.synapses}
+    points = [one[0] if isinstance(one, tuple) and one else one for one in sections.synapses]
+    given = {point for point in points if hasattr(point, "hname")}  # `read_synapses` says what is wrong with others
     for section in every:
         if section.has_membrane("extracellular"):
             raise CellError(
@@ -45,20 +46,38 @@ def check_cell(model: CellModel, sections: Sections, every: list[Any]) -> None:
         )
 
 
-def root_first(sections: Sections) -> Sections:
-    """The sections, with the root of the tree before the others of its list.
+def root_first(model: CellModel, made: Any) -> Sections:
+    """The sections that `build` gave, with the root of the tree before the others of its list.
 
     Args:
-        sections: as `build` gave them.
+        model: the description.
+        made: what `build` gave.
 
     Raises:
-        CellError: there is something else in the lists.
+        CellError: it is something else.
     """
+    of = f"the cell {model.name}: `build` must return Sections(soma=[...], basal=[...], apical=[...], axon=[...])"
+    if not isinstance(made, tuple | list) or len(made) not in (4, 5):
+        raise CellError(f"{of}; it returned {made!r:.60}")
+    sections = Sections(*made)
+    parts = []
     for name, part in zip(Sections._fields, sections[:4], strict=False):
-        for one in part:
+        if isinstance(part, str | dict) or type(part).__name__ == "Section" or not isinstance(part, Iterable):
+            raise CellError(f"{of}; `{name}` is {part!r:.60}, it must be a list of NEURON's sections")
+        members = list(part)
+        for one in members:
             if type(one).__name__ != "Section":
-                raise CellError(f"`build`: `{name}` must be a list of NEURON's sections, it holds {one}")
-    parts = [sorted(part, key=lambda section: section.parentseg() is not None) for part in sections[:4]]
+                raise CellError(f"{of}; `{name}` must be a list of NEURON's sections, it holds {one!r:.60}")
+            try:
+                one.name()
+            except ReferenceError as error:
+                raise CellError(f"{of}; `{name}` holds a section that is deleted; leave it away") from error
+        parts.append(sorted(members, key=lambda section: section.parentseg() is not None))
+    if not isinstance(sections.synapses, tuple | list):
+        raise CellError(
+            f"{of}; `synapses` is {sections.synapses!r:.60}, it must be a list of point processes, or of "
+            "(point process, weight)"
+        )
     return sections._replace(**dict(zip(Sections._fields, parts, strict=False)))
 
 
