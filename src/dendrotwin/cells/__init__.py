@@ -6,7 +6,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -190,8 +191,37 @@ def _import_file(path: Path) -> Any:
         raise CellError(f"{path} cannot be imported as a Python file; check its name")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise CellError(f"{path} cannot be imported: {in_one_line(error)}; correct it") from error
+    with _beside(path.resolve().parent):
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            raise CellError(f"{path} cannot be imported: {in_one_line(error)}; correct it") from error
     return module
+
+
+_folder: list[str] = []  # of the user's cell, put last among those in which Python looks for modules
+_modules: set[str] = set()  # that were imported from there
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """Let a cell's file import modules that lie beside it, as they are now, while it is imported and from then on.
+
+    Those of a cell before it are forgotten: another cell has other helpers of the same name, and files are edited.
+    """
+    for name in _modules:
+        sys.modules.pop(name, None)
+    for one in _folder:
+        sys.path.remove(one)
+    _folder[:] = [] if str(folder) in sys.path else [str(folder)]
+    sys.path.extend(_folder)
+    importlib.invalidate_caches()
+    before, kept = set(sys.modules), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # a file that is edited twice in a second would be taken from there
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = kept
+        new = {name: getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - before}
+        _modules.clear()
+        _modules.update(name for name, file in new.items() if file and Path(file).resolve().is_relative_to(folder))

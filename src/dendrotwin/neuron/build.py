@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+import numpy as np
 
 from dendrotwin.cell.tree import Synapse
 from dendrotwin.cells import MECHANISMS, CellModel
@@ -124,12 +128,26 @@ def _hold(build: Callable[[], Any]) -> tuple[Any, list[Any]]:
             held.append(dict(frame.f_locals))
 
     before = sys.getprofile()
-    sys.setprofile(look)
-    try:
-        made = build()
-    finally:
-        sys.setprofile(before)
+    with _seeded():
+        sys.setprofile(look)
+        try:
+            made = build()
+        finally:
+            sys.setprofile(before)
     return made, held
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Let Python's and numpy's shared generators begin alike: a cell that draws from them is the same each time."""
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002  (it is the user's)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
 
 
 def _point_process(synapse: Synapse, segment: Any) -> Any:

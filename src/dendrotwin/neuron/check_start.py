@@ -95,13 +95,13 @@ def check_start(model: CellModel, every: list[Any]) -> None:
     """
     _start(model, every, 1)
     _check_queue(model)
-    first = _parameters(every)
+    first = parameters(every)
     _check_step(model)
-    stepped = _parameters(every)
+    stepped = parameters(every)
     _start(model, every, 2)
-    again = _parameters(every)
+    again = parameters(every)
     _check_step(model)
-    for one, other in ((first, again), (stepped, _parameters(every))):
+    for one, other in ((first, again), (stepped, parameters(every))):
         differing = [name for name in one if not np.array_equal(one[name], other[name], equal_nan=True)]
         if differing:
             raise CellError(
@@ -157,8 +157,12 @@ def _settings() -> dict[str, float]:
     }
 
 
-def _parameters(every: list[Any]) -> dict[str, Floats]:
-    """All that stays as it is in a trial, by NEURON's name: geometry, parameters of mechanisms, and GLOBALs."""
+def parameters(every: list[Any]) -> dict[str, Floats]:
+    """All that stays as it is in a trial, by NEURON's name: geometry, parameters of mechanisms, and GLOBALs.
+
+    Args:
+        every: NEURON sections.
+    """
     of_mechanism: dict[str, list[Any]] = {}
     for section in every:
         for mechanism in section(0.5):
