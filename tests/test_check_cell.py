@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from conftest import in_new_process
-from dendrotwin.cell.tree import Events
+from dendrotwin.cell.tree import REGIONS, Events, Injection
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.reading import read_cell
 from dendrotwin.neuron.trial import run_trial
 from dendrotwin.signals import membrane_currents
 from test_cells import OWN_CELL, _own_file
@@ -192,6 +193,58 @@ def test_trees_as_people_have_them(text: str, parent: list[int], inputs: list[in
     found = in_new_process(_tree_of, text, tmp_path)
     assert found[:3] == (parent, inputs, soma)
     assert found[3] < 1e-9
+
+
+ROOTS = {  # the same membrane, rooted in the soma, in a dendrite, and in the tip of an apical dendrite
+    "soma": "dend.connect(soma(0)); apic.connect(soma(1)); tip.connect(apic(1)); side.connect(apic(0.5))",
+    "dend": "soma.connect(dend(0), 0); apic.connect(soma(1)); tip.connect(apic(1)); side.connect(apic(0.5))",
+    "tip": "apic.connect(tip(0), 1); soma.connect(apic(0), 1); dend.connect(soma(0)); side.connect(apic(0.5))",
+}
+MADE = """
+    apic, tip, side = (h.Section(name=name) for name in ("apic", "tip", "side"))
+    for section, length in ((apic, 90), (tip, 70), (side, 50)):
+        section.L, section.nseg, section.diam = length, 3, 1.5
+    soma.insert("hh"), apic.insert("pas"), tip.insert("pas"), side.insert("pas")
+    """
+LISTED = "Sections(soma=[soma], basal=[dend], apical=[side, tip, apic], axon=[])"
+
+
+def _rooted(root: str, folder: Path) -> dict[str, tuple[list[float], float, str, float]]:
+    """Potential, distance from the soma, region and leak of each compartment, by name."""
+    text = OWN_CELL.replace(CONNECT, f"{MADE.strip()}; {ROOTS[root]}").replace(SECTIONS, LISTED)
+    cell = NeuronCell(load_cell(str(_own_file(folder, text))))
+    tree = cell.tree
+    assert tree.section_names[0] == root
+    at = tree.compartment("tip", 0.5)
+    event = int(np.flatnonzero(tree.input_compartment == at)[0])
+    injection = Injection(np.array([tree.compartment("soma")], np.int32), np.full((20, 1), 0.3))
+    v, _ = run_trial(cell, Events.sort(np.array([event]), np.array([1.0])), 20, injection=injection)
+    assert np.ptp(v) > 3.0
+    names = [REGIONS[k] for k in tree.region]
+    return {
+        name: (v[:, k].tolist(), tree.distance_um[k], names[k], tree.leak_uS[k]) for k, name in enumerate(tree.names)
+    }
+
+
+def test_a_cell_is_rooted_anywhere(tmp_path: Path) -> None:
+    of_soma = in_new_process(_rooted, "soma", tmp_path)
+    assert {name.split("(")[0]: place[2] for name, place in of_soma.items()} == {
+        "soma": "soma", "dend": "basal", "apic": "trunk", "tip": "tuft", "side": "tuft"
+    }  # fmt: skip
+    for root in ("dend", "tip"):
+        found = in_new_process(_rooted, root, tmp_path)
+        assert found.keys() == of_soma.keys()
+        for name, (v_mV, distance_um, region, leak_uS) in of_soma.items():
+            assert found[name][0] == pytest.approx(v_mV, abs=1e-6), name
+            assert found[name][1:] == (pytest.approx(distance_um), region, pytest.approx(leak_uS)), name
+
+
+def test_a_twin_of_a_cell_that_is_rooted_in_a_dendrite(tmp_path: Path) -> None:
+    text = OWN_CELL.replace(CONNECT, f"{MADE.strip()}; {ROOTS['tip']}").replace(SECTIONS, LISTED)
+    tree, reading = read_cell(str(_own_file(tmp_path, text)))
+    assert tree.section_names[0] == "tip"
+    assert reading.cell_proof is not None
+    assert reading.cell_proof.twin_mV < 0.01 * reading.cell_proof.moved_mV
 
 
 def _two_builds(folder: Path) -> list[str]:

@@ -350,13 +350,43 @@ class Tree:
         return [f"{self.section_names[s]}({x:f})" for s, x in zip(self.section, self.x, strict=True)]
 
     def in_region(self, *names: str) -> NDArray[np.bool_]:
-        """Mask (n,) of the compartments whose region is one of `names`."""
-        return np.isin(self.region, [REGIONS.index(name) for name in names])
+        """Mask (n,) of the compartments whose region is one of `names`; "apical" is oblique, trunk and tuft.
+
+        Args:
+            names: of REGIONS, or "apical".
+
+        Raises:
+            InputError: there is no such region.
+        """
+        for name in names:
+            if name not in (*REGIONS, "apical"):
+                raise InputError(f"there is no region {name!r}; choose {', '.join(REGIONS)}, or apical")
+        wanted = {*names, *(APICAL if "apical" in names else ())}
+        return np.isin(self.region, [k for k, name in enumerate(REGIONS) if name in wanted])
+
+    def compartment(self, section: str, x: float = 0.5) -> int:
+        """The compartment at a place that NEURON writes `apic[36](0.5)`; at a border, the one that begins there.
+
+        Args:
+            section: its name, as in `section_names`.
+            x: relative position in it, 0..1.
+
+        Raises:
+            InputError: there is no such section, or several, or x is outside of 0..1.
+        """
+        found = [k for k, name in enumerate(self.section_names) if name == section]
+        if len(found) != 1:
+            first = ", ".join(self.section_names[:5])
+            raise InputError(f"{len(found)} sections are named {section!r}; see `section_names` (first: {first})")
+        if not 0.0 <= x <= 1.0:
+            raise InputError(f"x is {x}, the position in {section}; give a number from 0 to 1")
+        here = sorted(np.flatnonzero(self.section == found[0]), key=lambda k: self.x[k])
+        return int(here[min(int(x * len(here)), len(here) - 1)])
 
     @property
     def dendrites(self) -> NDArray[np.bool_]:
         """Mask (n,) of the basal and apical compartments."""
-        return self.in_region("basal", *APICAL)
+        return self.in_region("basal", "apical")
 
     @property
     def soma(self) -> int:

@@ -32,7 +32,8 @@ INHIBITORY = Synapse("inhibitory", False, (Conductance(rise_ms=0.2, decay_ms=8.0
 
 
 class Sections(NamedTuple):
-    """NEURON sections of a cell, in the order in which its compartments are counted. The soma holds the root.
+    """NEURON sections of a cell, in the order in which its compartments are counted, but for the root of the tree,
+    whose section comes first.
 
     Attributes:
         soma, basal, apical, axon: the sections.

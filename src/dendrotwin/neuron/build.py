@@ -14,7 +14,7 @@ import numpy as np
 from dendrotwin.cell.tree import Synapse
 from dendrotwin.cells import MECHANISMS, CellModel
 from dendrotwin.errors import CellError, in_one_line
-from dendrotwin.neuron.check_cell import check_cell, names_of, root_first
+from dendrotwin.neuron.check_cell import as_sections, check_cell, in_order, names_of
 from dendrotwin.neuron.check_start import check_globals, check_start, set_globals
 from dendrotwin.neuron.compile import load_mechanisms
 from dendrotwin.neuron.sections_to_tree import make_tree, outwards, shape
@@ -68,10 +68,10 @@ class NeuronCell:
         model = self.model
         set_globals(model)
         made, self.held = _call_build(model)
-        self.sections = root_first(model, made)
+        self.sections = as_sections(model, made)
         check_globals(model)
         h.CVode().active(0)  # a trial has fixed steps, whatever a published file switches on
-        every = [section for part in self.sections[:4] for section in part]
+        every = in_order(self.sections)
         self.held += [section.cell() for section in every]
         check_cell(model, self.sections, every)
         given = list(self.sections.synapses)

@@ -46,8 +46,8 @@ def check_cell(model: CellModel, sections: Sections, every: list[Any]) -> None:
         )
 
 
-def root_first(model: CellModel, made: Any) -> Sections:
-    """The sections that `build` gave, with the root of the tree before the others of its list.
+def as_sections(model: CellModel, made: Any) -> Sections:
+    """The sections that `build` gave, in lists.
 
     Args:
         model: the description.
@@ -72,7 +72,7 @@ def root_first(model: CellModel, made: Any) -> Sections:
                 one.name()
             except ReferenceError as error:
                 raise CellError(f"{of}; `{name}` holds a section that is deleted; leave it away") from error
-        parts.append(sorted(members, key=lambda section: section.parentseg() is not None))
+        parts.append(members)
     if not isinstance(sections.synapses, tuple | list):
         raise CellError(
             f"{of}; `synapses` is {sections.synapses!r:.60}, it must be a list of point processes, or of "
@@ -81,28 +81,30 @@ def root_first(model: CellModel, made: Any) -> Sections:
     return sections._replace(**dict(zip(Sections._fields, parts, strict=False)))
 
 
+def in_order(sections: Sections) -> list[Any]:
+    """All sections in the order in which compartments are counted: soma, basal, apical, axon, but the root first.
+
+    Args:
+        sections: of a cell.
+    """
+    every = [section for part in sections[:4] for section in part]
+    return sorted(every, key=lambda section: section.parentseg() is not None)
+
+
 def _check_tree(model: CellModel, every: list[Any]) -> None:
-    if not every or every[0].parentseg() is not None:
-        root = f", which is {every[0].wholetree()[0].name()}" if every else ""
-        raise CellError(
-            f"the cell {model.name}: the root of the tree{root} must be a soma section (where there is none, the first "
-            "section of all); name it first, and connect the others to it"
-        )
+    if not every:
+        raise CellError(f"the cell {model.name} has no section; list those that `build` makes")
     for section, count in Counter(every).items():
         if count > 1:
             raise CellError(
                 f"the cell {model.name}: {section.name()} is listed twice; name each section in one list, once"
-            )
-        if section.parentseg() is None and section != every[0]:
-            raise CellError(
-                f"the cell {model.name}: {section.name()} is not connected to the soma; connect or delete it"
             )
 
 
 def _check_lists(model: CellModel, sections: Sections, every: list[Any]) -> None:
     from neuron import h
 
-    known, whole = set(every), set(every[0].wholetree())
+    known, whole = set(every), set((sections.soma or every)[0].wholetree())
     missing = [section for section in h.allsec() if section in whole and section not in known]
     if missing:
         first, others = missing[0], missing[1:]

@@ -162,6 +162,9 @@ def parameters(every: list[Any]) -> dict[str, Floats]:
 
     Args:
         every: NEURON sections.
+
+    Returns:
+        (k,) of each, of the k sections, segments or elements that have it.
     """
     of_mechanism: dict[str, list[Any]] = {}
     for section in every:

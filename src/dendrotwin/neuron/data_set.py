@@ -174,7 +174,7 @@ def check_build(out: Path, name: str, parameters: dict[str, Floats]) -> None:
     Args:
         out: folder of the data set.
         name: of the cell.
-        parameters: of the cell as it is built; see `check_start.parameters`.
+        parameters: (k,) of each name, of the cell as it is built; see `check_start.parameters`.
 
     Raises:
         CellError: something in it is another: says what.

@@ -16,6 +16,7 @@ from dendrotwin.cell.tree import SPIKE_MV, Events, Injection
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import InputError
 from dendrotwin.neuron.build import NeuronCell
+from dendrotwin.neuron.check_cell import in_order
 from dendrotwin.neuron.check_start import parameters
 from dendrotwin.neuron.data_set import check_build, check_claim
 from dendrotwin.neuron.random_numbers import seed_mechanisms
@@ -223,7 +224,7 @@ def simulate_trial(
     with _lock:
         cell = built_cell(simulation)
         if (path.parent / CONFIG_FILE).exists():
-            check_build(path.parent, cell.model.name, parameters([s for part in cell.sections[:4] for s in part]))
+            check_build(path.parent, cell.model.name, parameters(in_order(cell.sections)))
         if events is None:
             events = draw_events(cell.tree, simulation.inputs, duration_ms, trial_rng(simulation.seed, trial))
         seed_mechanisms(cell.segments, simulation.seed, trial)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dendrotwin.cell.tree import APICAL, Floats, Tree
+from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.recording import RecordingFile
 
@@ -134,7 +134,7 @@ def upright(tree: Tree) -> Tree:
         tree: the cell.
     """
     centred = translate(tree, -soma_centre(tree))
-    apical = tree.in_region(*APICAL)
+    apical = tree.in_region("apical")
     direction = tree.length_um[apical] @ centred.ends_um[apical].mean(axis=1)
     length = float(np.linalg.norm(direction))
     if length == 0.0:
