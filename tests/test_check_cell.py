@@ -247,6 +247,42 @@ def test_a_twin_of_a_cell_that_is_rooted_in_a_dendrite(tmp_path: Path) -> None:
     assert reading.cell_proof.twin_mV < 0.01 * reading.cell_proof.moved_mV
 
 
+CALCIUM = {
+    "channel": """NEURON { SUFFIX channel USEION ca READ eca WRITE ica }
+STATE { m }
+ASSIGNED { v eca ica }
+INITIAL { m = 1 / (1 + exp(-(v + 40) / 6)) }
+BREAKPOINT { SOLVE s METHOD cnexp ica = 2e-3 * m * (v - eca) }
+DERIVATIVE s { m' = (1 / (1 + exp(-(v + 40) / 6)) - m) / 2 }
+""",
+    "pool": """NEURON { SUFFIX pool USEION ca READ ica WRITE cai }
+STATE { cai }
+ASSIGNED { ica }
+INITIAL { cai = 1e-4 }
+BREAKPOINT { SOLVE s METHOD cnexp }
+DERIVATIVE s { cai' = -1e4 * ica / (2 * 96485 * 0.1) - (cai - 1e-4) / 50 }
+""",
+}
+
+
+def test_ion_styles_are_those_that_the_user_set(tmp_path: Path) -> None:
+    """A reversal potential of calcium that stays, though its concentration moves."""
+    moved_mV = []
+    for name, text in CALCIUM.items():
+        (tmp_path / f"{name}.mod").write_text(text)
+    for style in ("", "h.ion_style('ca_ion', 3, 1, 0, 0, 0, sec=s), "):
+        inserted = f"{CONNECT}; [(s.insert('channel'), s.insert('pool'), {style}0) for s in (soma, dend)]"
+        text = OWN_CELL.replace(CONNECT, inserted).replace(
+            'section.insert("pas")', 'section.insert("pas").g_pas = 1e-4'
+        )
+        files = f"lambda: sorted(__import__('pathlib').Path({str(tmp_path)!r}).glob('*.mod'))"
+        _, reading = read_cell(str(_own_file(tmp_path, text.replace("lambda: []", files))))
+        assert reading.cell_proof is not None
+        assert reading.cell_proof.twin_mV < 0.01 * reading.cell_proof.moved_mV
+        moved_mV.append(reading.cell_proof.moved_mV)
+    assert abs(moved_mV[1] / moved_mV[0] - 1.0) > 0.05  # it matters
+
+
 def _two_builds(folder: Path) -> list[str]:
     said = []
     for text in (f"{CONNECT}; h.no_such_thing()", f"{CONNECT}; h.another_thing()"):
