@@ -95,7 +95,11 @@ def test_killed_and_gone_on_with(data: Path, simulation: Simulation, tmp_path: P
     for k in range(10):
         assert shard_path(out, k).read_bytes() == shard_path(data, k).read_bytes()
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())  # a finished shard is never touched
-    assert sorted(p.name for p in out.iterdir()) == ["simulation.json", *(f"trial-{k:06d}.h5" for k in range(10))]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "build.json",
+        "simulation.json",
+        *(f"trial-{k:06d}.h5" for k in range(10)),
+    ]
 
 
 def test_on_a_dask_cluster(data: Path, simulation: Simulation, tmp_path: Path) -> None:

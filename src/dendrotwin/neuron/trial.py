@@ -223,8 +223,9 @@ def simulate_trial(
     duration_ms, record_dt_ms = simulation.duration_ms, simulation.record_dt_ms
     with _lock:
         cell = built_cell(simulation)
+        built = parameters(in_order(cell.sections))
         if (path.parent / CONFIG_FILE).exists():
-            check_build(path.parent, cell.model.name, parameters(in_order(cell.sections)))
+            check_build(path.parent, cell.model.name, built)
         if events is None:
             events = draw_events(cell.tree, simulation.inputs, duration_ms, trial_rng(simulation.seed, trial))
         seed_mechanisms(cell.segments, simulation.seed, trial)
@@ -244,5 +245,6 @@ def simulate_trial(
     )
     if (path.parent / CONFIG_FILE).exists():  # the folder may have become that of another simulation meanwhile
         check_claim(path.parent, simulation)
+        check_build(path.parent, cell.model.name, built)  # again: two workers may have been the first at once
     write_recordings(path, [recording], {**provenance(), "simulation": simulation.model_dump_json(), "trial": trial})
     return len(spikes)
