@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 import dendrotwin
 from dendrotwin import signals
-from dendrotwin.cell.tree import Conductance, Events, Injection, Synapse
+from dendrotwin.cell.synapse import Conductance, Synapse
+from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.cells import EXCITATORY, INHIBITORY
 from dendrotwin.circuit.description import (
     Background,

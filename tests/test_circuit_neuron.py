@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import dendrotwin
 from conftest import in_new_process
-from dendrotwin.cell.tree import Conductance, Synapse
+from dendrotwin.cell.synapse import Conductance, Synapse
 from dendrotwin.cells import load_cell
 from dendrotwin.circuit.description import Description, Population, Projection, SpikeTrains
 from dendrotwin.circuit.engine import Settings

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from dendrotwin import plot, signals
-from dendrotwin.cell.tree import Conductance, Synapse
+from dendrotwin.cell.synapse import Conductance, Synapse
 from dendrotwin.cells import EXCITATORY
 from dendrotwin.circuit import (
     Circuit,

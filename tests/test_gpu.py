@@ -35,7 +35,8 @@ from dendrotwin.cell.membrane import (
     Scheme,
     Term,
 )
-from dendrotwin.cell.tree import Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.cell.synapse import Conductance, Synapse
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.models import cable
 from dendrotwin.models.cable import Cable, make_gpu_stepper

@@ -15,7 +15,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from dendrotwin import TWINS
 from dendrotwin.cell.stimuli import Modulated, Poisson, _smoothed, draw_events, read_events, read_injection, trial_rng
-from dendrotwin.cell.tree import APICAL, Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.cell.synapse import Conductance, Synapse
+from dendrotwin.cell.tree import APICAL, Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import Recording, RecordingFile, spike_train, trial_identity, write_recordings
 from dendrotwin.recording.checks import to_int16

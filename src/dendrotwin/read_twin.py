@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 
 from dendrotwin.cell.membrane import names_of
-from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import load_cell
 from dendrotwin.models import configure
 from dendrotwin.models.cable import ARCHITECTURE, Cable
@@ -87,9 +86,7 @@ def _absolute(cell: str | Path) -> str:
 def _simulation(cell: str, options: dict[str, str]) -> Simulation:
     """What a twin of this cell stands for, with the hash of the cell's files."""
     description = load_cell(cell, options)
-    simulation = Simulation(
-        cell=cell, cell_options=options, duration_ms=DURATION_MS, inputs=Modulated(rate_scale=description.rate_scale)
-    )
+    simulation = Simulation(cell=cell, cell_options=options, duration_ms=DURATION_MS).of_cell(description)
     return simulation.model_copy(update={"cell_digest": cell_digest(simulation, description)})
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dendrotwin.cell.tree import APICAL, Events, Injection, Tree
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cell.trial_numbers import LONGEST_MS, check_duration
 from dendrotwin.errors import InputError
 from dendrotwin.support.memory import require_memory
@@ -43,7 +43,8 @@ class Modulated(Options):
     protocol: Literal["modulated"] = "modulated"
     """Name of the protocol: modulated, rates that change in time."""
     rate_scale: Rate = 1.0
-    """Factor on all rates of the modulated protocol, 1 for the published ones."""
+    """Factor on all rates of the modulated protocol, 1 for the published ones; `simulate` takes the cell's own where
+    none is given."""
 
 
 class Poisson(Options):
@@ -107,7 +108,7 @@ def _modulated(tree: Tree, protocol: Modulated, duration_ms: int, rng: np.random
     excitatory = _excitatory(tree)
     require_memory(RATE_BYTES * duration_ms * tree.n_inputs, f"the input of {duration_ms} ms", "use shorter trials")
     inputs, times = [], []
-    for regions in (("basal", "soma", "axon"), APICAL):
+    for regions in (("basal", "soma", "axon"), ("apical",)):
         on_tree = tree.in_region(*regions)[tree.input_compartment]
         exc = rng.uniform(0.0, MAX_EXCITATORY_PER_100_MS, n_draws)
         inh = rng.uniform(np.maximum(0.0, exc - INHIBITORY_BELOW), exc + INHIBITORY_ABOVE)

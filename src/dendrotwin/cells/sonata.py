@@ -390,7 +390,7 @@ def cell(**options: str) -> CellModel:
             _fault(node) if node != NodeType() else "name its files: --option model_template=... (see docs)"
         ),
         rate_scale=0.3,
-        files=None if node.kind == "hoc" else lambda: _read(node),
+        reads=None if node.kind == "hoc" else lambda: _read(node),
     )
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.tree import Floats, Synapse, Tree
+from dendrotwin.cell.synapse import Synapse
+from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.circuit.description import Background, Description, Population, SpikeTrains
 from dendrotwin.solver.delivery import Connections, Plasticity
 from dendrotwin.twin import Twin

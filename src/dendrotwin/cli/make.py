@@ -105,14 +105,10 @@ def simulate(
     """Simulate trials of a cell in NEURON. The same command again does what is not done yet."""
     from dendrotwin.cell.spike_files import read_spikes
     from dendrotwin.cell.stimuli import read_injection
-    from dendrotwin.cells import load_cell
 
     if cell.endswith(".py"):
         cell = str(Path(cell).resolve())  # workers may run elsewhere
     rates: dict[str, Any] = {name: fields.pop(name) for name in ("excitatory_hz", "inhibitory_hz")}
-    rate_scale_given = rate_scale is not None
-    if rate_scale is None:
-        rate_scale = load_cell(cell, pairs(option)).rate_scale
     inputs = _protocol(protocol, rate_scale, rates)
     trials, duration, seed, held_out = _size(preset, trials, duration, seed)
     steps = milliseconds(duration)
@@ -131,7 +127,7 @@ def simulate(
     if own_events is not None:
         own_events.check(sys.maxsize, steps)  # the cell's own number of inputs is known once it is built
     if target_hz is not None:
-        if rate_scale_given or protocol != "modulated" or own_events is not None:
+        if rate_scale is not None or protocol != "modulated" or own_events is not None:
             raise InputError(
                 "--target-hz finds the scale of modulated rates; leave --rate-scale, --events and --protocol away"
             )
@@ -191,9 +187,9 @@ def _say_rate(paths: list[Path], flag: str) -> None:
         print(f"output rate {rate.hz:.3g} Hz")
 
 
-def _protocol(name: str, rate_scale: float, rates: dict[str, Any]) -> Modulated | Poisson:
+def _protocol(name: str, rate_scale: float | None, rates: dict[str, Any]) -> Modulated | Poisson:
     if name == "modulated":
-        return Modulated(rate_scale=rate_scale)
+        return Modulated() if rate_scale is None else Modulated(rate_scale=rate_scale)
     if name == "poisson":
         return Poisson(**rates)
     raise InputError(f"there is no protocol {name!r}; choose modulated or poisson")
