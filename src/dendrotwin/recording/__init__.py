@@ -25,6 +25,7 @@ from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording.checks import (
     CHUNK_STEPS,
+    CURRENTS,
     SCALING,
     check_layout,
     read_array,
@@ -32,6 +33,7 @@ from dendrotwin.recording.checks import (
     read_injection,
     read_probability,
     read_spikes,
+    samples_of,
     to_int16,
     write_array,
 )
@@ -293,7 +295,23 @@ class RecordingFile:
             trial: its number in the file.
         """
         samples_per_ms = per_ms(self.record_dt_ms(trial), f"record_dt_ms of {self.path}")
-        return int(self._trials[trial]["v"].shape[0]) // samples_per_ms
+        return int(samples_of(self._trials[trial]).shape[0]) // samples_per_ms
+
+    def holds_currents(self, trial: int) -> bool:
+        """Whether a trial holds membrane currents in place of potentials; see `recording.membrane_currents`."""
+        return CURRENTS in self._trials[trial]
+
+    def imem_nA(self, trial: int, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Samples of the membrane currents of a trial that holds them, (stop - start, n) [nA]; arguments as of `v`.
+
+        Raises:
+            FileError: they are damaged, or not finite.
+        """
+        with damage_as_file_error(self.path):
+            currents = read_array(self._trials[trial][CURRENTS], start, stop, CHUNK_STEPS)
+            if not np.isfinite(currents).all():
+                raise FileError(f"{self.path}: a membrane current is NaN or infinity; import it again")
+        return currents
 
     def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
         """Samples of the potentials of a trial, (stop - start, n) [mV].
@@ -304,8 +322,13 @@ class RecordingFile:
             stop: the one after the last; None for all.
 
         Raises:
-            FileError: they are damaged, or not finite (files of others may store floats).
+            FileError: they are damaged, not finite (files of others may store floats), or the trial holds none.
         """
+        if self.holds_currents(trial):
+            raise FileError(
+                f"{self.path} holds membrane currents and no potentials, which this needs; `dendrotwin signals` takes "
+                "lfp, ecog, csd, dipole, eeg, new-york, meg and currents from it"
+            )
         dataset = self._trials[trial]["v"]
         with damage_as_file_error(self.path):
             whole = dataset.shape[1] == self._n  # else it is not the array that was written, and `read` refuses it
@@ -415,7 +438,7 @@ def _check_file(file: h5py.File) -> None:
 def _check_parts(trial: Part) -> None:
     """See that a trial has all that a recording needs, and name what it lacks."""
     trial.attribute("trial_id")
-    if trial.dataset("v").dtype == np.int16:
+    if CURRENTS not in trial and trial.dataset("v").dtype == np.int16:
         for scale in SCALING:
             trial.attribute(scale, of="v")
     trial.dataset("spikes_ms")

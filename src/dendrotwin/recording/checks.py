@@ -14,6 +14,7 @@ from dendrotwin.errors import FileError
 
 PIECE_SAMPLES = 4096  # of the potentials that are rounded at a time: an hour of them is large
 CHUNK_STEPS = 128  # samples of the potentials that are stored, and have a checksum, together
+POTENTIALS, CURRENTS = "v", "imem_nA"  # what the samples of a trial are: its array of the one name or of the other
 CHECKSUMS = "crc32"  # the attribute of a data set; older files have none
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
 SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
@@ -77,6 +78,15 @@ def read_array(dataset: h5py.Dataset, start: int = 0, stop: int | None = None, r
     return values[start - first * block : stop - first * block]
 
 
+def samples_of(trial: h5py.Group) -> h5py.Dataset:
+    """The samples of a trial: potentials, or membrane currents of one that holds no potentials.
+
+    Args:
+        trial: of the file.
+    """
+    return trial[CURRENTS if CURRENTS in trial else POTENTIALS]
+
+
 def check_layout(trial: h5py.Group, samples_per_ms: int) -> None:
     """See that a trial has all its parts, in shapes that agree.
 
@@ -87,7 +97,7 @@ def check_layout(trial: h5py.Group, samples_per_ms: int) -> None:
     Raises:
         ValueError, KeyError: it has not.
     """
-    v = trial["v"]
+    v = samples_of(trial)
     if v.ndim != 2 or 0 in v.shape or v.shape[0] % samples_per_ms:
         raise ValueError(f"{v.name} has the shape {v.shape}")
     if v.dtype == np.int16:

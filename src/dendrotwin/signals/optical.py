@@ -13,6 +13,7 @@ from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
 
 FINEST = 64  # pieces of a compartment in a pixel, at most: the work grows with them
+ROUNDING = 1e-6  # of a length in files: a compartment of two pieces that is so much longer has two as well
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(4)  # in each piece
 
 
@@ -93,7 +94,7 @@ class Dye:
             InputError: a compartment is above the surface.
         """
         longest = float(np.linalg.norm(tree.ends_um[:, 1] - tree.ends_um[:, 0], axis=1).max())
-        pieces = max(1, int(np.ceil(longest / max(self.blur_um, self.pixel_um / FINEST))))
+        pieces = max(1, int(np.ceil((1.0 - ROUNDING) * longest / max(self.blur_um, self.pixel_um / FINEST))))
         shares = ((np.arange(pieces)[:, None] + (NODES + 1.0) / 2.0) / pieces).ravel()
         weights = np.tile(WEIGHTS / 2.0, pieces) / pieces
         start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]
