@@ -483,7 +483,7 @@ def test_what_is_written_is_read(shard: Path, tmp_path: Path) -> None:
         assert found.channels.keys() == made.channels.keys()
         assert all(np.array_equal(found.channels[name], made.channels[name]) for name in made.channels)
     with h5py.File(tmp_path / "s.h5") as file:
-        assert shard.name in file.attrs["sources"]
+        assert shard.name.encode() in file.attrs["sources"]
         assert file.attrs["sampling_hz"] == 1000.0
 
 
