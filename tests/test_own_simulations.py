@@ -194,7 +194,8 @@ def test_membrane_currents_give_what_lfpykit_gives(tmp_path: Path, rng: np.rando
     got = signals.record(cell, [lines, signals.Dipole(), signals.EEG(), signals.MEG()])
     for signal in got:
         direct = imem @ expected[signal.name].T
-        assert np.abs(signal.values - direct).max() <= 1e-6 * np.abs(direct).max(), signal.name
+        most = 1e-5 if signal.name == "eeg" else 1e-6  # LFPykit stops its sum over n where 6e-6 are left
+        assert np.abs(signal.values - direct).max() <= most * np.abs(direct).max(), signal.name
     (layers,) = signals.record(cell, [signals.CSD(np.linspace(-100.0, 150.0, 11))])
     assert np.abs(layers.values.sum(axis=1)).max() < 1e-15  # nothing is lost, and the whole is zero
     tree, order = made().tree()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from scipy.special import eval_legendre
 from scipy.stats import norm
 
@@ -15,6 +16,7 @@ from dendrotwin.cell.tree import Events, Floats, Injection, Tree
 from dendrotwin.errors import InputError, InputWarning
 from dendrotwin.recording import Recording, write_recordings
 from dendrotwin.signals.extracellular import lfp_matrix
+from dendrotwin.signals.head import potential_in_spheres
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.placing import rotate, soma_centre, translate, upright
 from test_recording import tree_with_inputs
@@ -284,3 +286,71 @@ def test_a_pipette_holds_the_current_and_draws_lines_between_potentials(
     assert np.abs(found - at).max() < 0.005  # the file's int16 steps are 0.005 mV
     chunks = signals.record(path, [signals.Patch(**options)], chunk_samples=5)[0].values[:, 0]
     assert np.allclose(chunks, found, rtol=0, atol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------ a dipole in four spheres
+
+
+def slow_spheres(depth: float, points: Floats, terms: int) -> tuple[list[float], list[float]]:
+    """Radial and tangential potential, over sin of the angle, of points in the scalp or skull: all borders of each
+    order n in one linear system, in 60 digits."""
+    mp = pytest.importorskip("mpmath").mp.clone()
+    mp.dps = 60
+    radii = [mp.mpf(r) for r in (79_000, 80_000, 85_000, 90_000)]
+    sigmas = [mp.mpf(s) for s in ("0.3", "1.5", "0.015", "0.3")]
+    r = [mp.sqrt(sum(mp.mpf(float(v)) ** 2 for v in point)) for point in points]
+    x = [mp.mpf(float(point[2])) / each for point, each in zip(points, r, strict=True)]
+    radial, across = [mp.mpf(0)] * len(r), [mp.mpf(0)] * len(r)
+    p = [(mp.mpf(1), each, mp.mpf(0), mp.mpf(1)) for each in x]  # P and P' of two orders
+    for n in range(1, terms + 1):
+        borders, source = mp.matrix(7, 7), mp.matrix(7, 1)  # unknown: a of the brain, a and b of the other shells
+        for i, at in enumerate(radii):
+            out, inn = (radii[0] / at) ** (n + 1), (at / radii[3]) ** n
+            row = 2 * i
+            if i == 0:
+                borders[0, 0], source[0] = inn, -out
+                borders[1, 0], source[1] = sigmas[0] * n * inn, sigmas[0] * (n + 1) * out
+            else:
+                k = 2 * i - 1
+                if i < 3:
+                    borders[row, k], borders[row, k + 1] = inn, out
+                s = sigmas[i]
+                borders[min(row + 1, 6), k], borders[min(row + 1, 6), k + 1] = s * n * inn, -s * (n + 1) * out
+            if i < 3:
+                s = sigmas[i + 1]
+                borders[row, 2 * i + 1], borders[row, 2 * i + 2] = -inn, -out
+                borders[row + 1, 2 * i + 1], borders[row + 1, 2 * i + 2] = -s * n * inn, s * (n + 1) * out
+        solved = mp.lu_solve(borders, source)
+        for j, at in enumerate(r):
+            k = 5 if at > radii[2] else 3
+            g = solved[k] * (at / radii[3]) ** n + solved[k + 1] * (radii[0] / at) ** (n + 1)
+            g *= mp.mpf(depth) ** (n - 1) / radii[0] ** (n + 1)
+            p0, p1, d0, d1 = p[j]
+            radial[j] += n * g * p1
+            across[j] += g * d1
+            p[j] = (p1, ((2 * n + 1) * x[j] * p1 - n * p0) / (n + 1), d1, d0 + (2 * n + 1) * p1)
+    scale = 4 * mp.pi * sigmas[0]
+    return [float(v / scale) for v in radial], [float(v / scale) for v in across]
+
+
+def test_the_sum_of_four_spheres_has_converged() -> None:
+    """LFPykit's own sum is off by up to 6e-4 here, of a tangential dipole on the other side of the head."""
+    angle = np.deg2rad([1e-3, 5.0, 45.0, 179.9])
+    directions = np.stack([np.sin(angle), 0.0 * angle, np.cos(angle)], axis=1)
+    for depth, radius, terms in ((78_900.0, 90_000.0, 400), (40_000.0, 84_000.0, 80)):
+        points = radius * directions
+        radial, across = slow_spheres(depth, points, terms)
+        found = potential_in_spheres(np.array([0.0, 0.0, depth]), points, signals.FourSpheres())
+        assert found[:, 2] == pytest.approx(radial, rel=1e-11)
+        assert found[:, 0] == pytest.approx(np.array(across) * np.sin(angle), rel=1e-10)
+        turn = Rotation.from_euler("xyz", [30.0, -50.0, 70.0], degrees=True).as_matrix()
+        turned = potential_in_spheres(turn @ [0.0, 0.0, depth], points @ turn.T, signals.FourSpheres())
+        assert np.allclose(turned @ turn, found, rtol=1e-9, atol=1e-12 * np.abs(found).max())
+
+
+def test_an_electrode_just_above_the_dipole() -> None:
+    """In one medium near the dipole the potential is that of the dipole alone, p / (4 pi sigma d^2)."""
+    head = signals.FourSpheres()
+    for gap_um in (20.0, 5.0):
+        found = potential_in_spheres(np.array([0.0, 0.0, 40_000.0]), np.array([[0.0, 0.0, 40_000.0 + gap_um]]), head)
+        assert found[0, 2] == pytest.approx(1.0 / (4.0 * np.pi * 0.3 * gap_um**2), rel=1e-6)
