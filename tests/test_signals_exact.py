@@ -19,6 +19,7 @@ from dendrotwin.signals.extracellular import lfp_matrix
 from dendrotwin.signals.head import potential_in_spheres
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.placing import rotate, soma_centre, translate, upright
+from dendrotwin.signals.probes import MOST_RINGS, ring_weights
 from test_recording import tree_with_inputs
 
 FAR = signals.point_electrodes([[3000.0, 30.0, -140.0], [1000.0, 30.0, 0.0], [90.0, 80.0, -140.0], [90.0, 80.0, 300.0]])
@@ -354,3 +355,32 @@ def test_an_electrode_just_above_the_dipole() -> None:
     for gap_um in (20.0, 5.0):
         found = potential_in_spheres(np.array([0.0, 0.0, 40_000.0]), np.array([[0.0, 0.0, 40_000.0 + gap_um]]), head)
         assert found[0, 2] == pytest.approx(1.0 / (4.0 * np.pi * 0.3 * gap_um**2), rel=1e-6)
+
+
+# ------------------------------------------------------------------------------------------ discs of contacts
+
+
+@pytest.mark.parametrize("source", ["soma-point", "line", "point"])
+def test_the_mean_over_a_disc_has_converged(tree: Tree, rng: np.random.Generator, source: str) -> None:
+    """Discs of 1 to 30 um at random places, facing anywhere, beside a sum over 40 rings of 159 points."""
+    middle = tree.ends_um.mean(axis=(0, 1))
+    radius, normal = rng.uniform(1.0, 30.0, 40), rng.normal(0.0, 1.0, (40, 3))
+    probe = signals.Probe(middle + rng.normal(0.0, 60.0, (40, 3)), radius, normal)
+    rings = probe.rings_for(tree)
+    assert len(np.unique(rings)) > 3
+    found = lfp_matrix(tree, probe, source=source, inside="surface")
+    points = probe.points_um(40)
+    flat = signals.Probe(points.reshape(-1, 3))
+    fine = lfp_matrix(tree, flat, source=source, inside="surface").reshape(40, -1, tree.n)
+    expected = np.einsum("p,cpn->cn", ring_weights(40), fine)
+    off = np.abs(found - expected).max(axis=1) / np.abs(expected).max(axis=1)
+    assert off[rings < MOST_RINGS].max() < 1e-4
+    assert off.max() < 3e-3  # of discs that touch the cell, whose potential has a bend where a compartment's surface is
+
+
+def test_a_disc_beside_a_point_by_hand() -> None:
+    """On the axis of a disc of radius a, at height h, the mean of 1 / distance is 2 (sqrt(h^2 + a^2) - h) / a^2."""
+    disc = signals.Probe(np.zeros((1, 3)), 2.0, (0.0, 0.0, 1.0))
+    for rings, height, most in ((2, 8.0, 1e-5), (4, 2.0, 1e-6), (8, 1.0, 1e-7), (16, 0.5, 1e-6)):
+        distance = np.linalg.norm(disc.points_um(rings)[0] - [0.0, 0.0, height], axis=1)
+        assert (1.0 / distance) @ ring_weights(rings) == pytest.approx((np.hypot(height, 2.0) - height) / 2.0, rel=most)

@@ -70,7 +70,7 @@ def read_contacts(
     if tuple(shift_um) == (0.0, 0.0, 0.0):
         return probe
     moved = probe.positions_um + np.asarray(shift_um, np.float64)
-    return Probe(moved, probe.radius_um, probe.normal, probe.name, probe.points_per_contact)
+    return Probe(moved, probe.radius_um, probe.normal, probe.name)
 
 
 class _Flat(NamedTuple):
