@@ -362,17 +362,17 @@ def test_an_electrode_just_above_the_dipole() -> None:
 
 @pytest.mark.parametrize("source", ["soma-point", "line", "point"])
 def test_the_mean_over_a_disc_has_converged(tree: Tree, rng: np.random.Generator, source: str) -> None:
-    """Discs of 1 to 30 um at random places, facing anywhere, beside a sum over 40 rings of 159 points."""
+    """Discs of 1 to 30 um at random places, facing anywhere, beside a sum over 24 rings of 95 points."""
     middle = tree.ends_um.mean(axis=(0, 1))
-    radius, normal = rng.uniform(1.0, 30.0, 40), rng.normal(0.0, 1.0, (40, 3))
-    probe = signals.Probe(middle + rng.normal(0.0, 60.0, (40, 3)), radius, normal)
+    radius, normal = rng.uniform(1.0, 30.0, 20), rng.normal(0.0, 1.0, (20, 3))
+    probe = signals.Probe(middle + rng.normal(0.0, 60.0, (20, 3)), radius, normal)
     rings = probe.rings_for(tree)
     assert len(np.unique(rings)) > 3
     found = lfp_matrix(tree, probe, source=source, inside="surface")
-    points = probe.points_um(40)
+    points = probe.points_um(24)
     flat = signals.Probe(points.reshape(-1, 3))
-    fine = lfp_matrix(tree, flat, source=source, inside="surface").reshape(40, -1, tree.n)
-    expected = np.einsum("p,cpn->cn", ring_weights(40), fine)
+    fine = lfp_matrix(tree, flat, source=source, inside="surface").reshape(20, -1, tree.n)
+    expected = np.einsum("p,cpn->cn", ring_weights(24), fine)
     off = np.abs(found - expected).max(axis=1) / np.abs(expected).max(axis=1)
     assert off[rings < MOST_RINGS].max() < 1e-4
     assert off.max() < 3e-3  # of discs that touch the cell, whose potential has a bend where a compartment's surface is

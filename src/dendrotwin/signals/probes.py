@@ -21,6 +21,7 @@ from dendrotwin.signals.placing import position_columns, soma_centre
 
 RINGS = 4  # of points on a disc, where nothing says how near the cell is
 LEAST_RINGS, MOST_RINGS, MISSED = 2, 12, np.log(1e5)  # see `Probe.rings_for`
+FAR = 4.2  # radii from a disc, from where the fewest rings are enough
 THIRDS = 20  # steps in which a place along a compartment is sought: to 3e-4 of its length
 SHANK_DIRECTIONS = 36  # every 10 degrees around the cell: finer ones gain micrometres
 SHANK_STEP_UM = 10.0  # by which a shank moves away until it is clear of the cell
@@ -110,9 +111,15 @@ class Probe:
         if len(discs):
             normals = np.broadcast_to(np.asarray(self.normal, np.float64), (len(self), 3))
             d = np.empty(len(discs))
+            away = _distances_from_axes(tree, self.positions_um[discs]) - radius[discs, None]  # at least
             for k, contact in enumerate(discs):
-                away = _distances_from_disc(tree, self.positions_um[contact], normals[contact], radius[contact])
-                d[k] = np.maximum(away, tree.diameter_um / 2).min() / radius[contact]
+                d[k] = FAR
+                near = np.flatnonzero(away[k] < FAR * radius[contact])
+                if len(near):
+                    exact = _distances_from_disc(
+                        tree.ends_um[near], self.positions_um[contact], normals[contact], radius[contact]
+                    )
+                    d[k] = np.maximum(exact, tree.diameter_um[near] / 2).min() / radius[contact]
             q = 1.0 + 2.0 * d**2 + 2.0 * d * np.sqrt(1.0 + d**2)
             needed = np.maximum(MISSED / (2.0 * np.log(q)), (MISSED / np.log1p(d) + 1.0) / 4.0)
             rings[discs] = np.clip(np.ceil(needed), LEAST_RINGS, MOST_RINGS)
@@ -133,10 +140,10 @@ def ring_weights(rings: int) -> Floats:
     return np.repeat(np.polynomial.legendre.leggauss(rings)[1] / (2.0 * around), around)
 
 
-def _distances_from_disc(tree: Tree, centre: Floats, normal: Floats, radius: float) -> Floats:
-    """(n,) distance of each compartment's axis from a disc, by bisection: along a line it is convex [um]."""
+def _distances_from_disc(ends_um: Floats, centre: Floats, normal: Floats, radius: float) -> Floats:
+    """(n,) distance of each axis (n, 2, 3) from a disc, by bisection: along a line it is convex [um]."""
     normal = normal / np.linalg.norm(normal)
-    start, along = tree.ends_um[:, 0] - centre, tree.ends_um[:, 1] - tree.ends_um[:, 0]
+    start, along = ends_um[:, 0] - centre, ends_um[:, 1] - ends_um[:, 0]
 
     def distance(t: Floats) -> Floats:
         at = start + t[:, None] * along
@@ -144,7 +151,7 @@ def _distances_from_disc(tree: Tree, centre: Floats, normal: Floats, radius: flo
         across = np.sqrt(np.maximum((at**2).sum(axis=1) - height**2, 0.0))
         return np.asarray(np.hypot(height, np.maximum(across - radius, 0.0)))
 
-    low, high = np.zeros(tree.n), np.ones(tree.n)
+    low, high = np.zeros(len(ends_um)), np.ones(len(ends_um))
     for _ in range(THIRDS):
         third = (high - low) / 3.0
         nearer_low = distance(low + third) < distance(high - third)
@@ -285,11 +292,15 @@ def _clear_line(
 
 def _distance_from_membrane(tree: Tree, points_um: Floats) -> Floats:
     """(points,) distance of (points, 3) [um] from the nearest membrane; negative within a compartment [um]."""
+    return np.asarray((_distances_from_axes(tree, points_um) - tree.diameter_um / 2).min(axis=1))
+
+
+def _distances_from_axes(tree: Tree, points_um: Floats) -> Floats:
+    """(points, n) distance of (points, 3) [um] from the axis of each compartment [um]."""
     start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]
     from_start = points_um[:, None, :] - start
     share = np.clip((from_start * along).sum(axis=2) / np.maximum((along**2).sum(axis=1), 1e-12), 0.0, 1.0)
-    distance = np.linalg.norm(from_start - share[:, :, None] * along, axis=2)
-    return np.asarray((distance - tree.diameter_um / 2).min(axis=1))
+    return np.asarray(np.linalg.norm(from_start - share[:, :, None] * along, axis=2))
 
 
 def square_array(

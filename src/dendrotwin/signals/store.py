@@ -42,7 +42,7 @@ FORMAT_VERSION = 1
 AGAIN = "make it again"
 FILE_KIND = "dendrotwin signals"  # the attribute `kind`, by which readers tell our files apart
 # HDF5 reads whole chunks: small ones (4 MB of float32 at most), so that a stretch of time is read without the rest.
-HDF5_CHUNK_VALUES, HDF5_CHUNK_SAMPLES = 1 << 20, 256
+HDF5_CHUNK_VALUES, HDF5_CHUNK_SAMPLES, HDF5_CHUNK_SIDE = 1 << 20, 256, 4096
 
 
 def write_signals(
@@ -107,7 +107,7 @@ def write_signals(
                 group.attrs[key] = text_attribute(value) if isinstance(value, str) else value
             shape = sample_shape(instrument)
             samples = max(1, min(HDF5_CHUNK_SAMPLES, HDF5_CHUNK_VALUES // math.prod(shape)))
-            chunks = (samples, *shape)
+            chunks = (samples, *(min(side, HDF5_CHUNK_SIDE) for side in shape))
             values = group.create_dataset("values", (0, *shape), "f4", maxshape=(None, *shape), chunks=chunks)
             values.attrs["unit"] = text_attribute(instrument.unit)
             for column_name, column in instrument.channels().items():
