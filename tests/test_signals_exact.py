@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from scipy.special import eval_legendre
 from scipy.stats import norm
 
 from dendrotwin import signals
@@ -18,7 +17,7 @@ from dendrotwin.recording import Recording, write_recordings
 from dendrotwin.signals.extracellular import lfp_matrix
 from dendrotwin.signals.head import potential_in_spheres
 from dendrotwin.signals.optical import Dye
-from dendrotwin.signals.placing import rotate, soma_centre, translate, upright
+from dendrotwin.signals.placing import rotate, translate, upright
 from dendrotwin.signals.probes import MOST_RINGS, ring_weights
 from test_recording import tree_with_inputs
 
@@ -190,52 +189,7 @@ def test_current_into_a_slab_that_it_cannot_leave(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------ head, dye
 
 
-def four_spheres(head: signals.FourSpheres, depth_um: float, angle: float, terms: int) -> float:
-    """Potential on the scalp of a radial dipole of 1 nA um [mV], each multipole from the conditions at the borders."""
-    r1, r2, r3, r4 = head.radii_um
-    s1, s2, s3, s4 = head.sigmas_S_per_m
-    rz, total = r1 - depth_um, 0.0
-    for n in range(1, terms):
-
-        def outer(u: float, border: float, n: int = n) -> Floats:
-            """Value and slope of what grows with the radius, 1 at a shell's outer border."""
-            return np.array([1.0, n / u]) * (u / border) ** n
-
-        def inner(u: float, border: float, n: int = n) -> Floats:
-            """Value and slope of what falls with the radius, 1 at a shell's inner border."""
-            return np.array([1.0, -(n + 1) / u]) * (border / u) ** (n + 1)
-
-        rows, right = np.zeros((7, 7)), np.zeros(7)  # unknown: brain; fluid, skull and scalp, growing and falling
-        right[:2] = -n * inner(r1, rz) * [1.0, s1]
-        rows[0:2] = np.stack([outer(r1, r1), -outer(r1, r2), -inner(r1, r1), *np.zeros((4, 2))], axis=1)
-        rows[2:4, 1:5] = np.stack([outer(r2, r2), inner(r2, r1), -outer(r2, r3), -inner(r2, r2)], axis=1)
-        rows[4:6, 3:7] = np.stack([outer(r3, r3), inner(r3, r2), -outer(r3, r4), -inner(r3, r3)], axis=1)
-        rows[6, 5:7] = outer(r4, r4)[1], inner(r4, r3)[1]
-        rows[1] *= [s1, s2, s2, 0.0, 0.0, 0.0, 0.0]
-        rows[3] *= [0.0, s2, s2, s3, s3, 0.0, 0.0]
-        rows[5] *= [0.0, 0.0, 0.0, s3, s3, s4, s4]
-        scale = np.array([1.0, r1, 1.0, r2, 1.0, r3, r4])  # slopes without a length
-        found = np.linalg.solve(rows * scale[:, None], right * scale)
-        total += (found[5] + found[6] * inner(r4, r3)[0]) * eval_legendre(n, np.cos(angle))
-    return float(total / (4.0 * np.pi * s1 * rz**2))
-
-
-@pytest.mark.parametrize("depth_um", [30.0, 2000.0, 40_000.0])
-def test_the_series_of_the_four_spheres_is_long_enough(depth_um: float) -> None:
-    """LFPykit stops where a term is 5e-8 of their sum: within 1e-6 of the largest potential, on all of the scalp."""
-    tree = tree_with_inputs()
-    small = dataclasses.replace(tree, ends_um=1e-3 * (tree.ends_um - soma_centre(tree)))
-    head = signals.FourSpheres((0.0, 0.0, 79_000.0 - depth_um))
-    centre = float(head.dipole_um(small)[2])
-    angles = np.array([0.0, 10.0, 30.0, 60.0, 120.0, 180.0])
-    found = signals.eeg_matrix(small, signals.sensors_on_meridian(angles), head)
-    moment = small.ends_um.mean(axis=1) - soma_centre(small)
-    of_z = (found @ np.linalg.pinv(moment.T))[:, 2] * 1e-3  # uV to mV, for 1 nA um along z
-    expected = [four_spheres(head, 79_000.0 - centre, np.deg2rad(a), 400) for a in angles]
-    assert of_z == pytest.approx(expected, abs=2e-6 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize(("blur_um", "most"), [(10.0, 1e-5), (2.0, 1e-5), (0.05, 0.01)])
+@pytest.mark.parametrize(("blur_um", "most"), [(10.0, 1e-5), (2.0, 1e-5), (0.32, 1e-5)])
 def test_pixels_have_their_share_of_a_compartment(tree: Tree, blur_um: float, most: float) -> None:
     """Against many points along each compartment, where a pixel is far larger than the blur, too."""
     camera = Dye(rows=4, columns=5, pixel_um=20.0, blur_um=blur_um, spread=0.0, centre_um=(5.0, 3.0))
@@ -338,7 +292,7 @@ def test_the_sum_of_four_spheres_has_converged() -> None:
     """LFPykit's own sum is off by up to 6e-4 here, of a tangential dipole on the other side of the head."""
     angle = np.deg2rad([1e-3, 5.0, 45.0, 179.9])
     directions = np.stack([np.sin(angle), 0.0 * angle, np.cos(angle)], axis=1)
-    for depth, radius, terms in ((78_900.0, 90_000.0, 400), (40_000.0, 84_000.0, 80)):
+    for depth, radius, terms in ((78_970.0, 90_000.0, 400), (40_000.0, 84_000.0, 80)):
         points = radius * directions
         radial, across = slow_spheres(depth, points, terms)
         found = potential_in_spheres(np.array([0.0, 0.0, depth]), points, signals.FourSpheres())

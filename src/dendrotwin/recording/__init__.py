@@ -28,6 +28,7 @@ from dendrotwin.recording.checks import (
     CURRENTS,
     SCALING,
     check_layout,
+    no_such_file,
     read_array,
     read_events,
     read_injection,
@@ -247,7 +248,7 @@ class RecordingFile:
         if self.path.is_dir():
             raise FileError(f"{path} is a folder; name a recording in it, such as {self.path / 'trial-000000.h5'}")
         if not self.path.is_file():
-            raise FileError(f"{path} does not exist; `dendrotwin simulate` makes such files")
+            raise no_such_file(path, "`dendrotwin simulate` makes such files")
         self._file = open_hdf5(self.path, _check_file)
         try:
             with damage_as_file_error(self.path):
@@ -298,7 +299,7 @@ class RecordingFile:
         return int(samples_of(self._trials[trial]).shape[0]) // samples_per_ms
 
     def holds_currents(self, trial: int) -> bool:
-        """Whether a trial holds membrane currents in place of potentials; see `recording.membrane_currents`."""
+        """Whether a trial holds membrane currents in place of potentials."""
         return CURRENTS in self._trials[trial]
 
     def imem_nA(self, trial: int, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
@@ -309,9 +310,9 @@ class RecordingFile:
         """
         with damage_as_file_error(self.path):
             currents = read_array(self._trials[trial][CURRENTS], start, stop, CHUNK_STEPS)
-            if not np.isfinite(currents).all():
-                raise FileError(f"{self.path}: a membrane current is NaN or infinity; import it again")
-        return currents
+            if np.isfinite(currents).all():
+                return currents
+        raise FileError(f"{self.path}: a membrane current is NaN or infinity; import it again")
 
     def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
         """Samples of the potentials of a trial, (stop - start, n) [mV].
@@ -326,8 +327,7 @@ class RecordingFile:
         """
         if self.holds_currents(trial):
             raise FileError(
-                f"{self.path} holds membrane currents and no potentials, which this needs; `dendrotwin signals` takes "
-                "lfp, ecog, csd, dipole, eeg, new-york, meg and currents from it"
+                f"{self.path} holds membrane currents and no potentials, which this needs; it is for signals alone"
             )
         dataset = self._trials[trial]["v"]
         with damage_as_file_error(self.path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -76,6 +77,22 @@ def read_array(dataset: h5py.Dataset, start: int = 0, stop: int | None = None, r
     if len(expected) != -(-len(dataset) // block) or not np.array_equal(found, expected[first:last][: len(found)]):
         raise ValueError(f"{dataset.name} was altered after it was written")
     return values[start - first * block : stop - first * block]
+
+
+def no_such_file(path: Any, instead: str) -> FileError:
+    """The error of a recording that is not there.
+
+    Args:
+        path: what was named.
+        instead: what to do.
+    """
+    file, colon, trial = str(path).rpartition(":")
+    if colon and trial.isdigit() and Path(file).is_file():
+        return FileError(
+            f"{path} names a trial of {file}, which is said apart: --trial {trial} of signals and plot, trial={trial} "
+            "of a PlacedCell, or a column `trial` in --places"
+        )
+    return FileError(f"{path} does not exist; {instead}")
 
 
 def samples_of(trial: h5py.Group) -> h5py.Dataset:

@@ -15,6 +15,7 @@ import numpy as np
 
 from dendrotwin.cell.stimuli import rows_of_csv
 from dendrotwin.errors import FileError, InputError
+from dendrotwin.recording.checks import no_such_file
 from dendrotwin.signals.placing import PlacedCell, Triple
 
 PLACE, TURN, OTHERS = ("x", "y", "z"), ("rx", "ry", "rz"), ("recording", "trial", "group")
@@ -123,6 +124,8 @@ def _named(table: Path, name: str, cells: Sequence[PlacedCell], as_built: bool) 
     beside = table.parent / name
     found = beside if beside.is_file() else Path(name)
     if not name or not found.is_file():
+        if (beside.parent / name.rpartition(":")[0]).is_file():
+            raise no_such_file(beside, "correct its path")
         raise FileError(f"{table} names the recording {name!r}, which is neither beside it nor here; correct its path")
     if not cells:
         return PlacedCell(found, as_built=as_built)
