@@ -163,6 +163,7 @@ class StoredValues:
         """
         self._path, self._dataset = path, dataset
         self.shape, self.dtype = dataset.shape, dataset.dtype
+        self._rows = dataset.chunks[0] if dataset.chunks else None
 
     def __len__(self) -> int:
         return int(self.shape[0])
@@ -183,7 +184,7 @@ class StoredValues:
         at_once = isinstance(first, slice) and first.step in (None, 1)
         rows = (first.start, first.stop) if at_once else (None, None)
         with damage_as_file_error(self._path, AGAIN):
-            values = read_array(self._dataset, rows[0] or 0, rows[1], self._dataset.chunks[0])
+            values = read_array(self._dataset, rows[0] or 0, rows[1], self._rows)
         return values[(slice(None), *others)] if at_once else values[wanted]
 
 
