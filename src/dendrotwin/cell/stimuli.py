@@ -264,7 +264,7 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
 
 
 def rows_of_csv(path: Path) -> list[list[str]]:
-    """The rows of a CSV file, its header first; columns are separated by commas, or by spaces where there is no comma.
+    """The rows of a CSV file, its header first; columns are separated by commas, else semicolons, tabs or spaces.
 
     Args:
         path: the file.
@@ -275,8 +275,9 @@ def rows_of_csv(path: Path) -> list[list[str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = file.read().splitlines()
-        commas = any("," in line for line in lines[:1])
-        rows = [row for row in csv.reader(lines) if row] if commas else [line.split() for line in lines if line.strip()]
+        lines = [line for line in lines if line.strip()]
+        between = next((mark for mark in ",;\t" if mark in (lines or [""])[0]), None)
+        rows = [line.split() for line in lines] if between is None else list(csv.reader(lines, delimiter=between))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is no CSV text in UTF-8 ({error}); name a CSV or npz file") from error
     if rows and any(len(row) != len(rows[0]) for row in rows):

@@ -217,11 +217,16 @@ def _executor(name: str, scheduler: str | None) -> Any:
 @app.command(name="import")
 def import_(
     source: Annotated[
-        Path, typer.Argument(help="Potentials of your own simulation: a SONATA report (.h5), or arrays (.npz).")
+        Path,
+        typer.Argument(
+            help="Potentials or membrane currents of your own simulation: a SONATA report (.h5), or arrays (.npz)."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="File of recordings (.h5) to write.")],
     morphology: Annotated[Path | None, typer.Option(help="SWC file of the cell, for a report.")] = None,
-    axial_ohm_cm: Annotated[float | None, typer.Option(help="Axial resistivity [ohm cm], for a report.")] = None,
+    axial_ohm_cm: Annotated[
+        float | None, typer.Option(help="Axial resistivity [ohm cm], for a report of potentials.")
+    ] = None,
     axon: Annotated[
         str, typer.Option(help="file, or stub where two cylinders of 30 um replaced it, as in perisomatic models.")
     ] = "file",
@@ -231,9 +236,11 @@ def import_(
 ) -> None:
     """Make a recording of your own simulation.
 
-    Its signals (LFP, EEG, dye and all others) are then those of any recording.
+    Its signals (LFP, EEG, dye and all others) are then those of any recording; of membrane currents those that need no
+    potentials, which are all but dye and patch.
     """
     from dendrotwin.recording import provenance, write_recordings
+    from dendrotwin.recording.membrane_currents import MembraneCurrents
     from dendrotwin.recording.of_simulations import read_npz
     from dendrotwin.support.atomic_files import refuse_existing_file
     from dendrotwin.support.made_by import refuse_writing_over_inputs
@@ -246,16 +253,24 @@ def import_(
             raise InputError(f"the arrays of {source} say what the cell is; leave --morphology and others away")
         recording = read_npz(source)
     else:
-        if morphology is None or axial_ohm_cm is None:
-            raise InputError("a report says nothing of the cell: give --morphology FILE.swc and --axial-ohm-cm, its Ra")
+        if morphology is None:
+            raise InputError(
+                "a report says nothing of the cell: give --morphology FILE.swc, and --axial-ohm-cm, its Ra"
+            )
         from dendrotwin.neuron.report import Reconstruction, recording_of_report
 
         cell = Reconstruction(morphology, axial_ohm_cm, axon)
         recording = recording_of_report(source, cell, node, population)
     made_of = {"imported": str(source), "morphology": str(morphology or ""), "axon": axon, "node": node}
-    write_recordings(out, [recording], {**provenance(), **made_of}, as_float=True)
+    attributes = {**provenance(), **made_of}
+    if isinstance(recording, MembraneCurrents):
+        recording.write(out, attributes)
+    else:
+        write_recordings(out, [recording], attributes, as_float=True)
+    what = "membrane currents" if isinstance(recording, MembraneCurrents) else "potentials"
     print(
-        f"{recording.duration_ms} ms of {recording.tree.n} compartments, every {recording.record_dt_ms:g} ms, in {out}"
+        f"{what} of {recording.duration_ms} ms of {recording.tree.n} compartments, every {recording.record_dt_ms:g} "
+        f"ms, in {out}"
     )
 
 

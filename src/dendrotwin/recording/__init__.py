@@ -25,16 +25,19 @@ from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording.checks import (
     CHUNK_STEPS,
+    CURRENTS,
     DEFAULT_RECORD_DT_MS,
     FORMAT_VERSION,
     SCALING,
     check_layout,
+    no_such_file,
     per_ms,
     read_array,
     read_events,
     read_injection,
     read_probability,
     read_spikes,
+    samples_of,
 )
 from dendrotwin.recording.tree_file import read_tree
 from dendrotwin.recording.writing import RecordingStream, write_recordings
@@ -158,7 +161,7 @@ class RecordingFile:
         if self.path.is_dir():
             raise FileError(f"{path} is a folder; name a recording in it, such as {self.path / 'trial-000000.h5'}")
         if not self.path.is_file():
-            raise FileError(f"{path} does not exist; `dendrotwin simulate` makes such files")
+            raise no_such_file(path, "`dendrotwin simulate` makes such files")
         self._file = open_hdf5(self.path, _check_file)
         try:
             with damage_as_file_error(self.path):
@@ -206,7 +209,23 @@ class RecordingFile:
             trial: its number in the file.
         """
         samples_per_ms = per_ms(self.record_dt_ms(trial), f"record_dt_ms of {self.path}")
-        return int(self._trials[trial]["v"].shape[0]) // samples_per_ms
+        return int(samples_of(self._trials[trial]).shape[0]) // samples_per_ms
+
+    def holds_currents(self, trial: int) -> bool:
+        """Whether a trial holds membrane currents in place of potentials."""
+        return CURRENTS in self._trials[trial]
+
+    def imem_nA(self, trial: int, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Samples of the membrane currents of a trial that holds them, (stop - start, n) [nA]; arguments as of `v`.
+
+        Raises:
+            FileError: they are damaged, or not finite.
+        """
+        with damage_as_file_error(self.path):
+            currents = read_array(self._trials[trial][CURRENTS], start, stop, CHUNK_STEPS)
+            if np.isfinite(currents).all():
+                return currents
+        raise FileError(f"{self.path}: a membrane current is NaN or infinity; import it again")
 
     def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
         """Samples of the potentials of a trial, (stop - start, n) [mV].
@@ -217,8 +236,12 @@ class RecordingFile:
             stop: the one after the last; None for all.
 
         Raises:
-            FileError: they are damaged, or not finite (files of others may store floats).
+            FileError: they are damaged, not finite (files of others may store floats), or the trial holds none.
         """
+        if self.holds_currents(trial):
+            raise FileError(
+                f"{self.path} holds membrane currents and no potentials, which this needs; it is for signals alone"
+            )
         dataset = self._trials[trial]["v"]
         with damage_as_file_error(self.path):
             whole = dataset.shape[1] == self._n  # else it is not the array that was written, and `read` refuses it
@@ -334,7 +357,7 @@ def _check_file(file: h5py.File) -> None:
 def _check_parts(trial: Part) -> None:
     """See that a trial has all that a recording needs, and name what it lacks."""
     trial.attribute("trial_id")
-    if trial.dataset("v").dtype == np.int16:
+    if CURRENTS not in trial and trial.dataset("v").dtype == np.int16:
         for scale in SCALING:
             trial.attribute(scale, of="v")
     trial.dataset("spikes_ms")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -17,6 +18,7 @@ DEFAULT_RECORD_DT_MS = 1.0  # time from one sample to the next where nothing is 
 LEAST_MS = 1e-6  # a shorter interval is none that a simulation can have
 LEAST_DIGITS = 4  # of an interval that divides 1 ms and is no short decimal number
 CHUNK_STEPS = 128  # samples of the potentials that are stored, and have a checksum, together
+POTENTIALS, CURRENTS = "v", "imem_nA"  # what the samples of a trial are: its array of the one name or of the other
 CHECKSUMS = "crc32"  # the attribute of a data set; older files have none
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
 DIVERGED = (
@@ -104,6 +106,31 @@ def read_array(dataset: h5py.Dataset, start: int = 0, stop: int | None = None, r
     return values[start - first * block : stop - first * block]
 
 
+def no_such_file(path: Any, instead: str) -> FileError:
+    """The error of a recording that is not there.
+
+    Args:
+        path: what was named.
+        instead: what to do.
+    """
+    file, colon, trial = str(path).rpartition(":")
+    if colon and trial.isdigit() and Path(file).is_file():
+        return FileError(
+            f"{path} names a trial of {file}, which is said apart: --trial {trial} of signals and plot, trial={trial} "
+            "of a PlacedCell, or a column `trial` in --places"
+        )
+    return FileError(f"{path} does not exist; {instead}")
+
+
+def samples_of(trial: h5py.Group) -> h5py.Dataset:
+    """The samples of a trial: potentials, or membrane currents of one that holds no potentials.
+
+    Args:
+        trial: of the file.
+    """
+    return trial[CURRENTS if CURRENTS in trial else POTENTIALS]
+
+
 def check_layout(trial: h5py.Group, samples_per_ms: int) -> None:
     """See that a trial has all its parts, in shapes that agree.
 
@@ -114,7 +141,7 @@ def check_layout(trial: h5py.Group, samples_per_ms: int) -> None:
     Raises:
         ValueError, KeyError: it has not.
     """
-    v = trial["v"]
+    v = samples_of(trial)
     if v.ndim != 2 or 0 in v.shape or v.shape[0] % samples_per_ms:
         raise ValueError(f"{v.name} has the shape {v.shape}")
     if v.dtype == np.int16:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording import DEFAULT_RECORD_DT_MS, SETTLE_MS, Recording, RecordingFile, per_ms
+from dendrotwin.recording.checks import no_such_file
 from dendrotwin.recording.one_simulation import OneSimulation
 from dendrotwin.support.hdf5 import damage_as_file_error
 
@@ -34,7 +35,7 @@ def recording_files(path: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise FileError(f"{path} does not exist; `dendrotwin simulate` makes a data set")
+        raise no_such_file(path, "`dendrotwin simulate` makes a data set")
     files = sorted(path.glob("*.h5"))
     if not files:
         raise FileError(f"{path} holds no recording (*.h5); `dendrotwin simulate` makes a data set")
