@@ -286,6 +286,49 @@ MUTANTS = [
         ("predicted_spikes(probability[0], self.threshold)", "predicted_spikes(probability[0], 0.5)"),
         ("identity, given.injection, probability", "identity, None, probability"),
     ),
+    # Circuits in Python: who is connected to whom, where, and what the numbers of spikes are.
+    *of(
+        "circuit/rules.py", "test_circuit_python.py",
+        ("connected[target] = False", "pass"),
+        ("(found >= target)", "(found > target)"),
+        ("default_rng((*self.seed, target))", "default_rng((*self.seed, 0))"),
+        ("between_um = distance_um[source]", "between_um = np.sort(distance_um[source])"),
+        ("tree.area_um2 if self.by", "tree.length_um if self.by"),
+        ("sums[np.flatnonzero(found)[-1] :] = 1.0", "sums *= 1.0 - 1e-9"),
+    ),
+    *of(
+        "circuit/project.py", "test_circuit_python.py",
+        ("self.rule.compartment, len(order))[order]", "self.rule.compartment, len(order))"),
+        ("weight * factor", "weight"),
+        ("p.depression_ms, p.facilitation_ms]]", "p.facilitation_ms, p.depression_ms]]"),
+        ("kind[here] = len(kinds) + tree", "kind[here] = tree"),
+    ),
+    *of(
+        "circuit/places.py", "test_circuit_python.py",
+        ("self.radius_um * np.sqrt(random.random(count))", "self.radius_um * random.random(count)"),
+        (".as_matrix() @ up", ".as_matrix()"),
+    ),
+    *of(
+        "circuit/check.py", "test_circuit_check.py",
+        ("        named[part.name] = part", "        pass"),
+        ("p.delay_ms.min() < SHORTEST_DELAY_MS", "p.delay_ms.min() < 0.5 * SHORTEST_DELAY_MS"),
+        ("wrong |= np.linalg.det(population.rotation) < 0.0", "pass"),
+        ("[cells.model[node]]", "[0 * node]"),
+        (" & (p.weight > 0.0)]", "]"),
+    ),
+    *of(
+        "circuit/measures.py", "test_circuit_measures.py",
+        ("np.lexsort((time_ms, node))", "np.lexsort((node, time_ms))"),
+        ("interval - mean[of]", "interval"),
+        ("bin_ms + 1e-9), bins)", "bin_ms), bins)"),
+        ("many.astype(float) ** power", "many.astype(float)"),
+    ),
+    *of(
+        "circuit/figures.py", "test_circuit_python.py",
+        ("population.position_um[:, 2]", "population.position_um[:, 1]"),
+        ("placed_trees(populations[recorder.population], nodes)", "placed_trees(populations[recorder.population])[:1]"),
+        (".argmin(axis=0)", ".argmax(axis=0)"),
+    ),
     # Barriers of the GPU's kernel. Two are needless where a lane is a thread: others follow before lanes meet.
     *without(
         "solver/gpu_kernel.py", "tl.debug_barrier()", "test_gpu_barriers.py",
