@@ -182,6 +182,7 @@ class Twin:
         check_input_classes([source], [injection])
         if duration_ms is None:
             raise InputError("events do not say how long the trial is; give duration_ms")
+        self._check_input([source], duration_ms, [injection])  # first: what is no number has no identity
         return _Given(source, duration_ms, injection, trial_identity(source, injection, duration_ms), None)
 
     def _check_cell(self, recording: Recording) -> None:

@@ -352,7 +352,7 @@ class Tree:
         values["synapses"] = json.dumps(synapses)
         if (self.input_weight == 1.0).all():
             del values["input_weight"]
-        if (self.section_order == np.arange(len(self.section_names))).all():
+        if np.array_equal(self.section_order, np.arange(len(self.section_names))):
             del values["section_order"]
         values["format_version"] = FORMAT_VERSION
         return values

@@ -57,7 +57,7 @@ def as_sections(model: CellModel, made: Any) -> Sections:
         CellError: it is something else.
     """
     of = f"the cell {model.name}: `build` must return Sections(soma=[...], basal=[...], apical=[...], axon=[...])"
-    if not isinstance(made, tuple | list) or len(made) not in (4, 5):
+    if not isinstance(made, tuple | list) or not 4 <= len(made) <= len(Sections._fields):
         raise CellError(f"{of}; it returned {made!r:.60}")
     sections = Sections(*made)
     parts = []
