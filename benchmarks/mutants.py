@@ -79,6 +79,26 @@ MUTANTS = [
         ("self.v_mV[windows]", "self.v_mV[: len(self.v_mV[windows])]"),
         ("self.spikes[windows])", "self.spikes[: len(self.spikes[windows])])"),
     ),
+    # SONATA's cells: where sections, compartments and axons are, how cells are turned, whose files are data's.
+    *of(
+        "cells/sonata_build.py", "test_sonata_cells.py",
+        ("1.0 if all_active else 0.5", "0.5"),
+        ("order=every, ", ""),
+        ("int(section.L / (2.0 * longest_um))", "int(section.L / longest_um)"),
+        ("STUB_UM * np.outer(np.arange(3), direction)", "STUB_UM * np.outer(np.arange(3), -direction)"),
+    ),
+    *of(
+        "circuit/sonata/compartments.py", "test_sonata_cells.py",
+        ("(places * count[section])", "(places * (count[section] - 1))"),
+        ("tree.section_order[ids]", "ids"),
+    ),
+    *of(
+        "circuit/sonata/placement.py", "test_sonata_cells.py",
+        ("turns[0] @ turns[1] @ turns[2]", "turns[2] @ turns[1] @ turns[0]"),
+        ("np.eye(3) + 2.0 *", "np.eye(3) - 2.0 *"),
+    ),
+    *of("neuron/cell_files.py", "test_sonata_cells.py", (" or simulation.cell in OF_FILES", "")),
+    *of("neuron/cell_of_data.py", "test_sonata_cells.py", (" and simulation.cell not in OF_FILES", "")),
     *of("cell/tree.py", LAWS, ("np.floor(self.time_ms)", "np.ceil(self.time_ms)")),
     *of(
         "training/windows.py", LAWS,

@@ -635,7 +635,7 @@ def test_a_trial_does_not_depend_on_the_one_before() -> None:
 
 
 def test_sections_are_named() -> None:
-    assert Sections._fields == ("soma", "basal", "apical", "axon", "synapses")
+    assert Sections._fields == ("soma", "basal", "apical", "axon", "synapses", "order", "centre")
     assert isinstance(load_cell("ball_and_stick"), CellModel)
 
 
