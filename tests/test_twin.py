@@ -286,12 +286,14 @@ def test_a_finished_training_is_known(data: Path, twin_folder: Path, tmp_path: P
     assert found.training["identity"]
     assert finished_twin(data, tmp_path / "nothing", QUICK) is None
     for changes in ({"seed": 1}, {"steps": 151}, {"train_trials": 2}):
-        assert finished_twin(data, twin_folder, QUICK.model_copy(update=changes)) is None
+        with pytest.raises(FileError, match=f"exists and is of another {next(iter(changes))}"):
+            finished_twin(data, twin_folder, QUICK.model_copy(update=changes))
     folder = _copy(twin_folder, tmp_path)
     config = json.loads((folder / "config.json").read_text())
     for changes in ({"steps": 100}, {"identity": "another"}):  # it diverged; another training
         seal_again(folder, training={**config["training"], **changes})
-        assert finished_twin(data, folder, QUICK) is None
+        with pytest.raises(FileError, match="exists and"):
+            finished_twin(data, folder, QUICK)
 
 
 def test_killed_after_its_twin_was_saved(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
