@@ -36,6 +36,7 @@ from dendrotwin.recording.checks import (
     read_events,
     read_injection,
     read_probability,
+    read_scaling,
     read_spikes,
     samples_of,
 )
@@ -254,7 +255,7 @@ class RecordingFile:
                         f"{self.path}, trial {self.trial_id(trial)}: V holds NaN or infinity; make it again"
                     )
                 return v
-            scale, offset = np.float32(dataset.attrs["scale_factor"]), np.float32(dataset.attrs["add_offset"])
+            scale, offset = read_scaling(dataset)
         return np.asarray(v.astype(np.float32) * scale + offset)
 
     def events(self, trial: int) -> Events:

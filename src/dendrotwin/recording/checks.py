@@ -25,6 +25,7 @@ DIVERGED = (
     "a simulation diverged: use a smaller dt, or look at the injected current; a network is far from what it was "
     "trained on: look at the input"
 )
+LARGEST_SCALING = 1e6  # of a factor or an offset: potentials then stay finite numbers in single precision
 SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
 
 
@@ -145,9 +146,7 @@ def check_layout(trial: h5py.Group, samples_per_ms: int) -> None:
     if v.ndim != 2 or 0 in v.shape or v.shape[0] % samples_per_ms:
         raise ValueError(f"{v.name} has the shape {v.shape}")
     if v.dtype == np.int16:
-        numbers = [float(v.attrs[name]) for name in ("scale_factor", "add_offset")]
-        if not np.isfinite(numbers).all():
-            raise ValueError(f"{v.name} has a scale that is not finite")
+        read_scaling(v)
     elif v.dtype.kind != "f":
         raise ValueError(f"{v.name} holds {v.dtype}")
     duration_ms, events = v.shape[0] // samples_per_ms, trial["events"]
@@ -241,6 +240,24 @@ def read_probability(dataset: h5py.Dataset) -> NDArray[np.float32]:
     if probability.dtype.kind != "f" or not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError(f"{dataset.name} holds no probabilities")
     return np.asarray(probability, np.float32)
+
+
+def read_scaling(dataset: h5py.Dataset) -> tuple[np.float32, np.float32]:
+    """By how much stored whole numbers are multiplied, and what is added, to be potentials [mV].
+
+    Args:
+        dataset: of the potentials.
+
+    Raises:
+        ValueError, KeyError: one is missing, or no number that gives potentials.
+    """
+    found = []
+    for name in SCALING:
+        value = float(dataset.attrs[name])
+        if not abs(value) <= LARGEST_SCALING:  # NaN too
+            raise ValueError(f"{name} of {dataset.name} is {value:g}")
+        found.append(np.float32(value))
+    return found[0], found[1]
 
 
 def to_int16(v_mV: NDArray[Any], trial_id: str, first: int = 0) -> NDArray[np.int16]:
