@@ -2,11 +2,11 @@
 
     python benchmarks/network_scale.py OUT [--cells 100,300,1000,3000] [--processes 1,2] [--milliseconds 200]
 
-The cells are l5pc twins in a column, with 500 synapses each: 100 from other cells, with delays from 1.5 ms, and 400 of
-the background. A linear probe of 64 contacts stands in the column. Each network runs with and without the probe, in
-processes of one thread (`torchrun` starts several). Beside it, in the same process, the bare cells: some of them alone,
-with the events that they got in the network; and NEURON, one cell with the usual input of `simulate`, if its
-reconstruction is at hand.
+The cells are l5pc twins in a column, four of five excitatory, with 500 synapses each: 100 from other cells, with delays
+from 1.5 ms, and 400 of the background. A linear probe of 64 contacts stands in the column. Each network runs with and
+without the probe, in processes of one thread (`torchrun` starts several). Beside it, in the same process, the bare
+cells: some of them alone, with the events that they got in the network; and NEURON, one cell with the usual input of
+`simulate`, if its reconstruction is at hand.
 
     engine     the network without probe, over the bare cells
     probe      what it adds: the share of its recorder in a run with it
@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -48,27 +48,32 @@ from dendrotwin.solver.delivery import Grid
 from dendrotwin.solver.stepper import Stepper
 from dendrotwin.support.workers import run_apart
 
-RECURRENT, EXCITATORY_PLACES, INHIBITORY_PLACES = 100, 320, 80
-EXCITATORY_HZ, INHIBITORY_HZ = 5.0, 5.0
+SOURCES = 10  # of each kind, of a cell
+EACH = {"excitatory": 4, "inhibitory": 6}  # synapses of a source on a cell
+BACKGROUND = {"excitatory": 360, "inhibitory": 40}  # synapses of a cell
+HZ = {"excitatory": 14.0, "inhibitory": 10.0}  # of each synapse of the background
 CONTACTS = 64
-BARE = 40  # cells that run alone
+BARE = 100  # cells that run alone, at most
 MIB = 2.0**20
 
 
 def network(cells: int) -> Description:
-    """Cells in a column that grows with them at one density."""
-    twin = dendrotwin.load("l5pc")
-    circuit = Circuit(seed=1)
-    circuit.add("cells", twin, cells, Column(radius_um=30.0 * np.sqrt(cells / 10.0), z_um=(-100.0, 100.0)))
-    many = min(RECURRENT, cells - 1)
-    circuit.connect("cells", "cells", InDegree(many), "excitatory", delay_ms=lambda random, um: 1.5 + um / 300.0)
-    circuit.poisson("cells", EXCITATORY_HZ, "excitatory", EXCITATORY_PLACES + RECURRENT - many)
-    circuit.poisson("cells", INHIBITORY_HZ, "inhibitory", INHIBITORY_PLACES)
+    """Excitatory and inhibitory cells, four to one, in a column that grows with them at one density."""
+    twin, circuit = dendrotwin.load("l5pc"), Circuit(seed=1)
+    column = Column(radius_um=30.0 * np.sqrt(cells / 10.0), z_um=(-100.0, 100.0))
+    populations = {"excitatory": cells - cells // 5, "inhibitory": cells // 5}
+    for name, count in populations.items():
+        circuit.add(name, twin, count, column)
+    for target in populations:
+        for source, hz in HZ.items():
+            rule = InDegree(min(SOURCES, populations[source] - 1), EACH[source])
+            circuit.connect(source, target, rule, source, delay_ms=lambda random, um: 1.5 + um / 300.0)
+            circuit.poisson(target, hz, source, BACKGROUND[source])
     return circuit.description
 
 
 class Watched(Engine):
-    """An engine that keeps the events of its first cells."""
+    """An engine that keeps the events of some of its cells."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -78,8 +83,13 @@ class Watched(Engine):
         super()._send_input(cells, grid)
         ring, slot = cells.ring, self.slice % len(cells.ring.waiting)
         cell, input, time_ms = (array[slot, : ring.waiting[slot]] for array in ring[1:4])
-        mine = cell < BARE
+        mine = np.isin(cell, chosen(len(cells.here.node)))
         self.kept.append((cell[mine].copy(), input[mine].copy(), time_ms[mine].copy()))
+
+
+def chosen(cells: int) -> Any:
+    """The cells that run alone."""
+    return np.unique(np.linspace(0, cells - 1, BARE).astype(int))
 
 
 def loop(engine: Engine, field: Field | None) -> tuple[list[float], float, int]:
@@ -112,7 +122,7 @@ def bare(engine: Watched, milliseconds: int) -> float:
     """Seconds of one cell alone, with the events that it had: the mean over some."""
     stepper: Stepper = engine.models[0].batch.stepper
     cell, input, time_ms = (np.concatenate(column) for column in zip(*engine.kept, strict=True))
-    alone = range(min(BARE, len(engine.models[0].here.node)))
+    alone = chosen(len(engine.models[0].here.node))
     trials = [Events.sort(input[cell == k], time_ms[cell == k]) for k in alone]
     stepper.advance(stepper.start(), trials[0], 2)
     began = time.perf_counter()
@@ -126,18 +136,21 @@ def work(out: Path, cells: int, milliseconds: int, probe: bool) -> None:
     torch.set_num_threads(1)
     rank, processes = exchange().rank, exchange().size
     settings = Settings(milliseconds)
-    loop(Engine(network(4), Settings(4), Sampling(), rank, processes), None)  # compiles
-    began, before = time.perf_counter(), peak()
-    circuit = network(cells)
+    where = signals.linear_probe((0.0, 0.0, -400.0), (0.0, 0.0, 1400.0), CONTACTS)
+    field = Field(signals.LFP(where, inside="surface")) if probe else None
     sampling = Sampling(1.0, somata_only=not probe)
+    small = Engine(network(10), Settings(4), sampling, rank, processes)  # compiles
+    if field is not None:
+        field.begin(small)
+    loop(small, field)
+    del small
+    before, began = forget_peak(), time.perf_counter()
+    circuit = network(cells)
     kind = Engine if probe or processes > 1 else Watched
     engine = kind(circuit, settings, sampling, rank, processes)
-    found: dict[str, Any] = {"setup": time.perf_counter() - began}
-    field = None
-    if probe:
+    found: dict[str, Any] = {"setup": time.perf_counter() - began, "peak of setup": peak()}
+    if field is not None:
         began = time.perf_counter()
-        where = signals.linear_probe((0.0, 0.0, -400.0), (0.0, 0.0, 1400.0), CONTACTS)
-        field = Field(signals.LFP(where, inside="surface"))
         field.begin(engine)
         found["matrices"] = time.perf_counter() - began
     ends, of_field, spikes = loop(engine, field)
@@ -148,9 +161,15 @@ def work(out: Path, cells: int, milliseconds: int, probe: bool) -> None:
     (out / f"{rank}.json").write_text(json.dumps(found))
 
 
+def forget_peak() -> int:
+    """Let `peak` count from now on, which Linux alone can do; the memory of now [bytes]."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
 def peak() -> int:
-    """The most memory that this process had so far [bytes]."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most memory that this process had since `forget_peak` [bytes]."""
+    return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 
 def measure(cells: int, processes: int, milliseconds: int, probe: bool) -> dict[str, Any]:
