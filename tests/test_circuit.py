@@ -28,7 +28,7 @@ from dendrotwin.circuit.description import (
     Projection,
     SpikeTrains,
 )
-from dendrotwin.circuit.engine import Engine, Sampling, Settings
+from dendrotwin.circuit.engine import BACKGROUND_MS, Engine, Sampling, Settings
 from dendrotwin.circuit.recorders import Field, Potentials
 from dendrotwin.circuit.run import Result, Run, Storage, run
 from dendrotwin.errors import CircuitError
@@ -251,7 +251,7 @@ def test_backgrounds_have_their_rates_and_seeds(twin: Twin) -> None:
         return engine.models[0].ring.waiting.copy()
 
     one, again, other = (events_of(seed) for seed in (0, 0, 1))
-    expected = 30 * 40 * 25.0 * 0.128
+    expected = 30 * 40 * 25.0 * BACKGROUND_MS * 1e-3
     assert abs(one.sum() - expected) < 5.0 * np.sqrt(expected)
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import os
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Floats
 from dendrotwin.errors import CircuitError
 
+LEAVING = datetime.timedelta(seconds=30)  # for all to say that they have passed one barrier
 ROOM = 256  # spikes of a process in a slice that one all-gather carries at first
 Indices = NDArray[np.int64]
 
@@ -89,12 +91,16 @@ class Exchange:
     def end(self) -> None:
         """Wait until all processes are here, and none needs the others any more: who leaves now breaks no connection.
 
+        The first wait sees at once that another process is no more; the second one is for those who are still in it.
+
         Raises:
             CircuitError: another process has ended before.
         """
         if self.size > 1:
+            self.barrier()
             self._store.set(f"end-{self.runs}-{self.rank}", "here")
-            self._try(lambda: self._store.wait([f"end-{self.runs}-{rank}" for rank in range(self.size)]))
+            all_ended = [f"end-{self.runs}-{rank}" for rank in range(self.size)]
+            self._try(lambda: self._store.wait(all_ended, LEAVING))
             self.runs += 1
 
     def _try(self, act: object) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dendrotwin.cli.base import Overwrite, app, with_options
+from dendrotwin.errors import CircuitError
 from dendrotwin.solver.accuracy import CableConfig
 
 
@@ -44,9 +49,33 @@ def network(
             )
         return
     done = simulation.is_done and not overwrite
-    seconds = None if done else run_simulation(simulation, checkpoint)
+    with ends_with_a_line():
+        seconds = None if done else run_simulation(simulation, checkpoint)
     if first:
         print(*estimate.summary(simulation), *figures.rates(simulation), sep="\n")
         drawn = figures.draw(simulation, simulation.plan.folder / "figures")
         took = "is finished already" if seconds is None else f"took {seconds:.1f} s"
         print(f"the run {took}; figures in {drawn[0].parent}" if drawn else f"the run {took}")
+
+
+@contextmanager
+def ends_with_a_line() -> Iterator[None]:
+    """Let SIGTERM, by which `torchrun` stops the others when a process is lost, be an error that leaves nothing behind.
+
+    Raises:
+        CircuitError: it came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise CircuitError("the run was stopped; give the same command again, which goes on from the last checkpoint")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except BaseException:
+        signal.signal(signal.SIGTERM, lambda *_: None)  # what went wrong is being said, and one line is enough
+        raise
+    signal.signal(signal.SIGTERM, before)
