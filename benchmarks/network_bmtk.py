@@ -6,8 +6,9 @@ SONATA is the folder `examples` of the format's repository (data files: 5_cells_
 cells are excitatory, in a column of 150 um radius; the probability of a connection falls with distance, delays are 0.5
 to 3 ms, and each cell has Poisson input of its own. BMTK runs at the steps --dt; what its first step gives is what all
 else is compared with, its own other steps too, for what they differ by says what agreement can be asked for: the
-circuit is chaotic. Prints tables, writes OUT/rows.json and OUT/network-bmtk.png. With --ecp all runs are made a second
-time, with the extracellular potential. The results are in docs/measurements/networks.md.
+circuit is chaotic. Prints tables, writes OUT/rows.json and OUT/network-bmtk.png. With --ecp there are runs of the first
+--ecp-seconds with the extracellular potential too, of BMTK at its first two steps. Weights were chosen with seed 1,
+for a few spikes per second in each population. The results are in docs/measurements/networks.md.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 import h5py
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.signal import butter, sosfiltfilt, welch
 
@@ -33,8 +35,8 @@ REACH_UM = 150.0  # P = PEAK exp(-(distance / REACH)^2)
 PEAK = {"ee": 0.15, "ei": 0.35, "ie": 0.35, "ii": 0.3}  # from the first to the second
 SPEED_UM_PER_MS, DELAY_MS = 150.0, (0.5, 3.0)
 # Conductances [uS]: background by model, recurrent by the kinds of the two cells.
-BACKGROUND_US = {"Scnn1a": 2.0e-3, "Rorb": 2.0e-3, "Nr5a1": 2.0e-3, "PV1": 2.0e-3, "PV2": 2.0e-3}
-RECURRENT_US = {"ee": 1.0e-3, "ei": 1.0e-3, "ie": 2.0e-3, "ii": 2.0e-3}
+BACKGROUND_US = {"Scnn1a": 2.0e-3, "Rorb": 2.0e-3, "Nr5a1": 2.0e-3, "PV1": 4.5e-3, "PV2": 3.0e-3}
+RECURRENT_US = {"ee": 1.0e-3, "ei": 1.2e-3, "ie": 2.0e-3, "ii": 2.0e-3}
 SYNAPSES = {"e": {"tau1": 0.5, "tau2": 3.0, "erev": 0.0}, "i": {"tau1": 0.5, "tau2": 8.0, "erev": -75.0}}
 # Where synapses end, in um of path from the soma.
 PLACES = {"e": (("basal", "apical"), (20.0, 200.0)), "i": (("soma", "basal", "apical"), (0.0, 60.0))}
@@ -58,8 +60,8 @@ class Builder:
         self.parts: dict[tuple[str, str], tuple[runs.Floats, runs.Floats, runs.Floats]] = {}
         self.types = runs.node_types(sonata / "5_cells_iclamp" / "network" / "biophysical_node_types.csv")
 
-    def build(self, cells: int, duration_ms: float, step_ms: float) -> Path:
-        """Write the circuit, its input and a config without and with an electrode; returns the folder."""
+    def build(self, cells: int, duration_ms: float, step_ms: float, ecp_ms: float) -> Path:
+        """Write the circuit, its input and configs, one without an electrode and one with; returns the folder."""
         from bmtk.builder.networks import NetworkBuilder
 
         (self.folder / "synapses").mkdir(parents=True, exist_ok=True)
@@ -90,8 +92,9 @@ class Builder:
             network.save(output_dir=str(self.folder / "network"))
         self.write_input(cells * SOURCES, duration_ms)
         self.write_electrode()
-        for name, reports in (("config", False), ("config-ecp", True)):
-            (self.folder / f"{name}.json").write_text(json.dumps(self.config(duration_ms, step_ms, reports), indent=1))
+        for kind, lasts_ms in (("spikes", duration_ms), (LFP, ecp_ms)):
+            config = self.config(lasts_ms, step_ms, electrode=kind == LFP)
+            (self.folder / f"{kind}.json").write_text(json.dumps(config, indent=1))
         return self.folder
 
     def add_cells(self, network: object, row: dict[str, str], many: int) -> None:
@@ -158,7 +161,7 @@ class Builder:
         rows = [f"{k} 0.0 {y:.1f} 0.0" for k, y in enumerate(y_um)]
         (self.folder / "electrode.csv").write_text("\n".join(["channel x_pos y_pos z_pos", *rows]) + "\n")
 
-    def config(self, duration_ms: float, step_ms: float, electrode: bool) -> dict:
+    def config(self, duration_ms: float, step_ms: float, *, electrode: bool) -> dict:
         components, network = self.sonata.resolve() / "shared_components", self.folder.resolve() / "network"
         report = {
             "module": "extracellular", "cells": COLUMN, "variable_name": "v", "minimum_distance": "auto",
@@ -260,83 +263,113 @@ class Run:
             row[f"rate {name}"] = rate
             row[f"rate {name}, %"] = 100.0 * (rate / reference.rates(models)[name] - 1.0)
         hz, power = spectrum(self.spikes, self.duration_ms)
-        dB = 10.0 * np.log10(power / spectrum(reference.spikes, self.duration_ms)[1])
+        true = spectrum(reference.spikes, self.duration_ms)[1]
+        dB = 10.0 * np.log10(power / true)
         row |= {"dB median": float(np.median(np.abs(dB))), "dB largest": float(np.abs(dB).max())}
         for low, high in BANDS_HZ:
             of = (hz >= low) & (hz < high)
-            both = [spectrum(run.spikes, self.duration_ms)[1][of].mean() for run in (self, reference)]
-            row[f"dB {low}-{high} Hz"] = float(10.0 * np.log10(both[0] / both[1]))
+            row[f"dB {low}-{high} Hz"] = float(10.0 * np.log10(power[of].mean() / true[of].mean()))
         if self.field is not None and reference.field is not None:
             ve = runs.explained_variance(reference.field[1], on_grid(self.field, reference.field[0]))
             row |= {"VE worst": float(ve.min()), "VE median": float(np.median(ve))}
         return row
 
 
-def print_tables(found: dict[str, Run], rows: dict[str, dict[str, float]], models: list[str], ecp: bool) -> None:
-    names = list(found)
-    print(f"\nRates, spikes per second and cell, and how far from {names[0]}\n")
+def run_all(arguments: argparse.Namespace, folder: Path, kind: str) -> dict[str, Run]:
+    """All runs of one config, by name, BMTK's first."""
+    config, duration_ms = folder / f"{kind}.json", 1000.0 * arguments.seconds
+    steps = arguments.dt
+    if kind == LFP:
+        duration_ms, steps = 1000.0 * arguments.ecp_seconds, steps[:2]
+    found: dict[str, Run] = {}
+    for dt in steps:
+        to = arguments.out / f"bmtk-{dt:g}-{kind}"
+        found[f"BMTK, {dt:g} ms"] = Run(to, arguments.cells, runs.bmtk(config, to, dt), duration_ms)
+    for accuracy in arguments.accuracy:
+        to = arguments.out / f"twins-{accuracy}-{kind}"
+        found[f"twins, {accuracy}"] = Run(to, arguments.cells, runs.twins(config, to, accuracy), duration_ms)
+    return found
+
+
+def print_spikes(rows: dict[str, dict[str, float]], models: list[str]) -> None:
+    first, *others = rows
+    print(f"\nRates, spikes per second and cell, and how far from {first}\n")
     populations = ["all", *dict.fromkeys(models)]
     print(f"| | {' | '.join(populations)} |\n| --- |{' --- |' * len(populations)}")
-    for name in names:
-        row = [f"{rows[name][f'rate {p}']:.2f} ({rows[name][f'rate {p}, %']:+.1f} %)" for p in populations]
+    for name, of in rows.items():
+        row = [f"{of[f'rate {p}']:.2f} ({of[f'rate {p}, %']:+.1f} %)" for p in populations]
         print(f"| {name} | {' | '.join(row)} |")
-    keys = ["F1 early", "F1", "dB median", "dB largest", *[key for key in rows[names[-1]] if key.endswith(" Hz")]]
-    keys += ["VE worst", "VE median"] if ecp else []
-    print(f"\nAgainst {names[0]}; early: to {EARLY_MS:g} ms; dB: power of the rate of all cells, each 2 Hz\n")
+    keys = ["F1 early", "F1", *[key for key in rows[first] if key.startswith("dB")]]
+    print(f"\nAgainst {first}; early: to {EARLY_MS:g} ms; dB: power of the rate of all cells\n")
     print(f"| | {' | '.join(keys)} |\n| --- |{' --- |' * len(keys)}")
-    for name in names[1:]:
+    for name in others:
         print(f"| {name} | {' | '.join(f'{rows[name][key]:.3f}' for key in keys)} |")
 
 
+def print_field(rows: dict[str, dict[str, float]]) -> None:
+    first, *others = rows
+    print(f"\nPotential below 300 Hz at {CONTACTS} contacts, {SETTLED_MS:g} to {EARLY_MS:g} ms, against {first}\n")
+    print("| | VE, worst contact | VE, median | F1 |\n| --- | --- | --- | --- |")
+    for name in others:
+        print(f"| {name} | {rows[name]['VE worst']:.4f} | {rows[name]['VE median']:.4f} | {rows[name]['F1']:.3f} |")
+
+
+def print_costs(found: dict[str, Run], title: str) -> None:
+    print(f"\n{title}\n\n| | {runs.COST_COLUMNS} |\n| --- | --- | --- | --- |")
+    for name, run in found.items():
+        print(f"| {name} | {run.cost} |", flush=True)
+
+
 @matplotlib.rc_context(STYLE)
-def draw(reference: Run, twin: Run, other: Run, names: tuple[str, str, str], models: list[str]) -> Figure:
-    """Rasters of both, their rates, and the potential at some contacts."""
+def draw(found: dict[str, Run], field: dict[str, Run], models: list[str]) -> Figure:
+    """Rasters of BMTK and twins, rates and their power, and below them the potential at some contacts."""
+    figure = Figure(figsize=(11.0, 10.0 if field else 7.0), layout="constrained")
+    grid = figure.add_gridspec(3 if field else 2, 2, height_ratios=[1.6, 1.0, 1.6][: 3 if field else 2])
+    names = list(found)
+    shown = {names[1]: ("#bdbdbd", 2.6), names[0]: (TRUE, 1.6), names[-1]: (TWIN, 0.9)}
     colours = series_colours(list(dict.fromkeys(models)))
-    figure = Figure(figsize=(11.0, 10.0), layout="constrained")
-    panels = figure.subplots(
-        3 if reference.field is not None else 2,
-        2,
-        height_ratios=[1.6, 1.0, 1.6][: 3 if reference.field is not None else 2],
-    )
-    for panel, run, name in zip(panels[0], (reference, twin), names, strict=False):
-        for model, colour in colours.items():
-            cells = [k for k, of in enumerate(models) if of == model]
-            panel.eventplot(
-                [run.spikes[k] for k in cells], lineoffsets=cells, colors=colour, linelengths=2.5, linewidths=0.9
-            )
-            panel.plot([], [], color=colour, linewidth=3, label=model)
+    for k, name in enumerate((names[0], names[-1])):
+        panel = figure.add_subplot(grid[0, k])
+        draw_raster(panel, found[name], models, colours)
         panel.set_title(name, loc="left")
-        panel.set_xlim(0.0, reference.duration_ms)
-        panel.set_xlabel("time (ms)")
-    panels[0, 0].set_ylabel("cell")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    rate, power = panels[1]
-    edges = np.arange(0.0, reference.duration_ms + 2.5, 5.0)
-    for run, name, colour, width in zip(
-        (other, reference, twin), (names[2], names[0], names[1]), ("#bdbdbd", TRUE, TWIN), (2.4, 1.8, 1.1), strict=True
-    ):
-        counts = np.histogram(np.concatenate(run.spikes), edges)[0] * 200.0 / len(models)
-        rate.plot(edges[:-1] + 2.5, counts, color=colour, linewidth=width, label=name)
-        power.loglog(*spectrum(run.spikes, run.duration_ms), color=colour, linewidth=width)
-    rate.set(xlabel="time (ms)", ylabel="rate of all cells (spikes/s)", xlim=(0.0, reference.duration_ms))
-    rate.legend(fontsize=9)
+    panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=5, fontsize=10, handlelength=0.8, columnspacing=1)
+    rate, power = figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
+    for name, (colour, width) in shown.items():
+        run = found[name]
+        counts = np.histogram(np.concatenate(run.spikes), np.arange(0.0, run.duration_ms + 5.0, 10.0))[0]
+        at_ms = 5.0 + 10.0 * np.arange(len(counts))
+        rate.plot(at_ms, 100.0 * counts / len(models), color=colour, linewidth=width, label=name)
+        power.loglog(*spectrum(run.spikes, run.duration_ms), color=colour, linewidth=width, label=name)
+    rate.set(xlabel="time (ms)", ylabel="rate of all cells\n(spikes/s)", xlim=(0.0, run.duration_ms))
     power.set(xlabel="frequency (Hz)", ylabel="power of the rate\n((spikes/s)²/Hz)")
-    if reference.field is not None and twin.field is not None and other.field is not None:
-        draw_field(figure, panels[2], (other.field, reference.field, twin.field))
+    power.legend(fontsize=9)
+    if field:
+        draw_field(figure.add_subplot(grid[2, :]), {name: field[name] for name in shown if name in field}, shown)
     return figure
 
 
-def draw_field(figure: Figure, panels: np.ndarray, fields: tuple) -> None:
-    grid = panels[0].get_gridspec()
-    for panel in panels:
-        panel.remove()
-    axes = figure.add_subplot(grid[2, :])
-    shown = range(0, CONTACTS, 3)
-    apart_uV = 1.2 * max(np.ptp(fields[1][1][:, k]) for k in shown)
-    for (time_ms, uV), colour, width in zip(fields, ("#bdbdbd", TRUE, TWIN), (2.6, 1.8, 1.0), strict=True):
-        for row, k in enumerate(shown):
-            axes.plot(time_ms, uV[:, k] - uV[:, k].mean() + row * apart_uV, color=colour, linewidth=width)
-    axes.set(xlabel="time (ms)", ylabel="potential below 300 Hz (µV)", title="contacts, from below to above")
+def draw_raster(panel: Axes, run: Run, models: list[str], colours: dict[str, str]) -> None:
+    for model, colour in colours.items():
+        cells = [k for k, of in enumerate(models) if of == model]
+        number = np.repeat(cells, [len(run.spikes[k]) for k in cells])
+        time_ms = np.concatenate([run.spikes[k] for k in cells])
+        panel.plot(time_ms, number, "|", color=colour, markersize=3, markeredgewidth=0.9)
+        panel.plot([], [], color=colour, linewidth=3, label=model)
+    panel.set(xlabel="time (ms)", ylabel="cell", xlim=(0.0, run.duration_ms), ylim=(-1, len(models)))
+
+
+def draw_field(panel: Axes, field: dict[str, Run], style: dict[str, tuple[str, float]]) -> None:
+    """The potential at each third contact, each trace by its own largest value."""
+    kept = range(1, CONTACTS, 3)
+    largest: dict[int, float] = {}
+    for name, run in sorted(field.items(), key=lambda each: "BMTK" not in each[0]):
+        assert run.field is not None
+        for row, k in enumerate(kept):
+            trace = run.field[1][:, k] - run.field[1][:, k].mean()
+            size = largest.setdefault(k, float(np.ptp(trace)))
+            panel.plot(run.field[0], row + 0.9 * trace / size, color=style[name][0], linewidth=style[name][1])
+    panel.set_yticks(range(len(kept)), [f"{k}: {largest[k]:.0f} µV" for k in kept])
+    panel.set(xlabel="time (ms)", ylabel="contact: range below 300 Hz")
 
 
 def main() -> None:
@@ -346,46 +379,35 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=2)
-    parser.add_argument("--dt", type=float, nargs="+", default=[0.025, 0.0125, 0.05], help="BMTK's steps [ms]")
+    parser.add_argument(
+        "--dt", type=float, nargs="+", default=[0.025, 0.05, 0.0125], help="BMTK's steps [ms]; two or more"
+    )
     parser.add_argument("--accuracy", nargs="+", default=["fast", "standard", "exact"])
     parser.add_argument("--ecp", action="store_true")
+    parser.add_argument("--ecp-seconds", type=float, default=EARLY_MS / 1000.0)
     arguments = parser.parse_args()
-    out, duration_ms = arguments.out, 1000.0 * arguments.seconds
-    out.mkdir(parents=True, exist_ok=True)
-    sonata = runs.working_copy(arguments.sonata, out, "5_cells_iclamp")
-    folder = Builder(sonata, out / "circuit", arguments.seed).build(arguments.cells, duration_ms, arguments.dt[0])
-    of_type = {
-        row["node_type_id"]: row["model_name"]
-        for row in runs.node_types(folder / "network" / f"{COLUMN}_node_types.csv")
-    }
-    with h5py.File(folder / "network" / f"{COLUMN}_nodes.h5") as file:
-        models = [of_type[str(number)] for number in file[f"nodes/{COLUMN}/node_type_id"][()]]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    sonata = runs.working_copy(arguments.sonata, arguments.out, "5_cells_iclamp")
+    folder = Builder(sonata, arguments.out / "circuit", arguments.seed).build(
+        arguments.cells, 1000.0 * arguments.seconds, arguments.dt[0], 1000.0 * arguments.ecp_seconds
+    )
+    models = runs.models_of(folder / "network", COLUMN)
     with h5py.File(folder / "network" / f"{COLUMN}_{COLUMN}_edges.h5") as file:
         edges = len(file[f"edges/{COLUMN}_to_{COLUMN}/source_node_id"])
-    print(f"{arguments.cells} cells, {edges} connections among them, {arguments.seconds:g} s")
-    costs: dict[bool, dict[str, runs.Cost]] = {}
-    for ecp in [False, True] if arguments.ecp else [False]:
-        config, kind = folder / ("config-ecp.json" if ecp else "config.json"), "ecp" if ecp else "spikes"
-        found: dict[str, Run] = {}
-        for dt in arguments.dt:
-            to = out / f"bmtk-{dt:g}-{kind}"
-            found[f"BMTK, {dt:g} ms"] = Run(to, arguments.cells, runs.bmtk(config, to, dt), duration_ms)
-        for accuracy in arguments.accuracy:
-            to = out / f"twins-{accuracy}-{kind}"
-            found[f"twins, {accuracy}"] = Run(to, arguments.cells, runs.twins(config, to, accuracy), duration_ms)
-        costs[ecp] = {name: run.cost for name, run in found.items()}
-    names = list(found)
-    rows = {name: run.against(found[names[0]], models) for name, run in found.items()}
-    print_tables(found, rows, models, arguments.ecp)
-    for ecp, of in costs.items():
-        print(f"\n{'With ecp' if ecp else 'Spikes alone'}\n\n| | {runs.COST_COLUMNS} |\n| --- | --- | --- | --- |")
-        for name, cost in of.items():
-            print(f"| {name} | {cost} |")
-    said = {"rows": rows, "costs": {str(k): {n: vars(c) for n, c in of.items()} for k, of in costs.items()}}
-    (out / "rows.json").write_text(json.dumps(said, indent=1) + "\n")
-    last = names[-1]
-    other = names[min(1, len(arguments.dt) - 1)]
-    save(draw(found[names[0]], found[last], found[other], (names[0], last, other), models), out / "network-bmtk.png")
+    print(f"{arguments.cells} cells, {edges} connections among them, {arguments.seconds:g} s", flush=True)
+    found, field = run_all(arguments, folder, "spikes"), {}
+    rows = {name: run.against(next(iter(found.values())), models) for name, run in found.items()}
+    print_spikes(rows, models)
+    print_costs(found, f"Spikes alone, {arguments.seconds:g} s")
+    said = {"spikes": rows, "costs": {name: vars(run.cost) for name, run in found.items()}}
+    if arguments.ecp:
+        field = run_all(arguments, folder, LFP)
+        said["ecp"] = {name: run.against(next(iter(field.values())), models) for name, run in field.items()}
+        said["ecp costs"] = {name: vars(run.cost) for name, run in field.items()}
+        print_field(said["ecp"])
+        print_costs(field, f"With the extracellular potential, {arguments.ecp_seconds:g} s")
+    (arguments.out / "rows.json").write_text(json.dumps(said, indent=1) + "\n")
+    save(draw(found, field, models), arguments.out / "network-bmtk.png")
 
 
 if __name__ == "__main__":

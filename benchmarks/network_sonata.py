@@ -3,9 +3,9 @@
     python benchmarks/network_sonata.py SONATA OUT
 
 SONATA is the folder `examples` of the format's repository (data files: 9_cells, 5_cells_iclamp, shared_components).
-BMTK runs at the config's step, where it must give the published spikes, and at --converged ms, where steps no longer
-matter; every result is compared with both. Spikes are paired within 2 ms. Prints tables, and writes OUT/rows.json and
-OUT/CASE.png. The results are in docs/measurements/networks.md.
+BMTK runs at the config's step, where it must give the published spikes, and at those of --steps, the last of which
+stands for no step at all; every result is compared with the published one and with that. Spikes are paired within 2 ms.
+Prints tables, and writes OUT/rows.json and OUT/CASE.png. The results are in docs/measurements/networks.md.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from dendrotwin.plot import save
 from dendrotwin.plot.style import STYLE, TRUE, TWIN
 
 # By case, the population of its cells, and when the figure begins and ends [ms].
-CASES = {"9_cells": ("cortex", (0.0, 3000.0)), "5_cells_iclamp": ("biophysical", (400.0, 1100.0))}
+CASES = {"9_cells": ("cortex", (680.0, 880.0)), "5_cells_iclamp": ("biophysical", (2400.0, 3100.0))}
 THRESHOLD_MV = -15.0  # of spikes, in both configs
-SHOWN = 4  # cells in a figure
+SHOWN = 5  # cells in a figure, at most
 PUBLISHED = "published"
 
 
@@ -76,14 +76,15 @@ def cells_of(reference: Result, other: Result) -> list[dict[str, float]]:
     ]
 
 
-def run_case(folder: Path, out: Path, case: str, converged_ms: float) -> dict[str, Result]:
-    """Every run of a case, by name; the published one first, then BMTK's two."""
+def run_case(folder: Path, out: Path, case: str, steps_ms: list[float]) -> dict[str, Result]:
+    """Every run of a case, by name; the published one first, then BMTK's."""
     population = CASES[case][0]
     config = folder / case / "simulation_config.json"
     said = json.loads(config.read_text())
     dt_ms = said["run"]["dt"]
     found = {PUBLISHED: read(folder / case / "output", population, 1, None)}
-    for step, more in ((dt_ms, []), (converged_ms, ["--without", "ecp", "calcium_concentration"])):
+    for step in (dt_ms, *steps_ms):
+        more = ["--without", "ecp", "calcium_concentration"] if step != dt_ms else []
         to = out / f"{case}-bmtk-{step}"
         cost = runs.bmtk(config, to, step, "--population", population, *more)
         found[f"BMTK, {step:g} ms"] = read(to, population, round(dt_ms / step), cost)
@@ -92,6 +93,11 @@ def run_case(folder: Path, out: Path, case: str, converged_ms: float) -> dict[st
         cost = runs.twins(config, to, accuracy)
         found[f"twins, {accuracy}"] = read(to, population, 1, cost)
     return found
+
+
+def converged(found: dict[str, Result]) -> str:
+    """The name of BMTK's run with the finest step."""
+    return [name for name in found if name.startswith("BMTK")][-1]
 
 
 def columns(row: dict[str, float]) -> str:
@@ -103,7 +109,7 @@ def columns(row: dict[str, float]) -> str:
 
 def print_case(case: str, found: dict[str, Result], models: list[str]) -> None:
     names = list(found)
-    for reference in (PUBLISHED, names[2]):
+    for reference in (PUBLISHED, converged(found)):
         print(f"\n{case}, against {reference}\n")
         print("| | spikes | F1 | largest shift (ms) | within 1 ms | EV, median | EV, worst |")
         print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -111,9 +117,9 @@ def print_case(case: str, found: dict[str, Result], models: list[str]) -> None:
             if name != reference:
                 many = sum(map(len, found[name].spikes))
                 print(f"| {name} | {many} | {columns(against(found[reference], found[name]))} |")
-    print(f"\n{case}, each cell: spikes, and EV against {names[2]}\n")
+    print(f"\n{case}, each cell: spikes, and EV against {converged(found)}\n")
     print(f"| cell | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
-    each = {name: cells_of(found[names[2]], of) for name, of in found.items()}
+    each = {name: cells_of(found[converged(found)], of) for name, of in found.items()}
     for k, model in enumerate(models):
         row = [f"{len(found[name].spikes[k])}, {each[name][k]['EV worst']:.3f}" for name in names]
         print(f"| {k} {model} | {' | '.join(row)} |")
@@ -148,8 +154,10 @@ def crossings(v_mV: runs.Floats) -> int:
 def draw(case: str, found: dict[str, Result], models: list[str], dt_ms: float) -> Figure:
     """Potentials of somata: published, BMTK's converged and the twins' at exact."""
     names = list(found)
-    shown = {PUBLISHED: ("#E69F00", 2.6), names[2]: (TRUE, 1.5), names[-1]: (TWIN, 0.9)}
-    cells = range(len(models))[:: -(-len(models) // SHOWN)] if len(models) > SHOWN + 1 else range(len(models))
+    shown = {PUBLISHED: ("#E69F00", 2.6), converged(found): (TRUE, 1.5), names[-1]: (TWIN, 0.9)}
+    cells = list(range(len(models)))
+    if len(cells) > SHOWN:
+        cells = cells[1 :: -(-len(cells) // SHOWN)]
     figure = Figure(figsize=(10.0, 1.7 * len(cells) + 0.8), layout="constrained")
     axes = figure.subplots(len(cells), 1, sharex=True)
     begin, end = CASES[case][1]
@@ -171,25 +179,22 @@ def main() -> None:
     parser.add_argument("sonata", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--converged", type=float, default=0.0125, help="ms; a whole number of them in the config's dt")
+    parser.add_argument(
+        "--steps", type=float, nargs="+", default=[0.0125, 0.003125],
+        help="BMTK's finer steps, falling [ms]; a whole number of each in the config's",
+    )  # fmt: skip
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     folder = runs.working_copy(arguments.sonata, arguments.out, *arguments.cases)
     rows = {}
     for case in arguments.cases:
-        found = run_case(folder, arguments.out, case, arguments.converged)
+        found = run_case(folder, arguments.out, case, arguments.steps)
         population = CASES[case][0]
-        of_type = {
-            row["node_type_id"]: row["model_name"]
-            for row in runs.node_types(folder / case / "network" / f"{population}_node_types.csv")
-        }
-        with h5py.File(folder / case / "network" / f"{population}_nodes.h5") as file:
-            models = [of_type[str(number)] for number in file[f"nodes/{population}/node_type_id"][()]]
+        models = runs.models_of(folder / case / "network", population)
         print_case(case, found, models)
         print_verification(folder, case, found, models)
-        names = list(found)
         rows[case] = {
-            name: {r: against(found[r], of) for r in (PUBLISHED, names[2])}
+            name: {r: against(found[r], of) for r in (PUBLISHED, converged(found))}
             | {"cost": vars(of.cost or runs.Cost(0, 0, 0))}
             for name, of in found.items()
         }

@@ -144,6 +144,13 @@ def explained_variance(true: Floats, other: Floats) -> Floats:
     return np.asarray(1 - ((a - b) ** 2).sum(0) / ((a - a.mean(0)) ** 2).sum(0))
 
 
+def models_of(folder: Path, population: str) -> list[str]:
+    """The model of each cell of a population, by the files of a network."""
+    of_type = {row["node_type_id"]: row["model_name"] for row in node_types(folder / f"{population}_node_types.csv")}
+    with h5py.File(folder / f"{population}_nodes.h5") as file:
+        return [of_type[str(number)] for number in file[f"nodes/{population}/node_type_id"][()]]
+
+
 def node_types(path: Path) -> list[dict[str, str]]:
     """The rows of a table of node types."""
     with path.open() as text:

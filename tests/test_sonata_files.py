@@ -200,6 +200,7 @@ def test_the_plan(made: Path, read: tuple[Description, RunPlan]) -> None:
     assert ecp.channel.tolist() == [0, 2]
     assert ecp.position_um.tolist() == [[10, 0, 5], [10, -10, 5]]
     assert any("nsteps_block has no effect" in note for note in plan.notes)
+    assert any("inside a cell counts as if it were on the membrane" in note for note in plan.notes)
 
 
 def test_a_config_in_parts(made: Path) -> None:
@@ -499,6 +500,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         r"lacks the columns x_pos, y_pos",
     ),
     "an unknown channel": (say("reports", "ecp", "electrode_channels", to=[1]), r"electrode\.csv has no channel \[1\]"),
+    "a least distance of contacts": (
+        say("reports", "ecp", "minimum_distance", to=10.0),
+        r"reports\.ecp\.minimum_distance: a distance of 10 um is not kept; give auto",
+    ),
     "the output folder is a file": (text("out", "x"), r"out is a file; name a folder"),
     # Files
     "a missing file": (

@@ -165,11 +165,11 @@ def _plan(
             continue
         contributions = None if said.contributions_dir is None else folder / said.contributions_dir
         electrode = read_electrode(config, name)
-        outside.append(
-            ExtracellularRecording(
-                name, path, clock, asked[name], *electrode, said.minimum_distance or None, contributions
+        outside.append(ExtracellularRecording(name, path, clock, asked[name], *electrode, contributions))
+        if said.minimum_distance is None:
+            notes.append(
+                f"reports.{name}: a contact inside a cell counts as if it were on the membrane (minimum_distance auto)"
             )
-        )
     spikes, spikes_csv, log = (
         None if name is None else folder / name
         for name in (output.spikes_file, output.spikes_file_csv, output.log_file)

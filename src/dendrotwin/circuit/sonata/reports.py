@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -100,8 +99,6 @@ class ExtracellularRecording:
         cells: (k,) indices of the cells that count, of each population.
         channel: (c,) ids of the contacts.
         position_um: (c, 3) of the contacts [um].
-        minimum_um: least distance of a contact from the axis of a compartment [um]: "auto" for each one's radius, None
-            for no limit.
         contributions: folder for the potential of each cell alone, or None.
     """
 
@@ -111,7 +108,6 @@ class ExtracellularRecording:
     cells: dict[str, Ints]
     channel: Ints
     position_um: Floats
-    minimum_um: float | Literal["auto"] | None
     contributions: Path | None
 
 

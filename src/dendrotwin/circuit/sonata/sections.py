@@ -259,8 +259,15 @@ class ExtracellularReport(Section):
     """Folder in the output folder for the potential of each cell alone."""
     electrode_channels: Literal["all"] | list[int] = "all"
     """`all`, or which channels of the table."""
-    minimum_distance: Literal["auto"] | NotNegative | None = None
-    """Least distance of a contact from the axis of a compartment [um], or `auto` for its radius."""
+    minimum_distance: Literal["auto"] | None = None
+    """`auto`: a contact inside a cell counts as if it were on the membrane, which it does in any case."""
+
+    @field_validator("minimum_distance", mode="before")
+    @classmethod
+    def _on_the_membrane(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and value != 0:
+            raise ValueError(f"a distance of {value:g} um is not kept; give auto, the radius of each compartment")
+        return value or None
 
 
 # Units of what is recorded.
