@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ import numpy as np
 from dendrotwin.circuit import Potentials
 from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.run import Storage, run
+from dendrotwin.cli.network import ends_with_a_line
 from dendrotwin.errors import DendrotwinError
 from network_scale import network
 
@@ -39,8 +41,9 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 def work(folder: Path) -> None:
     """The network of twins, in this process's part."""
     try:
-        storage = Storage(folder, EVERY_S)
-        result = run(network(CELLS), Settings(MILLISECONDS), [Potentials("excitatory")], storage=storage)
+        with ends_with_a_line():
+            storage = Storage(folder, EVERY_S)
+            result = run(network(CELLS), Settings(MILLISECONDS), [Potentials("excitatory")], storage=storage)
     except DendrotwinError as error:
         print(f"{MARK}{error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -62,6 +65,12 @@ def lives(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def has_begun(process: int) -> bool:
+    """Whether it is past its imports: it catches SIGTERM then."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -89,8 +98,11 @@ def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-def kill_one(process: subprocess.Popen[bytes], after_s: float, draw: random.Random) -> tuple[float, float] | None:
-    """Kill one of two; seconds until the other one, and until `torchrun` had ended. None where the run was done."""
+def kill_one(process: subprocess.Popen[bytes], after_s: float, draw: random.Random) -> tuple[float, float, bool] | None:
+    """Kill one of two; seconds until the other one, and until `torchrun` had ended; and whether the other had begun.
+
+    None where the run was done.
+    """
     began = time.monotonic()
     while process.poll() is None and time.monotonic() - began < after_s:
         time.sleep(0.002)
@@ -98,13 +110,15 @@ def kill_one(process: subprocess.Popen[bytes], after_s: float, draw: random.Rand
     if process.poll() is not None or len(both) != 2:
         return None
     victim = draw.choice(both)
+    other = next(each for each in both if each != victim)
+    begun = has_begun(other)
     os.kill(victim, signal.SIGKILL)
-    killed, other = time.monotonic(), next(each for each in both if each != victim)
+    killed = time.monotonic()
     while lives(other):
         time.sleep(0.002)
     other_s = time.monotonic() - killed
     process.wait()
-    return other_s, time.monotonic() - killed
+    return other_s, time.monotonic() - killed, begun
 
 
 def main() -> None:
@@ -127,26 +141,19 @@ def main() -> None:
         what = ["network", str(arguments.config), "--out", str(folder), "--checkpoint", str(EVERY_S)]
         return [*TORCHRUN, "-m", "dendrotwin.cli", *what]
 
-    def begun(folder: Path, process: subprocess.Popen[bytes]) -> None:
-        while process.poll() is None and not list((folder / "running").glob("process-*")):
-            time.sleep(0.005)
-
     whole, log = out / "whole", out / "log.txt"
     shutil.rmtree(whole, ignore_errors=True)
-    process = start(command(whole), log)
-    begun(whole, process)
     began = time.monotonic()
-    if process.wait():
+    if start(command(whole), log).wait():
         raise SystemExit(log.read_text())
     span_s, expected = time.monotonic() - began, content(whole)
-    print(f"undisturbed, the run takes {span_s:.1f} s and gives {len(expected)} arrays", flush=True)
+    print(f"undisturbed, the command takes {span_s:.1f} s and gives {len(expected)} arrays", flush=True)
     faults, done, runs = [], 0, 0
     while done < arguments.times:
         folder = out / f"run-{runs}"
         shutil.rmtree(folder, ignore_errors=True)
         while True:
             process = start(command(folder), log)
-            begun(folder, process)
             moment = draw.uniform(0.0, span_s) if done < arguments.times else 1e9
             ended = kill_one(process, moment, draw)
             status = process.wait()
@@ -156,9 +163,13 @@ def main() -> None:
             if ended is None:
                 raise SystemExit(f"the run failed, though nobody was killed:\n{log.read_text()}")
             done += 1
-            print(f"{done:>3} after {moment:5.2f} s: the other one ended in {ended[0]:.2f} s, all in {ended[1]:.2f} s")
-            print(*(f"      {line}" for line in said), sep="\n", flush=True)
-            if ended[0] > LIMIT_S or len(said) != 1 or "Traceback (most recent call last):\n  File" in log.read_text():
+            phase = "" if ended[2] else ", while it started"
+            print(
+                f"{done:>3} after {moment:5.2f} s: the other ended in {ended[0]:.2f} s, all in {ended[1]:.2f} s{phase}"
+            )
+            for line in said:
+                print(f"      {line}", flush=True)
+            if ended[0] > LIMIT_S or len(said) > 1 or (ended[2] and not said):
                 faults.append(f"kill {done}: {ended[0]:.1f} s, {len(said)} lines; see {out / f'fault-{done}.txt'}")
                 shutil.copy(log, out / f"fault-{done}.txt")
         runs += 1

@@ -37,9 +37,12 @@ class Exchange:
         self.rank = int(os.environ.get("RANK", "0"))
         self.room, self.runs = ROOM, 0
         if self.size > 1:
-            self._store, *_ = next(distributed.rendezvous("env://", self.rank, self.size))
-            if not distributed.is_initialized():
-                distributed.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size)
+            self._try(self._meet)
+
+    def _meet(self) -> None:
+        self._store, *_ = next(distributed.rendezvous("env://", self.rank, self.size))
+        if not distributed.is_initialized():
+            distributed.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size)
 
     def spikes(self, node: Indices, time_ms: Floats, flag: bool) -> tuple[Indices, Floats, bool]:
         """All spikes of a slice, of all processes, sorted by time and then by node.
@@ -109,6 +112,6 @@ class Exchange:
             act()
         except RuntimeError as error:
             raise CircuitError(
-                f"process {self.rank} of {self.size} lost another one ({str(error).splitlines()[0]}); give the same "
+                f"process {self.rank} of {self.size} lost another one, which failed or was killed; give the same "
                 "command again, which goes on from the last checkpoint"
             ) from error

@@ -33,11 +33,19 @@ def network(
 
     The same command goes on with a run that was stopped. Several processes: `torchrun -m dendrotwin.cli network ...`.
     """
+    with ends_with_a_line():
+        _network(config, out, CableConfig(**accuracy), dry_run, threads, checkpoint, overwrite)
+
+
+def _network(
+    config: Path, out: Path | None, accuracy: CableConfig, dry_run: bool, threads: int, checkpoint: float,
+    overwrite: bool,
+) -> None:  # fmt: skip
     from dendrotwin.circuit.exchange import exchange
     from dendrotwin.circuit.sonata import estimate, figures
     from dendrotwin.circuit.sonata.simulate import read_simulation, run_simulation
 
-    simulation = read_simulation(config, out, CableConfig(**accuracy), overwrite=overwrite, threads=threads)
+    simulation = read_simulation(config, out, accuracy, overwrite=overwrite, threads=threads)
     first = exchange().rank == 0
     if dry_run:
         found = estimate.estimate(simulation)
@@ -49,8 +57,7 @@ def network(
             )
         return
     done = simulation.is_done and not overwrite
-    with ends_with_a_line():
-        seconds = None if done else run_simulation(simulation, checkpoint)
+    seconds = None if done else run_simulation(simulation, checkpoint)
     if first:
         print(*estimate.summary(simulation), *figures.rates(simulation), sep="\n")
         drawn = figures.draw(simulation, simulation.plan.folder / "figures")
