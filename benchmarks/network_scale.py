@@ -31,6 +31,7 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 import torch
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 import dendrotwin
 from dendrotwin import signals
@@ -264,8 +265,11 @@ def draw(rows: list[dict[str, Any]], neuron: float | None) -> matplotlib.figure.
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel("cells")
-        axes.set_xticks(cells, [str(many) for many in cells], minor=False)
-        axes.minorticks_off()
+        axes.set_xticks(cells, [str(many) for many in cells])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=7)
     return figure

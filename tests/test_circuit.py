@@ -503,3 +503,32 @@ def test_who_loses_another_process_ends_at_once_and_says_so(waits: str, killed: 
     )
     assert "Traceback" not in errors
     both[killed].communicate()
+
+
+STOPPED = """
+import sys, time
+from dendrotwin.cli.network import ends_with_a_line
+from dendrotwin.errors import CircuitError
+try:
+    with ends_with_a_line():
+        print("here", flush=True)
+        try:
+            time.sleep(60)
+        except Exception:  # as of a compiler, which takes it for a fault of the code
+            pass
+except CircuitError as error:
+    print(error)
+    time.sleep(2)
+    raise SystemExit(2)
+"""
+
+
+def test_a_command_that_is_told_to_stop_says_one_line() -> None:
+    process = subprocess.Popen([sys.executable, "-c", STOPPED], env=environment(), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.terminate()
+    said = process.stdout.readline()
+    process.terminate()  # once more, while the line is said
+    assert process.wait(30) == 2
+    assert said == "the run was stopped; give the same command again, which goes on from the last checkpoint\n"

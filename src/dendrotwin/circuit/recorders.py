@@ -25,7 +25,7 @@ from dendrotwin.solver.axial_currents import Neighbours, membrane_currents
 Indices = NDArray[np.int64]
 Parts = dict[str, NDArray[Any]]
 # Samples whose field is computed at once: the matrix of a cell, which is larger than its cache, is read once for them.
-FIELD_SAMPLES = 32
+FIELD_SAMPLES = 16
 FIELD_CELLS = 64  # whose fields are summed in single precision
 
 

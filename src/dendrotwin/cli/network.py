@@ -65,6 +65,10 @@ def _network(
         print(f"the run {took}; figures in {drawn[0].parent}" if drawn else f"the run {took}")
 
 
+class _Stopped(BaseException):
+    """SIGTERM came. No Exception, which Numba would take for a fault of what it compiles."""
+
+
 @contextmanager
 def ends_with_a_line() -> Iterator[None]:
     """Let SIGTERM, by which `torchrun` stops the others when a process is lost, be an error that leaves nothing behind.
@@ -77,12 +81,16 @@ def ends_with_a_line() -> Iterator[None]:
         return
 
     def stop(*_: object) -> None:
-        raise CircuitError("the run was stopped; give the same command again, which goes on from the last checkpoint")
+        raise _Stopped
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         signal.signal(signal.SIGTERM, lambda *_: None)  # what went wrong is being said, and one line is enough
+        if isinstance(error, _Stopped):
+            raise CircuitError(
+                "the run was stopped; give the same command again, which goes on from the last checkpoint"
+            ) from None
         raise
     signal.signal(signal.SIGTERM, before)
