@@ -90,11 +90,7 @@ class Ends:
         self.kind.append(known[synapse])
 
     def inputs(self, tree: Tree) -> tuple[Tree, Ints]:
-<<<<<<< HEAD
-        """The tree with an input for each pair of a compartment and a kind, and (K,) the input of each place.
-=======
         """The tree with an input for each pair of a compartment and a kind, and (places,) the input of each.
->>>>>>> netscale
 
         Kinds are sorted by what they are, so that a sum over them has the same order in every process.
 
