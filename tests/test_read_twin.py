@@ -392,7 +392,7 @@ def test_mistakes_before_anything_is_built(folder: Path, tmp_path: Path) -> None
     refused(command("twin", "purkinje", "--out", out), "no cell 'purkinje'", "choose")
     refused(command("twin", tmp_path / "nowhere.py", "--out", out), "nowhere.py")
     refused(command("twin", "ball_and_stick", "--option", "x", "--out", out), "says no value; write NAME=VALUE")
-    refused(command("twin", "ball_and_stick", "--out", folder), "exists", "--overwrite")
+    refused(command("twin", "ball_and_stick", "--accuracy", "exact", "--out", folder), "accuracy", "--overwrite")
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="accuracy = perfect: choose fast, standard or exact"):
         dendrotwin.twin_of("ball_and_stick", accuracy="perfect")
