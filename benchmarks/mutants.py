@@ -79,6 +79,26 @@ MUTANTS = [
         ("self.v_mV[windows]", "self.v_mV[: len(self.v_mV[windows])]"),
         ("self.spikes[windows])", "self.spikes[: len(self.spikes[windows])])"),
     ),
+    # SONATA's cells: where sections, compartments and axons are, how cells are turned, whose files are data's.
+    *of(
+        "cells/sonata_build.py", "test_sonata_cells.py",
+        ("1.0 if all_active else 0.5", "0.5"),
+        ("order=every, ", ""),
+        ("int(section.L / (2.0 * longest_um))", "int(section.L / longest_um)"),
+        ("STUB_UM * np.outer(np.arange(3), direction)", "STUB_UM * np.outer(np.arange(3), -direction)"),
+    ),
+    *of(
+        "circuit/sonata/compartments.py", "test_sonata_cells.py",
+        ("(places * count[section])", "(places * (count[section] - 1))"),
+        ("tree.section_order[ids]", "ids"),
+    ),
+    *of(
+        "circuit/sonata/placement.py", "test_sonata_cells.py",
+        ("turns[0] @ turns[1] @ turns[2]", "turns[2] @ turns[1] @ turns[0]"),
+        ("np.eye(3) + 2.0 *", "np.eye(3) - 2.0 *"),
+    ),
+    *of("neuron/cell_files.py", "test_sonata_cells.py", (" or simulation.cell in OF_FILES", "")),
+    *of("neuron/cell_of_data.py", "test_sonata_cells.py", (" and simulation.cell not in OF_FILES", "")),
     *of("cell/tree.py", LAWS, ("np.floor(self.time_ms)", "np.ceil(self.time_ms)")),
     *of(
         "training/windows.py", LAWS,
@@ -103,7 +123,7 @@ MUTANTS = [
         ("z[:, self.context + 1 :]", "z[:, self.context : -1]"),
         ("z_true[:, :-1]", "z_true[:, 1:]"),
         ("[before, z if z_true is None else z_true]", "[before, z]"),
-        ("true[:, start:stop]", "true[:, :stop - start]"),
+        ("true_mV[:, start:stop]", "true_mV[:, :stop - start]"),
         ("self.tree.v_init_mV", "self.tree.v_init_mV + 3.0"),
         ("residual = z - true", "residual = true - z"),
     ),
@@ -236,7 +256,7 @@ MUTANTS = [
         "models/cable.py", "test_gpu.py::test_trials_in_pieces",
         ("events.time_ms[first:last] - begin", "events.time_ms[first:last]"),
         ("injection.current_nA[begin:end]", "injection.current_nA[: end - begin]"),
-        ("else injections[k]\n            peaks", "else injections[0]\n            peaks"),
+        ("else injections[k], begin", "else injections[0], begin"),
     ),
     # Splits, baselines and measures.
     *of(
@@ -279,12 +299,55 @@ MUTANTS = [
     *of("evaluation/metrics.py", "test_lfp_metrics.py", ("time_ms - AFTER_MS", "time_ms - BEFORE_MS")),
     *of(
         "twin.py", "test_twin.py::test_a_model_is_told_what_it_may_know_and_no_more",
-        ("true_mV, [injection])", "true_mV, None)"),
-        ("and not feed_back", ""),
+        ("given.true_mV, [given.injection])\n        spikes", "given.true_mV, None)\n        spikes"),
+        ("one_step_ahead and not feed_back", "one_step_ahead"),
         ("self.one_step_ahead and not", "not"),
         ("source.each_ms()", "source"),
         ("predicted_spikes(probability[0], self.threshold)", "predicted_spikes(probability[0], 0.5)"),
-        ("identity, injection, probability", "identity, None, probability"),
+        ("identity, given.injection, probability", "identity, None, probability"),
+    ),
+    # Circuits in Python: who is connected to whom, where, and what the numbers of spikes are.
+    *of(
+        "circuit/rules.py", "test_circuit_python.py",
+        ("connected[target] = False", "pass"),
+        ("(found >= target)", "(found > target)"),
+        ("default_rng((*self.seed, target))", "default_rng((*self.seed, 0))"),
+        ("between_um = distance_um[source]", "between_um = np.sort(distance_um[source])"),
+        ("tree.area_um2 if self.by", "tree.length_um if self.by"),
+        ("sums[np.flatnonzero(found)[-1] :] = 1.0", "sums *= 1.0 - 1e-9"),
+    ),
+    *of(
+        "circuit/project.py", "test_circuit_python.py",
+        ("self.rule.compartment, len(order))[order]", "self.rule.compartment, len(order))"),
+        ("weight * factor", "weight"),
+        ("p.depression_ms, p.facilitation_ms]]", "p.facilitation_ms, p.depression_ms]]"),
+        ("kind[here] = len(kinds) + tree", "kind[here] = tree"),
+    ),
+    *of(
+        "circuit/places.py", "test_circuit_python.py",
+        ("self.radius_um * np.sqrt(random.random(count))", "self.radius_um * random.random(count)"),
+        (".as_matrix() @ up", ".as_matrix()"),
+    ),
+    *of(
+        "circuit/check.py", "test_circuit_check.py",
+        ("        named[part.name] = part", "        pass"),
+        ("p.delay_ms.min() < SHORTEST_DELAY_MS", "p.delay_ms.min() < 0.5 * SHORTEST_DELAY_MS"),
+        ("wrong |= np.linalg.det(population.rotation) < 0.0", "pass"),
+        ("[cells.model[node]]", "[0 * node]"),
+        (" & (p.weight > 0.0)]", "]"),
+    ),
+    *of(
+        "circuit/measures.py", "test_circuit_measures.py",
+        ("np.lexsort((time_ms, node))", "np.lexsort((node, time_ms))"),
+        ("interval - mean[of]", "interval"),
+        ("bin_ms + 1e-9), bins)", "bin_ms), bins)"),
+        ("many.astype(float) ** power", "many.astype(float)"),
+    ),
+    *of(
+        "circuit/figures.py", "test_circuit_python.py",
+        ("population.position_um[:, 2]", "population.position_um[:, 1]"),
+        ("placed_trees(populations[recorder.population], nodes)", "placed_trees(populations[recorder.population])[:1]"),
+        (".argmin(axis=0)", ".argmax(axis=0)"),
     ),
     # Barriers of the GPU's kernel. Two are needless where a lane is a thread: others follow before lanes meet.
     *without(

@@ -334,7 +334,7 @@ def test_entries_are_read_and_checked() -> None:
     assert (elm.architecture, elm.options, elm.autoregressive, elm.train_trials) == ("elm", {}, True, 4)
     assert paper.options == {"preset": "paper"}
     for text, message in {
-        "mmoe:balance": "'balance' must have the form key=value",
+        "mmoe:balance": "'balance' says no value; write NAME=VALUE",
         "mmoe:balance=loud": "balance = loud",
         "mmoe:steps=3": "mmoe:steps=3: steps is the same for all, or set by the budget",
         "elm,elm": "names elm twice",

@@ -22,12 +22,14 @@ import reference_l5pc
 from conftest import in_new_process
 from dendrotwin.cell.apical_tree import apical_regions
 from dendrotwin.cell.stimuli import Modulated, draw_events, trial_rng
-from dendrotwin.cell.tree import REGIONS, Conductance, Events, Injection, Synapse
+from dendrotwin.cell.synapse import Conductance, Synapse
+from dendrotwin.cell.tree import REGIONS, Events, Injection
 from dendrotwin.cells import INHIBITORY, MECHANISMS, CellModel, Sections, allen, bbp, l5pc, load_cell
-from dendrotwin.errors import CellError
+from dendrotwin.errors import CellError, InputError
 from dendrotwin.neuron import compile
 from dendrotwin.neuron.build import SYNAPSE_FILES, NeuronCell, _point_process
 from dendrotwin.neuron.trial import run_trial
+from dendrotwin.recording.trials import index_trials
 from dendrotwin.signals import membrane_currents
 
 
@@ -633,5 +635,22 @@ def test_a_trial_does_not_depend_on_the_one_before() -> None:
 
 
 def test_sections_are_named() -> None:
-    assert Sections._fields == ("soma", "basal", "apical", "axon", "synapses")
+    assert Sections._fields == ("soma", "basal", "apical", "axon", "synapses", "order", "centre")
     assert isinstance(load_cell("ball_and_stick"), CellModel)
+
+
+def test_places_of_a_tree_by_name(data: Path) -> None:
+    tree = index_trials(next(iter(sorted(data.glob("*.h5")))))[0]
+    for k, name in enumerate(tree.names):
+        section, x = name.rstrip(")").split("(")
+        assert tree.compartment(section, float(x)) == k
+    assert [tree.x[tree.compartment("apical[0]", x)] * 22 for x in (0.0, 1.0, 2 / 11 + 1e-9)] == pytest.approx(
+        [1, 21, 5]
+    )
+    assert (tree.in_region("apical") == tree.in_region("oblique", "trunk", "tuft")).all()
+    with pytest.raises(InputError, match=r"there is no region 'apic'; choose soma, basal, .*, or apical"):
+        tree.in_region("apic")
+    with pytest.raises(InputError, match=r"0 sections are named 'apic\[36\]'; see `section_names` \(first: soma"):
+        tree.compartment("apic[36]")
+    with pytest.raises(InputError, match=r"x is 1.5, the position in soma; give a number from 0 to 1"):
+        tree.compartment("soma", 1.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 import dendrotwin
 from dendrotwin import signals
-from dendrotwin.cell.tree import Conductance, Events, Injection, Synapse
+from dendrotwin.cell.synapse import Conductance, Synapse
+from dendrotwin.cell.tree import Events, Injection
 from dendrotwin.cells import EXCITATORY, INHIBITORY
 from dendrotwin.circuit.description import (
     Background,
@@ -27,9 +29,10 @@ from dendrotwin.circuit.description import (
     Projection,
     SpikeTrains,
 )
-from dendrotwin.circuit.engine import Engine, Sampling, Settings
+from dendrotwin.circuit.engine import BACKGROUND_MS, Engine, Sampling, Settings
 from dendrotwin.circuit.recorders import Field, Potentials
 from dendrotwin.circuit.run import Result, Run, Storage, run
+from dendrotwin.circuit.segments import Segments
 from dendrotwin.errors import CircuitError
 from dendrotwin.signals.currents import membrane_currents
 from dendrotwin.signals.placing import soma_centre, translate
@@ -250,7 +253,7 @@ def test_backgrounds_have_their_rates_and_seeds(twin: Twin) -> None:
         return engine.models[0].ring.waiting.copy()
 
     one, again, other = (events_of(seed) for seed in (0, 0, 1))
-    expected = 30 * 40 * 25.0 * 0.128
+    expected = 30 * 40 * 25.0 * BACKGROUND_MS * 1e-3
     assert abs(one.sum() - expected) < 5.0 * np.sqrt(expected)
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
@@ -439,3 +442,93 @@ def test_a_folder_is_of_one_run(twin: Twin, tmp_path: Path) -> None:
         pytest.raises(CircuitError, match="another process is running"),
     ):
         run(circuit, Settings(20), storage=storage)
+
+
+def test_what_was_written_after_the_last_common_state_is_forgotten(tmp_path: Path) -> None:
+    """A run that goes on may end its segments at other times: of old and new ones of one number none must mix."""
+    first, second = (Segments(tmp_path, rank, 2, "digest") for rank in range(2))
+    first.save(0, {}, {"slice": np.array(10)})
+    second.save(0, {}, {"slice": np.array(10)})
+    first.save(1, {}, {"slice": np.array(20)})  # and the second is killed here
+    for process in (first, second):
+        assert process.last() == 0
+        process.forget_after(0)
+    second.save(1, {}, {"slice": np.array(25)})  # and the first is killed here
+    assert first.last() == second.last() == 0
+
+
+LONELY = """
+import os, sys
+from dendrotwin.circuit.exchange import exchange
+import numpy as np
+from dendrotwin.errors import CircuitError
+none = np.zeros(0, np.int64), np.zeros(0)
+try:
+    exchange().barrier()
+    print("here", flush=True)
+    while True:
+        {waits}
+except CircuitError as error:
+    print(error)
+    raise SystemExit(2)
+"""
+
+
+@pytest.mark.parametrize("waits", ["exchange().spikes(*none, False)", "exchange().end()"])
+@pytest.mark.parametrize("killed", [0, 1])
+def test_who_loses_another_process_ends_at_once_and_says_so(waits: str, killed: int) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", LONELY.format(waits=waits)], env=environment() | meeting | {"RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+    both[killed].kill()
+    began = time.monotonic()
+    other = 1 - killed
+    said, errors = both[other].communicate(timeout=60)
+    assert time.monotonic() - began < 15.0
+    assert both[other].returncode == 2
+    assert said == (
+        f"process {other} of 2 lost another one, which failed or was killed; give the same command again, which goes "
+        "on from the last checkpoint\n"
+    )
+    assert "Traceback" not in errors
+    both[killed].communicate()
+
+
+STOPPED = """
+import sys, time
+from dendrotwin.cli.network import ends_with_a_line
+from dendrotwin.errors import CircuitError
+try:
+    with ends_with_a_line():
+        print("here", flush=True)
+        try:
+            time.sleep(60)
+        except Exception:  # as of a compiler, which takes it for a fault of the code
+            pass
+except CircuitError as error:
+    print(error)
+    time.sleep(2)
+    raise SystemExit(2)
+"""
+
+
+def test_a_command_that_is_told_to_stop_says_one_line() -> None:
+    process = subprocess.Popen([sys.executable, "-c", STOPPED], env=environment(), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.terminate()
+    said = process.stdout.readline()
+    process.terminate()  # once more, while the line is said
+    assert process.wait(30) == 2
+    assert said == "the run was stopped; give the same command again, which goes on from the last checkpoint\n"

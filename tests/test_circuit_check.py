@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dendrotwin.cell.tree import Conductance, Synapse
+from dendrotwin.cell.synapse import Conductance, Synapse
 from dendrotwin.cells import EXCITATORY, INHIBITORY
 from dendrotwin.circuit.check import check
 from dendrotwin.circuit.description import Background, Clamps, Description, Population, Projection, SpikeTrains

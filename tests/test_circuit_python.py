@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from dendrotwin import plot, signals
-from dendrotwin.cell.tree import Conductance, Synapse
+from dendrotwin.cell.synapse import Conductance, Synapse
 from dendrotwin.cells import EXCITATORY
 from dendrotwin.circuit import (
     Circuit,
@@ -184,17 +184,17 @@ def test_given_connections_keep_their_values(twin: Twin) -> None:
 
 
 def test_inputs_of_the_twin(twin: Twin) -> None:
-    weighted = dataclasses.replace(twin, tree=dataclasses.replace(twin.tree, input_weight=np.linspace(1.0, 2.0, 70)))
+    tree = dataclasses.replace(twin.tree, input_weight=np.linspace(1.0, 2.0, 70), synapses=(STRONG, EXCITATORY))
+    weighted = dataclasses.replace(twin, tree=tree)
     circuit = Circuit()
     circuit.add("cells", [twin, weighted], 2)
     p = connected(circuit, "cells", "cells", Given([0, 1, 0], [1, 0, 1], input=[69, 3, 40]), weight=[3.0, 1.0, 1.0])
     assert p.target_node.tolist() == [0, 1, 1]
     input = np.array([3, 69, 40])
     assert np.array_equal(p.compartment, twin.tree.input_compartment[input])
-    assert [p.synapses[k].name for k in p.synapse] == [
-        twin.tree.synapses[k].name for k in twin.tree.input_synapse[input]
-    ]
-    np.testing.assert_allclose(p.weight, [1.0, 3.0 * 2.0, weighted.tree.input_weight[40]])
+    trees, kind = (twin.tree, tree, tree), twin.tree.input_synapse[input]
+    assert [p.synapses[k] for k in p.synapse] == [one.synapses[k] for one, k in zip(trees, kind, strict=True)]
+    np.testing.assert_allclose(p.weight, [1.0, 3.0 * 2.0, tree.input_weight[40]])
 
 
 def test_populations_of_several_twins_take_them_in_turn(twin: Twin) -> None:

@@ -104,7 +104,9 @@ def test_the_whole_way(data: Path, twin: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "figures" / "traces.png").stat().st_size > 10_000
 
-    refused(run("evaluate", twin, data, "--out", report), "exists", "--overwrite")
+    again = run("evaluate", twin, data, "--out", report, "--speed")
+    assert (again.returncode, again.stdout) == (0, f"{report} is done already, by the same command of the same files\n")
+    refused(run("evaluate", twin, data, "--out", report), "made of another choice of --speed;", "--overwrite")
     again = run("predict", twin, data, "--out", predicted)
     assert (again.returncode, again.stdout.count("is done already")) == (0, 1), again.stderr
     refused(run("predict", twin, data, "--compress", "--out", predicted), "exists", "--overwrite")
@@ -202,7 +204,7 @@ def test_mistakes_in_simulate(data: Path, tmp_path: Path) -> None:
     refused(run("simulate", "ball_and_stick", "--out", out, "--method", "euler"), "method = euler")
     refused(run("simulate", "ball_and_stick", "--out", out, "--protocol", "white"), "no protocol 'white'")
     refused(run("simulate", "ball_and_stick", "--out", out, "--rate-scale", -1), "rate_scale = -1.0")
-    refused(run("simulate", "ball_and_stick", "--out", out, "--option", "x"), "must have the form key=value")
+    refused(run("simulate", "ball_and_stick", "--out", out, "--option", "x"), "'x' says no value; write NAME=VALUE")
     refused(run("simulate", "ball_and_stick", "--out", out, "--executor", "dask"), "needs --scheduler")
     for option in ("--trials", "--duration", "--seed"):
         refused(run("simulate", "ball_and_stick", "--out", out, "--preset", "tiny", option, 2), "sets --trials, --dur")
@@ -246,7 +248,7 @@ def test_mistakes_with_data(data: Path, twin: Path, tmp_path: Path) -> None:
     empty.mkdir()
     refused(run("train", empty, "--out", out), "holds no recording")
     refused(run("train", tmp_path / "nothing", "--out", out), "does not exist")
-    refused(run("train", data, "--out", twin), "exists", "--overwrite")
+    refused(run("train", data, "--out", twin), "exists and is of another options, steps, window_ms;", "--overwrite")
     refused(run("train", data, "--out", out, "--arch", "transformer"), "no architecture 'transformer'")
     refused(run("train", data, "--out", out, "--steps", 0), "steps = 0")
     refused(run("train", data, "--out", out, "--option", "colour=red"), "option 'colour' of hard-sharing")
@@ -307,7 +309,10 @@ def test_a_figure_of_the_paper(tmp_path: Path) -> None:
     path = tmp_path / "paper-3.png"
     assert result.stdout == f"paper-3 in {path}\n"
     assert path.read_bytes().startswith(b"\x89PNG")
-    refused(run("figure", "paper-3", "--out", tmp_path), "exists", "--overwrite")
+    again = run("figure", "paper-3", "--out", tmp_path)
+    assert (again.returncode, again.stdout.count("is done already")) == (0, 1), again.stderr
+    path.write_bytes(b"")
+    refused(run("figure", "paper-3", "--out", tmp_path), "exists and was made of something that it does not say")
 
 
 def test_mistakes_with_figures(data: Path, tmp_path: Path) -> None:
@@ -390,5 +395,5 @@ def test_options_are_made_from_the_configuration() -> None:
         assert option.default == ("--arch" if name == "architecture" else flag_of(name))  # Typer's place for the name
         assert parameters[name].default == field.default
     assert flag_of("window_ms") == "--window"
-    refused(run("train", "nowhere", "--out", "x", "--clip", "-1"), "clip = -1.0: Input should be greater than 0")
+    refused(run("train", "nowhere", "--out", "x", "--clip", "-1"), "clip = -1.0: give a number above 0")
     assert "--warm-up" in run("train", "--help").stdout

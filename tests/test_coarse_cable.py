@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from dendrotwin.cell.stimuli import Poisson, draw_events, trial_rng
-from dendrotwin.cell.tree import BLOCK_MV, Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.cell.synapse import BLOCK_MV, Conductance, Synapse
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.solver.axial import EliminationOrder, axial_matrix
 from dendrotwin.solver.coarse import coarse_cable, hines

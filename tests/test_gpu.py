@@ -35,9 +35,11 @@ from dendrotwin.cell.membrane import (
     Scheme,
     Term,
 )
-from dendrotwin.cell.tree import Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.cell.synapse import Conductance, Synapse
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import InputError
-from dendrotwin.models.cable import Cable, make_gpu_stepper, simulate_on_gpu
+from dendrotwin.models import cable
+from dendrotwin.models.cable import Cable, make_gpu_stepper
 from dendrotwin.solver import gpu
 from dendrotwin.solver.accuracy import Accuracy, CableConfig
 from dendrotwin.solver.axial import EliminationRounds
@@ -282,7 +284,7 @@ def test_a_spike_takes_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert state.counts[1, 1] > 2 * state.counts[0, 1]
 
 
-def test_trials_in_pieces() -> None:
+def test_trials_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `Cable.simulate` takes them on a card: the same whatever is held at once, and alone as beside others."""
     tree, steps = a_tree(3), 5
     network = Cable(tree, firing(3), CableConfig(accuracy="fast", tolerance_mV=5.0))
@@ -290,13 +292,13 @@ def test_trials_in_pieces() -> None:
     events = [Events.sort(rng.integers(0, tree.n_inputs, 9), rng.uniform(0, steps, 9)) for _ in range(2)]
     currents = [injection(tree, steps, 0.02), None]
     v_mV, logit = network.predict(events, steps, injections=currents)
-    stepper = make_gpu_stepper(torch.device("cpu"), tree, firing(3), network.config.steps)
-    v = np.empty_like(v_mV)
-    peak = simulate_on_gpu(stepper, events, v, currents, at_once=2 * tree.n * 3)  # 3 ms, then 2
+    network.gpu_stepper = make_gpu_stepper(torch.device("cpu"), tree, firing(3), network.config.steps)
+    monkeypatch.setattr(Cable, "device", torch.device("cuda"))  # the interpreter takes its place
+    alone, _ = network.predict(events[1:], steps)
+    monkeypatch.setattr(cable, "GPU_POTENTIALS", 2 * tree.n * 3)  # 3 ms, then 2
+    v, logit_there = network.predict(events, steps, injections=currents)
     assert np.abs(v - v_mV).max() < 1e-4
-    assert peak.shape == logit.shape
-    alone = np.empty_like(v_mV[1:])
-    simulate_on_gpu(stepper, events[1:], alone)
+    assert logit_there == pytest.approx(logit, abs=1e-3)
     assert np.array_equal(alone, v[1:])
 
 

@@ -20,6 +20,7 @@ LAYERS = (
     {"recording", "solver", "cells"},
     {"neuron", "models", "signals"},
     {"plot"},
+    {"twin_config"},
     {"twin"},
     {"read_twin"},
     {"evaluation", "circuit"},

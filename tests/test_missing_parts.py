@@ -103,3 +103,12 @@ def test_signals_without_a_part(path: Path, tmp_path: Path, damage: Callable[[h5
         damage(file)
     with pytest.raises(FileError, match=f"s.h5 .*{said}"):
         signals.read_signals(tmp_path / "s.h5")
+
+
+@pytest.mark.parametrize("name", ["scale_factor", "add_offset"])
+@pytest.mark.parametrize("value", [1e300, float("nan"), float("-inf")])
+def test_a_scaling_that_gives_no_potentials(path: Path, name: str, value: float) -> None:
+    with h5py.File(path, "r+") as file:
+        file[f"{TRIAL}/v"].attrs[name] = value
+    with pytest.raises(FileError, match=f"{name} of .* is "):
+        read_all(path)

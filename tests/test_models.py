@@ -273,7 +273,7 @@ def test_diversity_of_known_experts() -> None:
 
 
 def test_unknown_names_and_sizes_that_do_not_fit() -> None:
-    with pytest.raises(InputError, match="'transformer'; choose elm, hard-sharing, mmoe, mmoeex, cable, or"):
+    with pytest.raises(InputError, match="'transformer' to train; choose elm, hard-sharing, mmoe, mmoeex, or"):
         build_model("transformer", {}, TREE)
     for architecture in architectures():
         if architecture == "cable":

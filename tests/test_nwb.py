@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -108,6 +109,39 @@ def test_a_patch_has_its_stimulus(tmp_path: Path, rate_hz: float, expected: int)
         assert "trial-x" in electrode.cell_id
         assert response.bridge_balance == 0.0
         assert len(file.intracellular_recordings) == 1
+
+
+def test_each_series_says_what_made_it(tmp_path: Path) -> None:
+    """Beside the values, in other programs: neo opens the file, pynwb's comments are those settings."""
+    tree, none = tree_with_inputs(), np.zeros(0, np.int32)
+    made = Recording(tree, np.full((20, tree.n), -70.0, np.float32), Events(none, none), np.zeros(0), "x")
+    write_recordings(tmp_path / "r.h5", [made], {})
+    contacts = signals.Probe([[90.0, 0.0, 5.0], [90.0, 0.0, 90.0]], 7.0)
+    slab = signals.Slab(-2000.0, 4000.0, 0.1)
+    instruments = [
+        signals.LFP(contacts, sigma_S_per_m=0.4, source="line"),
+        signals.LFP(contacts, source="point", slab=slab, name="ecog"),
+        signals.EEG(), signals.Patch(seed=5), signals.Dipole(), signals.Dye(rows=2, columns=2, pixel_um=400.0),
+    ]  # fmt: skip
+    signals.write_signals(tmp_path / "s.h5", tmp_path / "r.h5", instruments)
+    with signals.open_signals(tmp_path / "s.h5") as stored:
+        signals.write_nwb(tmp_path / "s.nwb", stored.values(), "x", PlacedCell(tmp_path / "r.h5"))
+    assert not pynwb.validate(path=str(tmp_path / "s.nwb"))
+    with pynwb.NWBHDF5IO(str(tmp_path / "s.nwb"), "r") as io:
+        file = io.read()
+        every = [
+            *file.acquisition.values(),
+            file.processing["ecephys"]["dipole"],
+            file.processing["ecephys"]["LFP"]["lfp"],
+        ]
+        said = {each.name: json.loads(each.comments.removeprefix("settings: ")) for each in every}
+    assert said == {name: signal.settings for name, signal in signals.read_signals(tmp_path / "s.h5").items()}
+    assert (said["lfp"]["sigma_S_per_m"], said["lfp"]["source"], said["lfp"]["probe_radius_um"]) == (0.4, "line", 7.0)
+    assert (said["ecog"]["slab_below_S_per_m"], said["patch"]["seed"]) == (0.1, 5)
+    assert said["eeg"]["head_origin_um"] == [0.0, 0.0, 77_000.0]
+    neo = pytest.importorskip("neo")
+    (block,) = neo.io.NWBIO(str(tmp_path / "s.nwb"), mode="r").read_all_blocks()
+    assert {"lfp", "ecog", "eeg"} <= {each.name for each in block.segments[0].analogsignals}
 
 
 def test_a_long_file_is_written_in_little_memory(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from conftest import in_new_process
 from dendrotwin.cell.stimuli import Modulated, Poisson, draw_events, trial_rng
-from dendrotwin.cell.tree import BLOCK_MV, Conductance, Events, Tree
+from dendrotwin.cell.synapse import BLOCK_MV, Conductance
+from dendrotwin.cell.tree import Events, Tree
 from dendrotwin.cells import EXCITATORY, INHIBITORY, CellModel, Sections, load_cell
 from dendrotwin.errors import CellError
 from dendrotwin.neuron import compile

@@ -38,7 +38,7 @@ from dendrotwin.cells import CellModel, Sections
 
 def build():
     from neuron import h
-    every = [h.Section(name=name) for name in ("soma", "legacy", "nmodl", "random123", "mcellran4")]
+    every = [h.Section(name=name) for name in ("soma", "legacy", "nmodl", "random123", "mcellran4", "normal")]
     for section in every:
         section.L = section.diam = 15
         section.Ra = 1e9
@@ -47,12 +47,13 @@ def build():
         section.connect(every[0](1))
     every[1].insert("legacy")
     every[2].insert("nmodl")
-    generators = [h.Random(), h.Random()]
+    generators = [h.Random(), h.Random(), h.Random()]
     generators[0].Random123(1, 2, 3)
     generators[1].MCellRan4(5)
+    generators[2].normal(0.5, 0.1)  # which makes two numbers at once
     for section, generator in zip(every[3:], generators):
         section.insert("hoc")
-        generator.uniform(0, 1)
+        generator.uniform(0, 1) if section is not every[5] else generator.repick()
         h.setdata_hoc(0.5, sec=section)
         h.set_generator_hoc(generator)
     return Sections(soma=every[:1], basal=every[1:], apical=[], axon=[])

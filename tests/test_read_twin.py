@@ -364,6 +364,11 @@ def test_a_cell_of_ones_own(small_cell: str, tmp_path: Path) -> None:
     assert made.options == {"accuracy": "exact", "tolerance_mV": None}
     assert set(made.training["reading"]["errors"]) == {"hh", "z_ghk", "z_pool_inward"}
     assert made.training["reading"]["whole_cell_mV"] < 0.5
+    again = command("twin", small_cell, "--accuracy", "exact", "--out", out)
+    assert (again.status, again.out) == (0, f"{out} is done already, by the same command of the same files\n")
+    other = command("twin", small_cell, "--tolerance", 0.125, "--out", out)
+    refused(other, "exists and was made of another accuracy, tolerance_mV;", "--overwrite")
+    refused(command("twin", "ball_and_stick", "--out", out), "made of another cell, ", "--overwrite")
     said = command("twin", small_cell, "--tolerance", 0.125, "--out", out, "--overwrite")
     assert said.status == 0, said.errors
     assert dendrotwin.load(out).options == {"accuracy": "standard", "tolerance_mV": 0.125}
@@ -375,18 +380,21 @@ def test_a_cell_of_ones_own(small_cell: str, tmp_path: Path) -> None:
 def test_mistakes_before_anything_is_built(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "twin"
     refused(
-        command("twin", "ball_and_stick", "--accuracy", "perfect", "--out", out), "option 'accuracy' of cable", "fast"
+        command("twin", "ball_and_stick", "--accuracy", "perfect", "--out", out),
+        "accuracy = perfect: choose fast, standard or exact",
     )
     for tolerance in (0, -0.5):
         refused(
-            command("twin", "ball_and_stick", "--tolerance", tolerance, "--out", out), "tolerance_mV", "greater than 0"
+            command("twin", "ball_and_stick", "--tolerance", tolerance, "--out", out),
+            "tolerance_mV = ",
+            "give a number above 0",
         )
     refused(command("twin", "purkinje", "--out", out), "no cell 'purkinje'", "choose")
     refused(command("twin", tmp_path / "nowhere.py", "--out", out), "nowhere.py")
-    refused(command("twin", "ball_and_stick", "--option", "x", "--out", out), "must have the form key=value")
-    refused(command("twin", "ball_and_stick", "--out", folder), "exists", "--overwrite")
+    refused(command("twin", "ball_and_stick", "--option", "x", "--out", out), "says no value; write NAME=VALUE")
+    refused(command("twin", "ball_and_stick", "--accuracy", "exact", "--out", folder), "accuracy", "--overwrite")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(InputError, match="option 'accuracy' of cable"):
+    with pytest.raises(InputError, match="accuracy = perfect: choose fast, standard or exact"):
         dendrotwin.twin_of("ball_and_stick", accuracy="perfect")
 
 

@@ -15,9 +15,11 @@ from scipy.ndimage import gaussian_filter1d
 
 from dendrotwin import TWINS
 from dendrotwin.cell.stimuli import Modulated, Poisson, _smoothed, draw_events, read_events, read_injection, trial_rng
-from dendrotwin.cell.tree import APICAL, Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.cell.synapse import Conductance, Synapse
+from dendrotwin.cell.tree import APICAL, Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.recording import Recording, RecordingFile, spike_train, to_int16, trial_identity, write_recordings
+from dendrotwin.recording import Recording, RecordingFile, spike_train, trial_identity, write_recordings
+from dendrotwin.recording.checks import to_int16
 from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.support.atomic_files import refuse_existing, remove_dead_partials, whole_file, whole_folder
 from slow_networks import event_counts
@@ -164,7 +166,7 @@ def test_truncated_and_foreign_files(tmp_path: Path) -> None:
         index_trials(tmp_path)
     with h5py.File(path, "w") as file:
         file["x"] = 1
-    with pytest.raises(FileError, match="is no recording of format"):
+    with pytest.raises(FileError, match=r"r\.h5 is no recording; name a file that"):
         index_trials(tmp_path)
 
 

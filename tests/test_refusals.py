@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,19 @@ import numpy as np
 import pytest
 
 import dendrotwin
+from conftest import in_new_process
 from dendrotwin.cell.stimuli import Modulated, Poisson, draw_events, read_events, read_injection, trial_rng
 from dendrotwin.cell.tree import Events, Injection
-from dendrotwin.errors import InputError
-from dendrotwin.models import cable
+from dendrotwin.errors import FileError, InputError
+from dendrotwin.models import build_model, cable
+from dendrotwin.neuron.simulation import Simulation
+from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.solver.coarse import coarse_cable
 from dendrotwin.support.memory import memory_bytes, require_memory
+from dendrotwin.support.options import Options
+from dendrotwin.training.checkpoint import Log
+from dendrotwin.training.config import Training
+from dendrotwin.training.run import Run
 from test_recording import tree_with_inputs
 
 
@@ -212,7 +221,8 @@ def test_a_long_trial_goes_piece_by_piece(twin: dendrotwin.Twin, monkeypatch: py
     events = Events.sort(rng.integers(0, twin.tree.n_inputs, 400), rng.uniform(0, 120, 400))
     current = Injection(np.array([0], np.int32), rng.normal(0.3, 0.3, (120, 1)))
     at_once = twin.predict(events, 120, injection=current)
-    monkeypatch.setattr(cable, "PIECE_MS", 17)
+    monkeypatch.setattr(cable, "PIECE_POTENTIALS", 1)
+    monkeypatch.setattr(cable, "LEAST_MS", 17)
     pieces = twin.predict(events, 120, injection=current)
     assert np.array_equal(at_once.v_mV, pieces.v_mV)
     assert np.array_equal(at_once.spike_probability, pieces.spike_probability)
@@ -224,3 +234,109 @@ def test_a_long_trial_goes_piece_by_piece(twin: dendrotwin.Twin, monkeypatch: py
 def _late_nA(steps: int, amplitude: float) -> Any:
     """(steps, 1) a current that begins at 40 ms [nA]."""
     return np.where(np.arange(steps)[:, None] >= 40, amplitude, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"arch": "elm"}, "arch = elm: there is none; choose among architecture, options"),
+        ({"steps": 0}, "steps = 0: give at least 1"),
+        ({"steps": "many"}, "steps = many: give a whole number"),
+        ({"steps": 1.5}, "steps = 1.5: give a whole number"),
+        ({"clip": float("nan")}, "clip = nan: give a number above 0"),
+        ({"balance": "fair"}, "balance = fair: choose equal, uncertainty or dwa"),
+        ({"options": 3}, "options = 3: give names with their values"),
+        ({"autoregressive": "perhaps"}, "autoregressive = perhaps: give true or false"),
+    ],
+)
+def test_a_wrong_field_is_one_plain_line(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as wrong:
+        Training(**given)
+    assert str(wrong.value).startswith(said)
+    assert "\n" not in str(wrong.value)
+
+
+def test_wrong_fields_of_a_configuration_in_another() -> None:
+    with pytest.raises(InputError, match=r"^duration_ms: it is missing, give it$"):
+        Simulation(cell="l5pc")
+    with pytest.raises(InputError, match=r"^excitatory_hz = -1: give at least 0\.0$"):
+        Simulation(cell="l5pc", duration_ms=10, inputs={"protocol": "poisson", "excitatory_hz": -1})
+    with pytest.raises(InputError, match="choose 'modulated', 'poisson'"):
+        Simulation(cell="l5pc", duration_ms=10, inputs={"protocol": "white"})
+
+
+@pytest.mark.parametrize("configuration", [Training, Simulation, Modulated, Poisson, CableConfig])
+def test_help_lists_the_fields(configuration: type[Options]) -> None:
+    text = configuration.__doc__ or ""
+    for name, field in configuration.model_fields.items():
+        assert f"\n    {name}: {' '.join((field.description or '').split())}" in text
+    assert "Default: 4000." in (Training.__doc__ or "")
+
+
+NO_EVENTS = Events.sort([], [])
+CURRENT = Injection(np.array([0]), np.zeros((5, 1)))
+
+
+@pytest.mark.parametrize(
+    ("events", "injection"), [([(1, 2.0)], None), ([NO_EVENTS], None), ({}, None), (NO_EVENTS, np.zeros((5, 1)))]
+)
+def test_input_of_another_kind_is_named_at_the_door(twin: dendrotwin.Twin, events: Any, injection: Any) -> None:
+    for predict in (twin.predict, twin.stream):
+        with pytest.raises(InputError, match=r"dendrotwin\.(Events\.sort|Injection)\(.*, not a value"):
+            predict(events, 5, injection=injection)
+
+
+@pytest.mark.parametrize(
+    ("events", "injections", "said"),
+    [
+        (NO_EVENTS, None, r"the events of each trial, in a list: \[events\]"),
+        (None, None, r"the events of each trial, in a list: \[events\]"),
+        ([[(1, 2.0)]], None, r"of \(input, time\) pairs: Events\.sort\(\*zip\(\*pairs\)\)"),
+        ([NO_EVENTS], CURRENT, r"the injection of each trial, or None, in a list: \[injection\]"),
+        ([NO_EVENTS], [np.zeros((5, 1))], r"is dendrotwin\.Injection\(compartment, current_nA\), not .* ndarray"),
+        ([NO_EVENTS], np.zeros((5, 1)), r"is dendrotwin\.Injection\(compartment, current_nA\), not .* ndarray"),
+    ],
+)
+def test_input_of_a_batch_of_another_kind(twin: dendrotwin.Twin, events: Any, injections: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        twin.predict_batch(events, 5, injections=injections)
+
+
+@pytest.mark.parametrize("architecture", ["hard-sharing", "mmoe", "mmoeex", "elm"])
+def test_a_network_that_memory_does_not_hold_is_never_made(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its weights, and by what a training step keeps of each millisecond."""
+    tree = tree_with_inputs()
+    monkeypatch.setattr("dendrotwin.support.memory.memory_bytes", lambda: 1e3)
+    with pytest.raises(InputError, match=r"a network of .* weights, .* machine has .* GB; choose fewer or smaller"):
+        build_model(architecture, {}, tree)
+    monkeypatch.undo()
+    options = {"branches": 4} if architecture == "elm" else {"channels": [8], "features": 8}
+    config, model = build_model(architecture, options, tree)
+    assert type(model).count_activations(tree, config, False) > tree.n + 1
+
+
+def test_a_step_that_memory_does_not_hold_is_never_taken(data: Path) -> None:
+    for field, fix in (("batch", "smaller --batch"), ("window_ms", "a shorter --window")):
+        with pytest.raises(InputError, match=f"a step on .* this machine has .* GB; use a .*{fix}"):
+            Run(data, Training(**{field: 10**9}))
+
+
+def test_a_log_is_whole_on_a_full_disk(tmp_path: Path) -> None:
+    """A line that does not fit is not begun, and the error names the file."""
+    assert in_new_process(_log_without_room, tmp_path).startswith(
+        f"{tmp_path / 'twin.log.jsonl'} cannot be written: the"
+    )
+    assert (tmp_path / "twin.log.jsonl").read_text() == '{"step": 1}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["twin.log.jsonl"]
+
+
+def _log_without_room(folder: Path) -> str:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))
+    log = Log(folder / "twin", tensorboard=False)
+    log.start([{"step": 1}])
+    try:
+        log.add({"step": 2})
+    except FileError as error:
+        return str(error)
+    return "written"

@@ -80,7 +80,7 @@ def test_signals_have_the_rate_that_is_wanted(tmp_path: Path) -> None:
     assert (stored.sampling_hz, stored.values.shape) == (2500.0, (150, 3))
     with h5py.File(tmp_path / "s.h5") as file:
         assert file.attrs["recorded_hz"] == 20_000.0
-        assert "80 dB" in file.attrs["anti_alias_filter"]
+        assert b"80 dB" in file.attrs["anti_alias_filter"]
 
 
 def test_intervals_of_thirty_kilohertz_need_not_be_typed_to_the_last_digit() -> None:

@@ -21,10 +21,11 @@ from dendrotwin.errors import FileError, InputError
 from dendrotwin.neuron.build import NeuronCell
 from dendrotwin.neuron.data_set import shard_path
 from dendrotwin.neuron.trial import run_trial
-from dendrotwin.recording import Recording, RecordingFile, read_tree, to_int16, write_recordings
-from dendrotwin.recording.checks import OFFSET_MV, SCALE_MV
+from dendrotwin.recording import Recording, RecordingFile, read_tree, write_recordings
+from dendrotwin.recording.checks import OFFSET_MV, SCALE_MV, to_int16
 from dendrotwin.signals.extracellular import dipole_matrix, lfp_matrix
 from dendrotwin.signals.placing import PlacedCell, rotate, soma_centre, translate, upright
+from dendrotwin.signals.probes import RINGS, ring_weights
 from test_recording import recording, tree_with_inputs
 
 BESIDE = signals.point_electrodes([[60.0, 20.0, z] for z in (-150.0, -50.0, 30.0, 120.0, 220.0, 320.0)])
@@ -102,7 +103,7 @@ def _lfpy(name: str, folder: Path) -> dict[str, float]:
     from neuron import h
 
     sections = h.SectionList()
-    for section in (section for part in cell.sections for section in part):
+    for section in (section for part in cell.sections[:4] for section in part):
         sections.append(section)
     theirs = LFPy.Cell(
         morphology=sections, v_init=cell.tree.v_init_mV, celsius=cell.model.celsius, dt=0.025, tstop=60.0,
@@ -359,18 +360,8 @@ def test_contacts_with_a_size_see_the_mean_over_them(tree: Tree) -> None:
     from_centre = probe.points_um()[0] - probe.positions_um
     assert np.allclose(from_centre @ [0.0, 1.0, 1.0], 0.0)
     assert np.linalg.norm(from_centre, axis=1).max() <= 10.0
-    assert (np.linalg.norm(from_centre, axis=1) ** 2).mean() == pytest.approx(50.0)  # r^2 / 2 over a disc
-
-
-@pytest.mark.parametrize(("distance", "most"), [(1.0, 0.011), (2.0, 0.006)])
-def test_few_points_of_a_contact_give_its_mean(distance: float, most: float) -> None:
-    """For a point source so many radii in front of a disc, on its axis and beside it."""
-    disc = signals.Probe(np.zeros((1, 3)), 1.0)
-    fine = dataclasses.replace(disc, points_per_contact=5000)
-    for aside in (0.0, 0.5, 1.0, 2.0):
-        source = np.array([distance, aside, 0.0])
-        few, many = ((1.0 / np.linalg.norm(p.points_um()[0] - source, axis=1)).mean() for p in (disc, fine))
-        assert few == pytest.approx(many, rel=most)
+    mean = (np.linalg.norm(from_centre, axis=1) ** 2) @ ring_weights(RINGS)
+    assert mean == pytest.approx(50.0)  # r^2 / 2 over a disc
 
 
 def test_layouts() -> None:
@@ -483,7 +474,7 @@ def test_what_is_written_is_read(shard: Path, tmp_path: Path) -> None:
         assert found.channels.keys() == made.channels.keys()
         assert all(np.array_equal(found.channels[name], made.channels[name]) for name in made.channels)
     with h5py.File(tmp_path / "s.h5") as file:
-        assert shard.name in file.attrs["sources"]
+        assert shard.name.encode() in file.attrs["sources"]
         assert file.attrs["sampling_hz"] == 1000.0
 
 
@@ -563,7 +554,6 @@ def test_wrong_conductor(tree: Tree, options: dict[str, object], message: str) -
         (lambda: signals.point_electrodes([1.0, 2.0, 3.0]), r"have shape \(3,\)"),
         (lambda: signals.point_electrodes([[np.nan, 0.0, 0.0]]), "NaN or infinity"),
         (lambda: signals.point_electrodes([["a", "b", "c"]]), "are not numbers"),
-        (lambda: signals.Probe(np.zeros((1, 3)), 5.0, points_per_contact=0), "has 0 points per contact"),
         (lambda: signals.linear_probe(contacts=0), "with 0 contacts"),
         (lambda: signals.linear_probe(radius_um=-1.0), "have a radius of -1"),
         (lambda: signals.square_array(0, 3), "0 by 3 contacts"),

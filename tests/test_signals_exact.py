@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import eval_legendre
+from scipy.spatial.transform import Rotation
 from scipy.stats import norm
 
 from dendrotwin import signals
@@ -15,8 +15,10 @@ from dendrotwin.cell.tree import Events, Floats, Injection, Tree
 from dendrotwin.errors import InputError, InputWarning
 from dendrotwin.recording import Recording, write_recordings
 from dendrotwin.signals.extracellular import lfp_matrix
+from dendrotwin.signals.head import potential_in_spheres
 from dendrotwin.signals.optical import Dye
-from dendrotwin.signals.placing import rotate, soma_centre, translate, upright
+from dendrotwin.signals.placing import rotate, translate, upright
+from dendrotwin.signals.probes import MOST_RINGS, ring_weights
 from test_recording import tree_with_inputs
 
 FAR = signals.point_electrodes([[3000.0, 30.0, -140.0], [1000.0, 30.0, 0.0], [90.0, 80.0, -140.0], [90.0, 80.0, 300.0]])
@@ -187,52 +189,7 @@ def test_current_into_a_slab_that_it_cannot_leave(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------ head, dye
 
 
-def four_spheres(head: signals.FourSpheres, depth_um: float, angle: float, terms: int) -> float:
-    """Potential on the scalp of a radial dipole of 1 nA um [mV], each multipole from the conditions at the borders."""
-    r1, r2, r3, r4 = head.radii_um
-    s1, s2, s3, s4 = head.sigmas_S_per_m
-    rz, total = r1 - depth_um, 0.0
-    for n in range(1, terms):
-
-        def outer(u: float, border: float, n: int = n) -> Floats:
-            """Value and slope of what grows with the radius, 1 at a shell's outer border."""
-            return np.array([1.0, n / u]) * (u / border) ** n
-
-        def inner(u: float, border: float, n: int = n) -> Floats:
-            """Value and slope of what falls with the radius, 1 at a shell's inner border."""
-            return np.array([1.0, -(n + 1) / u]) * (border / u) ** (n + 1)
-
-        rows, right = np.zeros((7, 7)), np.zeros(7)  # unknown: brain; fluid, skull and scalp, growing and falling
-        right[:2] = -n * inner(r1, rz) * [1.0, s1]
-        rows[0:2] = np.stack([outer(r1, r1), -outer(r1, r2), -inner(r1, r1), *np.zeros((4, 2))], axis=1)
-        rows[2:4, 1:5] = np.stack([outer(r2, r2), inner(r2, r1), -outer(r2, r3), -inner(r2, r2)], axis=1)
-        rows[4:6, 3:7] = np.stack([outer(r3, r3), inner(r3, r2), -outer(r3, r4), -inner(r3, r3)], axis=1)
-        rows[6, 5:7] = outer(r4, r4)[1], inner(r4, r3)[1]
-        rows[1] *= [s1, s2, s2, 0.0, 0.0, 0.0, 0.0]
-        rows[3] *= [0.0, s2, s2, s3, s3, 0.0, 0.0]
-        rows[5] *= [0.0, 0.0, 0.0, s3, s3, s4, s4]
-        scale = np.array([1.0, r1, 1.0, r2, 1.0, r3, r4])  # slopes without a length
-        found = np.linalg.solve(rows * scale[:, None], right * scale)
-        total += (found[5] + found[6] * inner(r4, r3)[0]) * eval_legendre(n, np.cos(angle))
-    return float(total / (4.0 * np.pi * s1 * rz**2))
-
-
-@pytest.mark.parametrize("depth_um", [30.0, 2000.0, 40_000.0])
-def test_the_series_of_the_four_spheres_is_long_enough(depth_um: float) -> None:
-    """LFPykit stops where a term is 5e-8 of their sum: within 1e-6 of the largest potential, on all of the scalp."""
-    tree = tree_with_inputs()
-    small = dataclasses.replace(tree, ends_um=1e-3 * (tree.ends_um - soma_centre(tree)))
-    head = signals.FourSpheres((0.0, 0.0, 79_000.0 - depth_um))
-    centre = float(head.dipole_um(small)[2])
-    angles = np.array([0.0, 10.0, 30.0, 60.0, 120.0, 180.0])
-    found = signals.eeg_matrix(small, signals.sensors_on_meridian(angles), head)
-    moment = small.ends_um.mean(axis=1) - soma_centre(small)
-    of_z = (found @ np.linalg.pinv(moment.T))[:, 2] * 1e-3  # uV to mV, for 1 nA um along z
-    expected = [four_spheres(head, 79_000.0 - centre, np.deg2rad(a), 400) for a in angles]
-    assert of_z == pytest.approx(expected, abs=2e-6 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize(("blur_um", "most"), [(10.0, 1e-5), (2.0, 1e-5), (0.05, 0.01)])
+@pytest.mark.parametrize(("blur_um", "most"), [(10.0, 1e-5), (2.0, 1e-5), (0.32, 1e-5)])
 def test_pixels_have_their_share_of_a_compartment(tree: Tree, blur_um: float, most: float) -> None:
     """Against many points along each compartment, where a pixel is far larger than the blur, too."""
     camera = Dye(rows=4, columns=5, pixel_um=20.0, blur_um=blur_um, spread=0.0, centre_um=(5.0, 3.0))
@@ -284,3 +241,100 @@ def test_a_pipette_holds_the_current_and_draws_lines_between_potentials(
     assert np.abs(found - at).max() < 0.005  # the file's int16 steps are 0.005 mV
     chunks = signals.record(path, [signals.Patch(**options)], chunk_samples=5)[0].values[:, 0]
     assert np.allclose(chunks, found, rtol=0, atol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------ a dipole in four spheres
+
+
+def slow_spheres(depth: float, points: Floats, terms: int) -> tuple[list[float], list[float]]:
+    """Radial and tangential potential, over sin of the angle, of points in the scalp or skull: all borders of each
+    order n in one linear system, in 60 digits."""
+    mp = pytest.importorskip("mpmath").mp.clone()
+    mp.dps = 60
+    radii = [mp.mpf(r) for r in (79_000, 80_000, 85_000, 90_000)]
+    sigmas = [mp.mpf(s) for s in ("0.3", "1.5", "0.015", "0.3")]
+    r = [mp.sqrt(sum(mp.mpf(float(v)) ** 2 for v in point)) for point in points]
+    x = [mp.mpf(float(point[2])) / each for point, each in zip(points, r, strict=True)]
+    radial, across = [mp.mpf(0)] * len(r), [mp.mpf(0)] * len(r)
+    p = [(mp.mpf(1), each, mp.mpf(0), mp.mpf(1)) for each in x]  # P and P' of two orders
+    for n in range(1, terms + 1):
+        borders, source = mp.matrix(7, 7), mp.matrix(7, 1)  # unknown: a of the brain, a and b of the other shells
+        for i, at in enumerate(radii):
+            out, inn = (radii[0] / at) ** (n + 1), (at / radii[3]) ** n
+            row = 2 * i
+            if i == 0:
+                borders[0, 0], source[0] = inn, -out
+                borders[1, 0], source[1] = sigmas[0] * n * inn, sigmas[0] * (n + 1) * out
+            else:
+                k = 2 * i - 1
+                if i < 3:
+                    borders[row, k], borders[row, k + 1] = inn, out
+                s = sigmas[i]
+                borders[min(row + 1, 6), k], borders[min(row + 1, 6), k + 1] = s * n * inn, -s * (n + 1) * out
+            if i < 3:
+                s = sigmas[i + 1]
+                borders[row, 2 * i + 1], borders[row, 2 * i + 2] = -inn, -out
+                borders[row + 1, 2 * i + 1], borders[row + 1, 2 * i + 2] = -s * n * inn, s * (n + 1) * out
+        solved = mp.lu_solve(borders, source)
+        for j, at in enumerate(r):
+            k = 5 if at > radii[2] else 3
+            g = solved[k] * (at / radii[3]) ** n + solved[k + 1] * (radii[0] / at) ** (n + 1)
+            g *= mp.mpf(depth) ** (n - 1) / radii[0] ** (n + 1)
+            p0, p1, d0, d1 = p[j]
+            radial[j] += n * g * p1
+            across[j] += g * d1
+            p[j] = (p1, ((2 * n + 1) * x[j] * p1 - n * p0) / (n + 1), d1, d0 + (2 * n + 1) * p1)
+    scale = 4 * mp.pi * sigmas[0]
+    return [float(v / scale) for v in radial], [float(v / scale) for v in across]
+
+
+def test_the_sum_of_four_spheres_has_converged() -> None:
+    """LFPykit's own sum is off by up to 6e-4 here, of a tangential dipole on the other side of the head."""
+    angle = np.deg2rad([1e-3, 5.0, 45.0, 179.9])
+    directions = np.stack([np.sin(angle), 0.0 * angle, np.cos(angle)], axis=1)
+    for depth, radius, terms in ((78_970.0, 90_000.0, 400), (40_000.0, 84_000.0, 80)):
+        points = radius * directions
+        radial, across = slow_spheres(depth, points, terms)
+        found = potential_in_spheres(np.array([0.0, 0.0, depth]), points, signals.FourSpheres())
+        assert found[:, 2] == pytest.approx(radial, rel=1e-11)
+        assert found[:, 0] == pytest.approx(np.array(across) * np.sin(angle), rel=1e-10)
+        turn = Rotation.from_euler("xyz", [30.0, -50.0, 70.0], degrees=True).as_matrix()
+        turned = potential_in_spheres(turn @ [0.0, 0.0, depth], points @ turn.T, signals.FourSpheres())
+        assert np.allclose(turned @ turn, found, rtol=1e-9, atol=1e-12 * np.abs(found).max())
+
+
+def test_an_electrode_just_above_the_dipole() -> None:
+    """In one medium near the dipole the potential is that of the dipole alone, p / (4 pi sigma d^2)."""
+    head = signals.FourSpheres()
+    for gap_um in (20.0, 5.0):
+        found = potential_in_spheres(np.array([0.0, 0.0, 40_000.0]), np.array([[0.0, 0.0, 40_000.0 + gap_um]]), head)
+        assert found[0, 2] == pytest.approx(1.0 / (4.0 * np.pi * 0.3 * gap_um**2), rel=1e-6)
+
+
+# ------------------------------------------------------------------------------------------ discs of contacts
+
+
+@pytest.mark.parametrize("source", ["soma-point", "line", "point"])
+def test_the_mean_over_a_disc_has_converged(tree: Tree, rng: np.random.Generator, source: str) -> None:
+    """Discs of 1 to 30 um at random places, facing anywhere, beside a sum over 24 rings of 95 points."""
+    middle = tree.ends_um.mean(axis=(0, 1))
+    radius, normal = rng.uniform(1.0, 30.0, 20), rng.normal(0.0, 1.0, (20, 3))
+    probe = signals.Probe(middle + rng.normal(0.0, 60.0, (20, 3)), radius, normal)
+    rings = probe.rings_for(tree)
+    assert len(np.unique(rings)) > 3
+    found = lfp_matrix(tree, probe, source=source, inside="surface")
+    points = probe.points_um(24)
+    flat = signals.Probe(points.reshape(-1, 3))
+    fine = lfp_matrix(tree, flat, source=source, inside="surface").reshape(20, -1, tree.n)
+    expected = np.einsum("p,cpn->cn", ring_weights(24), fine)
+    off = np.abs(found - expected).max(axis=1) / np.abs(expected).max(axis=1)
+    assert off[rings < MOST_RINGS].max() < 1e-4
+    assert off.max() < 3e-3  # of discs that touch the cell, whose potential has a bend where a compartment's surface is
+
+
+def test_a_disc_beside_a_point_by_hand() -> None:
+    """On the axis of a disc of radius a, at height h, the mean of 1 / distance is 2 (sqrt(h^2 + a^2) - h) / a^2."""
+    disc = signals.Probe(np.zeros((1, 3)), 2.0, (0.0, 0.0, 1.0))
+    for rings, height, most in ((2, 8.0, 1e-5), (4, 2.0, 1e-6), (8, 1.0, 1e-7), (16, 0.5, 1e-6)):
+        distance = np.linalg.norm(disc.points_um(rings)[0] - [0.0, 0.0, height], axis=1)
+        assert (1.0 / distance) @ ring_weights(rings) == pytest.approx((np.hypot(height, 2.0) - height) / 2.0, rel=most)

@@ -13,9 +13,11 @@ import pytest
 from dendrotwin import plot, signals
 from dendrotwin.cell.geometry import geometry_fault
 from dendrotwin.cell.tree import Tree
+from dendrotwin.cli.use import _window
 from dendrotwin.errors import FileError, InputError, InputWarning
 from dendrotwin.plot.signal_folder import save_signal_figures
 from dendrotwin.recording import RecordingFile, write_recordings
+from dendrotwin.recording.trials import index_trials
 from dendrotwin.signals import PlacedCell, read_places
 from dendrotwin.signals.extracellular import lfp_matrix
 from dendrotwin.signals.parse import parse_instrument, parse_instruments
@@ -68,7 +70,8 @@ def test_a_population_from_one_file(many: Path, tmp_path: Path) -> None:
         ("x,y,z,weight\n0,0,0,1\n", r"may have recording, trial and group, not 'x,y,z,weight'"),
         ("x,y,z,rx\n0,0,0,1\n", "its header must be"),
         ("x,y,z,x\n0,0,0,1\n", "its header must be"),
-        ("x,y,z\n0,0,nan\n", "line 2 must have 3 values, finite numbers"),
+        ("x,y,z\n0,0,nan\n", "line 2 must have finite numbers"),
+        ("x,y,z\n0,0\n", "every row must have the 3 columns of the header"),
         ("x,y,z,trial\n0,0,0,1.5\n", "whole ones for the trials"),
         ("x,y,z,group\n0,0,0,a b\n", "a group is one word"),
         ("x,y,z,group\n0,0,0,spectrum\n", "a group is one word"),
@@ -316,3 +319,53 @@ def test_the_soma_is_marked_where_it_is(many: Path, heights: tuple[float, ...], 
     lines = [float(line.get_ydata()[0]) for line in axes.lines]
     assert lines == pytest.approx(list(heights) if len(heights) == 1 else [], abs=1e-9)
     assert axes.get_ylabel() == ("height above the soma (µm)" if heights == (0.0,) else "z in the tissue (µm)")
+
+
+def test_a_trial_is_said_apart(many: Path, tmp_path: Path) -> None:
+    for use in (signals.dipole, index_trials):
+        with pytest.raises(FileError, match=r"many.h5:3 names a trial of .*many.h5, which is said apart: --trial 3"):
+            use(f"{many}:3")
+    table = tmp_path / "p.csv"
+    table.write_text(f"x,y,z,recording\n0,0,0,{many.name}:2\n")
+    (tmp_path / many.name).write_bytes(many.read_bytes())
+    with pytest.raises(FileError, match="or a column `trial` in --places"):
+        read_places(table)
+    with pytest.raises(FileError, match="does not exist"):
+        signals.dipole(f"{tmp_path}/none.h5:3")
+
+
+def test_figures_of_a_window_that_is_said(tmp_path: Path) -> None:
+    many = tmp_path / "silent.h5"
+    silent = dataclasses.replace(recording(tree_with_inputs(), 20), injection=None, spikes_ms=np.zeros(0))
+    write_recordings(many, [silent], {})
+    take = ["signals", many, "--out", tmp_path / "s.h5", "--signal", "dipole"]
+    for given, window in (
+        ({"start": 5}, slice(5, 20)),
+        ({"stop": 8}, slice(0, 8)),
+        ({"start": 3, "stop": 9}, slice(3, 9)),
+    ):
+        assert _window(signals.PlacedCell(many), given.get("start"), given.get("stop")) == window
+    with pytest.raises(InputError, match="figures from 30 to 20 ms of a trial of 20 ms; give --start before --stop"):
+        _window(signals.PlacedCell(many), 30, None)
+    result = run(*take, "--start", "3")
+    assert result.returncode == 2
+    assert "are of the figures; name their folder with --figures" in result.stderr
+    done = run(*take, "--start", "3", "--stop", "9", "--figures", tmp_path / "f")
+    assert done.returncode == 0, done.stderr
+
+
+def test_panels_of_one_signal_have_one_scale(tree: Tree) -> None:
+    values = np.random.default_rng(1).normal(size=(20, 3)) * [1e-12, 1.0, 5.0]
+    series = plot.figure_series(np.arange(20.0), values, ["x", "y", "z"], "nA µm")
+    assert len({axes.get_ylim() for axes in series.axes}) == 1
+    assert series.axes[0].get_ylim()[1] >= values.max()
+    # The bars of a figure of contacts are below the lowest trace.
+    positions = np.array([[40.0, 0.0, 0.0], [40.0, 0.0, 300.0]])
+    drop = np.zeros((30, 2))
+    drop[-1, 0] = -50.0
+    axes = plot.figure_contacts([tree], positions, drop, "mV", 30.0).axes[0]
+    lines = [line.get_ydata() for line in axes.lines]
+    bars, traces = ([y for y in lines if len(y) == n] for n in (2, 30))
+    lowest = min(np.min(y) for y in traces)
+    assert lowest < tree.ends_um[:, :, 2].min()
+    assert all(np.min(y) < lowest for y in bars if not np.array_equal(y, positions[:, 2]))

@@ -95,7 +95,11 @@ def test_killed_and_gone_on_with(data: Path, simulation: Simulation, tmp_path: P
     for k in range(10):
         assert shard_path(out, k).read_bytes() == shard_path(data, k).read_bytes()
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())  # a finished shard is never touched
-    assert sorted(p.name for p in out.iterdir()) == ["simulation.json", *(f"trial-{k:06d}.h5" for k in range(10))]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "build.json",
+        "simulation.json",
+        *(f"trial-{k:06d}.h5" for k in range(10)),
+    ]
 
 
 def test_on_a_dask_cluster(data: Path, simulation: Simulation, tmp_path: Path) -> None:
@@ -243,6 +247,17 @@ def test_edited_own_cell_is_another_simulation(tmp_path: Path) -> None:
     simulate(Simulation(cell=_own_cell(tmp_path, 0.25), duration_ms=20), 1, tmp_path / "own")
     with pytest.raises(FileError, match="other mechanisms or files of the cell"):
         simulate(Simulation(cell=_own_cell(tmp_path, 0.1), duration_ms=20), 1, tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "scale"), [({}, 0.1), ({"inputs": Modulated()}, 0.1), ({"inputs": Modulated(rate_scale=1.0)}, 1.0)]
+)
+def test_the_rate_scale_is_the_cells_own_unless_given(
+    inputs: dict[str, Modulated], scale: float, tmp_path: Path
+) -> None:
+    simulate(Simulation(cell="ball_and_stick", duration_ms=20, **inputs), 1, tmp_path, workers=1)
+    stored = json.loads((tmp_path / "simulation.json").read_text())
+    assert stored["inputs"] == {"protocol": "modulated", "rate_scale": scale}
 
 
 def test_overwrite_removes_only_a_data_set(simulation: Simulation, tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ from dendrotwin.cell.membrane import (
     Term,
     names_of,
 )
-from dendrotwin.cell.tree import BLOCK_MV, REGIONS, SPIKE_MV, Conductance, Events, Injection, Synapse, Tree
+from dendrotwin.cell.synapse import BLOCK_MV, Conductance, Synapse
+from dendrotwin.cell.tree import REGIONS, SPIKE_MV, Events, Injection, Tree
 from dendrotwin.errors import FileError
 from dendrotwin.models.cable import spike_logits
 from dendrotwin.solver import compiled

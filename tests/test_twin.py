@@ -286,12 +286,14 @@ def test_a_finished_training_is_known(data: Path, twin_folder: Path, tmp_path: P
     assert found.training["identity"]
     assert finished_twin(data, tmp_path / "nothing", QUICK) is None
     for changes in ({"seed": 1}, {"steps": 151}, {"train_trials": 2}):
-        assert finished_twin(data, twin_folder, QUICK.model_copy(update=changes)) is None
+        with pytest.raises(FileError, match=f"exists and is of another {next(iter(changes))}"):
+            finished_twin(data, twin_folder, QUICK.model_copy(update=changes))
     folder = _copy(twin_folder, tmp_path)
     config = json.loads((folder / "config.json").read_text())
     for changes in ({"steps": 100}, {"identity": "another"}):  # it diverged; another training
         seal_again(folder, training={**config["training"], **changes})
-        assert finished_twin(data, folder, QUICK) is None
+        with pytest.raises(FileError, match="exists"):
+            finished_twin(data, folder, QUICK)
 
 
 def test_killed_after_its_twin_was_saved(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -307,7 +309,7 @@ def test_killed_after_its_twin_was_saved(data: Path, tmp_path: Path, capsys: pyt
     assert (out / "training.png").is_file()
     assert not checkpoint.exists()
     assert (out / "config.json").stat().st_mtime_ns == when
-    with pytest.raises(FileError, match="exists; name another one, or use --overwrite"):
+    with pytest.raises(FileError, match="exists and is of another seed; name another folder, or use --overwrite"):
         app([*command, "--seed", "3"], standalone_mode=False)
 
 
@@ -318,9 +320,22 @@ def test_divergence_is_named(data: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "wild").exists()
 
 
-def test_existing_twin_is_kept(data: Path, twin_folder: Path) -> None:
-    with pytest.raises(FileError, match="exists; name another one, or use --overwrite"):
-        train(data, twin_folder, QUICK)
+def test_existing_twin_is_kept(data: Path, twin_folder: Path, tmp_path: Path) -> None:
+    """What the same training has made is returned, anything else is in the way."""
+    when = (twin_folder / "config.json").stat().st_mtime_ns
+    again = train(data, twin_folder, QUICK)
+    assert again.training["configuration"] == QUICK.model_dump(mode="json")
+    assert (twin_folder / "config.json").stat().st_mtime_ns == when
+    other = QUICK.model_copy(update={"seed": 99, "clip": 2.0})
+    with pytest.raises(FileError, match="exists and is of another clip, seed; name another folder, or use --overwr"):
+        train(data, twin_folder, other)
+    with pytest.raises(FileError, match="is of another kind, not trained; name another folder"):
+        train(data, dendrotwin.TWINS / "l5pc", QUICK)
+    (tmp_path / "few").mkdir()
+    for shard in sorted(data.glob("*.h5"))[:-1]:
+        shutil.copy(shard, tmp_path / "few")
+    with pytest.raises(FileError, match="is of another trials or code of the network"):
+        train(tmp_path / "few", twin_folder, QUICK)
 
 
 # ----------------------------------------------------------------------------------------------- folder
@@ -442,9 +457,9 @@ class _Told(Model):
         self.tree, self.autoregressive, self.told = tree, autoregressive, ()
         self.logit = np.random.default_rng(0).normal(size=40).astype(np.float32)
 
-    def predict(self, events, duration_ms, true_mV=None, injections=None, chunk_ms=1000):
+    def pieces(self, events, duration_ms, true_mV=None, injections=None, chunk_ms=1000):
         self.told = (events[0], duration_ms, true_mV, injections[0])
-        return np.zeros((1, duration_ms, self.tree.n), np.float32), self.logit[None, :duration_ms]
+        yield np.zeros((1, duration_ms, self.tree.n), np.float32), self.logit[None, :duration_ms]
 
     restore = None
 

@@ -31,3 +31,14 @@ class TwinError(DendrotwinError):
 
 class InputWarning(UserWarning):
     """Input that can be used, but that may not mean what it says; the command line prints it in one line."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """What somebody else's code raised, for a message of one line: its type and its text.
+
+    Args:
+        error: what was raised; NEURON puts whole tracebacks into its text, of which the last line counts.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    traceback = any(line.startswith("Traceback (most recent") for line in lines)
+    return f"{type(error).__name__}: {lines[-1] if traceback else ' '.join(lines)}" if lines else type(error).__name__

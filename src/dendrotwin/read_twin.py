@@ -6,12 +6,11 @@ import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from dendrotwin.cell.membrane import names_of
-from dendrotwin.cell.stimuli import Modulated
 from dendrotwin.cells import load_cell
 from dendrotwin.models import configure
 from dendrotwin.models.cable import ARCHITECTURE, Cable
@@ -22,6 +21,7 @@ from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.recording import provenance
 from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.twin import Twin
+from dendrotwin.twin_config import read_config
 
 DURATION_MS = 6000  # of the trials that the twin's speed is measured on
 
@@ -57,19 +57,11 @@ def twin_of(
         recording.v_mV  # (500, 37) mV
         recording.spikes_ms
     """
-    config = cast(CableConfig, configure(ARCHITECTURE, {"accuracy": accuracy, "tolerance_mV": tolerance_mV}))
-    cell, options = str(cell), options or {}
-    if cell.endswith(".py"):
-        cell = str(Path(cell).resolve())
+    config = _configured(accuracy, tolerance_mV)
+    cell, options = _absolute(cell), options or {}
     tree, reading = read_cell(cell, options)
-    description = load_cell(cell, options)
-    simulation = Simulation(
-        cell=cell, cell_options=options, duration_ms=DURATION_MS, inputs=Modulated(rate_scale=description.rate_scale)
-    )
     training = {
-        "simulation": simulation.model_copy(update={"cell_digest": cell_digest(simulation, description)}).model_dump(
-            mode="json"
-        ),
+        "simulation": _simulation(cell, options).model_dump(mode="json"),
         "train_trials": [],
         "validation_trials": [],
         "test_trials": [],
@@ -81,6 +73,62 @@ def twin_of(
     model = Cable(tree, reading.membrane, config)
     twin = Twin(ARCHITECTURE.name, config.model_dump(mode="json"), tree, model, 0.5, training)
     return replace(twin, readme=model_card(twin))
+
+
+def _configured(accuracy: str, tolerance_mV: float | None) -> CableConfig:
+    return cast(CableConfig, configure(ARCHITECTURE, {"accuracy": accuracy, "tolerance_mV": tolerance_mV}))
+
+
+def _absolute(cell: str | Path) -> str:
+    return str(Path(cell).resolve()) if str(cell).endswith(".py") else str(cell)
+
+
+def _simulation(cell: str, options: dict[str, str]) -> Simulation:
+    """What a twin of this cell stands for, with the hash of the cell's files."""
+    description = load_cell(cell, options)
+    simulation = Simulation(cell=cell, cell_options=options, duration_ms=DURATION_MS).of_cell(description)
+    return simulation.model_copy(update={"cell_digest": cell_digest(simulation, description)})
+
+
+def made_of_cell(
+    cell: str | Path, options: dict[str, str], accuracy: str = "standard", tolerance_mV: float | None = None
+) -> dict[str, Any]:
+    """All that decides what `twin_of` makes, by name; see `support.made_by.is_done`.
+
+    Args:
+        cell, options, accuracy: see `twin_of`.
+        tolerance_mV: see `twin_of` [mV].
+
+    Raises:
+        CellError, InputError: see `twin_of`.
+    """
+    simulation = _simulation(_absolute(cell), options).model_dump(mode="json")
+    return _work(simulation, _configured(accuracy, tolerance_mV).model_dump(mode="json"), provenance())
+
+
+def made_of(folder: Path) -> dict[str, Any]:
+    """The same of a twin that is there.
+
+    Args:
+        folder: of the twin.
+
+    Raises:
+        TwinError: it is damaged.
+    """
+    config = read_config(folder)
+    training = config.training.model_dump()
+    return _work(training["simulation"], config.options, training)
+
+
+def _work(simulation: dict[str, Any], options: dict[str, Any], made_with: dict[str, Any]) -> dict[str, Any]:
+    versions = json.loads(made_with.get("versions", "{}"))
+    return {
+        "cell": simulation.get("cell"),
+        "option of the cell": simulation.get("cell_options"),
+        "content of the cell's files": simulation.get("cell_digest"),
+        **{name: options.get(name) for name in CableConfig.model_fields},
+        **{f"version of {name}": versions.get(name) for name in ("dendrotwin", "neuron")},
+    }
 
 
 def _proofs(reading: Reading) -> dict[str, object]:

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
+from dendrotwin.cell.input_classes import check_input_classes
 from dendrotwin.cell.spike_files import holds_spikes, read_spikes
 from dendrotwin.cell.spikes import predicted_spikes, spike_probability
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cell.trial_numbers import check_duration
 from dendrotwin.errors import DendrotwinError, InputError, TwinError
 from dendrotwin.models import code_digest, configure, load_architecture
-from dendrotwin.models.base import CHUNK_MS, Model
-from dendrotwin.recording import Recording, read_tree, trial_identity, write_tree
-from dendrotwin.recording.trials import read_trial, trials_of_cell
+from dendrotwin.models.base import CHUNK_MS, Model, Potentials
+from dendrotwin.recording import Recording, RecordingStream, read_tree, trial_identity
+from dendrotwin.recording.tree_file import write_tree
+from dendrotwin.recording.trials import StoredPotentials, TrialIndex, read_input, trials_of_cell
 from dendrotwin.support.atomic_files import whole_folder
 from dendrotwin.support.disk import new_hdf5
 from dendrotwin.support.hdf5 import DAMAGE, WRITTEN_AS, open_hdf5
 from dendrotwin.support.memory import require_memory
+from dendrotwin.twin_config import FORMAT_VERSION, RESTORE, SEALED, architecture_of, read_config, seal_of, sha256_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BYTES_PER_POTENTIAL = 6  # float32, and int16 where they are written
-FORMAT_VERSION = 5  # of a twin's folder
+BYTES_PER_POTENTIAL = 4  # float32
 FILES = ("config.json", "model.safetensors", "tree.h5", "README.md")
-SEALED = ("model.safetensors", "tree.h5")  # whose digests config.json holds; README.md gets the measured error later
-LARGEST_CONFIG = 2**26  # bytes of config.json; that of a long training has some million
-RESTORE = "restore it or make it again"
 Floats = NDArray[np.float32]
 TWINS = Path(__file__).parent / "twins"  # those that come with the package
 
@@ -111,45 +108,101 @@ class Twin:
             InputError: the input does not fit the cell or the duration, or the duration is missing.
             FileError: the file is missing, or is of another cell.
         """
+        given = self._given(source, duration_ms, trial, injection, feed_back)
+        v, probability = self.predict_batch([given.events], given.duration_ms, given.true_mV, [given.injection])
+        spikes = predicted_spikes(probability[0], self.threshold)
+        return Recording(self.tree, v[0], given.events, spikes, given.identity, given.injection, probability[0])
+
+    def stream(
+        self,
+        source: Events | Recording | TrialIndex | str | Path,
+        duration_ms: int | None = None,
+        *,
+        trial: int = 0,
+        injection: Injection | None = None,
+        feed_back: bool = False,
+    ) -> RecordingStream:
+        """`predict` piece by piece, for trials that memory does not hold; `write_recordings` writes it into a file.
+
+        Args:
+            source: as of `predict`; or where a trial is (`index_trials`), which is read piece by piece too.
+            duration_ms: see `predict` [ms].
+            trial, injection, feed_back: see `predict`.
+
+        Returns:
+            The trial, which is predicted while its pieces are taken.
+
+        Raises:
+            InputError, FileError: see `predict`; of the potentials while the pieces are taken.
+        """
+        given = self._given(source, duration_ms, trial, injection, feed_back)
+        self._check_input([given.events], given.duration_ms, [given.injection])
+        logits: list[Floats] = []
+
+        def pieces() -> Iterator[Floats]:
+            done = 0
+            known = [given.events], given.duration_ms, given.true_mV, [given.injection]
+            for v, logit in self.model.pieces(*known):
+                _refuse_no_numbers(v, logit, done)
+                done += v.shape[1]
+                logits.append(logit[0])
+                yield v[0]
+
+        def outcome() -> tuple[NDArray[np.float64], Floats]:
+            probability = spike_probability(np.concatenate(logits))
+            return predicted_spikes(probability, self.threshold), probability
+
+        return RecordingStream(
+            self.tree, given.events, given.identity, given.injection, given.duration_ms, pieces(), outcome
+        )
+
+    def _given(
+        self,
+        source: Events | Recording | TrialIndex | str | Path,
+        duration_ms: int | None,
+        trial: int,
+        injection: Injection | None,
+        feed_back: bool,
+    ) -> _Given:
+        """What a trial is predicted from."""
         if isinstance(source, str | Path):
             source = self._read(Path(source), trial)
-        true_mV = None
+        if isinstance(source, Recording | TrialIndex) and (duration_ms is not None or injection is not None):
+            raise InputError("a recording says itself how long it is and what is injected; give neither here")
+        sees = self.one_step_ahead and not feed_back
         if isinstance(source, Recording):
-            if duration_ms is not None or injection is not None:
-                raise InputError("a recording says itself how long it is and what is injected; give neither here")
             self._check_cell(source)
             recording = source.each_ms()
-            events, steps, injection = recording.events, recording.duration_ms, recording.injection
-            identity = recording.trial_id
-            if self.one_step_ahead and not feed_back:
-                true_mV = recording.v_mV[None]
-        else:
-            if duration_ms is None:
-                raise InputError("events do not say how long the trial is; give duration_ms")
-            events, steps, identity = source, duration_ms, ""
-        v, probability = self.predict_batch([events], steps, true_mV, [injection])
-        identity = identity or trial_identity(events, injection, steps)  # of input that was looked at
-        spikes = predicted_spikes(probability[0], self.threshold)
-        return Recording(self.tree, v[0], events, spikes, identity, injection, probability[0])
+            true_mV = recording.v_mV[None] if sees else None
+            return _Given(recording.events, recording.duration_ms, recording.injection, recording.trial_id, true_mV)
+        if isinstance(source, TrialIndex):
+            stored = StoredPotentials(source, self.tree.n) if sees else None
+            events, current = read_input(source)
+            return _Given(events, source.duration_ms, current, source.trial_id, stored)
+        check_input_classes([source], [injection])
+        if duration_ms is None:
+            raise InputError("events do not say how long the trial is; give duration_ms")
+        self._check_input([source], duration_ms, [injection])  # first: what is no number has no identity
+        return _Given(source, duration_ms, injection, trial_identity(source, injection, duration_ms), None)
 
     def _check_cell(self, recording: Recording) -> None:
         if recording.tree is not self.tree and recording.tree.fingerprint() != self.tree.fingerprint():
             raise InputError("the recording is of another cell than the twin; name recordings of the twin's cell")
 
-    def _read(self, path: Path, trial: int) -> Events | Recording:
-        """The events of a file of events or spikes, or a trial of recordings."""
+    def _read(self, path: Path, trial: int) -> Events | TrialIndex:
+        """The events of a file of events or spikes, or where a trial of recordings is."""
         if holds_spikes(path):
             return read_spikes(path)
         trials = trials_of_cell(path, self.tree, "the twin's")
         if not isinstance(trial, int | np.integer) or not 0 <= trial < len(trials):
             raise InputError(f"{path} holds {len(trials)} trials; choose trial below that")
-        return read_trial(trials[trial], self.tree)
+        return trials[trial]
 
     def predict_batch(
         self,
         events: Sequence[Events],
         duration_ms: int,
-        true_mV: NDArray[np.floating] | None = None,
+        true_mV: Potentials | None = None,
         injections: Sequence[Injection | None] | None = None,
         chunk_ms: int = CHUNK_MS,
     ) -> tuple[Floats, Floats]:
@@ -188,11 +241,8 @@ class Twin:
         self, events: Sequence[Events], duration_ms: int, injections: Sequence[Injection | None] | None
     ) -> None:
         """Raise InputError unless events and injections fit the cell, the duration and each other."""
-        if isinstance(events, Events):
-            raise InputError("give the events of each trial, in a list: [events]")
+        check_input_classes(events, injections)
         for trial in events:
-            if not isinstance(trial, Events):
-                raise InputError(f"events are made with Events.sort or read_events, not {type(trial).__name__}")
             trial.check(self.tree.n_inputs, duration_ms)
         if injections is not None and len(injections) != len(events):
             raise InputError(
@@ -243,12 +293,12 @@ class Twin:
                 "options": self.options,
                 "threshold": self.threshold,
                 "one_step_ahead": self.one_step_ahead,
-                "sha256": {name: _sha256((folder / name).read_bytes()) for name in SEALED},
+                "sha256": {name: sha256_of((folder / name).read_bytes()) for name in SEALED},
                 "training": self.training,
                 "model": values,
             }
             config = json.loads(json.dumps(config))  # as it will be read
-            (folder / "config.json").write_text(json.dumps({**config, "seal": _seal(config)}, indent=2) + "\n")
+            (folder / "config.json").write_text(json.dumps({**config, "seal": seal_of(config)}, indent=2) + "\n")
             (folder / "README.md").write_text(self.readme or f"# {self!r}\n")
 
     @classmethod
@@ -284,8 +334,8 @@ class Twin:
 
     @classmethod
     def _open(cls, path: Path, named: str | None) -> Twin:
-        config = _read_config(path)
-        architecture = load_architecture(_architecture_of(path, config, named))
+        config = read_config(path)
+        architecture = load_architecture(architecture_of(path, config, named))
         with open_hdf5(path / "tree.h5") as file:
             tree = read_tree(file)
         tensors = load_file(path / "model.safetensors")
@@ -300,84 +350,24 @@ class Twin:
         return cls(name, config.options, tree, model, config.threshold, training, readme, path)
 
 
-class _Training(BaseModel):
-    """What every twin knows of the data that it is from."""
+class _Given(NamedTuple):
+    """What a trial is predicted from."""
 
-    model_config = ConfigDict(extra="allow")
-    simulation: dict[str, Any]
-    train_trials: list[str]
-    validation_trials: list[str]
-    test_trials: list[str]
-
-
-class _Config(BaseModel):
-    """config.json without its seal."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    format_version: int
-    architecture: str
-    architecture_sha256: str
-    options: dict[str, Any]
-    threshold: float = Field(ge=0.0, le=float(np.nextafter(1.0, 2.0)))  # a little above 1: no spikes
-    one_step_ahead: bool
-    sha256: dict[str, str]
-    training: _Training
-    model: dict[str, Any]
+    events: Events
+    duration_ms: int
+    injection: Injection | None
+    identity: str
+    true_mV: Potentials | None
 
 
-def _read_config(path: Path) -> _Config:
-    """config.json of a twin, once it is seen that neither it nor the files beside it were altered."""
-    text = (path / "config.json").read_bytes()
-    if len(text) > LARGEST_CONFIG:
-        raise TwinError(f"{path}: config.json has {len(text)} bytes, no twin has so many; {RESTORE}")
-    content = json.loads(text)
-    version = content.get("format_version")
-    if version != FORMAT_VERSION:
-        raise TwinError(
-            f"{path} has format version {version!r:.40}, this dendrotwin reads {FORMAT_VERSION}; make it again: "
-            "`dendrotwin twin` from the cell, `dendrotwin train` from data"
-        )
-    seal = content.pop("seal")
-    if seal != _seal(content):
-        raise TwinError(f"{path}: config.json was altered after it was saved; {RESTORE}")
-    for name in SEALED:
-        if _sha256((path / name).read_bytes()) != content["sha256"][name]:
-            raise TwinError(f"{path}: {name} was altered after it was saved; {RESTORE}")
-    try:
-        return _Config(**content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise TwinError(f"{path}: {place} in config.json: {first['msg']}; {RESTORE}") from error
-
-
-def _architecture_of(path: Path, config: _Config, named: str | None) -> str:
-    """The architecture that may be loaded: one of dendrotwin's, or the file that the user names and the twin had."""
-    own = config.architecture
-    if not own.endswith(".py"):
-        if named not in (None, own):
-            raise TwinError(f"{path} is of the architecture {own}, not of {named}; leave that away")
-        return own
-    if named is None:
-        raise TwinError(
-            f"{path} is of an architecture in a Python file, {own}, and a twin does not choose code that is run; name "
-            "the file, if you trust it: --architecture FILE, or architecture=FILE in Python"
-        )
-    if code_digest(named) != config.architecture_sha256:
-        raise TwinError(
-            f"{named} is not the architecture that {path} was saved with (its SHA-256 differs); name that of {own}"
-        )
-    return named
-
-
-def _refuse_no_numbers(v_mV: Floats, logit: Floats) -> None:
+def _refuse_no_numbers(v_mV: Floats, logit: Floats, begin_ms: int = 0) -> None:
     """Raise InputError where a prediction is not finite."""
     for what, values in (("potential of compartment", v_mV), ("spike probability", logit)):
         if not np.isfinite(values).all():
             _, step, *compartment = np.argwhere(~np.isfinite(values))[0]
             which = "".join(f" {c}" for c in compartment)
             raise InputError(
-                f"the predicted {what}{which} is no number at {step + 1} ms; the twin is damaged, {RESTORE}"
+                f"the predicted {what}{which} is no number at {begin_ms + step + 1} ms; the twin is damaged, {RESTORE}"
             )
 
 
@@ -427,20 +417,13 @@ def predict(
     return (twin if isinstance(twin, Twin) else load(twin)).predict(source, duration_ms, **options)
 
 
-def _check_true(true_mV: NDArray[np.floating], shape: tuple[int, ...]) -> None:
+def _check_true(true_mV: Potentials, shape: tuple[int, ...]) -> None:
     """Raise InputError unless true potentials are those of the whole trials."""
+    if isinstance(true_mV, StoredPotentials) and true_mV.shape == shape:
+        return  # checked as it is read
     if not isinstance(true_mV, np.ndarray) or true_mV.dtype.kind not in "iuf" or true_mV.shape != shape:
         raise InputError(
             f"true_mV has shape {np.shape(true_mV)}, the trials need {shape} (trials, ms, compartments) in mV"
         )
     if not np.isfinite(true_mV).all():
         raise InputError("true_mV holds NaN or infinity; give the potential of every compartment at every ms")
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _seal(config: dict[str, Any]) -> str:
-    """Digest of all that config.json holds, whatever the order and the spaces."""
-    return _sha256(json.dumps(config, sort_keys=True).encode())

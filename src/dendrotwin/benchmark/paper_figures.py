@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import dendrotwin
 from dendrotwin import plot
 from dendrotwin.benchmark.rows import finished_rows
-from dendrotwin.cell.tree import APICAL, REGIONS, Injection, Tree
+from dendrotwin.cell.tree import REGIONS, Injection, Tree
 from dendrotwin.evaluation.figures import most_active_window
 from dendrotwin.evaluation.metrics import SignalVariance
 from dendrotwin.recording import Recording
@@ -46,7 +46,7 @@ def figure_1() -> Figure:
     tree = true.tree
     window = most_active_window(true, WINDOW_MS)
     # Where the apical dendrites are most depolarised, in NEURON.
-    apical = true.v_mV[window][:, tree.in_region(*APICAL)].mean(axis=1)
+    apical = true.v_mV[window][:, tree.in_region("apical")].mean(axis=1)
     moment = window.start + int(apical.argmax())
     ev = _explained(true.v_mV, predicted.v_mV, true.spikes_ms)
     sites = {

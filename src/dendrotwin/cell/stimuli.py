@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from dendrotwin.cell.tree import APICAL, Events, Injection, Tree
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.cell.trial_numbers import LONGEST_MS, check_duration
 from dendrotwin.errors import InputError
 from dendrotwin.support.memory import require_memory
+from dendrotwin.support.options import Options
 
 # The protocol of the public data set (Beniaguev, Segev and London 2021, doi:10.1016/j.neuron.2021.07.002), in ms.
 RENEWAL_MS = (25, 30, 35, 40, 45, 55, 60, 65, 70, 75, 80, 85, 90, 100, 150, 200, 300, 450)
@@ -30,7 +31,7 @@ Rate = Annotated[float, Field(ge=0, le=1e6)]
 MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
 
 
-class Modulated(BaseModel):
+class Modulated(Options):
     """Rates that change in time, the protocol of Beniaguev, Segev and London 2021 (doi:10.1016/j.neuron.2021.07.002).
 
     Basal and apical trees have their own rates, redrawn every few tens of ms and smoothed, so that a trial passes
@@ -39,18 +40,15 @@ class Modulated(BaseModel):
     get 4000 events/s on average (0 to 8000), however many they are, the inhibitory ones some 3100.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
     protocol: Literal["modulated"] = "modulated"
     """Name of the protocol: modulated, rates that change in time."""
     rate_scale: Rate = 1.0
-    """Factor on all rates of the modulated protocol, 1 for the published ones."""
+    """Factor on all rates of the modulated protocol, 1 for the published ones; `simulate` takes the cell's own where
+    none is given."""
 
 
-class Poisson(BaseModel):
+class Poisson(Options):
     """Every input fires as a stationary Poisson process."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     protocol: Literal["poisson"] = "poisson"
     """Name of the protocol: poisson, rates that stay."""
@@ -110,7 +108,7 @@ def _modulated(tree: Tree, protocol: Modulated, duration_ms: int, rng: np.random
     excitatory = _excitatory(tree)
     require_memory(RATE_BYTES * duration_ms * tree.n_inputs, f"the input of {duration_ms} ms", "use shorter trials")
     inputs, times = [], []
-    for regions in (("basal", "soma", "axon"), APICAL):
+    for regions in (("basal", "soma", "axon"), ("apical",)):
         on_tree = tree.in_region(*regions)[tree.input_compartment]
         exc = rng.uniform(0.0, MAX_EXCITATORY_PER_100_MS, n_draws)
         inh = rng.uniform(np.maximum(0.0, exc - INHIBITORY_BELOW), exc + INHIBITORY_ABOVE)
@@ -266,7 +264,7 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.float64]]:
 
 
 def rows_of_csv(path: Path) -> list[list[str]]:
-    """The rows of a CSV file, its header first; columns are separated by commas, or by spaces where there is no comma.
+    """The rows of a CSV file, its header first; columns are separated by commas, else semicolons, tabs or spaces.
 
     Args:
         path: the file.
@@ -277,8 +275,9 @@ def rows_of_csv(path: Path) -> list[list[str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = file.read().splitlines()
-        commas = any("," in line for line in lines[:1])
-        rows = [row for row in csv.reader(lines) if row] if commas else [line.split() for line in lines if line.strip()]
+        lines = [line for line in lines if line.strip()]
+        between = next((mark for mark in ",;\t" if mark in (lines or [""])[0]), None)
+        rows = [line.split() for line in lines] if between is None else list(csv.reader(lines, delimiter=between))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is no CSV text in UTF-8 ({error}); name a CSV or npz file") from error
     if rows and any(len(row) != len(rows[0]) for row in rows):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dendrotwin.cell.synapse import Conductance, Synapse
 from dendrotwin.cell.trial_numbers import as_numbers, check_duration, column_of_numbers
 from dendrotwin.errors import FileError, InputError
 
@@ -23,86 +24,9 @@ REGIONS = ("soma", "basal", "oblique", "trunk", "tuft", "axon")
 APICAL = ("oblique", "trunk", "tuft")
 SPIKE_MV = -25.0  # [mV] an output spike is a local maximum of the soma's potential above this
 FORMAT_VERSION = 1
-BLOCK_MV = np.arange(-150.0, 100.01, 1.0)  # where a `Conductance.block` is given [mV]
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Conductance:
-    """One component of a synapse: a dual exponential, normalised to a peak of 1, times `g_max_uS`.
-
-    g(t) = g_max f (exp(-t/decay) - exp(-t/rise)) B(V), with f such that the peak of g/B is g_max; without a rise,
-    rise = 0, g(t) = g_max exp(-t/decay) B(V). The block B(V) is 1 / (1 + mg exp(-slope V) / 3.57), that of magnesium
-    (Jahr and Stevens 1990, doi:10.1523/JNEUROSCI.10-09-03178.1990), where mg = 0 means no block; or any other, given
-    by its values.
-
-    Attributes:
-        rise_ms, decay_ms: time constants [ms], 0 <= rise < decay.
-        g_max_uS: peak conductance of one event of weight 1, where the block is 1 [uS].
-        e_mV: reversal potential [mV].
-        mg_mM: magnesium concentration [mM].
-        slope_per_mV: slope of the block [1/mV].
-        block: values of B at BLOCK_MV, straight between them and level beyond; empty: by `mg_mM` and `slope_per_mV`.
-    """
-
-    rise_ms: float
-    decay_ms: float
-    g_max_uS: float
-    e_mV: float
-    mg_mM: float = 0.0
-    slope_per_mV: float = 0.08
-    block: tuple[float, ...] = field(default=(), repr=False)
-
-    def normalisation(self) -> float:
-        """The factor f that makes the peak of f (exp(-t/decay) - exp(-t/rise)) equal to 1."""
-        if self.rise_ms == 0.0:
-            return 1.0
-        t_peak = self.rise_ms * self.decay_ms / (self.decay_ms - self.rise_ms) * np.log(self.decay_ms / self.rise_ms)
-        return float(1.0 / (np.exp(-t_peak / self.decay_ms) - np.exp(-t_peak / self.rise_ms)))
-
-    def time_course(self, t_ms: Floats) -> Floats:
-        """Conductance at times t >= 0 after an event of weight 1, without the block.
-
-        Args:
-            t_ms: (...,) times since the event [ms].
-
-        Returns:
-            (...,) conductances [uS].
-        """
-        course = np.exp(-t_ms / self.decay_ms)
-        if self.rise_ms > 0.0:
-            course = course - np.exp(-t_ms / self.rise_ms)
-        return self.g_max_uS * self.normalisation() * course
-
-    def open_share(self, v_mV: Floats) -> Floats:
-        """The block B(V).
-
-        Args:
-            v_mV: (...,) potentials [mV].
-
-        Returns:
-            (...,) shares of the conductance that are not blocked, 0..1.
-        """
-        if self.block:
-            return np.interp(v_mV, BLOCK_MV, self.block)
-        return 1.0 / (1.0 + self.mg_mM * np.exp(-self.slope_per_mV * np.asarray(v_mV)) / 3.57)
-
-
-@dataclass(frozen=True)
-class Synapse:
-    """A kind of synapse.
-
-    Attributes:
-        name: such as "excitatory".
-        excitatory: whether it excites.
-        conductances: that one event opens.
-    """
-
-    name: str
-    excitatory: bool
-    conductances: tuple[Conductance, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,13 +289,43 @@ class Tree:
         return [f"{self.section_names[s]}({x:f})" for s, x in zip(self.section, self.x, strict=True)]
 
     def in_region(self, *names: str) -> NDArray[np.bool_]:
-        """Mask (n,) of the compartments whose region is one of `names`."""
-        return np.isin(self.region, [REGIONS.index(name) for name in names])
+        """Mask (n,) of the compartments whose region is one of `names`; "apical" is oblique, trunk and tuft.
+
+        Args:
+            names: of REGIONS, or "apical".
+
+        Raises:
+            InputError: there is no such region.
+        """
+        for name in names:
+            if name not in (*REGIONS, "apical"):
+                raise InputError(f"there is no region {name!r}; choose {', '.join(REGIONS)}, or apical")
+        wanted = {*names, *(APICAL if "apical" in names else ())}
+        return np.isin(self.region, [k for k, name in enumerate(REGIONS) if name in wanted])
+
+    def compartment(self, section: str, x: float = 0.5) -> int:
+        """The compartment at a place that NEURON writes `apic[36](0.5)`; at a border, the one that begins there.
+
+        Args:
+            section: its name, as in `section_names`.
+            x: relative position in it, 0..1.
+
+        Raises:
+            InputError: there is no such section, or several, or x is outside of 0..1.
+        """
+        found = [k for k, name in enumerate(self.section_names) if name == section]
+        if len(found) != 1:
+            first = ", ".join(self.section_names[:5])
+            raise InputError(f"{len(found)} sections are named {section!r}; see `section_names` (first: {first})")
+        if not 0.0 <= x <= 1.0:
+            raise InputError(f"x is {x}, the position in {section}; give a number from 0 to 1")
+        here = sorted(np.flatnonzero(self.section == found[0]), key=lambda k: self.x[k])
+        return int(here[min(int(x * len(here)), len(here) - 1)])
 
     @property
     def dendrites(self) -> NDArray[np.bool_]:
         """Mask (n,) of the basal and apical compartments."""
-        return self.in_region("basal", *APICAL)
+        return self.in_region("basal", "apical")
 
     @property
     def soma(self) -> int:
@@ -398,7 +352,7 @@ class Tree:
         values["synapses"] = json.dumps(synapses)
         if (self.input_weight == 1.0).all():
             del values["input_weight"]
-        if (self.section_order == np.arange(len(self.section_names))).all():
+        if np.array_equal(self.section_order, np.arange(len(self.section_names))):
             del values["section_order"]
         values["format_version"] = FORMAT_VERSION
         return values

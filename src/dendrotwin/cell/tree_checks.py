@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.geometry import geometry_fault
-from dendrotwin.cell.tree import BLOCK_MV, REGIONS, Conductance, Ints, Synapse, Tree
+from dendrotwin.cell.synapse import BLOCK_MV, Conductance, Synapse
+from dendrotwin.cell.tree import REGIONS, Ints, Tree
 from dendrotwin.errors import FileError
 
 MOST_COMPARTMENTS = 1_000_000
@@ -96,10 +97,18 @@ def _check_synapses(tree: Tree) -> None:
     if sum(len(synapse.conductances) for synapse in tree.synapses) > MOST_CONDUCTANCES:
         raise ValueError(f"it has more than {MOST_CONDUCTANCES} conductances")
     for synapse in tree.synapses:
-        _check_synapse(synapse)
+        check_synapse(synapse)
 
 
-def _check_synapse(synapse: Synapse) -> None:
+def check_synapse(synapse: Synapse) -> None:
+    """See that a kind of synapse is one: its types, and numbers that physics allows.
+
+    Args:
+        synapse: made of values of any type.
+
+    Raises:
+        ValueError: it is none; TypeError or AttributeError where a part is of quite another type.
+    """
     if not isinstance(synapse.name, str) or not isinstance(synapse.excitatory, bool):
         raise ValueError("a kind of synapse has no name, or neither excites nor inhibits")
     for g in synapse.conductances:

@@ -6,13 +6,16 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dendrotwin.cell.tree import Conductance, Synapse
-from dendrotwin.errors import CellError
+from dendrotwin.cell.synapse import Conductance, Synapse
+from dendrotwin.cell.tree_checks import check_synapse
+from dendrotwin.errors import CellError, in_one_line
 
 MECHANISMS = Path(__file__).parent / "mod"
 
@@ -29,7 +32,8 @@ INHIBITORY = Synapse("inhibitory", False, (Conductance(rise_ms=0.2, decay_ms=8.0
 
 
 class Sections(NamedTuple):
-    """NEURON sections of a cell, in the order in which its compartments are counted. The soma holds the root.
+    """NEURON sections of a cell, in the order in which its compartments are counted, but for the root of the tree,
+    whose section comes first.
 
     Attributes:
         soma, basal, apical, axon: the sections.
@@ -47,6 +51,14 @@ class Sections(NamedTuple):
     synapses: Sequence[Any] = ()
     order: Sequence[Any] = ()
     centre: Sequence[Any] = ()
+
+
+# What the functions of a `CellModel` give.
+GIVES = {
+    "build": "that gives Sections",
+    "mechanisms": "that gives its .mod files, such as lambda: [Path('Ih.mod')]",
+    "missing": "that gives a line, or None",
+}
 
 
 def nothing_missing() -> str | None:
@@ -71,7 +83,7 @@ class CellModel:
         synapses: the kinds of synapse; every basal and apical compartment gets one of each, at its centre, unless
             `build` gives synapses of its own.
         rate_scale: factor on the rates of the input protocol that suits the cell (see `inputs.Modulated`).
-        files: gives what `build` reads beside the mechanisms; without it that is found by watching `build`.
+        reads: gives what `build` reads beside the mechanisms; without it that is found by watching `build`.
     """
 
     name: str
@@ -85,7 +97,54 @@ class CellModel:
     missing: Callable[[], str | None] = nothing_missing
     synapses: tuple[Synapse, ...] = (EXCITATORY, INHIBITORY)
     rate_scale: float = 1.0
-    files: Callable[[], list[Path]] | None = None
+    reads: Callable[[], list[Path]] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise CellError unless each field is of its type."""
+        for name in ("name", "source", "licence"):
+            self._check(name, isinstance(getattr(self, name), str), "a text")
+        for name, gives in GIVES.items():
+            self._check(name, callable(getattr(self, name)), f"a function {gives}")
+        numbers = {"v_init_mV": (-1e3, 1e3), "celsius": (-273.15, 1e3), "rate_scale": (0.0, 1e6)}
+        for name, (low, high) in numbers.items():
+            value = getattr(self, name)
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            self._check(name, is_number and low <= value <= high, f"a number from {low:g} to {high:g}")
+        count = self.compartments
+        self._check("compartments", count is None or isinstance(count, Integral), "a whole number, or None")
+        kinds = isinstance(self.synapses, Sequence) and all(isinstance(one, Synapse) for one in self.synapses)
+        self._check("synapses", kinds, "a tuple of dendrotwin.cell.synapse.Synapse")
+        object.__setattr__(self, "synapses", tuple(self.synapses))
+        for one in self.synapses:
+            try:
+                check_synapse(one)
+            except (TypeError, ValueError, AttributeError) as error:
+                raise CellError(f"the cell {self.name}: of `synapses`, {in_one_line(error)}; correct it") from error
+
+    def _check(self, name: str, fits: bool, wanted: str) -> None:
+        if not fits:
+            value = f"{getattr(self, name)!r:.60}"
+            raise CellError(f"the cell {self.name!r:.60}: its `{name}` must be {wanted}; it is {value}")
+
+    def files(self) -> list[Path]:
+        """The .mod files of its channels, and others that these include: what `mechanisms` gives.
+
+        Raises:
+            CellError: it gives something else, or fails.
+        """
+        try:
+            files = self.mechanisms()
+        except CellError:
+            raise
+        except (Exception, SystemExit) as error:  # a user's own function
+            raise CellError(f"`mechanisms` of {self.name} failed: {in_one_line(error)}; correct it") from error
+        if isinstance(files, str) or not isinstance(files, Iterable):
+            raise CellError(f"the cell {self.name}: `mechanisms` must give a list of paths; it gives {files!r:.60}")
+        listed = list(files)
+        for file in listed:
+            if not isinstance(file, str | Path):
+                raise CellError(f"the cell {self.name}: `mechanisms` must give paths; {file!r:.60} is none")
+        return [Path(file) for file in listed]
 
 
 NAMES = ("ball_and_stick", "allen_l4", "allen", "bbp", "l5pc", "sonata")
@@ -113,15 +172,18 @@ def load_cell(name: str, options: dict[str, str] | None = None) -> CellModel:
         )
     if not callable(getattr(module, "cell", None)):
         raise CellError(f"{name} has no function `cell()`; define one that returns a dendrotwin.cells.CellModel")
+    signature = inspect.signature(module.cell)
+    try:
+        signature.bind(**(options or {}))
+    except TypeError as error:
+        known = ", ".join(signature.parameters) or "none"
+        raise CellError(f"the cell {name} does not take the options {options}: {error}; it knows {known}") from error
     try:
         model = module.cell(**(options or {}))
-    except TypeError as error:
-        known = ", ".join(inspect.signature(module.cell).parameters) or "none"
-        raise CellError(f"the cell {name} does not take the options {options}: {error}; it knows {known}") from error
     except CellError:
         raise
     except (Exception, SystemExit) as error:  # a user's own function
-        raise CellError(f"`cell()` of {name} failed: {type(error).__name__}: {error}; correct it") from error
+        raise CellError(f"`cell()` of {name} failed: {in_one_line(error)}; correct it") from error
     if not isinstance(model, CellModel):
         raise CellError(
             f"`cell()` of {name} must return a dendrotwin.cells.CellModel, it returned {type(model).__name__}"
@@ -138,8 +200,37 @@ def _import_file(path: Path) -> Any:
         raise CellError(f"{path} cannot be imported as a Python file; check its name")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise CellError(f"{path} cannot be imported: {type(error).__name__}: {error}; correct it") from error
+    with _beside(path.resolve().parent):
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            raise CellError(f"{path} cannot be imported: {in_one_line(error)}; correct it") from error
     return module
+
+
+_folder: list[str] = []  # of the user's cell, put last among those in which Python looks for modules
+_modules: set[str] = set()  # that were imported from there
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """Let a cell's file import modules that lie beside it, as they are now, while it is imported and from then on.
+
+    Those of a cell before it are forgotten: another cell has other helpers of the same name, and files are edited.
+    """
+    for name in _modules:
+        sys.modules.pop(name, None)
+    for one in _folder:
+        sys.path.remove(one)
+    _folder[:] = [] if str(folder) in sys.path else [str(folder)]
+    sys.path.extend(_folder)
+    importlib.invalidate_caches()
+    before, kept = set(sys.modules), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # a file that is edited twice in a second would be taken from there
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = kept
+        new = {name: getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - before}
+        _modules.clear()
+        _modules.update(name for name, file in new.items() if file and Path(file).resolve().is_relative_to(folder))

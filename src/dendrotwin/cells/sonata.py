@@ -387,10 +387,12 @@ def cell(**options: str) -> CellModel:
         v_init_mV=_number(node, "v_init"),
         celsius=_number(node, "celsius"),
         missing=lambda: (
-            _fault(node) if node != NodeType() else "name its files: --option model_template=... (see docs)"
+            _fault(node)
+            if node != NodeType()
+            else "name its files: --option model_template=nml:FILE --option morphology=FILE.swc, and so on"
         ),
         rate_scale=0.3,
-        files=None if node.kind == "hoc" else lambda: _read(node),
+        reads=None if node.kind == "hoc" else lambda: _read(node),
     )
 
 

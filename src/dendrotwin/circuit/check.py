@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.tree import Synapse
+from dendrotwin.cell.synapse import Synapse
 from dendrotwin.circuit.description import Background, Clamps, Description, Population, Projection, SpikeTrains
 from dendrotwin.circuit.engine import SHORTEST_DELAY_MS, Settings
 from dendrotwin.errors import InputError, InputWarning

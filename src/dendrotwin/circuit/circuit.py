@@ -8,7 +8,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dendrotwin.cell.tree import Floats, Synapse
+from dendrotwin.cell.synapse import Synapse
+from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.check import (
     check,
     check_background,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.tree import Floats, Ints, Synapse
+from dendrotwin.cell.synapse import Synapse
+from dendrotwin.cell.tree import Floats, Ints
 from dendrotwin.twin import Twin
 
 

@@ -33,7 +33,7 @@ from dendrotwin.solver.stepper import Stepper
 BLOCK_MS = 1.0  # of the solver, where no delay asks for less
 LONGEST_SLICE_MS = 16.0
 SHORTEST_DELAY_MS = 2.0**-8  # between cells: the shortest step of the solver
-BACKGROUND_MS = 128.0  # drawn at once: a whole number of slices, whatever their length
+BACKGROUND_MS = 64.0  # drawn at once, and waiting in queues: a whole number of slices, whatever their length
 Indices = NDArray[np.int64]
 
 
@@ -404,9 +404,9 @@ def _draw(
         when.append(start_ms + BACKGROUND_MS * random.random(many))
         place.append(first + np.searchsorted(expected, expected[-1] * random.random(many), side="right"))
         who.append(np.full(many, cell))
-    target, at = joined(who), joined(place)
+    target, at = joined(who).astype(np.int32), joined(place)
     time_ms, many = np.concatenate([np.zeros(0), *when]), len(target)
-    one_each = Connections(
-        np.arange(many + 1), target, background.input[at], background.weight[at], np.zeros(many), np.full(many, -1)
-    )
+    at_once, fixed = np.zeros(many), np.full(many, -1, np.int32)
+    weight, input = background.weight[at], background.input[at]
+    one_each = Connections(np.arange(many + 1), target, input, weight, at_once, fixed)
     return send(cells.ring, one_each, cells.here.plasticity, np.arange(many), time_ms, slice_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import os
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Floats
 from dendrotwin.errors import CircuitError
 
+LEAVING = datetime.timedelta(seconds=30)  # for all to say that they have passed one barrier
 ROOM = 256  # spikes of a process in a slice that one all-gather carries at first
 Indices = NDArray[np.int64]
 
@@ -35,9 +37,12 @@ class Exchange:
         self.rank = int(os.environ.get("RANK", "0"))
         self.room, self.runs = ROOM, 0
         if self.size > 1:
-            self._store, *_ = next(distributed.rendezvous("env://", self.rank, self.size))
-            if not distributed.is_initialized():
-                distributed.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size)
+            self._try(self._meet)
+
+    def _meet(self) -> None:
+        self._store, *_ = next(distributed.rendezvous("env://", self.rank, self.size))
+        if not distributed.is_initialized():
+            distributed.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size)
 
     def spikes(self, node: Indices, time_ms: Floats, flag: bool) -> tuple[Indices, Floats, bool]:
         """All spikes of a slice, of all processes, sorted by time and then by node.
@@ -89,12 +94,16 @@ class Exchange:
     def end(self) -> None:
         """Wait until all processes are here, and none needs the others any more: who leaves now breaks no connection.
 
+        The first wait sees at once that another process is no more; the second one is for those who are still in it.
+
         Raises:
             CircuitError: another process has ended before.
         """
         if self.size > 1:
+            self.barrier()
             self._store.set(f"end-{self.runs}-{self.rank}", "here")
-            self._try(lambda: self._store.wait([f"end-{self.runs}-{rank}" for rank in range(self.size)]))
+            all_ended = [f"end-{self.runs}-{rank}" for rank in range(self.size)]
+            self._try(lambda: self._store.wait(all_ended, LEAVING))
             self.runs += 1
 
     def _try(self, act: object) -> None:
@@ -103,6 +112,6 @@ class Exchange:
             act()
         except RuntimeError as error:
             raise CircuitError(
-                f"process {self.rank} of {self.size} lost another one ({str(error).splitlines()[0]}); give the same "
+                f"process {self.rank} of {self.size} lost another one, which failed or was killed; give the same "
                 "command again, which goes on from the last checkpoint"
             ) from error

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dendrotwin.cell.tree import Floats, Synapse
+from dendrotwin.cell.synapse import Synapse
+from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Population, Projection, SpikeTrains
 from dendrotwin.circuit.rules import Draw, Drawn, Given, InDegree, Listed, Place, Probability, Rule, chances
 from dendrotwin.errors import InputError

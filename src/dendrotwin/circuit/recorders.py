@@ -25,7 +25,7 @@ from dendrotwin.solver.axial_currents import Neighbours, membrane_currents
 Indices = NDArray[np.int64]
 Parts = dict[str, NDArray[Any]]
 # Samples whose field is computed at once: the matrix of a cell, which is larger than its cache, is read once for them.
-FIELD_SAMPLES = 32
+FIELD_SAMPLES = 16
 FIELD_CELLS = 64  # whose fields are summed in single precision
 
 
@@ -218,21 +218,21 @@ class Field:
 
     def _of_model(self, engine: Engine, cells: Cells) -> NDArray[np.float32]:
         """(cells, n, channels) by position."""
-        order, found = cells.batch.stepper.layout.compartment, []
-        for number in cells.here.node:
+        order = cells.batch.stepper.layout.compartment
+        found = np.zeros((len(cells.here.node), len(order), self._channels), np.float32)
+        for k, number in enumerate(cells.here.node):
             population, node = engine.place(int(number))
             if self.nodes is not None and node not in self.nodes.get(population.name, ()):
-                found.append(np.zeros((len(order), self._channels), np.float32))
                 continue
             tree = rotate(cells.here.twin.tree, population.rotation[node])
             tree = translate(tree, population.position_um[node] - soma_centre(tree))
             try:
-                found.append(self.instrument.matrix(tree).T[order].astype(np.float32))
+                found[k] = self.instrument.matrix(tree).T[order]
             except MissingPackageError:
                 raise
             except InputError as error:
                 raise InputError(f"node {node} of {population.name}: {error}") from error
-        return np.stack(found)
+        return found
 
     def take(self, time_ms: Floats, recorded: Sequence[Recorded]) -> None:
         """See `Recorder`."""
@@ -256,13 +256,12 @@ class Field:
         for sources, matrix, population in zip(self._sources, self._matrices, self._of_cell, strict=True):
             if not sources:
                 continue
-            source = np.concatenate(sources)  # (samples, cells, n)
             for p in np.unique(population):
                 mine = np.flatnonzero(population == p)  # nodes of a population follow each other, and so do its cells
                 for begin in range(mine[0], mine[-1] + 1, FIELD_CELLS):
                     some = slice(begin, min(begin + FIELD_CELLS, mine[-1] + 1))
-                    part = source[:, some].reshape(len(source), -1)
-                    values[p] += part @ matrix[some].reshape(-1, self._channels)
+                    part = np.concatenate([source[:, some] for source in sources])  # (samples, cells, n)
+                    values[p] += part.reshape(len(time_ms), -1) @ matrix[some].reshape(-1, self._channels)
             sources.clear()
         self._time = []
         self._found.append((time_ms, values))

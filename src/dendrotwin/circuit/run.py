@@ -208,6 +208,7 @@ class Run:
             exchange.barrier()
             last = segments.last()
             exchange.barrier()
+            segments.forget_after(last)
             if last >= 0:
                 self.engine.restore(segments.state(last))
                 self.number = last + 1

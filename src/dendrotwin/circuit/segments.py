@@ -92,6 +92,17 @@ class Segments:
         names = (re.fullmatch(r"state-(\d+)\.npz", path.name) for path in folder.glob("state-*.npz"))
         return {int(name[1]) for name in names if name}
 
+    def forget_after(self, number: int) -> None:
+        """Remove what this process wrote after a state: when it is recorded again, segments may end at other times.
+
+        Args:
+            number: of the state that the run goes on from; -1 for its start.
+        """
+        for path in self.mine.glob("*.npz"):
+            name = re.fullmatch(r"(?:state|segment)-(\d+)\.npz", path.name)
+            if name and int(name[1]) > number:
+                path.unlink()
+
     def save(self, number: int, recorded: Arrays, state: Arrays) -> None:
         """Write a segment and the state at its end.
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.tree import Floats, Synapse, Tree
+from dendrotwin.cell.synapse import Synapse
+from dendrotwin.cell.tree import Floats, Ints, Tree
 from dendrotwin.circuit.description import Background, Description, Population, SpikeTrains
 from dendrotwin.solver.delivery import Connections, Plasticity
 from dendrotwin.twin import Twin
@@ -88,8 +89,8 @@ class Ends:
         self.compartment.append(compartment)
         self.kind.append(known[synapse])
 
-    def inputs(self, tree: Tree) -> tuple[Tree, Indices]:
-        """The tree with an input for each pair of a compartment and a kind, and the input of each place.
+    def inputs(self, tree: Tree) -> tuple[Tree, Ints]:
+        """The tree with an input for each pair of a compartment and a kind, and (places,) the input of each.
 
         Kinds are sorted by what they are, so that a sum over them has the same order in every process.
 
@@ -107,7 +108,7 @@ class Ends:
             input_synapse=(pairs // tree.n).astype(np.int32),
             input_weight=np.ones(len(pairs)),
         )
-        return tree, which.astype(np.int64)
+        return tree, which.astype(np.int32)
 
 
 def joined(parts: Iterable[NDArray[np.generic]]) -> Indices:
@@ -132,7 +133,7 @@ class BackgroundHere:
 
     seed: int
     first: Indices
-    input: Indices
+    input: Ints
     weight: Floats
     rate_hz: Floats
 
@@ -204,14 +205,14 @@ def _wire(circuit: Description, numbers: Numbering, twin: Twin, node: Indices) -
     many = sum(map(len, ends.cell))
     chosen = [_of_background(b, here, numbers, ends) for b in circuit.backgrounds]
     tree, input = ends.inputs(twin.tree)
-    cell = joined(ends.cell)[:many]
+    target = joined(ends.cell)[:many].astype(np.int32)
     backgrounds, begin = [], many
     for b, mine in zip(circuit.backgrounds, chosen, strict=True):
         places = input[begin : begin + len(mine)]
         first = np.searchsorted(here[b.node[mine] + numbers.first[b.population]], np.arange(len(node) + 1))
         backgrounds.append(BackgroundHere(b.seed, first.astype(np.int64), places, b.weight[mine], b.rate_hz[mine]))
         begin += len(mine)
-    connections, plasticity = _connections(found, cell, input[:many], numbers.total)
+    connections, plasticity = _connections(found, target, input[:many], numbers.total)
     longest = float(connections.delay_ms.max()) if many else 0.0
     return ModelHere(twin, tree, node, connections, plasticity, tuple(backgrounds), longest)
 
@@ -225,7 +226,7 @@ def _of_background(b: Background, here: Indices, numbers: Numbering, ends: Ends)
     return mine
 
 
-def _connections(found: _Collected, cell: Indices, input: Indices, sources: int) -> tuple[Connections, Plasticity]:
+def _connections(found: _Collected, cell: Ints, input: Ints, sources: int) -> tuple[Connections, Plasticity]:
     """Sorted by source, and then as they were."""
     source = joined(found.source)
     order = np.argsort(source, kind="stable")
@@ -235,7 +236,7 @@ def _connections(found: _Collected, cell: Indices, input: Indices, sources: int)
     )
     use = np.concatenate([np.zeros((0, 3)), *found.plasticity])[order]
     changes = ~np.isnan(use[:, 0])
-    plastic = np.where(changes, np.cumsum(changes) - 1, -1).astype(np.int64)
+    plastic = np.where(changes, np.cumsum(changes) - 1, -1).astype(np.int32)
     utilisation, depression_ms, facilitation_ms = (np.ascontiguousarray(column) for column in use[changes].T)
     many = len(utilisation)
     plasticity = Plasticity(

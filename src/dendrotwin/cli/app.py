@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import warnings
 from typing import Annotated, Any
@@ -36,7 +37,7 @@ def main() -> None:
         full = error.errno in NO_ROOM
         _say(str(no_room(error.filename or "a file", error)) if full else f"{error}; see to that and try again")
     except TyperException as error:
-        _say(f"{error.format_message().rstrip('.')}; --help says more")
+        _say(f"{_plain(error.format_message()).rstrip('.')}; --help says more")
         status = error.exit_code
     except MemoryError as error:
         _say(_out_of_memory(error))
@@ -52,6 +53,23 @@ def main() -> None:
 
 
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # what PyTorch says
+
+
+# What Typer says of a value, by a pattern, and how a person would say it.
+PLAIN = {
+    r"Input should be a valid integer, .*": "give a whole number",
+    r"Input should be a valid number, .*": "give a number",
+    r"Input should be greater than or equal to": "give at least",
+    r"Input should be less than or equal to": "give at most",
+    r"Input should be (?:a valid )?": "give ",
+}
+
+
+def _plain(message: str) -> str:
+    """What Typer says of a command line, in plain words."""
+    for pattern, words in PLAIN.items():
+        message = re.sub(pattern, words, message)
+    return message
 
 
 def _out_of_memory(error: Exception) -> str:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
@@ -54,11 +54,10 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Config = TypeVar("Config", bound=BaseModel)
 Command = Callable[..., None]
 Cell = Annotated[str, typer.Argument(help="Name of a cell (`dendrotwin cells`), or a Python file that defines one.")]
 CellOptions = Annotated[
-    list[str], typer.Option("--option", help="Option of the cell as key=value, such as parameters=hay2011.")
+    list[str], typer.Option("--option", help="Option of the cell as NAME=VALUE, such as parameters=hay2011.")
 ]
 OwnArchitecture = Annotated[
     Path | None,
@@ -76,24 +75,6 @@ TimeUnit = Annotated[
     str | None, typer.Option("--time-unit", help="Of events and spikes whose file does not say it: ms or s [ms].")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-
-
-def configure(config: type[Config], **values: Any) -> Config:
-    """A configuration, its first error as one line.
-
-    Args:
-        config: its class.
-        values: of its fields.
-
-    Raises:
-        InputError: a value is wrong.
-    """
-    try:
-        return config(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{name} = {first['input']}: {first['msg']}; correct it") from error
 
 
 def milliseconds(duration: float) -> int:
@@ -156,14 +137,14 @@ def made_by(path: Path) -> str:
 
 
 def pairs(options: list[str]) -> dict[str, str]:
-    """`options` of the form key=value as a dictionary.
+    """`options` of the form NAME=VALUE as a dictionary.
 
     Raises:
-        InputError: one has another form.
+        InputError: one says no value, or no name.
     """
     for option in options:
-        if "=" not in option:
-            raise InputError(f"{option!r} must have the form key=value")
+        if not option.partition("=")[0] or "=" not in option:
+            raise InputError(f"{option!r} says no value; write NAME=VALUE, such as channels=64,64")
     return dict(option.split("=", 1) for option in options)
 
 

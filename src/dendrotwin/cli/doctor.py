@@ -41,7 +41,7 @@ def _simulate() -> Finding:
         return Finding("simulate", False, "NEURON is not installed; pip install neuron", True)
     tools = missing_tools()
     try:
-        folder = build_mechanisms(load_cell("ball_and_stick").mechanisms() + SYNAPSE_FILES)
+        folder = build_mechanisms(load_cell("ball_and_stick").files() + SYNAPSE_FILES)
     except CellError as error:
         return Finding("simulate", False, str(error), True)
     if tools:

@@ -18,10 +18,10 @@ from dendrotwin.cli.base import (
     Overwrite,
     TimeUnit,
     app,
-    configure,
     milliseconds,
     pairs,
     refuse_other_than_hdf5,
+    say_done,
     with_options,
 )
 from dendrotwin.errors import InputError, MissingPackageError
@@ -44,10 +44,15 @@ def twin(
 
     Tree, synapses and channels are read from the model, and what was read is proved beside NEURON.
     """
+    from dendrotwin import read_twin
     from dendrotwin.support.atomic_files import refuse_existing
-    from dendrotwin.support.made_by import refuse_writing_over_inputs
+    from dendrotwin.support.made_by import is_done, refuse_writing_over_inputs
 
     refuse_writing_over_inputs([out], [Path(cell) if cell.endswith(".py") else None])
+    there = (out / "config.json").is_file() and not overwrite
+    if there and is_done(out, read_twin.made_of(out), read_twin.made_of_cell(cell, pairs(option), **accuracy)):
+        say_done(out)
+        return
     refuse_existing(out, "config.json", overwrite=overwrite)
     made = dendrotwin.twin_of(cell, pairs(option), **accuracy)
     made.save(out, overwrite=overwrite)
@@ -100,19 +105,21 @@ def simulate(
     """Simulate trials of a cell in NEURON. The same command again does what is not done yet."""
     from dendrotwin.cell.spike_files import read_spikes
     from dendrotwin.cell.stimuli import read_injection
-    from dendrotwin.cells import load_cell
 
     if cell.endswith(".py"):
         cell = str(Path(cell).resolve())  # workers may run elsewhere
-    rates = {name: fields.pop(name) for name in ("excitatory_hz", "inhibitory_hz")}
-    rate_scale_given = rate_scale is not None
-    if rate_scale is None:
-        rate_scale = load_cell(cell, pairs(option)).rate_scale
+    rates: dict[str, Any] = {name: fields.pop(name) for name in ("excitatory_hz", "inhibitory_hz")}
     inputs = _protocol(protocol, rate_scale, rates)
     trials, duration, seed, held_out = _size(preset, trials, duration, seed)
     steps = milliseconds(duration)
-    what = {"cell": cell, "cell_options": pairs(option), "duration_ms": steps, "seed": seed, "inputs": inputs}
-    simulation = configure(Simulation, **what, **fields)
+    what: dict[str, Any] = {
+        "cell": cell,
+        "cell_options": pairs(option),
+        "duration_ms": steps,
+        "seed": seed,
+        "inputs": inputs,
+    }
+    simulation = Simulation(**what, **fields)
     if events is None and (inputs_of_spikes, time_unit) != (None, None):
         raise InputError("--inputs and --time-unit are of --events; name a file of them")
     own_events = None if events is None else read_spikes(events, inputs_of_spikes, time_unit)
@@ -120,7 +127,7 @@ def simulate(
     if own_events is not None:
         own_events.check(sys.maxsize, steps)  # the cell's own number of inputs is known once it is built
     if target_hz is not None:
-        if rate_scale_given or protocol != "modulated" or own_events is not None:
+        if rate_scale is not None or protocol != "modulated" or own_events is not None:
             raise InputError(
                 "--target-hz finds the scale of modulated rates; leave --rate-scale, --events and --protocol away"
             )
@@ -180,11 +187,11 @@ def _say_rate(paths: list[Path], flag: str) -> None:
         print(f"output rate {rate.hz:.3g} Hz")
 
 
-def _protocol(name: str, rate_scale: float, rates: dict[str, float]) -> Modulated | Poisson:
+def _protocol(name: str, rate_scale: float | None, rates: dict[str, Any]) -> Modulated | Poisson:
     if name == "modulated":
-        return configure(Modulated, rate_scale=rate_scale)
+        return Modulated() if rate_scale is None else Modulated(rate_scale=rate_scale)
     if name == "poisson":
-        return configure(Poisson, **rates)
+        return Poisson(**rates)
     raise InputError(f"there is no protocol {name!r}; choose modulated or poisson")
 
 
@@ -210,11 +217,16 @@ def _executor(name: str, scheduler: str | None) -> Any:
 @app.command(name="import")
 def import_(
     source: Annotated[
-        Path, typer.Argument(help="Potentials of your own simulation: a SONATA report (.h5), or arrays (.npz).")
+        Path,
+        typer.Argument(
+            help="Potentials or membrane currents of your own simulation: a SONATA report (.h5), or arrays (.npz)."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="File of recordings (.h5) to write.")],
     morphology: Annotated[Path | None, typer.Option(help="SWC file of the cell, for a report.")] = None,
-    axial_ohm_cm: Annotated[float | None, typer.Option(help="Axial resistivity [ohm cm], for a report.")] = None,
+    axial_ohm_cm: Annotated[
+        float | None, typer.Option(help="Axial resistivity [ohm cm], for a report of potentials.")
+    ] = None,
     axon: Annotated[
         str, typer.Option(help="file, or stub where two cylinders of 30 um replaced it, as in perisomatic models.")
     ] = "file",
@@ -224,9 +236,11 @@ def import_(
 ) -> None:
     """Make a recording of your own simulation.
 
-    Its signals (LFP, EEG, dye and all others) are then those of any recording.
+    Its signals (LFP, EEG, dye and all others) are then those of any recording; of membrane currents those that need no
+    potentials, which are all but dye and patch.
     """
     from dendrotwin.recording import provenance, write_recordings
+    from dendrotwin.recording.membrane_currents import MembraneCurrents
     from dendrotwin.recording.of_simulations import read_npz
     from dendrotwin.support.atomic_files import refuse_existing_file
     from dendrotwin.support.made_by import refuse_writing_over_inputs
@@ -239,16 +253,24 @@ def import_(
             raise InputError(f"the arrays of {source} say what the cell is; leave --morphology and others away")
         recording = read_npz(source)
     else:
-        if morphology is None or axial_ohm_cm is None:
-            raise InputError("a report says nothing of the cell: give --morphology FILE.swc and --axial-ohm-cm, its Ra")
+        if morphology is None:
+            raise InputError(
+                "a report says nothing of the cell: give --morphology FILE.swc, and --axial-ohm-cm, its Ra"
+            )
         from dendrotwin.neuron.report import Reconstruction, recording_of_report
 
         cell = Reconstruction(morphology, axial_ohm_cm, axon)
         recording = recording_of_report(source, cell, node, population)
     made_of = {"imported": str(source), "morphology": str(morphology or ""), "axon": axon, "node": node}
-    write_recordings(out, [recording], {**provenance(), **made_of}, as_float=True)
+    attributes = {**provenance(), **made_of}
+    if isinstance(recording, MembraneCurrents):
+        recording.write(out, attributes)
+    else:
+        write_recordings(out, [recording], attributes, as_float=True)
+    what = "membrane currents" if isinstance(recording, MembraneCurrents) else "potentials"
     print(
-        f"{recording.duration_ms} ms of {recording.tree.n} compartments, every {recording.record_dt_ms:g} ms, in {out}"
+        f"{what} of {recording.duration_ms} ms of {recording.tree.n} compartments, every {recording.record_dt_ms:g} "
+        f"ms, in {out}"
     )
 
 
@@ -259,7 +281,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the twin.")],
     preset: Annotated[str | None, typer.Option(help="Named sizes of the network, such as paper.")] = None,
     option: Annotated[
-        list[str], typer.Option("--option", help="Option of the network as key=value, such as channels=64,64.")
+        list[str], typer.Option("--option", help="Option of the network as NAME=VALUE, such as channels=64,64.")
     ] = [],  # noqa: B006
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")] = False,
     overwrite: Overwrite = False,
@@ -276,7 +298,7 @@ def train(
     from dendrotwin.training.rounds import finished_twin
 
     options = pairs(option) | ({} if preset is None else {"preset": preset})
-    training = configure(Training, options=options, **fields)
+    training = Training(options=options, **fields)
     network = Path(training.architecture) if training.architecture.endswith(".py") else None
     refuse_writing_over_inputs([out], [data, network])
     made = None if overwrite else finished_twin(data, out, training)

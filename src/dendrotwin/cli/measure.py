@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import dendrotwin
-from dendrotwin.cli.base import Overwrite, OwnArchitecture, OwnCell, app, configure, pairs, twin_files
+from dendrotwin.cli.base import Overwrite, OwnArchitecture, OwnCell, app, pairs, say_done, twin_files
 from dendrotwin.errors import InputError
 from dendrotwin.training.config import Training
 
@@ -37,9 +38,16 @@ def evaluate(
 
     Potentials, output spikes, LFP and dipole, beside baselines.
     """
-    from dendrotwin.support.made_by import refuse_writing_over_inputs
+    from dendrotwin.support.made_by import described_work, is_done, refuse_writing_over_inputs
 
     refuse_writing_over_inputs([out], [*twin_files(twin), data, training_data, architecture, cell])
+    files = {"data": data, "training data": training_data, "cell": cell, "architecture": architecture}
+    named = {name: [] if path is None else [path] for name, path in files.items()}
+    options = {"choice of baselines": not no_baselines, "choice of --neuron": neuron, "choice of --speed": speed}
+    work = described_work(options, {"twin": twin_files(twin), **named})
+    if not overwrite and is_done(out, _work_of(out / "report.json"), work):
+        say_done(out)
+        return
     dendrotwin.evaluate(
         dendrotwin.load(twin, architecture),
         data,
@@ -50,8 +58,17 @@ def evaluate(
         speed=speed,
         cell=cell,
         overwrite=overwrite,
+        made_of=work,
     )
     print(f"table and figures in {out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
+
+
+def _work_of(report: Path) -> dict[str, Any]:
+    """What a report says that it was made of; nothing where it does not."""
+    try:
+        return dict(json.loads(report.read_text())["made_of"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 @app.command()
@@ -104,6 +121,6 @@ def _entries(archs: str, **shared: Any) -> dict[str, Training]:
         both = sorted(options.keys() & Training.model_fields.keys() & network.keys())
         if both:
             raise InputError(f"{label}: {both[0]} is an option of the network and of the training; rename the former")
-        own = {key: options.pop(key) for key in list(options) if key in Training.model_fields}
-        entries[label] = configure(Training, architecture=architecture, options=options, **own, **shared)
+        own: dict[str, Any] = {key: options.pop(key) for key in list(options) if key in Training.model_fields}
+        entries[label] = Training(architecture=architecture, options=options, **own, **shared)
     return entries

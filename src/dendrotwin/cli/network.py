@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dendrotwin.cli.base import Overwrite, app, configure, with_options
+from dendrotwin.cli.base import Overwrite, app, with_options
+from dendrotwin.errors import CircuitError
 from dendrotwin.solver.accuracy import CableConfig
 
 
@@ -28,11 +33,19 @@ def network(
 
     The same command goes on with a run that was stopped. Several processes: `torchrun -m dendrotwin.cli network ...`.
     """
+    with ends_with_a_line():
+        _network(config, out, CableConfig(**accuracy), dry_run, threads, checkpoint, overwrite)
+
+
+def _network(
+    config: Path, out: Path | None, accuracy: CableConfig, dry_run: bool, threads: int, checkpoint: float,
+    overwrite: bool,
+) -> None:  # fmt: skip
     from dendrotwin.circuit.exchange import exchange
     from dendrotwin.circuit.sonata import estimate, figures
     from dendrotwin.circuit.sonata.simulate import read_simulation, run_simulation
 
-    simulation = read_simulation(config, out, configure(CableConfig, **accuracy), overwrite=overwrite, threads=threads)
+    simulation = read_simulation(config, out, accuracy, overwrite=overwrite, threads=threads)
     first = exchange().rank == 0
     if dry_run:
         found = estimate.estimate(simulation)
@@ -50,3 +63,34 @@ def network(
         drawn = figures.draw(simulation, simulation.plan.folder / "figures")
         took = "is finished already" if seconds is None else f"took {seconds:.1f} s"
         print(f"the run {took}; figures in {drawn[0].parent}" if drawn else f"the run {took}")
+
+
+class _Stopped(BaseException):
+    """SIGTERM came. No Exception, which Numba would take for a fault of what it compiles."""
+
+
+@contextmanager
+def ends_with_a_line() -> Iterator[None]:
+    """Let SIGTERM, by which `torchrun` stops the others when a process is lost, be an error that leaves nothing behind.
+
+    Raises:
+        CircuitError: it came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise _Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except BaseException as error:
+        signal.signal(signal.SIGTERM, lambda *_: None)  # what went wrong is being said, and one line is enough
+        if isinstance(error, _Stopped):
+            raise CircuitError(
+                "the run was stopped; give the same command again, which goes on from the last checkpoint"
+            ) from None
+        raise
+    signal.signal(signal.SIGTERM, before)

@@ -65,17 +65,15 @@ def demo(
 
     Then train a network of the paper on the same cell.
     """
-    from dendrotwin.cell.stimuli import Modulated
-    from dendrotwin.cells import load_cell
     from dendrotwin.neuron.simulate import Simulation
     from dendrotwin.neuron.simulate import simulate as simulate_first
     from dendrotwin.recording.trials import HeldOut
 
-    data, inputs = out / "recordings", Modulated(rate_scale=load_cell("allen_l4").rate_scale)
+    data = out / "recordings"
     print("1/5  reading a layer 4 cell of the Allen Cell Types Database from NEURON: its twin, without any training")
     twin("allen_l4", out / "cable", overwrite=True)
     print("2/5  the twin beside NEURON and NEURON's own default, on trials of 4 s")
-    simulation = Simulation(cell="allen_l4", duration_ms=4000, seed=2, inputs=inputs, dt_ms=0.025)
+    simulation = Simulation(cell="allen_l4", duration_ms=4000, seed=2, dt_ms=0.025)
     simulate_first(simulation, 7, data, held_out=HeldOut(test=7, validation=4))
     evaluate(out / "cable", data, out / "report-cable", neuron=True, speed=True, overwrite=True)
     print(

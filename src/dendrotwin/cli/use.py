@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -24,13 +25,36 @@ from dendrotwin.cli.base import (
     twin_files,
 )
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.recording import Recording
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dendrotwin.recording import RecordingStream
+    from dendrotwin.recording.writing import Outcome
     from dendrotwin.signals import PlacedCell
+    from dendrotwin.support.progress import Advance
 
 MARKER = "signals.txt"  # in a folder of figures: of which signals they are
 PLOTTED = "plot.txt"  # in a folder of `plot`: of which recordings it is, and the digest of the command
+
+SignalTexts = Annotated[
+    list[str],
+    typer.Option(
+        help="currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, with options as "
+        "NAME:key=value:...; two of a kind need a label (lfp:label=deep) [lfp and dipole]."
+    ),
+]
+ProbeTexts = Annotated[
+    list[str],
+    typer.Option(
+        help="Of lfp and ecog: linear, square or neuropixels with options, or a file of contacts; several are one "
+        "for each lfp and ecog [linear; of ecog 4 by 4 contacts on the slab]."
+    ),
+]
+FiguresStart = Annotated[
+    int | None, typer.Option(min=0, help="Start of the figures [ms] [25 ms before the first output spike].")
+]
+FiguresStop = Annotated[int | None, typer.Option(help="End of the figures [ms] [100 ms after the start].")]
 
 
 @app.command()
@@ -64,7 +88,7 @@ def predict(
     from dendrotwin.cell.spike_files import holds_spikes, read_spikes
     from dendrotwin.cell.stimuli import read_injection
     from dendrotwin.recording import provenance, write_recordings
-    from dendrotwin.recording.trials import read_trial, trials_of_cell
+    from dendrotwin.recording.trials import trials_of_cell
     from dendrotwin.support.atomic_files import refuse_existing_file
     from dendrotwin.support.made_by import command_digest, refuse_writing_over_inputs
     from dendrotwin.support.progress import progress
@@ -90,7 +114,7 @@ def predict(
         injection = None if inject is None else read_injection(inject, steps)
         own = read_spikes(events, inputs, time_unit)
         own.check(loaded.tree.n_inputs, steps)
-        count, recordings = 1, iter([loaded.predict(own, steps, injection=injection)])
+        trials: list[RecordingStream] = [loaded.stream(own, steps, injection=injection)]
     else:
         if inputs is not None or time_unit is not None:
             raise InputError(f"{events} holds recordings, which name inputs in ms; leave --inputs and --time-unit away")
@@ -98,21 +122,31 @@ def predict(
             raise InputError(f"the recordings in {events} say themselves what is injected; leave --inject away")
         if duration is not None:
             raise InputError(f"the recordings in {events} say themselves how long they are; leave --duration away")
-        trials = trials_of_cell(events, loaded.tree, "the twin's")
-        count, recordings = (
-            len(trials),
-            (loaded.predict(read_trial(t, loaded.tree), feed_back=feed_back) for t in trials),
-        )
-
-    def shown() -> Iterator[Recording]:
-        with progress("predicting", count, "trials") as advance:
-            for recording in recordings:
-                yield recording
-                advance(1)
-
+        stored = trials_of_cell(events, loaded.tree, "the twin's")
+        trials = [loaded.stream(trial, feed_back=feed_back) for trial in stored]
     attributes = {**provenance(), "twin": str(twin), "architecture": loaded.architecture, "made_by": digest}
-    write_recordings(out, shown(), attributes, compress=compress)
-    print(f"{count} predicted trials in {out}")
+    with progress("predicting", sum(trial.samples for trial in trials), "ms") as advance:
+        write_recordings(out, (_shown(trial, advance) for trial in trials), attributes, compress=compress)
+    print(f"{len(trials)} predicted trials in {out}")
+
+
+def _shown(trial: RecordingStream, advance: Advance) -> RecordingStream:
+    """The same trial; its progress is shown, of the last piece once that is written."""
+    last = 0
+
+    def pieces() -> Iterator[NDArray[Any]]:
+        nonlocal last
+        for piece in trial.pieces:
+            if last:
+                advance(last)
+            last = len(piece)
+            yield piece
+
+    def outcome() -> Outcome:
+        advance(last)
+        return trial.outcome()
+
+    return dataclasses.replace(trial, pieces=pieces(), outcome=outcome)
 
 
 class _SignalOutputs(NamedTuple):
@@ -169,20 +203,8 @@ def signals(
     ] = None,
     *,
     out: Annotated[Path, typer.Option(help="File of signals (.h5) to write.")],
-    signal: Annotated[
-        list[str],
-        typer.Option(
-            help="currents, lfp, ecog, csd, dipole, eeg, new-york, meg, dye or patch, with options as "
-            "NAME:key=value:...; two of a kind need a label (lfp:label=deep) [lfp and dipole]."
-        ),
-    ] = [],  # noqa: B006
-    probe: Annotated[
-        list[str],
-        typer.Option(
-            help="Of lfp and ecog: linear, square or neuropixels with options, or a file of contacts; several are one "
-            "for each lfp and ecog [linear; of ecog 4 by 4 contacts on the slab]."
-        ),
-    ] = [],  # noqa: B006
+    signal: SignalTexts = [],  # noqa: B006
+    probe: ProbeTexts = [],  # noqa: B006
     slab: Annotated[
         str | None, typer.Option(help="Layers for lfp and ecog, such as bottom_um=-150:thickness_um=300.")
     ] = None,
@@ -210,6 +232,8 @@ def signals(
         typer.Option(help="Of the NWB file, as key=value, such as species='Rattus norvegicus' [a simulation]."),
     ] = [],  # noqa: B006
     figures: Annotated[Path | None, typer.Option(help="Also a folder of figures.")] = None,
+    start: FiguresStart = None,
+    stop: FiguresStop = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Compute what electrodes, a dye and the scalp see.
@@ -222,25 +246,29 @@ def signals(
 
     refuse_other_than_hdf5(out)
     about = _subject(subject, nwb)
+    if figures is None and (start, stop) != (None, None):
+        raise InputError("--start and --stop are of the figures; name their folder with --figures")
     cells = _placed_cells(recordings or [], trial, places, as_built)
     outputs = _SignalOutputs(out, nwb, figures)
-    options = {"signal": signal, "probe": probe, "slab": slab, "as_built": as_built, "rate": rate, "subject": about}
+    options: dict[str, Any] = {"signal": signal, "probe": probe, "slab": slab, "as_built": as_built, "rate": rate}
+    options |= {"subject": about, "trial": trial, "outputs": outputs, "window": (start, stop)}
     named = _files_named([*signal, *probe, slab or ""]) + ([] if places is None else [places])
     read = [*(Path(cell.recording) for cell in cells), *named]
-    digest = command_digest("signals", {**options, "trial": trial, "outputs": outputs}, read)
+    digest = command_digest("signals", options, read)
     todo = outputs.to_do(digest, read, overwrite=overwrite)
     if not todo:
         return
     layers = None if slab is None else parse_slab(slab)
     instruments = parse_instruments(signal or ["lfp", "dipole"], probe, layers, cells)
+    window = None if figures is None else _window(cells[0], start, stop)
     if out in todo:
         signals_module.write_signals(out, cells, instruments, rate_hz=rate, made_by=digest)
     print(f"{', '.join(instrument.name for instrument in instruments)} of {len(cells)} cells in {out}")
     if nwb is not None and nwb in todo:
         _write_nwb(nwb, out, cells, about)
         print(f"the same in {nwb}")
-    if figures is not None and figures in todo:
-        names = _save_signal_figures(figures, cells, out, overwrite=overwrite)
+    if figures is not None and window is not None and figures in todo:
+        names = _save_signal_figures(figures, cells, out, window, overwrite=overwrite)
         print(f"{', '.join(names)} in {figures}")
 
 
@@ -266,17 +294,34 @@ def _write_nwb(nwb: Path, out: Path, cells: list[PlacedCell], subject: dict[str,
         write_nwb(nwb, made.values(), session, cells[0] if len(cells) == 1 else None, subject)
 
 
-def _save_signal_figures(figures: Path, cells: list[PlacedCell], out: Path, *, overwrite: bool) -> list[str]:
-    """The figures of `signals` around the first cell's first output spike; their names."""
-    from dendrotwin.plot.signal_folder import save_signal_figures, window_around_first_spike
+def _window(cell: PlacedCell, start: int | None, stop: int | None) -> slice:
+    """The part of a trial to draw [ms]: what is said, else around the cell's first output spike."""
+    from dendrotwin.plot.signal_folder import WINDOW_MS, window_around_first_spike
     from dendrotwin.recording import RecordingFile
+
+    with RecordingFile(cell.recording) as file:
+        duration_ms = file.duration_ms(cell.trial)
+        around = window_around_first_spike(file.spikes_ms(cell.trial), duration_ms)
+    if (start, stop) == (None, None):
+        return around
+    first = min(around.start, stop - 1) if start is None and stop is not None else start or 0
+    last = min(first + WINDOW_MS if stop is None else stop, duration_ms)
+    if not 0 <= first < last:
+        raise InputError(
+            f"figures from {first} to {last} ms of a trial of {duration_ms} ms; give --start before --stop"
+        )
+    return slice(first, last)
+
+
+def _save_signal_figures(
+    figures: Path, cells: list[PlacedCell], out: Path, window: slice, *, overwrite: bool
+) -> list[str]:
+    """The figures of `signals` in a window of time; their names."""
+    from dendrotwin.plot.signal_folder import save_signal_figures
     from dendrotwin.signals import read_signals
     from dendrotwin.support.atomic_files import whole_folder
 
     made = read_signals(out).values()
-    with RecordingFile(cells[0].recording) as first:
-        trial = cells[0].trial
-        window = window_around_first_spike(first.spikes_ms(trial), first.duration_ms(trial))
     with whole_folder(figures, MARKER, overwrite=overwrite) as folder:
         names = save_signal_figures(folder, made, [cell.tree() for cell in cells], window)
         (folder / MARKER).write_text(f"{out}\n")
@@ -362,14 +407,24 @@ def figure(
         raise InputError(f"{name} is of the twin that comes along and takes no folder; leave {compared} away")
     if out.is_file():
         raise FileError(f"{out} is a file; name a folder for the figure")
-    if path.exists() and not overwrite:
-        raise FileError(f"{path} exists; name another folder, or use --overwrite")
     from dendrotwin import plot
+    from dendrotwin.support.made_by import described_work, is_done
+    from dendrotwin.twin import TWINS
+
+    source = sorted((compared or TWINS).rglob("*"))
+    named = {
+        "benchmark" if compared else "twin": source,
+        "architecture": [] if architecture is None else [architecture],
+    }
+    work = described_work({}, named)
+    if not overwrite and is_done(path, plot.made_of(path), work):
+        say_done(path)
+        return
     from dendrotwin.benchmark import paper_figures
 
     if compared is not None:
         drawn = paper_figures.figure_2(compared, architecture)
     else:
         drawn = paper_figures.figure_1() if name == "paper-1" else paper_figures.figure_3()
-    plot.save(drawn, path)
+    plot.save(drawn, path, made_of=work)
     print(f"{name} in {path}")

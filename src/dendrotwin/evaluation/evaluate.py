@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from dendrotwin.evaluation.figures import draw_report
 from dendrotwin.evaluation.neuron_default import neuron_row
@@ -26,6 +26,8 @@ class Measured(TypedDict, total=False):
     """Also NEURON's default on the trials, as a baseline."""
     speed: bool
     """The time of the twin beside that of NEURON, on one thread."""
+    made_of: dict[str, Any]
+    """Kept in the report, by which the command line knows it again; see `made_by.described_work`."""
 
 
 FEW_SPIKES = 10  # fewer make no threshold
@@ -71,6 +73,7 @@ def evaluate(
         twin_rows.append(neuron_row(loaded.tree, test, cell))
     rows = twin_rows + (list(baseline_rows(loaded.tree, train, validation, test)) if baselines else [])
     context = {"twin": str(folder or loaded), "data": str(data), "seconds_per_simulated_second": seconds}
+    context["made_of"] = measured.get("made_of", {})
     with whole_folder(out, "report.json", overwrite=overwrite) as report:
         write_report(report, loaded.tree, rows, test, context)
         draw_report(report, loaded, test, rows)

@@ -210,7 +210,8 @@ def write_report(
         tree: the cell.
         evaluations: the rows.
         test: the trials.
-        context: "twin" and "data", their names; "seconds_per_simulated_second" of each predictor, if they were timed.
+        context: "twin" and "data", their names; "seconds_per_simulated_second" of each predictor, if they were timed;
+            "made_of", see `Measured`.
     """
     rows = [{**e.metadata(), **e.summary(tree)} for e in evaluations]
     found = {

@@ -20,6 +20,7 @@ from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
 from dendrotwin.models import cable, networks
 from dendrotwin.models.base import Architecture, Trainable
+from dendrotwin.support.options import said_plainly
 
 
 @cache
@@ -46,9 +47,10 @@ def load_architecture(name: str) -> Architecture:
     if name in architectures():
         return architectures()[name]
     if not name.endswith(".py"):
-        known = ", ".join(architectures())
+        known = ", ".join(name for name, its in architectures().items() if issubclass(its.model, Trainable))
         raise InputError(
-            f"there is no architecture {name!r}; choose {known}, or name a Python file that defines ARCHITECTURE"
+            f"there is no architecture {name!r} to train; choose {known}, or name a Python file that defines "
+            "ARCHITECTURE"
         )
     found = getattr(_import_file(Path(name)), "ARCHITECTURE", None)
     if not isinstance(found, Architecture):
@@ -109,11 +111,7 @@ def configure(architecture: Architecture, options: dict[str, Any]) -> BaseModel:
     try:
         return architecture.config(**options)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        unknown = first["type"] == "extra_forbidden"
-        fields = ", ".join(architecture.config.model_fields)
-        what = f"there is none; choose among {fields}" if unknown else first["msg"]
+        name, what = said_plainly(error, architecture.config)
         raise InputError(f"the option {name!r} of {architecture.name}: {what}; correct it") from error
 
 

@@ -6,9 +6,9 @@ Outside a model potentials are in mV and events are sparse; inside, each archite
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,8 +20,19 @@ from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.recording.trials import TrialIndex
 
+Piece = tuple[NDArray[np.float32], NDArray[np.float32]]  # V (trials, k, n) [mV] and logits (trials, k)
 State = tuple[Mapping[str, Any], Mapping[str, torch.Tensor]]  # what JSON can hold, and tensors by name
 CHUNK_MS = 1000  # of a trial that a network evaluates at once: memory does not grow with the trial
+
+
+class Potentials(Protocol):
+    """Potentials (trials, steps, n) [mV], an array or what can be cut like one: `true_mV[:, 3:5]`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(trials, steps, n)."""
+
+    def __getitem__(self, part: tuple[slice, slice], /) -> NDArray[Any]: ...
 
 
 class BinnedEvents:
@@ -153,15 +164,15 @@ class Model(nn.Module, ABC):
     autoregressive: bool = False
 
     @abstractmethod
-    def predict(
+    def pieces(
         self,
         events: Sequence[Events],
         duration_ms: int,
-        true_mV: NDArray[np.floating] | None = None,
+        true_mV: Potentials | None = None,
         injections: Sequence[Injection | None] | None = None,
         chunk_ms: int = CHUNK_MS,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Whole trials from rest, as one batch.
+    ) -> Iterator[Piece]:
+        """Whole trials from rest, as one batch, piece by piece of their time.
 
         Args:
             events: of each trial.
@@ -170,12 +181,43 @@ class Model(nn.Module, ABC):
             injections: current injected in each trial.
             chunk_ms: how much is evaluated at once [ms], where the model works in chunks; results are the same.
 
-        Returns:
-            V (trials, steps, n) [mV], and the logit of an output spike in each step (trials, steps).
+        Yields:
+            V (trials, k, n) [mV], and the logit of an output spike in each step (trials, k), of the next k steps.
 
         Raises:
             InputError: current is injected into a model that cannot take it.
         """
+
+    def predict(
+        self,
+        events: Sequence[Events],
+        duration_ms: int,
+        true_mV: Potentials | None = None,
+        injections: Sequence[Injection | None] | None = None,
+        chunk_ms: int = CHUNK_MS,
+    ) -> Piece:
+        """All of `pieces`.
+
+        Args:
+            events: of each trial.
+            duration_ms, chunk_ms: see `pieces` [ms].
+            true_mV: (trials, steps, n), see `pieces` [mV].
+            injections: see `pieces`.
+
+        Returns:
+            V (trials, steps, n) [mV], and the logit of an output spike in each step (trials, steps).
+
+        Raises:
+            InputError: see `pieces`.
+        """
+        v = np.empty((len(events), duration_ms, self.tree.n), np.float32)
+        logit = np.empty(v.shape[:2], np.float32)
+        done = 0
+        for v_now, logit_now in self.pieces(events, duration_ms, true_mV, injections, chunk_ms):
+            now = slice(done, done + v_now.shape[1])
+            v[:, now], logit[:, now] = v_now, logit_now
+            done = now.stop
+        return v, logit
 
     def state(self) -> State:
         """What a file keeps of it, beside the cell and the configuration.
@@ -226,6 +268,20 @@ class Trainable(Model):
         Raises:
             InputError: the sizes do not fit the cell.
         """
+
+    @classmethod
+    def count_activations(cls, tree: Tree, config: Any, autoregressive: bool) -> int:
+        """How many numbers a training step keeps of each millisecond of a window at least, until its gradient is known.
+
+        Args:
+            tree: the cell.
+            config: the sizes.
+            autoregressive: whether past potentials are seen.
+
+        Returns:
+            Their number; that of the outputs where an architecture does not say.
+        """
+        return tree.n + 1
 
     @abstractmethod
     def prepare(self, trials: Sequence[TrialIndex], scaling: Scaling) -> list[nn.Parameter]:

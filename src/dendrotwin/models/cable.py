@@ -6,7 +6,7 @@ names, or is a tolerance of the user's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,15 +20,18 @@ from dendrotwin.cell.membrane_checks import check_membrane
 from dendrotwin.cell.spikes import spike_logits
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import InputError, MissingPackageError, TwinError
-from dendrotwin.models.base import CHUNK_MS, Architecture, Model, State
+from dendrotwin.models.base import CHUNK_MS, Architecture, Model, Piece, Potentials, State
 from dendrotwin.solver.accuracy import Accuracy, CableConfig
 from dendrotwin.solver.stepper import Stepper
 
 if TYPE_CHECKING:
     from dendrotwin.solver.gpu import GPUStepper
 
-PIECE_MS = 60_000  # of a trial at once on the CPU: memory for its result alone grows with the trial
+PIECE_POTENTIALS = 2**23  # of a piece on the CPU, 32 MiB, but of many trials at least LEAST_MS each
+LEAST_MS = 250
 GPU_POTENTIALS = 2**28  # that a GPU keeps at once: 1 GiB
+Input = tuple[Events, Injection | None]
+Advance = Callable[[Sequence[Input], int], tuple[NDArray[np.float32], NDArray[np.floating]]]
 
 
 def make_gpu_stepper(device: torch.device, tree: Tree, membrane: Membrane, accuracy: Accuracy) -> GPUStepper:
@@ -111,44 +114,33 @@ class Cable(Model):
         check_membrane(membrane, tree.n)
         return cls(tree, membrane, config)
 
-    def predict(
+    def pieces(
         self,
         events: Sequence[Events],
         duration_ms: int,
-        true_mV: NDArray[np.floating] | None = None,
+        true_mV: Potentials | None = None,
         injections: Sequence[Injection | None] | None = None,
         chunk_ms: int = CHUNK_MS,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See `Model`: one trial on each thread; on a GPU all at once."""
-        v = np.empty((len(events), duration_ms, self.tree.n), np.float32)
-        logit = np.empty((len(events), duration_ms), np.float32)
+    ) -> Iterator[Piece]:
+        """See `Model`: one trial on each thread, on a GPU all at once; pieces of as many steps as memory holds well."""
+        if not events:
+            return
         if self.device.type == "cuda":
-            peaks = simulate_on_gpu(self.gpu_stepper, events, v, injections)
-            refuse_outside_tables(v)
-            return v, spike_logits(v[..., self.tree.soma], peaks)
-        stepper = self.stepper
-        _ = stepper.layout, stepper.tables  # once, not in every thread
-
-        def one(k: int) -> None:
-            state, injection = stepper.start(), None if injections is None else injections[k]
-            peaks = np.empty(duration_ms)
-            for begin in range(0, duration_ms, PIECE_MS):
-                end = min(begin + PIECE_MS, duration_ms)
-                events_now, injection_now = cut(events[k], injection, begin, end)
-                v[k, begin:end], peak, _ = stepper.advance(state, events_now, end - begin, injection_now)
-                refuse_outside_tables(v[k, begin:end], begin)
-                peaks[begin:end] = peak[:, 0]
-            logit[k] = spike_logits(v[k, :, self.tree.soma], peaks)
-
-        if len(events) == 1:
-            one(0)
+            advance, most, least = on_gpu(self.gpu_stepper, len(events)), GPU_POTENTIALS, 1
         else:
-            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-                list(pool.map(one, range(len(events))))
-        return v, logit
+            advance, most, least = on_cpu(self.stepper, len(events)), PIECE_POTENTIALS, LEAST_MS
+        length = max(most // (len(events) * self.tree.n), least)
+        for begin in range(0, duration_ms, length):
+            end = min(begin + length, duration_ms)
+            inputs = [
+                cut(trial, None if injections is None else injections[k], begin, end) for k, trial in enumerate(events)
+            ]
+            v, peak = advance(inputs, end - begin)
+            refuse_outside_tables(v, begin)
+            yield v, spike_logits(v[..., self.tree.soma], peak)
 
 
-def cut(events: Events, injection: Injection | None, begin: int, end: int) -> tuple[Events, Injection | None]:
+def cut(events: Events, injection: Injection | None, begin: int, end: int) -> Input:
     """The input of a piece of a trial; its times count from the start of the piece, which is exact.
 
     Args:
@@ -183,37 +175,51 @@ def refuse_outside_tables(v_mV: NDArray[np.float32], begin_ms: int = 0) -> None:
     )
 
 
-def simulate_on_gpu(
-    stepper: GPUStepper, events: Sequence[Events], v: NDArray[np.float32],
-    injections: Sequence[Injection | None] | None = None, at_once: int = GPU_POTENTIALS,
-) -> NDArray[np.float32]:  # fmt: skip
-    """Simulate trials from rest on a GPU, all at once, in pieces of time that fit its memory.
+def on_cpu(stepper: Stepper, trials: int) -> Advance:
+    """Trials from rest on the CPU, one on each thread.
 
     Args:
         stepper: the cell there.
-        events: of each trial.
-        v: (trials, steps, n) gets V [mV].
-        injections: current injected in each.
-        at_once: potentials that the GPU keeps.
+        trials: how many.
 
     Returns:
-        (trials, steps) the highest local maximum of the soma's potential that ended in each millisecond [mV].
+        What goes on with them, from the input of each and a number of steps, to V (trials, steps, n) [mV] and the
+        highest local maximum of the soma's potential that ended in each millisecond (trials, steps) [mV].
     """
-    trials, steps, n = v.shape
-    peaks = np.empty((trials, steps), np.float32)
-    if not trials:
-        return peaks
-    state, length = stepper.start(trials), max(at_once // (trials * n), 1)
-    for begin in range(0, steps, length):
-        end = min(begin + length, steps)
-        events_now, injections_now = [], []
-        for k, trial in enumerate(events):
-            part, current = cut(trial, None if injections is None else injections[k], begin, end)
-            events_now.append(part)
-            injections_now.append(current)
-        v_now, peak_now = stepper.advance(state, events_now, end - begin, injections_now)
-        v[:, begin:end], peaks[:, begin:end] = v_now.cpu().numpy(), peak_now[..., 0].cpu().numpy()
-    return peaks
+    _ = stepper.layout, stepper.tables  # once, not in every thread
+    states = [stepper.start() for _ in range(trials)]
+
+    def advance(inputs: Sequence[Input], steps: int) -> tuple[NDArray[np.float32], NDArray[np.floating]]:
+        v, peak = np.empty((trials, steps, stepper.tree.n), np.float32), np.empty((trials, steps))
+
+        def one(k: int) -> None:
+            v[k], peaks, _ = stepper.advance(states[k], inputs[k][0], steps, inputs[k][1])
+            peak[k] = peaks[:, 0]
+
+        if trials == 1:
+            one(0)
+        else:
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                list(pool.map(one, range(trials)))
+        return v, peak
+
+    return advance
+
+
+def on_gpu(stepper: GPUStepper, trials: int) -> Advance:
+    """`on_cpu` on a GPU, all trials at once.
+
+    Args:
+        stepper: the cell there.
+        trials: how many.
+    """
+    state = stepper.start(trials)
+
+    def advance(inputs: Sequence[Input], steps: int) -> tuple[NDArray[np.float32], NDArray[np.floating]]:
+        v, peak = stepper.advance(state, [events for events, _ in inputs], steps, [current for _, current in inputs])
+        return v.cpu().numpy(), peak[..., 0].cpu().numpy()
+
+    return advance
 
 
 ARCHITECTURE = Architecture("cable", CableConfig, Cable)

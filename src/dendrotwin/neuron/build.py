@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from dendrotwin.cell.tree import Synapse
-from dendrotwin.cells import MECHANISMS, CellModel, Sections
-from dendrotwin.errors import CellError
-from dendrotwin.neuron.check_cell import Globals, check_cell, check_globals, check_time, names_of, root_first
+import numpy as np
+
+from dendrotwin.cell.synapse import Synapse
+from dendrotwin.cells import MECHANISMS, CellModel
+from dendrotwin.errors import CellError, in_one_line
+from dendrotwin.neuron.check_cell import as_sections, check_cell, in_order, names_of
+from dendrotwin.neuron.check_start import check_globals, check_start, set_globals
 from dendrotwin.neuron.compile import load_mechanisms
 from dendrotwin.neuron.sections_to_tree import make_tree, outwards, shape
 from dendrotwin.neuron.synapses import read_synapses
@@ -45,7 +50,7 @@ class NeuronCell:
         missing = model.missing()
         if missing:
             raise CellError(f"the cell {model.name} cannot be built here: {missing}")
-        load_mechanisms(model.mechanisms() + SYNAPSE_FILES, coreneuron)
+        load_mechanisms(model.files() + SYNAPSE_FILES, coreneuron)
         self.model = model
         try:
             self._build()
@@ -60,16 +65,18 @@ class NeuronCell:
         """Make the sections, look at them, and make tree and synapses."""
         from neuron import h
 
-        model, before = self.model, Globals.now()
-        sections, self.held = _call_build(model)
-        self.sections = root_first(sections)
-        check_globals(model, before)
+        model = self.model
+        set_globals(model)
+        made, self.held = _call_build(model)
+        self.sections = as_sections(model, made)
+        check_globals(model)
         h.CVode().active(0)  # a trial has fixed steps, whatever a published file switches on
-        every = [section for part in self.sections[:4] for section in part]
+        every = in_order(self.sections)
         self.held += [section.cell() for section in every]
         check_cell(model, self.sections, every)
         given = list(self.sections.synapses)
         own = read_synapses(model.name, given, model.v_init_mV, model.celsius) if given else None
+        check_start(model, every)  # which leaves the cell as a trial starts it, for the tree
         ends_um = shape(every)
         self.segments = [segment for section in every for segment in outwards(section)]
         self.tree = make_tree(model, self.sections, ends_um, own)
@@ -85,7 +92,6 @@ class NeuronCell:
             h.NetCon(None, synapse, 0.0, 1.0, weight)
             for synapse, weight in zip(self.synapses, self.tree.input_weight.tolist(), strict=True)
         ]
-        check_time(model)
 
 
 def _call_build(model: CellModel) -> tuple[Any, list[Any]]:
@@ -93,19 +99,18 @@ def _call_build(model: CellModel) -> tuple[Any, list[Any]]:
     from neuron import h
 
     try:
-        sections, held = _hold(model.build)
-        return Sections(*sections), held
+        return _hold(model.build)
     except CellError:
         raise
     except (Exception, SystemExit) as error:  # a user's own function
         fix = "correct it"
         if any(text in str(error) for text in NOT_THERE):
-            files = ", ".join(path.name for path in model.mechanisms()) or "none"
+            files = ", ".join(path.name for path in model.files()) or "none"
             fix = (
                 "a mechanism or a section that it uses is not there: give its .mod file in `mechanisms` (now: "
                 f"{files}), or name one of the sections that there are ({names_of(h.allsec()) or 'none'})"
             )
-        raise CellError(f"`build` of {model.name} failed: {type(error).__name__}: {error}; {fix}") from error
+        raise CellError(f"`build` of {model.name} failed: {in_one_line(error)}; {fix}") from error
 
 
 def _hold(build: Callable[[], Any]) -> tuple[Any, list[Any]]:
@@ -123,12 +128,26 @@ def _hold(build: Callable[[], Any]) -> tuple[Any, list[Any]]:
             held.append(dict(frame.f_locals))
 
     before = sys.getprofile()
-    sys.setprofile(look)
-    try:
-        made = build()
-    finally:
-        sys.setprofile(before)
+    with _seeded():
+        sys.setprofile(look)
+        try:
+            made = build()
+        finally:
+            sys.setprofile(before)
     return made, held
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Let Python's and numpy's shared generators begin alike: a cell that draws from them is the same each time."""
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002  (it is the user's)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
 
 
 def _point_process(synapse: Synapse, segment: Any) -> Any:

@@ -41,13 +41,13 @@ def cell_digest(simulation: Simulation, model: CellModel, stored: str | None = N
         stored: the hash of a data set that is there; kept if it was made by an older version, which knew of
             mechanisms and Python file alone, and these are the same.
     """
-    companions = model.mechanisms()
+    companions = model.files()
     own = [Path(simulation.cell)] if simulation.cell.endswith(".py") else []
     listed = {path.resolve(): (path.name, path.read_bytes()) for path in [*companions, *own]}
     if _hash(listed.values()) == stored:
         return stored
-    if model.files is not None:
-        listed = {**{path.resolve(): (path.name, path.read_bytes()) for path in model.files()}, **listed}
+    if model.reads is not None:
+        listed = {**{path.resolve(): (path.name, path.read_bytes()) for path in model.reads()}, **listed}
     elif simulation.cell not in NAMES or simulation.cell in OF_FILES:  # else their files are checked by themselves
         read = files_read(simulation.cell, simulation.cell_options)
         listed = {**{Path(path): (Path(path).name, content) for path, content in read.items()}, **listed}
@@ -123,7 +123,7 @@ def _build(cell: str, options: dict[str, str], opened: Path) -> None:
     with _noted(opened):
         model = load_cell(cell, options)
     try:
-        load_mechanisms(model.mechanisms() + SYNAPSE_FILES)
+        load_mechanisms(model.files() + SYNAPSE_FILES)
         with _noted(opened):
             model.build()
     except Exception:  # a user's own function, or no compiler here; the trials say what is wrong

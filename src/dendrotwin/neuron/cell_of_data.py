@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from dendrotwin.cells import NAMES, OF_FILES, load_cell
 from dendrotwin.errors import InputError
 from dendrotwin.neuron.cell_files import cell_digest
@@ -32,11 +30,9 @@ def simulation_of_data(made: dict[str, Any], cell: str | Path | None, of: str) -
             one.
     """
     try:
-        simulation = Simulation.model_validate(made)
-    except ValidationError as error:
-        raise InputError(
-            f"what {of} says of its simulation is damaged ({error.errors()[0]['msg']}); restore it"
-        ) from error
+        simulation = Simulation(**made)
+    except (InputError, TypeError) as error:
+        raise InputError(f"what {of} says of its simulation is damaged ({error}); restore it") from error
     if simulation.cell in NAMES and simulation.cell not in OF_FILES:
         if cell is not None and str(cell) != simulation.cell:
             raise InputError(f"{of} is of the cell {simulation.cell}, not of {cell}; leave that away")

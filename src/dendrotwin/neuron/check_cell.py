@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 from dendrotwin.cells import CellModel, Sections
@@ -33,7 +30,8 @@ def check_cell(model: CellModel, sections: Sections, every: list[Any]) -> None:
 
     _check_tree(model, every)
     _check_lists(model, sections, every)
-    given = {one[0] if isinstance(one, tuple) else one for one in sections.synapses}
+    points = [one[0] if isinstance(one, tuple) and one else one for one in sections.synapses]
+    given = {point for point in points if hasattr(point, "hname")}  # `read_synapses` says what is wrong with others
     for section in every:
         if section.has_membrane("extracellular"):
             raise CellError(
@@ -48,45 +46,65 @@ def check_cell(model: CellModel, sections: Sections, every: list[Any]) -> None:
         )
 
 
-def root_first(sections: Sections) -> Sections:
-    """The sections, with the root of the tree before the others of its list.
+def as_sections(model: CellModel, made: Any) -> Sections:
+    """The sections that `build` gave, in lists.
 
     Args:
-        sections: as `build` gave them.
+        model: the description.
+        made: what `build` gave.
 
     Raises:
-        CellError: there is something else in the lists.
+        CellError: it is something else.
     """
+    of = f"the cell {model.name}: `build` must return Sections(soma=[...], basal=[...], apical=[...], axon=[...])"
+    if not isinstance(made, tuple | list) or not 4 <= len(made) <= len(Sections._fields):
+        raise CellError(f"{of}; it returned {made!r:.60}")
+    sections = Sections(*made)
+    parts = []
     for name, part in zip(Sections._fields, sections[:4], strict=False):
-        for one in part:
+        if isinstance(part, str | dict) or type(part).__name__ == "Section" or not isinstance(part, Iterable):
+            raise CellError(f"{of}; `{name}` is {part!r:.60}, it must be a list of NEURON's sections")
+        members = list(part)
+        for one in members:
             if type(one).__name__ != "Section":
-                raise CellError(f"`build`: `{name}` must be a list of NEURON's sections, it holds {one}")
-    parts = [sorted(part, key=lambda section: section.parentseg() is not None) for part in sections[:4]]
+                raise CellError(f"{of}; `{name}` must be a list of NEURON's sections, it holds {one!r:.60}")
+            try:
+                one.name()
+            except ReferenceError as error:
+                raise CellError(f"{of}; `{name}` holds a section that is deleted; leave it away") from error
+        parts.append(members)
+    if not isinstance(sections.synapses, tuple | list):
+        raise CellError(
+            f"{of}; `synapses` is {sections.synapses!r:.60}, it must be a list of point processes, or of "
+            "(point process, weight)"
+        )
     return sections._replace(**dict(zip(Sections._fields, parts, strict=False)))
 
 
+def in_order(sections: Sections) -> list[Any]:
+    """All sections in the order in which compartments are counted: soma, basal, apical, axon, but the root first.
+
+    Args:
+        sections: of a cell.
+    """
+    every = [section for part in sections[:4] for section in part]
+    return sorted(every, key=lambda section: section.parentseg() is not None)
+
+
 def _check_tree(model: CellModel, every: list[Any]) -> None:
-    if not every or every[0].parentseg() is not None:
-        root = f", which is {every[0].wholetree()[0].name()}" if every else ""
-        raise CellError(
-            f"the cell {model.name}: the root of the tree{root} must be a soma section (where there is none, the first "
-            "section of all); name it first, and connect the others to it"
-        )
+    if not every:
+        raise CellError(f"the cell {model.name} has no section; list those that `build` makes")
     for section, count in Counter(every).items():
         if count > 1:
             raise CellError(
                 f"the cell {model.name}: {section.name()} is listed twice; name each section in one list, once"
-            )
-        if section.parentseg() is None and section != every[0]:
-            raise CellError(
-                f"the cell {model.name}: {section.name()} is not connected to the soma; connect or delete it"
             )
 
 
 def _check_lists(model: CellModel, sections: Sections, every: list[Any]) -> None:
     from neuron import h
 
-    known, whole = set(every), set(every[0].wholetree())
+    known, whole = set(every), set((sections.soma or every)[0].wholetree())
     missing = [section for section in h.allsec() if section in whole and section not in known]
     if missing:
         first, others = missing[0], missing[1:]
@@ -134,89 +152,3 @@ def _check_segment(model: CellModel, segment: Any, given: set[Any]) -> None:
                         f"the cell {model.name}: the POINTER {pointer} of {mechanism.name()} in {segment} points to "
                         "nothing, of which NEURON dies; set it with h.setpointer"
                     ) from error
-
-
-@dataclass(frozen=True)
-class Globals:
-    """What hoc has one of for all cells, and the description of a cell says too.
-
-    Attributes:
-        celsius: temperature [degC].
-        v_init_mV: where NEURON's own run would start [mV]; None where hoc has no such variable yet.
-    """
-
-    celsius: float
-    v_init_mV: float | None
-
-    @classmethod
-    def now(cls) -> Globals:
-        """Those that NEURON has now."""
-        from neuron import h
-
-        return cls(float(h.celsius), float(h.v_init) if hasattr(h, "v_init") else None)
-
-
-DEFAULTS = Globals(6.3, -65.0)  # of NEURON
-
-
-def check_globals(model: CellModel, before: Globals) -> None:
-    """See that `build` sets no temperature and no start that its description contradicts.
-
-    Args:
-        model: its description, which counts.
-        before: what NEURON had before `build`.
-
-    Raises:
-        CellError: it does.
-    """
-    after = Globals.now()
-    for name, set_to, was, default, said in (
-        ("celsius", after.celsius, before.celsius, DEFAULTS.celsius, model.celsius),
-        ("v_init", after.v_init_mV, before.v_init_mV, DEFAULTS.v_init_mV, model.v_init_mV),
-    ):
-        if set_to not in (None, was, default, said):
-            field = "v_init_mV" if name == "v_init" else name
-            raise CellError(
-                f"the cell {model.name}: `build`, or a file that it reads, sets {name} to {set_to:g}, the description "
-                f"says {field}={said:g}, which would count; make them agree"
-            )
-
-
-def check_time(model: CellModel) -> None:
-    """See that nothing but the cell's own equations acts while time goes on: starts the cell, and makes one step.
-
-    Args:
-        model: its description.
-
-    Raises:
-        CellError: a vector is played, an event is to come, or a function of Python's is called in each step.
-    """
-    from neuron import h
-
-    called: list[str] = []
-
-    def look(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call":
-            called.append(f"{frame.f_code.co_name} of {frame.f_code.co_filename}:{frame.f_code.co_firstlineno}")
-
-    h.celsius = model.celsius
-    h.finitialize(model.v_init_mV)
-    times, own = h.Vector(), h.List()
-    h.CVode().print_event_queue(times)
-    h.CVode().event_queue_info(3, h.Vector(), h.Vector(), own)  # what a mechanism has sent itself
-    # A NetStim that nothing listens to does no harm; NetCons to the cell's synapses are refused as such.
-    if times.size() > sum(not target.has_loc() for target in own):
-        raise CellError(
-            f"the cell {model.name}: after its start something is due at {times.min():g} ms (Vector.play, or an event "
-            "that a mechanism or a function at the start has sent), which a twin would not know; leave it away"
-        )
-    before = sys.getprofile()
-    sys.setprofile(look)
-    try:
-        h.fadvance()
-    finally:
-        sys.setprofile(before)
-    if called:
-        raise CellError(
-            f"the cell {model.name}: {called[0]} is called in each step, which a twin would not know; leave it away"
-        )

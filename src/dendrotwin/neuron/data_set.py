@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dendrotwin.cell.tree import Events, Injection
-from dendrotwin.errors import FileError
+from dendrotwin.cell.tree import Events, Floats, Injection
+from dendrotwin.errors import CellError, FileError
 from dendrotwin.neuron.simulation import Simulation
 from dendrotwin.recording import RecordingFile
 from dendrotwin.recording.one_simulation import CONFIG_FILE, OneSimulation, differing, read_configuration
@@ -22,6 +22,7 @@ from dendrotwin.recording.trials import SPLIT_FILE, HeldOut, read_held_out
 from dendrotwin.support.atomic_files import remove_dead_partials, whole_file
 from dendrotwin.support.folder_lock import FolderLock
 
+BUILD_FILE = "build.json"  # how the cell was built for the first trial
 MOST_TRIALS = 1_000_000  # files are sorted by names that hold six digits
 # A cell fires all the time if so large a share of so many stretches of 100 ms has an output spike: modulated input has
 # silences of several 100 ms.
@@ -138,6 +139,7 @@ def _claim(out: Path, simulation: Simulation, held_out: HeldOut | None, *, alone
         raise FileError(f"{out} exists and is no data set of `simulate`; name another folder, or use --overwrite")
     else:
         (out / SPLIT_FILE).unlink(missing_ok=True)
+        (out / BUILD_FILE).unlink(missing_ok=True)
         with whole_file(out / CONFIG_FILE) as temporary:
             temporary.write_text(json.dumps(simulation.model_dump(mode="json"), indent=2) + "\n")
     if held_out is not None:
@@ -164,6 +166,40 @@ def check_claim(out: Path, simulation: Simulation) -> None:
         raise FileError(f"{out / CONFIG_FILE} was deleted meanwhile; run the same command again")
     if different := differing(there, json.loads(simulation.model_dump_json())):
         raise FileError(f"{out} holds another simulation (other {different}); name another, or use --overwrite")
+
+
+def check_build(out: Path, name: str, parameters: dict[str, Floats]) -> None:
+    """See that a cell was built as it was for the other trials of a data set, in this process or another.
+
+    Args:
+        out: folder of the data set.
+        name: of the cell.
+        parameters: (k,) of each name, of the cell as it is built; see `check_start.parameters`.
+
+    Raises:
+        CellError: something in it is another: says what.
+    """
+    # Sums with and without weights that depend on the place tell any difference, and are no more than a line.
+    mine = {
+        key: [float(len(x)), float(x.sum()), float(x @ np.cos(np.arange(len(x)))), float(np.abs(x).sum())]
+        for key, x in parameters.items()
+    }
+    try:
+        theirs = json.loads((out / BUILD_FILE).read_text())
+    except FileNotFoundError:
+        with whole_file(out / BUILD_FILE) as temporary:
+            temporary.write_text(json.dumps(mine) + "\n")
+        return
+    differing = [
+        key
+        for key in sorted({*mine, *theirs})
+        if key not in mine or key not in theirs or not np.allclose(mine[key], theirs[key], 1e-9, 1e-9 * mine[key][3])
+    ]
+    if differing:
+        raise CellError(
+            f"two builds of the cell {name} differ in {', '.join(differing)}: `build` draws it at random, or takes it "
+            "from the time, the process, or the order of a set; give random numbers a seed, and sort sets"
+        )
 
 
 def check_shards(out: Path, paths: Sequence[Path]) -> None:
@@ -197,4 +233,5 @@ def remove(out: Path) -> None:
         raise FileError(f"{out} holds files that `simulate` did not make, and is not overwritten; name another folder")
     for path in shards:
         path.unlink()
+    (out / BUILD_FILE).unlink(missing_ok=True)
     (out / CONFIG_FILE).unlink(missing_ok=True)

@@ -39,7 +39,17 @@ def seed_mechanisms(segments: list[Any], seed: int, trial: int) -> None:
                 if hasattr(random, "set_seq"):  # a RANDOM, no POINTER
                     random.set_seq(0)
     for random in h.List("Random"):
+        _forget_second_normal(random)
         random.seq(start)
     set_seed = getattr(ctypes.CDLL(hoc.__file__), "_Z8set_seedd")  # noqa: B009  (of scop_random; hoc cannot call it)
     set_seed.argtypes = [ctypes.c_double]
     set_seed(float(legacy))
+
+
+def _forget_second_normal(random: Any) -> None:
+    """Use up the second of two normal numbers that hoc's Random makes at once and keeps; `seq` does not forget it."""
+    for _ in range(2):
+        before = random.seq()
+        random.repick()
+        if random.seq() == before:  # that was the one that was kept
+            return

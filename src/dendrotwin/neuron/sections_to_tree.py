@@ -13,6 +13,7 @@ from dendrotwin.cell.tree import APICAL, REGIONS, Floats, Ints, Tree
 from dendrotwin.cells import CellModel, Sections
 from dendrotwin.cells.neurolucida import points_of
 from dendrotwin.errors import CellError
+from dendrotwin.neuron.check_cell import in_order
 from dendrotwin.neuron.ih import kole_ih
 from dendrotwin.neuron.leak import leak_of
 from dendrotwin.neuron.synapses import OwnInputs
@@ -48,16 +49,16 @@ def make_tree(
     """
     from neuron import h
 
-    every = [section for members in sections[:4] for section in members]
+    every = in_order(sections)
     segments = [segment for section in every for segment in outwards(section)]
     number = {section: i for i, section in enumerate(every)}
     section_of = np.array([number[s.sec] for s in segments], dtype=np.int32)
-    region_names = _regions(sections, every, number)
-    region = np.array([REGIONS.index(region_names[k]) for k in section_of], dtype=np.int32)
+    regions = _regions(sections)
+    region = np.array([REGIONS.index(regions[s.sec]) for s in segments], dtype=np.int32)
     at_segment = _compartment_numbers(every)
     axial = _axial_network(every, at_segment)
     inputs = _own_inputs(model, own, at_segment) if own is not None else _inputs(model, region)
-    h.distance(0, every[0](0.5))
+    h.distance(0, (sections.soma or every)[0](0.5))
     area_um2 = np.array([segment.area() for segment in segments])
     ih, ih_mV = kole_ih(segments, model.celsius)
     leak = leak_of(segments, model.celsius)
@@ -100,16 +101,32 @@ def _origin(sections: Sections) -> NDArray[np.float64]:
     return np.asarray(np.concatenate([points_of(section) for section in sections.centre]).mean(axis=0))
 
 
-def _regions(sections: Sections, every: list[Any], number: dict[Any, int]) -> list[str]:
-    """Region of each section, the apical ones by their place in the apical tree."""
-    names = [part for part, members in zip(PARTS, sections[:4], strict=True) for _ in members]
-    apical = [number[section] for section in sections.apical]
-    in_apical = {section: i for i, section in enumerate(apical)}
-    parent = [-1 if s.parentseg() is None else number[s.parentseg().sec] for s in every]
-    regions = apical_regions([in_apical.get(parent[s], -1) for s in apical], [every[s].L for s in apical])
-    for section, name in zip(apical, regions, strict=True):
-        names[section] = name
-    return names
+def _regions(sections: Sections) -> dict[Any, str]:
+    """Region of each section, the apical ones by their place in the apical tree, seen from the soma."""
+    regions = {section: part for part, members in zip(PARTS, sections[:4], strict=True) for section in members}
+    inwards, depth = _seen_from_the_soma(sections)
+    apical = sorted(sections.apical, key=lambda section: depth[section])
+    number = {section: i for i, section in enumerate(apical)}
+    names = apical_regions([number.get(inwards[s], -1) for s in apical], [s.L for s in apical])
+    return regions | dict(zip(apical, names, strict=True))
+
+
+def _seen_from_the_soma(sections: Sections) -> tuple[dict[Any, Any], dict[Any, int]]:
+    """Each section's next one on the way to the soma, wherever the root of the tree is, and how many are on the way."""
+    every = in_order(sections)
+    beside: dict[Any, list[Any]] = {section: [] for section in every}
+    for section in every[1:]:
+        parent = section.parentseg().sec
+        beside[section].append(parent)
+        beside[parent].append(section)
+    here = (sections.soma or every)[:1]
+    inwards, depth = {here[0]: None}, {here[0]: 0}
+    for section in here:  # grows
+        for other in beside[section]:
+            if other not in depth:
+                inwards[other], depth[other] = section, depth[section] + 1
+                here.append(other)
+    return inwards, depth
 
 
 def _compartment_numbers(every: list[Any]) -> dict[Any, int]:

@@ -73,9 +73,9 @@ def simulate(
         raise CellError(f"the cell {model.name} cannot be built here: {missing}")
     if not isinstance(workers, Executor):
         # Once, not in every worker.
-        build_mechanisms(model.mechanisms() + SYNAPSE_FILES, coreneuron=simulation.engine == "coreneuron")
+        build_mechanisms(model.files() + SYNAPSE_FILES, coreneuron=simulation.engine == "coreneuron")
     stored = None if overwrite else stored_digest(out / CONFIG_FILE)
-    simulation = with_digests(simulation, cell_digest(simulation, model, stored), events, injection)
+    simulation = with_digests(simulation.of_cell(model), cell_digest(simulation, model, stored), events, injection)
     with claimed(out, simulation, held_out, overwrite=overwrite):
         paths = [shard_path(out, trial) for trial in range(trials)]
         todo = [trial for trial, path in enumerate(paths) if not path.exists()]

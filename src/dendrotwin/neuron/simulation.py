@@ -5,32 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dendrotwin.cell.stimuli import Modulated, Protocol
+from dendrotwin.cells import CellModel
 from dendrotwin.errors import InputError
 from dendrotwin.recording import DEFAULT_RECORD_DT_MS, per_ms
 from dendrotwin.recording.trials import HeldOut
+from dendrotwin.support.options import Options
 
 # Crank-Nicolson damps fast modes less the longer the step: beyond this one the potential rings after spikes.
 MAX_CRANK_NICOLSON_MS = 0.05
 
 
-class Simulation(BaseModel):
+class Simulation(Options):
     """What determines every trial of a data set; with a trial's number, all of its bits."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     cell: str
     """Name of a cell (see `dendrotwin cells`), or path of a Python file that defines one."""
-    cell_options: dict[str, str] = {}
+    cell_options: dict[str, str] = Field(default_factory=dict)
     """Options of the cell, by name."""
     duration_ms: int = Field(gt=0)
     """Duration of a trial [ms]."""
     seed: int = Field(default=0, ge=0)
     """Seed of the input protocol: trial k draws from child k of numpy's `SeedSequence(seed)`."""
     inputs: Protocol = Modulated()
-    """Input protocol, not used where events are given."""
+    """Input protocol, not used where events are given. Modulated without a rate scale has the cell's own."""
     dt_ms: float = Field(default=0.05, gt=0, le=1)
     """Step of the integration, a divisor of 1 ms [ms]."""
     method: Literal["crank-nicolson", "backward-euler"] = "crank-nicolson"
@@ -43,6 +43,16 @@ class Simulation(BaseModel):
     """Hash of the files that the cell is made from (mechanisms, Python, hoc, morphology), which `simulate` fills in."""
     own_input: str = ""
     """Hash of the user's own events and injected current, which `simulate` fills in."""
+
+    def of_cell(self, model: CellModel) -> Simulation:
+        """The simulation with the cell's own rate scale, where modulated input has none.
+
+        Args:
+            model: description of the cell.
+        """
+        if not isinstance(self.inputs, Modulated) or "rate_scale" in self.inputs.model_fields_set:
+            return self
+        return self.model_copy(update={"inputs": Modulated(rate_scale=model.rate_scale)})
 
     def check_steps(self) -> None:
         """See that dt_ms and record_dt_ms fit each other and the method.

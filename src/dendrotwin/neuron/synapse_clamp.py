@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.tree import BLOCK_MV, Conductance, Floats
+from dendrotwin.cell.synapse import BLOCK_MV, Conductance
+from dendrotwin.cell.tree import Floats
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.variables import ASSIGNED, PARAMETERS, STATES, variables
 

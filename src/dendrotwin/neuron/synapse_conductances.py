@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dendrotwin.cell.tree import BLOCK_MV, Conductance, Floats
+from dendrotwin.cell.synapse import BLOCK_MV, Conductance
+from dendrotwin.cell.tree import Floats
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.synapse_clamp import SYNAPSE_READING, nearly_equal
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dendrotwin.cell.tree import Conductance, Floats, Ints, Synapse
+from dendrotwin.cell.synapse import Conductance, Synapse
+from dendrotwin.cell.tree import Floats, Ints
 from dendrotwin.errors import CellError
 from dendrotwin.neuron.synapse_clamp import SynapseClamp, probe, prove
 from dendrotwin.neuron.synapse_conductances import conductances_of

@@ -53,7 +53,7 @@ def find_rate_scale(simulation: Simulation, target_hz: float, workers: int | Non
         DendrotwinError: whatever building or running the cell raises.
     """
     model = load_cell(simulation.cell, simulation.cell_options)
-    build_mechanisms(model.mechanisms() + SYNAPSE_FILES)
+    build_mechanisms(model.files() + SYNAPSE_FILES)
     pool = worker_pool(min(workers or cores(), TRIALS))
     try:
         most = round(math.log2(MOST / LEAST)) + HALVINGS

@@ -16,7 +16,9 @@ from dendrotwin.cell.tree import SPIKE_MV, Events, Injection
 from dendrotwin.cells import load_cell
 from dendrotwin.errors import InputError
 from dendrotwin.neuron.build import NeuronCell
-from dendrotwin.neuron.data_set import check_claim
+from dendrotwin.neuron.check_cell import in_order
+from dendrotwin.neuron.check_start import parameters
+from dendrotwin.neuron.data_set import check_build, check_claim
 from dendrotwin.neuron.random_numbers import seed_mechanisms
 from dendrotwin.neuron.simulation import Simulation, steps_and_samples_per_ms
 from dendrotwin.recording import DEFAULT_RECORD_DT_MS, Recording, provenance, trial_identity, write_recordings
@@ -216,10 +218,14 @@ def simulate_trial(
 
     Raises:
         FileError: the folder is that of another simulation by now, or the disk is full.
+        CellError: see `NeuronCell`; or the cell was built in another way for other trials.
     """
     duration_ms, record_dt_ms = simulation.duration_ms, simulation.record_dt_ms
     with _lock:
         cell = built_cell(simulation)
+        built = parameters(in_order(cell.sections))
+        if (path.parent / CONFIG_FILE).exists():
+            check_build(path.parent, cell.model.name, built)
         if events is None:
             events = draw_events(cell.tree, simulation.inputs, duration_ms, trial_rng(simulation.seed, trial))
         seed_mechanisms(cell.segments, simulation.seed, trial)
@@ -239,5 +245,6 @@ def simulate_trial(
     )
     if (path.parent / CONFIG_FILE).exists():  # the folder may have become that of another simulation meanwhile
         check_claim(path.parent, simulation)
+        check_build(path.parent, cell.model.name, built)  # again: two workers may have been the first at once
     write_recordings(path, [recording], {**provenance(), "simulation": simulation.model_dump_json(), "trial": trial})
     return len(spikes)

@@ -11,7 +11,7 @@ from dendrotwin.plot.errors import (
 )
 from dendrotwin.plot.paper import Snapshot, TracePair, figure_paper_1, figure_paper_2, figure_paper_3
 from dendrotwin.plot.signals import figure_contacts, figure_depth, figure_frames, figure_series, figure_spectrum
-from dendrotwin.plot.style import save
+from dendrotwin.plot.style import made_of, save
 from dendrotwin.plot.training import figure_curves, figure_experts, figure_training
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "figure_traces",
     "figure_training",
     "height_um",
+    "made_of",
     "project",
     "save",
 ]

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
-from dendrotwin.cell.tree import APICAL, REGIONS, Tree
+from dendrotwin.cell.tree import REGIONS, Tree
 from dendrotwin.plot.style import (
     BELOW,
     MISSING,
@@ -50,7 +50,7 @@ def drawing_plane(tree: Tree) -> tuple[Floats, Floats]:
     middles = np.asarray(tree.ends_um, dtype=np.float64).mean(axis=1)
     soma = tree.in_region("soma")
     centre = middles[soma].mean(axis=0) if soma.any() else middles[0]
-    apical = tree.in_region(*APICAL)
+    apical = tree.in_region("apical")
     up, right = np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])
     direction = tree.length_um[apical] @ (middles[apical] - centre)
     if np.linalg.norm(direction) > 0.0:

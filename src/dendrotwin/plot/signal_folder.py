@@ -14,6 +14,7 @@ from dendrotwin.recording import SETTLE_MS
 from dendrotwin.signals import Signal, power_spectrum
 from dendrotwin.signals.placing import soma_centre
 
+WINDOW_MS = 100  # of a figure, where nothing is said
 FRAMES = 8  # of a movie: two rows of four
 NA_UM3_TO_UA_MM3 = 1e6
 MV_TO_UV = 1e3
@@ -29,7 +30,7 @@ NAMES = {
 WITH_SPECTRUM = ("lfp", "ecog", "dipole", "eeg", "meg", "patch")
 
 
-def window_around_first_spike(spikes_ms: Floats, duration_ms: int, window_ms: int = 100) -> slice:
+def window_around_first_spike(spikes_ms: Floats, duration_ms: int, window_ms: int = WINDOW_MS) -> slice:
     """The part of a trial to draw: around the first output spike once the cell has settled.
 
     A quarter of the window lies before the spike. Without spikes the window begins where the cell has settled.
@@ -81,8 +82,9 @@ def _figure(signal: Signal, trees: Sequence[Tree], window: slice) -> Figure:
     if modality in ("lfp", "ecog"):
         positions = np.stack([signal.channels[name] for name in ("x_um", "y_um", "z_um")], axis=1)
         return plot.figure_contacts(
-            trees, positions, values * MV_TO_UV, "µV", len(time) * 1000.0 / signal.sampling_hz, NAMES[modality]
-        )
+            trees, positions, values * MV_TO_UV, "µV", len(time) * 1000.0 / signal.sampling_hz,
+            f"{NAMES[modality]} from {time[0] - 1000.0 / signal.sampling_hz:g} to {time[-1]:g} ms",
+        )  # fmt: skip
     if modality == "csd":
         somas_um = [float(soma_centre(tree)[2]) for tree in trees]
         return plot.figure_depth(time, signal.channels["z_um"], values * NA_UM3_TO_UA_MM3, "CSD (µA/mm³)", somas_um)

@@ -105,11 +105,12 @@ def figure_contacts(
             x_z = tree.ends_um[soma].mean(axis=0)[[right_axis, up_axis]]
             axes.add_patch(Circle(tuple(x_z), tree.diameter_um[soma] / 2, facecolor=BASELINE, zorder=1))
     across = np.linspace(0.0, width, len(traces))
+    lowest = min(float(low[1]), float((z[shown] + scale * traces.min(axis=0)).min()))
     gap = 0.04 * width
     for k, contact in enumerate(shown):
         axes.plot(x[contact] + gap + across, z[contact] + scale * traces[:, k], color=TWIN, linewidth=1.1, zorder=3)
     axes.plot(x, z, "s", color=BELOW, markersize=5, markeredgewidth=0, zorder=4)
-    right, bottom = float(x[shown].max() + gap + width), float(low[1]) - 0.09 * float(high[1] - low[1])
+    right, bottom = float(x[shown].max() + gap + width), lowest - 0.09 * float(high[1] - low[1])
     time_ms, size, length_um = (round_down(v) for v in (duration_ms / 3, largest / 2, 0.3 * float(max(high - low))))
     draw_bar(axes, (right - time_ms / duration_ms * width, bottom), (right, bottom), f"{time_ms:g} ms")
     draw_bar(axes, (right, bottom), (right, bottom + scale * size), f"{size:g} {unit}")
@@ -194,7 +195,7 @@ def figure_spectrum(frequency_Hz: Real, power: Real, labels: Sequence[str], unit
 
 @matplotlib.rc_context(STYLE)
 def figure_series(time_ms: Real, values: Real, labels: Sequence[str], unit: str) -> Figure:
-    """Traces above each other, each with its own axis.
+    """Traces above each other, all to one scale.
 
     Args:
         time_ms: (samples,) [ms].
@@ -205,7 +206,7 @@ def figure_series(time_ms: Real, values: Real, labels: Sequence[str], unit: str)
     shown = _strongest(np.ptp(values, axis=0), MOST_ROWS)
     height = 1.3 if len(shown) <= len(SERIES) else 0.7
     figure = Figure(figsize=(9.0, 1.0 + height * len(shown)), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
+    panels = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True, sharey=True))
     for axes, channel in zip(panels, shown, strict=True):
         axes.plot(time_ms, values[:, channel], color=TWIN, linewidth=1.2)
         axes.set_title(labels[channel], loc="right", pad=2)  # matplotlib writes an axis' power of ten at the left

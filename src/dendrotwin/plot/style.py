@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from PIL import Image
 
 from dendrotwin.cell.tree import REGIONS
 from dendrotwin.support.atomic_files import whole_file
@@ -20,6 +22,7 @@ from dendrotwin.support.atomic_files import whole_file
 Floats = NDArray[np.float64]
 Real = NDArray[np.floating[Any]]
 
+MADE_OF = "dendrotwin"  # the text of a PNG file that says what it was made of
 STYLE: Any = {
     "font.size": 12,
     "axes.titlesize": 12,
@@ -87,13 +90,28 @@ def legend_above(figure: Figure, colours: Mapping[str, str], markers: Mapping[st
     figure.legend(handles=handles, loc="outside upper center", ncols=max(1, min(len(handles), 110 // (longest + 5))))
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, made_of: dict[str, Any] | None = None) -> None:
     """Write a figure as PNG, under a temporary name until it is complete, and clear it.
 
     Args:
         figure: what to write; it is empty afterwards, so that many figures do not fill the memory.
         path: the file; replaced if it exists.
+        made_of: by name, what JSON can hold; the file keeps it, see `made_of`.
     """
+    kept = {} if made_of is None else {MADE_OF: json.dumps(made_of)}
     with whole_file(Path(path)) as temporary, matplotlib.rc_context(STYLE):
-        figure.savefig(temporary, dpi=DPI, format="png", facecolor="white")
+        figure.savefig(temporary, dpi=DPI, format="png", facecolor="white", metadata=kept)
     figure.clear()
+
+
+def made_of(path: Path) -> dict[str, Any]:
+    """What a PNG file says that it was made of; nothing where it does not.
+
+    Args:
+        path: the file.
+    """
+    try:
+        with Image.open(path) as image:
+            return dict(json.loads(image.info[MADE_OF]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

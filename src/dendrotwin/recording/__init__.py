@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -25,55 +25,28 @@ from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.recording.checks import (
     CHUNK_STEPS,
+    CURRENTS,
+    DEFAULT_RECORD_DT_MS,
+    FORMAT_VERSION,
     SCALING,
     check_layout,
+    no_such_file,
+    per_ms,
     read_array,
     read_events,
     read_injection,
     read_probability,
+    read_scaling,
     read_spikes,
-    to_int16,
-    write_array,
+    samples_of,
 )
-from dendrotwin.recording.tree_file import read_tree, write_tree
-from dendrotwin.support.disk import whole_hdf5
-from dendrotwin.support.hdf5 import (
-    AGAIN,
-    WRITTEN_AS,
-    damage_as_file_error,
-    open_hdf5,
-    text_attribute,
-    text_of,
-)
+from dendrotwin.recording.tree_file import read_tree
+from dendrotwin.recording.writing import RecordingStream, write_recordings
+from dendrotwin.support.hdf5 import AGAIN, damage_as_file_error, open_hdf5, text_of
 from dendrotwin.support.hdf5_parts import Part
 
-FORMAT_VERSION = 1
-LEAST_DIGITS = 4  # of an interval that divides 1 ms and is no short decimal number
-
-LEAST_MS = 1e-6  # a shorter interval is none that a simulation can have
 SETTLE_MS = 500  # the start of a trial does not count: the cell comes from rest
-DEFAULT_RECORD_DT_MS = 1.0  # time from one sample to the next where nothing is said; training and evaluation need it
 Volts = NDArray[np.float32]
-
-
-def per_ms(interval_ms: float, name: str) -> int:
-    """How often an interval of time goes into 1 ms.
-
-    Args:
-        interval_ms: the interval [ms].
-        name: of it, for the error.
-
-    Raises:
-        InputError: it does not divide 1 ms, and is not 1 / n in four digits or more, such as 0.03333.
-    """
-    count = round(1.0 / interval_ms) if LEAST_MS <= interval_ms <= 1.0 else 0
-    rounded = count > 0 and interval_ms in [float(f"{1.0 / count:.{digits}g}") for digits in range(LEAST_DIGITS, 17)]
-    if not rounded and not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
-        raise InputError(
-            f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025, or 0.03333 for 30 kHz "
-            "(signals of other rates: dendrotwin signals --rate)"
-        )
-    return count
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +90,13 @@ class Recording:
         """The trial with the samples that a recording each ms has."""
         every = per_ms(self.record_dt_ms, "record_dt_ms")
         return dataclasses.replace(self, v_mV=self.v_mV[every - 1 :: every], record_dt_ms=DEFAULT_RECORD_DT_MS)
+
+    def stream(self) -> RecordingStream:
+        """The trial as one that comes in a single piece."""
+        return RecordingStream(
+            self.tree, self.events, self.trial_id, self.injection, len(self.v_mV), iter([self.v_mV]),
+            lambda: (self.spikes_ms, self.spike_probability), self.record_dt_ms,
+        )  # fmt: skip
 
     def save(self, path: str | Path) -> None:
         """Write a file of this one trial, as `dendrotwin simulate` and `predict` make them, for `signals` and `plot`.
@@ -170,69 +150,6 @@ def provenance() -> dict[str, str]:
     return {"versions": json.dumps(versions)}
 
 
-def write_recordings(
-    path: str | Path,
-    recordings: Iterable[Recording],
-    attributes: dict[str, Any],
-    *,
-    compress: bool = False,
-    as_float: bool = False,
-) -> None:
-    """Write trials of one cell to one HDF5 file, under a temporary name until it is whole.
-
-    Args:
-        path: the file; replaced if it exists.
-        recordings: the trials, taken one after the other.
-        attributes: what made them (cell, configuration, seeds, versions), stored as the file's attributes.
-        compress: gzip and shuffle, for publishing; reading windows of it is slower.
-        as_float: store potentials as they are, in float32; without, in steps of SCALE_MV.
-
-    Raises:
-        FileError: a potential cannot be stored (see `to_int16`), the trials are of different cells, or the disk is
-            full.
-        InputError: a record_dt_ms does not divide 1 ms, or the samples are no whole number of ms.
-    """
-    options = {"compression": "gzip", "shuffle": True} if compress else {}
-    with whole_hdf5(path, libver=WRITTEN_AS) as file:
-        tree = None
-        for index, recording in enumerate(recordings):
-            if tree is None:
-                tree = recording.tree
-                write_tree(file.create_group("tree"), tree)
-            elif recording.tree is not tree and recording.tree.fingerprint() != tree.fingerprint():
-                raise FileError(f"trial {recording.trial_id} is of another cell; write one file for each cell")
-            group = file.create_group(f"trials/{index:06d}")
-            group.attrs["trial_id"] = text_attribute(recording.trial_id)
-            group.attrs["record_dt_ms"] = recording.record_dt_ms
-            if len(recording.v_mV) % per_ms(recording.record_dt_ms, "record_dt_ms"):
-                raise InputError(
-                    f"trial {recording.trial_id} has {len(recording.v_mV)} samples, one every "
-                    f"{recording.record_dt_ms:g} ms, which is no whole number of ms; cut them to whole ones"
-                )
-            v_mV = np.asarray(recording.v_mV, np.float32)
-            stored = v_mV if as_float else to_int16(recording.v_mV, recording.trial_id)
-            chunks = (min(CHUNK_STEPS, len(stored)), stored.shape[1])
-            write_array(group, "v", stored, CHUNK_STEPS, chunks=chunks, **options)
-            group["v"].attrs.update({**({} if as_float else SCALING), "units": text_attribute("mV")})
-            write_array(group, "spikes_ms", recording.spikes_ms)
-            # Events by step: those of step t are input[indptr[t]:indptr[t + 1]].
-            first = np.searchsorted(recording.events.time_ms, np.arange(recording.duration_ms + 1))
-            write_array(group, "events/indptr", first)
-            write_array(group, "events/input", recording.events.input)
-            write_array(group, "events/time_ms", np.asarray(recording.events.time_ms, dtype=np.float64))
-            if recording.injection is not None:
-                write_array(group, "injection/compartment", recording.injection.compartment)
-                write_array(group, "injection/current_nA", recording.injection.current_nA)
-            if recording.spike_probability is not None:
-                write_array(group, "spike_probability", recording.spike_probability)
-            file.check_room()
-        if tree is None:
-            raise FileError(f"there is no trial to write to {path}")
-        for name, value in {**attributes, "tree_fingerprint": tree.fingerprint()}.items():
-            file.attrs[name] = text_attribute(value) if isinstance(value, str) else value
-        file.attrs["format_version"] = FORMAT_VERSION
-
-
 class RecordingFile:
     """A file of trials, open for reading; use it as a context manager.
 
@@ -245,7 +162,7 @@ class RecordingFile:
         if self.path.is_dir():
             raise FileError(f"{path} is a folder; name a recording in it, such as {self.path / 'trial-000000.h5'}")
         if not self.path.is_file():
-            raise FileError(f"{path} does not exist; `dendrotwin simulate` makes such files")
+            raise no_such_file(path, "`dendrotwin simulate` makes such files")
         self._file = open_hdf5(self.path, _check_file)
         try:
             with damage_as_file_error(self.path):
@@ -293,7 +210,23 @@ class RecordingFile:
             trial: its number in the file.
         """
         samples_per_ms = per_ms(self.record_dt_ms(trial), f"record_dt_ms of {self.path}")
-        return int(self._trials[trial]["v"].shape[0]) // samples_per_ms
+        return int(samples_of(self._trials[trial]).shape[0]) // samples_per_ms
+
+    def holds_currents(self, trial: int) -> bool:
+        """Whether a trial holds membrane currents in place of potentials."""
+        return CURRENTS in self._trials[trial]
+
+    def imem_nA(self, trial: int, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Samples of the membrane currents of a trial that holds them, (stop - start, n) [nA]; arguments as of `v`.
+
+        Raises:
+            FileError: they are damaged, or not finite.
+        """
+        with damage_as_file_error(self.path):
+            currents = read_array(self._trials[trial][CURRENTS], start, stop, CHUNK_STEPS)
+            if np.isfinite(currents).all():
+                return currents
+        raise FileError(f"{self.path}: a membrane current is NaN or infinity; import it again")
 
     def v(self, trial: int, start: int = 0, stop: int | None = None) -> Volts:
         """Samples of the potentials of a trial, (stop - start, n) [mV].
@@ -304,8 +237,12 @@ class RecordingFile:
             stop: the one after the last; None for all.
 
         Raises:
-            FileError: they are damaged, or not finite (files of others may store floats).
+            FileError: they are damaged, not finite (files of others may store floats), or the trial holds none.
         """
+        if self.holds_currents(trial):
+            raise FileError(
+                f"{self.path} holds membrane currents and no potentials, which this needs; it is for signals alone"
+            )
         dataset = self._trials[trial]["v"]
         with damage_as_file_error(self.path):
             whole = dataset.shape[1] == self._n  # else it is not the array that was written, and `read` refuses it
@@ -318,7 +255,7 @@ class RecordingFile:
                         f"{self.path}, trial {self.trial_id(trial)}: V holds NaN or infinity; make it again"
                     )
                 return v
-            scale, offset = np.float32(dataset.attrs["scale_factor"]), np.float32(dataset.attrs["add_offset"])
+            scale, offset = read_scaling(dataset)
         return np.asarray(v.astype(np.float32) * scale + offset)
 
     def events(self, trial: int) -> Events:
@@ -395,8 +332,14 @@ def _check_file(file: h5py.File) -> None:
     version = file.attrs.get("format_version")
     if "kind" in file.attrs:
         raise FileError(f"{path} holds {text_of(file.attrs['kind'])}, not potentials; name the recording itself")
+    if "parent" in file and "trials" not in file:
+        raise FileError(f"{path} holds the tree of a cell and no trial; name a file of recordings")
+    if version is None:
+        raise FileError(f"{path} is no recording; name a file that `simulate`, `predict` or `import` made")
     if version != FORMAT_VERSION:
-        raise FileError(f"{path} is no recording of format {FORMAT_VERSION} (it says {version}); {AGAIN}")
+        raise FileError(
+            f"{path} is of format {version!s:.20}, this dendrotwin reads recordings of format {FORMAT_VERSION}; {AGAIN}"
+        )
     parts = Part(Path(path), file)
     parts.attribute("tree_fingerprint")
     parts.group("tree")
@@ -415,7 +358,7 @@ def _check_file(file: h5py.File) -> None:
 def _check_parts(trial: Part) -> None:
     """See that a trial has all that a recording needs, and name what it lacks."""
     trial.attribute("trial_id")
-    if trial.dataset("v").dtype == np.int16:
+    if CURRENTS not in trial and trial.dataset("v").dtype == np.int16:
         for scale in SCALING:
             trial.attribute(scale, of="v")
     trial.dataset("spikes_ms")

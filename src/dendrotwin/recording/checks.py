@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -10,17 +11,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Events, Injection
-from dendrotwin.errors import FileError
+from dendrotwin.errors import FileError, InputError
 
-PIECE_SAMPLES = 4096  # of the potentials that are rounded at a time: an hour of them is large
+FORMAT_VERSION = 1  # of a file of recordings
+DEFAULT_RECORD_DT_MS = 1.0  # time from one sample to the next where nothing is said; training and evaluation need it
+LEAST_MS = 1e-6  # a shorter interval is none that a simulation can have
+LEAST_DIGITS = 4  # of an interval that divides 1 ms and is no short decimal number
 CHUNK_STEPS = 128  # samples of the potentials that are stored, and have a checksum, together
+POTENTIALS, CURRENTS = "v", "imem_nA"  # what the samples of a trial are: its array of the one name or of the other
 CHECKSUMS = "crc32"  # the attribute of a data set; older files have none
 SCALE_MV, OFFSET_MV = 0.005, -75.0  # int16 then spans -238.8 ... 88.8 mV; float16 of raw mV ruins a silent cell's LFP
 DIVERGED = (
     "a simulation diverged: use a smaller dt, or look at the injected current; a network is far from what it was "
     "trained on: look at the input"
 )
+LARGEST_SCALING = 1e6  # of a factor or an offset: potentials then stay finite numbers in single precision
 SCALING = {"scale_factor": SCALE_MV, "add_offset": OFFSET_MV}
+
+
+def per_ms(interval_ms: float, name: str) -> int:
+    """How often an interval of time goes into 1 ms.
+
+    Args:
+        interval_ms: the interval [ms].
+        name: of it, for the error.
+
+    Raises:
+        InputError: it does not divide 1 ms, and is not 1 / n in four digits or more, such as 0.03333.
+    """
+    count = round(1.0 / interval_ms) if LEAST_MS <= interval_ms <= 1.0 else 0
+    rounded = count > 0 and interval_ms in [float(f"{1.0 / count:.{digits}g}") for digits in range(LEAST_DIGITS, 17)]
+    if not rounded and not abs(count * interval_ms - 1.0) < 1e-9:  # NaN too
+        raise InputError(
+            f"{name} is {interval_ms} ms; it must divide 1 ms, such as 0.05 or 0.025, or 0.03333 for 30 kHz "
+            "(signals of other rates: dendrotwin signals --rate)"
+        )
+    return count
 
 
 def checksums(values: NDArray[Any], rows: int | None = None) -> NDArray[np.uint32]:
@@ -81,6 +107,31 @@ def read_array(dataset: h5py.Dataset, start: int = 0, stop: int | None = None, r
     return values[start - first * block : stop - first * block]
 
 
+def no_such_file(path: Any, instead: str) -> FileError:
+    """The error of a recording that is not there.
+
+    Args:
+        path: what was named.
+        instead: what to do.
+    """
+    file, colon, trial = str(path).rpartition(":")
+    if colon and trial.isdigit() and Path(file).is_file():
+        return FileError(
+            f"{path} names a trial of {file}, which is said apart: --trial {trial} of signals and plot, trial={trial} "
+            "of a PlacedCell, or a column `trial` in --places"
+        )
+    return FileError(f"{path} does not exist; {instead}")
+
+
+def samples_of(trial: h5py.Group) -> h5py.Dataset:
+    """The samples of a trial: potentials, or membrane currents of one that holds no potentials.
+
+    Args:
+        trial: of the file.
+    """
+    return trial[CURRENTS if CURRENTS in trial else POTENTIALS]
+
+
 def check_layout(trial: h5py.Group, samples_per_ms: int) -> None:
     """See that a trial has all its parts, in shapes that agree.
 
@@ -91,13 +142,11 @@ def check_layout(trial: h5py.Group, samples_per_ms: int) -> None:
     Raises:
         ValueError, KeyError: it has not.
     """
-    v = trial["v"]
+    v = samples_of(trial)
     if v.ndim != 2 or 0 in v.shape or v.shape[0] % samples_per_ms:
         raise ValueError(f"{v.name} has the shape {v.shape}")
     if v.dtype == np.int16:
-        numbers = [float(v.attrs[name]) for name in ("scale_factor", "add_offset")]
-        if not np.isfinite(numbers).all():
-            raise ValueError(f"{v.name} has a scale that is not finite")
+        read_scaling(v)
     elif v.dtype.kind != "f":
         raise ValueError(f"{v.name} holds {v.dtype}")
     duration_ms, events = v.shape[0] // samples_per_ms, trial["events"]
@@ -193,12 +242,31 @@ def read_probability(dataset: h5py.Dataset) -> NDArray[np.float32]:
     return np.asarray(probability, np.float32)
 
 
-def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
+def read_scaling(dataset: h5py.Dataset) -> tuple[np.float32, np.float32]:
+    """By how much stored whole numbers are multiplied, and what is added, to be potentials [mV].
+
+    Args:
+        dataset: of the potentials.
+
+    Raises:
+        ValueError, KeyError: one is missing, or no number that gives potentials.
+    """
+    found = []
+    for name in SCALING:
+        value = float(dataset.attrs[name])
+        if not abs(value) <= LARGEST_SCALING:  # NaN too
+            raise ValueError(f"{name} of {dataset.name} is {value:g}")
+        found.append(np.float32(value))
+    return found[0], found[1]
+
+
+def to_int16(v_mV: NDArray[Any], trial_id: str, first: int = 0) -> NDArray[np.int16]:
     """Potentials as the files store them: whole multiples of SCALE_MV from OFFSET_MV.
 
     Args:
         v_mV: (samples, n) potentials [mV].
         trial_id: of the trial, for the error.
+        first: which sample of the trial the first one is, for the error.
 
     Returns:
         (samples, n) whole numbers.
@@ -206,20 +274,17 @@ def to_int16(v_mV: NDArray[Any], trial_id: str) -> NDArray[np.int16]:
     Raises:
         FileError: a potential is not finite, or outside what int16 holds.
     """
-    limits, stored = np.iinfo(np.int16), np.empty(v_mV.shape, np.int16)
-    for start in range(0, len(v_mV), PIECE_SAMPLES):
-        part = v_mV[start : start + PIECE_SAMPLES]
-        if not np.isfinite(part).all():
-            step, compartment = np.argwhere(~np.isfinite(part))[0]
-            raise FileError(
-                f"trial {trial_id}: V of compartment {compartment} is not finite at sample {start + step}; {DIVERGED}"
-            )
-        whole = np.rint((part - OFFSET_MV) / SCALE_MV)
-        if whole.size and (whole.min() < limits.min or whole.max() > limits.max):
-            step, compartment = np.argwhere((whole < limits.min) | (whole > limits.max))[0]
-            raise FileError(
-                f"trial {trial_id}: V of compartment {compartment} is {part[step, compartment]:.3g} mV at sample "
-                f"{start + step}, the file holds -238 ... 88 mV; {DIVERGED}"
-            )
-        stored[start : start + PIECE_SAMPLES] = whole
-    return stored
+    limits = np.iinfo(np.int16)
+    if not np.isfinite(v_mV).all():
+        step, compartment = np.argwhere(~np.isfinite(v_mV))[0]
+        raise FileError(
+            f"trial {trial_id}: V of compartment {compartment} is not finite at sample {first + step}; {DIVERGED}"
+        )
+    whole = np.rint((v_mV - OFFSET_MV) / SCALE_MV)
+    if whole.size and (whole.min() < limits.min or whole.max() > limits.max):
+        step, compartment = np.argwhere((whole < limits.min) | (whole > limits.max))[0]
+        raise FileError(
+            f"trial {trial_id}: V of compartment {compartment} is {v_mV[step, compartment]:.3g} mV at sample "
+            f"{first + step}, the file holds -238 ... 88 mV; {DIVERGED}"
+        )
+    return whole.astype(np.int16)

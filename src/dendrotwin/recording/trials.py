@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from dendrotwin.cell.tree import Tree
+from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.recording import DEFAULT_RECORD_DT_MS, SETTLE_MS, Recording, RecordingFile
+from dendrotwin.recording import DEFAULT_RECORD_DT_MS, SETTLE_MS, Recording, RecordingFile, per_ms
+from dendrotwin.recording.checks import no_such_file
 from dendrotwin.recording.one_simulation import OneSimulation
 from dendrotwin.support.hdf5 import damage_as_file_error
 
@@ -32,7 +35,7 @@ def recording_files(path: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise FileError(f"{path} does not exist; `dendrotwin simulate` makes a data set")
+        raise no_such_file(path, "`dendrotwin simulate` makes a data set")
     files = sorted(path.glob("*.h5"))
     if not files:
         raise FileError(f"{path} holds no recording (*.h5); `dendrotwin simulate` makes a data set")
@@ -173,6 +176,48 @@ def count_output_spikes(trial: TrialIndex) -> int:
     """
     with RecordingFile(trial.path) as file:
         return int((file.spikes_ms(trial.number) >= SETTLE_MS).sum())
+
+
+def read_input(trial: TrialIndex) -> tuple[Events, Injection | None]:
+    """The input of a trial, without its potentials.
+
+    Args:
+        trial: the trial.
+    """
+    with RecordingFile(trial.path) as file:
+        return file.events(trial.number), file.injection(trial.number)
+
+
+@dataclass(frozen=True)
+class StoredPotentials:
+    """Potentials (1, duration_ms, n) of a trial at the end of each ms, read as they are asked for: `stored[:, 3:5]`.
+
+    Attributes:
+        trial: the trial.
+        n: compartments of the cell.
+    """
+
+    trial: TrialIndex
+    n: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(1, duration_ms, n)."""
+        return 1, self.trial.duration_ms, self.n
+
+    def __getitem__(self, part: tuple[slice, slice]) -> NDArray[np.float32]:
+        """(1, k, n) some milliseconds [mV].
+
+        Args:
+            part: all trials, and which milliseconds, without a step.
+
+        Raises:
+            FileError: they are damaged.
+        """
+        start, stop, _ = part[1].indices(self.trial.duration_ms)
+        every = per_ms(self.trial.record_dt_ms, "record_dt_ms")
+        with RecordingFile(self.trial.path) as file:
+            return file.v(self.trial.number, start * every, stop * every)[None, every - 1 :: every]
 
 
 def read_trial(trial: TrialIndex, tree: Tree) -> Recording:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dendrotwin.cell.stimuli import rows_of_csv
 from dendrotwin.cell.tree import Floats
 from dendrotwin.errors import FileError, InputError
 from dendrotwin.signals.extras import import_extra
@@ -70,7 +71,7 @@ def read_contacts(
     if tuple(shift_um) == (0.0, 0.0, 0.0):
         return probe
     moved = probe.positions_um + np.asarray(shift_um, np.float64)
-    return Probe(moved, probe.radius_um, probe.normal, probe.name, probe.points_per_contact)
+    return Probe(moved, probe.radius_um, probe.normal, probe.name)
 
 
 class _Flat(NamedTuple):
@@ -123,19 +124,14 @@ def _read_file(path: Path, flat: _Flat) -> Probe:
 def _read_table(path: Path) -> Probe:
     """The contacts of a CSV file, with commas, tabs or spaces between its columns."""
     try:
-        header, *lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        between = next((mark for mark in ",;\t" if mark in header), None)  # else spaces
-        names = [name.strip().strip('"').lower() for name in header.split(between)]
-        rows = [line.split(between) for line in lines]
-        if any(len(row) != len(names) for row in rows):
-            raise ValueError("a line has more or less columns than the header")
+        header, *rows = rows_of_csv(path) or [[]]
+        names = [name.strip().strip('"').lower() for name in header]
         where = [_column(names, choice) for choice in COLUMNS]
         sized = [names.index(name) for name in RADII if name in names]
         values = np.array([[float(row[k]) for k in [*where, *sized]] for row in rows]).reshape(-1, 3 + len(sized))
     except ValueError as error:
-        why = str(error) if not str(error).startswith("not enough values") else "it is empty"
         raise FileError(
-            f"{path} is no table of contacts ({why}); give a header with x,y,z, then a line of numbers for each contact"
+            f"{path} is no table of contacts ({error}); give a header with x,y,z and a line of numbers for each contact"
         ) from error
     return Probe(values[:, :3], values[:, 3] if sized else 0.0, name=path.name)
 

@@ -19,7 +19,7 @@ from dendrotwin.errors import InputError
 from dendrotwin.signals.contacts import read_contacts
 from dendrotwin.signals.extras import import_extra
 from dendrotwin.signals.placing import soma_centre, translate
-from dendrotwin.signals.probes import Probe
+from dendrotwin.signals.probes import Probe, ring_weights
 from dendrotwin.signals.slab import Slab, slab_matrix
 
 SOURCES = {"soma-point": "root_as_point", "line": "linesource", "point": "pointsource"}  # our names, and LFPykit's
@@ -59,7 +59,8 @@ def lfp_matrix(
     and a line source its mean along the compartment (Holt and Koch 1999, doi:10.1023/A:1008832702585). With three
     conductivities the same holds in coordinates that are scaled along each axis; in a slab the sources are mirrored at
     its borders (Ness et al. 2015, doi:10.1007/s12021-015-9265-6). A contact with a radius records the mean over its
-    disc. A distance shorter than the compartment's radius counts as that radius.
+    disc, within 1e-4 where the cell keeps away by a third of the radius (`Probe.rings_for`). A distance shorter than
+    the compartment's radius counts as that radius.
 
     Args:
         tree: the cell at its place.
@@ -90,25 +91,37 @@ def lfp_matrix(
     if slab is None and source == "soma-point" and np.ndim(sigma_S_per_m):  # LFPykit takes only one root there
         lines, middles = (lfp_matrix(tree, probe, sigma_S_per_m, each, inside=inside) for each in ("line", "point"))
         return np.where(tree.in_region("soma"), middles, lines)
-    points = probe.points_um()
-    if inside == "refuse":
-        check_outside_compartments(tree, points)
-    elif inside == "leave-out" and contact_inside(tree, points) is not None:
+    is_line = np.full(tree.n, source != "point") & ~(tree.in_region("soma") & (source == "soma-point"))
+    if inside == "leave-out" and _any_inside(tree, probe):
         return np.zeros((len(probe), tree.n))
-    flat = points.reshape(-1, 3)
-    if slab is not None:
-        _check_slab(slab, tree, flat[:, 2], source)
-        is_line = np.full(tree.n, source != "point") & ~(tree.in_region("soma") & (source == "soma-point"))
-        per_point = slab_matrix(tree, flat, slab, is_line)
-    else:
-        somatic = np.flatnonzero(tree.in_region("soma"))
-        spheres = {"rootinds": somatic} if source == "soma-point" and len(somatic) else {}
-        x, y, z = flat.T
-        options = {"x": x, "y": y, "z": z, "method": SOURCES[source], **spheres}
-        sigma, electrode = _checked_conductivity(sigma_S_per_m), import_extra("lfpykit", "signals").RecExtElectrode
-        with contextlib.redirect_stdout(io.StringIO()):  # LFPykit prints that a contact is near the soma
-            per_point = electrode(lfpykit_geometry(tree), sigma, **options).get_transformation_matrix()
-    return np.asarray(per_point.reshape(len(probe), -1, tree.n).mean(axis=1))
+    matrix = np.empty((len(probe), tree.n))
+    rings = probe.rings_for(tree)
+    for each in np.unique(rings):  # as few points as the contacts need
+        chosen = np.flatnonzero(rings == each)
+        points = probe.points_um(int(each))[chosen]
+        if inside == "refuse":
+            check_outside_compartments(tree, points, chosen.tolist())
+        flat = points.reshape(-1, 3)
+        if slab is not None:
+            _check_slab(slab, tree, flat[:, 2], source)
+            per_point = slab_matrix(tree, flat, slab, is_line)
+        else:
+            somatic = np.flatnonzero(tree.in_region("soma"))
+            spheres = {"rootinds": somatic} if source == "soma-point" and len(somatic) else {}
+            x, y, z = flat.T
+            options = {"x": x, "y": y, "z": z, "method": SOURCES[source], **spheres}
+            sigma, electrode = _checked_conductivity(sigma_S_per_m), import_extra("lfpykit", "signals").RecExtElectrode
+            with contextlib.redirect_stdout(io.StringIO()):  # LFPykit prints that a contact is near the soma
+                per_point = electrode(lfpykit_geometry(tree), sigma, **options).get_transformation_matrix()
+        weights = ring_weights(int(each)) if points.shape[1] > 1 else np.ones(1)
+        matrix[chosen] = np.einsum("p,cpn->cn", weights, per_point.reshape(len(chosen), -1, tree.n))
+    return matrix
+
+
+def _any_inside(tree: Tree, probe: Probe) -> bool:
+    """Whether a contact lies in the cell, at the points where its potential is taken."""
+    rings = probe.rings_for(tree)
+    return any(contact_inside(tree, probe.points_um(int(r))[rings == r]) is not None for r in np.unique(rings))
 
 
 def contact_inside(tree: Tree, points_um: Floats) -> tuple[int, int] | None:
@@ -138,12 +151,13 @@ def contact_inside(tree: Tree, points_um: Floats) -> tuple[int, int] | None:
     return None
 
 
-def check_outside_compartments(tree: Tree, points_um: Floats) -> None:
+def check_outside_compartments(tree: Tree, points_um: Floats, numbers: Sequence[int] | None = None) -> None:
     """Check that no point of a contact lies inside the cell; see `contact_inside`.
 
     Args:
         tree: the cell at its place.
         points_um: (contacts, points, 3) where the potential is taken [um].
+        numbers: (contacts,) of the contacts, for the error; None for 0, 1, ...
 
     Raises:
         InputError: one does.
@@ -152,8 +166,9 @@ def check_outside_compartments(tree: Tree, points_um: Floats) -> None:
     if found is not None:
         contact, compartment = found
         x, y, z = points_um[contact].mean(axis=0)
+        number = contact if numbers is None else numbers[contact]
         raise InputError(
-            f"contact {contact} at ({x:g}, {y:g}, {z:g}) um lies inside the compartment {tree.names[compartment]}; "
+            f"contact {number} at ({x:g}, {y:g}, {z:g}) um lies inside the compartment {tree.names[compartment]}; "
             "move the probe away from the cell, or say inside=surface (as if it were on the membrane) or "
             "inside=leave-out (the LFP without this cell)"
         )
@@ -252,7 +267,7 @@ class LFP:
         Args:
             tree: the cell at its place.
         """
-        return self.inside == "leave-out" and contact_inside(tree, self.probe.points_um()) is not None
+        return self.inside == "leave-out" and _any_inside(tree, self.probe)
 
     def channels(self) -> dict[str, Any]:
         """Where the contacts are [um]."""

@@ -1,4 +1,4 @@
-"""EEG and MEG of a cell's current dipole, through LFPykit's models of the head.
+"""EEG and MEG of a cell's current dipole, in the models of the head that LFPykit has.
 
 A cell has the tissue's coordinates, z towards the surface of the cortex; `FourSpheres.origin_um` says where in the head
 their origin is.
@@ -22,6 +22,7 @@ from dendrotwin.signals.placing import Triple, position_columns
 
 ANGLES_DEG = (0.0, 10.0, 20.0, 30.0, 45.0, 60.0)  # from the vertex: our choice, denser where the EEG is largest
 MEG_RADIUS_UM = 110_000.0  # 20 mm above the scalp: our choice
+LEAST_TERMS, SMALLEST = 10, 37.0  # of the sums over n: e^-37 is 1e-16
 MU_0 = 4e-7 * np.pi  # T m / A
 MV_TO_UV = MM_TO_UM = 1e3
 NA_PER_UM_TO_FT = MU_0 * 1e-3 * 1e15  # of a magnetic field strength: nA/um is 1e-3 A/m
@@ -105,7 +106,7 @@ def eeg_matrix(tree: Tree, electrodes_um: Floats, head: FourSpheres | None = Non
 
     Raises:
         InputError: the cell is not in the brain, an electrode is outside the head or deeper than the cell, or LFPykit
-            is not installed.
+            (of `dipole_matrix`) is not installed.
     """
     head = head or FourSpheres()
     place = head.dipole_um(tree)
@@ -116,11 +117,64 @@ def eeg_matrix(tree: Tree, electrodes_um: Floats, head: FourSpheres | None = Non
             f"an electrode is {farthest:.0f} um from the centre of the head, the scalp {head.radii_um[-1]:.0f} um; "
             "put electrodes on the scalp"
         )
-    # LFPykit refuses electrodes that rounding has put outside the scalp.
-    electrodes = electrodes * min(1.0, (1.0 - 1e-12) * head.radii_um[-1] / farthest)
-    module = import_extra("lfpykit.eegmegcalc", "signals")
-    model = module.FourSphereVolumeConductor(electrodes, list(head.radii_um), list(head.sigmas_S_per_m))
-    return np.asarray(MV_TO_UV * model.get_transformation_matrix(place) @ dipole_matrix(tree))
+    return np.asarray(MV_TO_UV * potential_in_spheres(place, electrodes, head) @ dipole_matrix(tree))
+
+
+def potential_in_spheres(place_um: Floats, points_um: Floats, head: FourSpheres) -> Floats:
+    """Potential in the head for a current dipole in the brain, of 1 nA um along each axis.
+
+    With e the direction of the dipole's place at radius s, r that of a point, and x = cos of the angle between them,
+
+    4 pi sigma_1 phi = sum over n > 0 of s^(n-1) g_n(r) [n P_n(x) e + P_n'(x) (r/|r| - x e)] . p
+
+    (Næss et al. 2017, doi:10.3389/fnhum.2017.00490; the sum of LFPykit, which stops it earlier). In each shell g_n is
+    a r^n + b r^-(n+1), whose a and b follow from the scalp inwards: no current leaves it, and potential and current are
+    continuous at each border. Terms shrink as n^2 (s/|r|)^n; they are summed until they are below 1e-16.
+
+    Args:
+        place_um: (3,) where the dipole is, in the brain and not at the centre [um].
+        points_um: (points, 3) in the head, farther from its centre than the dipole [um].
+        head: the shells.
+
+    Returns:
+        (points, 3) [mV/(nA um)].
+    """
+    depth = float(np.linalg.norm(place_um))
+    e, radii = place_um / depth, np.asarray(head.radii_um, np.float64)
+    found = np.empty((len(points_um), 3))
+    for k, point in enumerate(points_um):
+        r = min(float(np.linalg.norm(point)), radii[-1])  # rounding may have put it outside the scalp
+        outwards = point / np.linalg.norm(point)
+        x = float(np.clip(outwards @ e, -1.0, 1.0))
+        shrinks = -np.log(depth / r)
+        last = LEAST_TERMS + int(np.ceil((SMALLEST + 2.0 * max(0.0, -np.log(shrinks))) / shrinks))
+        n = np.arange(1.0, last + 1.0)
+        shell = int(np.searchsorted(radii, r))
+        a, b = _shell_factors(n, shell, head)
+        R = radii[shell]
+        g = a * np.exp((n - 1) * np.log(depth / R) + n * np.log(r / R)) / R**2
+        g += b * np.exp((n - 1) * np.log(depth / r)) / r**2
+        radial = np.polynomial.legendre.legval(x, np.concatenate([[0.0], n * g]))
+        across = np.polynomial.legendre.legval(x, np.polynomial.legendre.legder(np.concatenate([[0.0], g])))
+        found[k] = radial * e + across * (outwards - x * e)
+    return found / (4.0 * np.pi * head.sigmas_S_per_m[0])
+
+
+def _shell_factors(n: Floats, shell: int, head: FourSpheres) -> tuple[Floats, Floats]:
+    """(n,) a and b of g_n = a r^n / R^(2n+1) + b / r^(n+1) in a shell of outer radius R, for 1 / r^(n+1) at the source.
+
+    From the scalp inwards b keeps its meaning, so that the ratio of two b is that of the factors themselves.
+    """
+    radii, sigmas = np.asarray(head.radii_um, np.float64), np.asarray(head.sigmas_S_per_m, np.float64)
+    a, b = np.ones_like(n), n / (n + 1.0)
+    found = a, b
+    for j in range(len(radii) - 2, -1, -1):
+        a = a * (radii[j] / radii[j + 1]) ** (2.0 * n + 1.0)  # of the outer shell, at its inner border
+        current = sigmas[j + 1] / sigmas[j] * (n * a - (n + 1.0) * b)
+        a, b = ((n + 1.0) * (a + b) + current) / (2.0 * n + 1.0), (n * (a + b) - current) / (2.0 * n + 1.0)
+        if j == shell:
+            found = a, b
+    return found[0] / b, found[1] / b
 
 
 def meg_matrix(tree: Tree, sensors_um: Floats, head: FourSpheres | None = None) -> Floats:

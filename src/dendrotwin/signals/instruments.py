@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Floats, Injection, Tree
+from dendrotwin.errors import InputError
 from dendrotwin.signals.optical import Dye
 from dendrotwin.signals.pipette import Patch
 from dendrotwin.signals.slab import Slab
@@ -136,6 +137,28 @@ def _flat(thing: Any, prefix: str = "") -> dict[str, Any]:
 
 def _float64(values: NDArray[np.floating]) -> Floats:
     return np.asarray(values, dtype=np.float64)
+
+
+def recorder_of_currents(instrument: Instrument, tree: Tree) -> Recorder:
+    """The instrument at one cell, of which the membrane currents I are known: it records I M^T, M being its matrix.
+
+    Args:
+        instrument: what records.
+        tree: the cell at its place.
+
+    Returns:
+        A function from membrane currents (samples, n) [nA] to the signal (samples, channels).
+
+    Raises:
+        InputError: the instrument needs potentials, or does not fit the cell.
+    """
+    if isinstance(instrument, Patch) or instrument.acts_on == "potentials":
+        raise InputError(
+            f"{instrument.name} needs potentials, and these are membrane currents alone; take lfp, ecog, csd, dipole, "
+            "eeg, new-york, meg or currents, or import potentials"
+        )
+    matrix = instrument.matrix(tree)
+    return lambda imem_nA, _: _float64(imem_nA @ matrix.T)
 
 
 def recorder(instrument: Instrument, tree: Tree, sampling_hz: float) -> Recorder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ SUBJECT = {
     "sex": "U",
     "age": "P0D/",  # of any age
 }
+SETTINGS = "settings: "  # how the comments of each series begin; then JSON
 BYTES_AT_ONCE = 4 << 20  # of a signal in memory
 
 
@@ -52,6 +54,8 @@ def write_nwb(
     the tissue as `x_um`, `y_um`, `z_um` [um]. A TimeSeries of the same data (a link) is in `acquisition`: neo reads
     nothing else, and no ElectricalSeries. A patch becomes a CurrentClampSeries with the injected current as its
     CurrentClampStimulusSeries, a dye an ImageSeries; all else is a TimeSeries in SI units in `processing/ecephys`.
+    The comments of each series hold `Signal.settings` as JSON: conductivities, sources, layers, sizes of contacts,
+    head, seed.
 
     Args:
         path: the file; replaced if it exists.
@@ -89,7 +93,7 @@ def write_nwb(
                     data=_in_pieces(signal),
                     unit=signal.unit,
                     format="raw",
-                    **_timing(signal),
+                    **_common(signal),
                 )
             )
         else:
@@ -98,7 +102,7 @@ def write_nwb(
             _computed(file).add(
                 pynwb.TimeSeries(
                     name=signal.name, description=f"{signal.name} of the cells; channels: {columns}",
-                    data=_in_pieces(signal), unit=unit, conversion=factor, **_timing(signal),
+                    data=_in_pieces(signal), unit=unit, conversion=factor, **_common(signal),
                 )
             )  # fmt: skip
     with whole_hdf5(path) as opened, pynwb.NWBHDF5IO(mode="w", file=opened) as io:
@@ -115,8 +119,13 @@ def _subject(pynwb: Any, given: Mapping[str, str]) -> Any:
         ) from error
 
 
-def _timing(signal: Signal) -> dict[str, float]:
-    return {"starting_time": 1.0 / signal.sampling_hz, "rate": signal.sampling_hz}  # [s], [Hz]; see `Signal`
+def _common(signal: Signal) -> dict[str, Any]:
+    """When the samples are [s], at which rate [Hz], and as comments all that made the signal; see `Signal`."""
+    return {
+        "starting_time": 1.0 / signal.sampling_hz,
+        "rate": signal.sampling_hz,
+        "comments": SETTINGS + json.dumps(signal.settings),
+    }
 
 
 def _in_pieces(signal: Signal, column: int | None = None) -> Any:
@@ -210,7 +219,7 @@ def _add_electrical_series(pynwb: Any, file: Any, device: Any, signal: Signal) -
     module, said = _computed(file), f"{signal.name}, file values in {signal.unit}"
     series = pynwb.ecephys.ElectricalSeries(
         name=signal.name, description=said, data=_in_pieces(signal), electrodes=region,
-        conversion=TO_VOLT[signal.unit], **_timing(signal),
+        conversion=TO_VOLT[signal.unit], **_common(signal),
     )  # fmt: skip
     if signal.modality != "lfp":
         module.add(series)
@@ -220,7 +229,7 @@ def _add_electrical_series(pynwb: Any, file: Any, device: Any, signal: Signal) -
         module["LFP"].add_electrical_series(series)
     plain = pynwb.TimeSeries(
         name=signal.name, description=f"{said}; the same data as in processing/ecephys, where its electrodes are",
-        data=series, unit="volts", conversion=TO_VOLT[signal.unit], **_timing(signal),
+        data=series, unit="volts", conversion=TO_VOLT[signal.unit], **_common(signal),
     )  # fmt: skip
     file.add_acquisition(plain)
 
@@ -258,14 +267,14 @@ def _add_patch(pynwb: Any, file: Any, device: Any, signal: Signal, cell: PlacedC
     response = pynwb.icephys.CurrentClampSeries(
         name=signal.name, description="current clamp; the drop over the series resistance is recorded too",
         data=_in_pieces(signal, 0), electrode=electrode, gain=1.0, conversion=TO_VOLT[signal.unit],
-        bridge_balance=0.0, capacitance_compensation=0.0, **_timing(signal),
+        bridge_balance=0.0, capacitance_compensation=0.0, **_common(signal),
     )  # fmt: skip
     file.add_acquisition(response)
     if stimulus_nA is None:
         return
     stimulus = pynwb.icephys.CurrentClampStimulusSeries(
         name=f"{signal.name}-stimulus", description="current injected through the pipette, held over each ms",
-        data=stimulus_nA, electrode=electrode, gain=1.0, conversion=1e-9, **_timing(signal),
+        data=stimulus_nA, electrode=electrode, gain=1.0, conversion=1e-9, **_common(signal),
     )  # fmt: skip
     file.add_stimulus(stimulus)
     with warnings.catch_warnings():

@@ -12,7 +12,8 @@ from scipy.special import erf
 from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
 
-FINEST = 64  # pieces of a compartment in a pixel, at most: the work grows with them
+FINEST = 64  # parts of a pixel that the blur may be, at most: the work grows with them
+ROUNDING = 1e-6  # of a length in files: a compartment of two pieces that is so much longer has two as well
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(4)  # in each piece
 
 
@@ -62,6 +63,11 @@ class Dye:
             raise InputError(f"a camera of {self.rows} by {self.columns} pixels; give at least one of each")
         if not np.isfinite([self.pixel_um, self.blur_um, self.spread]).all():
             raise InputError("a camera's pixel_um, blur_um and spread must be finite")
+        if 0.0 < self.blur_um < self.pixel_um / FINEST:
+            raise InputError(
+                f"a blur of {self.blur_um:g} um is below 1/{FINEST} of a pixel and would need too many points; give "
+                f"blur_um={self.pixel_um / FINEST:g} or more, or smaller pixels"
+            )
         if not (self.pixel_um > 0.0 and self.attenuation_um > 0.0 and self.blur_um > 0.0 and self.spread >= 0.0):
             raise InputError("a camera's pixel_um, attenuation_um and blur_um must be positive, its spread 0 or more")
 
@@ -80,8 +86,7 @@ class Dye:
         """The membrane area of each compartment that each pixel collects light from; times V [mV] it is F [mV um2].
 
         The mean over a compartment is a Gauss-Legendre rule with four points on each piece of it. Pieces are no longer
-        than the standard deviation at the surface, so that a pixel's share is within 1e-5 of the compartment's area;
-        where that is below 1/64 of a pixel, no longer than 1/64 of a pixel, and the share within 1/100.
+        than the standard deviation at the surface, so that a pixel's share is within 1e-5 of the compartment's area.
 
         Args:
             tree: the cell at its place.
@@ -93,7 +98,7 @@ class Dye:
             InputError: a compartment is above the surface.
         """
         longest = float(np.linalg.norm(tree.ends_um[:, 1] - tree.ends_um[:, 0], axis=1).max())
-        pieces = max(1, int(np.ceil(longest / max(self.blur_um, self.pixel_um / FINEST))))
+        pieces = max(1, int(np.ceil((1.0 - ROUNDING) * longest / self.blur_um)))
         shares = ((np.arange(pieces)[:, None] + (NODES + 1.0) / 2.0) / pieces).ravel()
         weights = np.tile(WEIGHTS / 2.0, pieces) / pieces
         start, along = tree.ends_um[:, 0], tree.ends_um[:, 1] - tree.ends_um[:, 0]

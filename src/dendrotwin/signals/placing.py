@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dendrotwin.cell.tree import APICAL, Floats, Tree
+from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.recording import RecordingFile
 
@@ -145,7 +145,7 @@ def upright_rotation(tree: Tree) -> Floats:
     Returns:
         (3, 3) matrix.
     """
-    apical = tree.in_region(*APICAL)
+    apical = tree.in_region("apical")
     direction = tree.length_um[apical] @ (tree.ends_um[apical].mean(axis=1) - soma_centre(tree))
     length = float(np.linalg.norm(direction))
     if length == 0.0:

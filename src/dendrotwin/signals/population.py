@@ -6,7 +6,6 @@ doi:10.3389/fninf.2018.00092).
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dendrotwin.cell.stimuli import rows_of_csv
 from dendrotwin.errors import FileError, InputError
+from dendrotwin.recording.checks import no_such_file
 from dendrotwin.signals.placing import PlacedCell, Triple
 
 PLACE, TURN, OTHERS = ("x", "y", "z"), ("rx", "ry", "rz"), ("recording", "trial", "group")
@@ -80,10 +81,12 @@ def _read_lines(path: Path) -> list[_Line]:
     if not path.is_file():
         raise FileError(f"{path} does not exist; it says where each recorded cell is: x,y,z in um, or x,y,z,rx,ry,rz")
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [[value.strip() for value in row] for row in csv.reader(file) if any(map(str.strip, row))]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"{path} is no table of places: it is no CSV text") from error
+        rows = [[value.strip() for value in row] for row in rows_of_csv(path)]
+    except InputError as error:
+        raise FileError(
+            f"{path} is no table of places ({error}); give a header with x,y,z and a line for each cell"
+        ) from error
+    rows = [row for row in rows if any(row)]
     header = rows[0] if rows else []
     unknown = [name for name in header if name not in (*PLACE, *TURN, *OTHERS)]
     turned = [name for name in header if name in TURN]
@@ -95,18 +98,16 @@ def _read_lines(path: Path) -> list[_Line]:
     columns = (*PLACE, *TURN) if turned else PLACE
     lines = []
     for number, row in enumerate(rows[1:], start=2):
-        values = dict(zip(header, row, strict=False))
+        values = dict(zip(header, row, strict=True))
         try:
-            if len(row) != len(header):
-                raise ValueError
             x, y, z, *turn = (float(values[name]) for name in columns)
             if not np.isfinite([x, y, z, *turn]).all():
                 raise ValueError
             trial = int(values["trial"]) if "trial" in values else None
         except ValueError as error:
             raise FileError(
-                f"{path} is no table of places: line {number} must have {len(header)} values, finite numbers for the "
-                "places and whole ones for the trials"
+                f"{path} is no table of places: line {number} must have finite numbers for the places and whole ones "
+                "for the trials"
             ) from error
         group = values.get("group", "")
         if "group" in values and (not group.isidentifier() or group == RESERVED):
@@ -123,6 +124,8 @@ def _named(table: Path, name: str, cells: Sequence[PlacedCell], as_built: bool) 
     beside = table.parent / name
     found = beside if beside.is_file() else Path(name)
     if not name or not found.is_file():
+        if (beside.parent / name.rpartition(":")[0]).is_file():
+            raise no_such_file(beside, "correct its path")
         raise FileError(f"{table} names the recording {name!r}, which is neither beside it nor here; correct its path")
     if not cells:
         return PlacedCell(found, as_built=as_built)

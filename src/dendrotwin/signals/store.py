@@ -1,6 +1,7 @@
 """The HDF5 file of signals. It appears under its name only when it is complete.
 
-Signals in it are those of LFPykit (Hagen et al. 2018, doi:10.3389/fninf.2018.00092), a dye and a pipette.
+Its values have checksums, as those of recordings, and are compared with them wherever they are read. Signals in it are
+those of LFPykit (Hagen et al. 2018, doi:10.3389/fninf.2018.00092), a dye and a pipette.
 """
 
 from __future__ import annotations
@@ -8,14 +9,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
+from numpy.typing import NDArray
 
+from dendrotwin.cell.tree import Floats
 from dendrotwin.errors import FileError
 from dendrotwin.recording import RecordingFile, provenance
+from dendrotwin.recording.checks import CHECKSUMS, read_array, write_array
 from dendrotwin.signals.instruments import Instrument, Signal, sample_shape, settings_of
 from dendrotwin.signals.resampling import PASS, STOP_DB, ratio_of_rates, resampled
 from dendrotwin.signals.streaming import (
@@ -28,14 +35,14 @@ from dendrotwin.signals.streaming import (
     stream_fitted,
 )
 from dendrotwin.support.disk import whole_hdf5
-from dendrotwin.support.hdf5 import damage_as_file_error, open_hdf5, text_of
+from dendrotwin.support.hdf5 import WRITTEN_AS, damage_as_file_error, open_hdf5, text_attribute, text_of
 from dendrotwin.support.hdf5_parts import Part
 
 FORMAT_VERSION = 1
 AGAIN = "make it again"
 FILE_KIND = "dendrotwin signals"  # the attribute `kind`, by which readers tell our files apart
 # HDF5 reads whole chunks: small ones (4 MB of float32 at most), so that a stretch of time is read without the rest.
-HDF5_CHUNK_VALUES, HDF5_CHUNK_SAMPLES = 1 << 20, 256
+HDF5_CHUNK_VALUES, HDF5_CHUNK_SAMPLES, HDF5_CHUNK_SIDE = 1 << 20, 256, 4096
 
 
 def write_signals(
@@ -84,34 +91,101 @@ def write_signals(
                     "group": cell.group,
                 }
             )
-    with whole_hdf5(path, track_order=True) as out:
-        out.attrs.update(kind=FILE_KIND, format_version=FORMAT_VERSION, sampling_hz=rate_hz)
+    with whole_hdf5(path, track_order=True, libver=WRITTEN_AS) as out:
+        out.attrs.update(kind=text_attribute(FILE_KIND), format_version=FORMAT_VERSION, sampling_hz=rate_hz)
         if ratio != 1:
             filtered = (
                 f"Kaiser's window, pass band to {PASS:g} of half of sampling_hz, {STOP_DB:g} dB less from there on"
             )
-            out.attrs.update(recorded_hz=recorded_hz, anti_alias_filter=filtered)
-        out.attrs["sources"] = json.dumps(sources)
-        out.attrs.update(provenance())
-        out.attrs["made_by"] = made_by
-        datasets = []
+            out.attrs.update(recorded_hz=recorded_hz, anti_alias_filter=text_attribute(filtered))
+        for key, text in {"sources": json.dumps(sources), **provenance(), "made_by": made_by}.items():
+            out.attrs[key] = text_attribute(text)
+        appended = []
         for name, instrument in signals_of(cells, instruments):
             group = out.create_group(name)
-            group.attrs.update(settings_of(instrument))
+            for key, value in settings_of(instrument).items():
+                group.attrs[key] = text_attribute(value) if isinstance(value, str) else value
             shape = sample_shape(instrument)
             samples = max(1, min(HDF5_CHUNK_SAMPLES, HDF5_CHUNK_VALUES // math.prod(shape)))
-            chunks = (samples, *shape)
+            chunks = (samples, *(min(side, HDF5_CHUNK_SIDE) for side in shape))
             values = group.create_dataset("values", (0, *shape), "f4", maxshape=(None, *shape), chunks=chunks)
-            values.attrs["unit"] = instrument.unit
+            values.attrs["unit"] = text_attribute(instrument.unit)
             for column_name, column in instrument.channels().items():
-                group[f"channels/{column_name}"] = column.astype(bytes) if column.dtype.kind == "U" else column
-            datasets.append(values)
+                column = column.astype(bytes) if column.dtype.kind == "U" else column
+                write_array(group, f"channels/{column_name}", column)
+            appended.append(_Appended(values))
         for chunk in resampled(stream_fitted(cells, instruments, chunk_samples), ratio):
-            for dataset, values in zip(datasets, chunk, strict=True):
-                start = len(dataset)
-                dataset.resize(start + len(values), axis=0)
-                dataset[start:] = values.reshape(len(values), *dataset.shape[1:])
+            for dataset, values in zip(appended, chunk, strict=True):
+                dataset.append(values)
             out.check_room()
+        for dataset in appended:
+            dataset.finish()
+
+
+class _Appended:
+    """An array of a file that grows along time, and the checksums of its HDF5 chunks."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset, self._rows, self._sums = dataset, dataset.chunks[0], [0]
+
+    def append(self, values: Floats) -> None:
+        """Add samples (samples, channels)."""
+        start = len(self._dataset)
+        stored = np.ascontiguousarray(values.reshape(len(values), *self._dataset.shape[1:]), np.float32)
+        self._dataset.resize(start + len(stored), axis=0)
+        self._dataset[start:] = stored
+        while len(stored):
+            room = self._rows - start % self._rows
+            if start % self._rows == 0 and start:
+                self._sums.append(0)
+            self._sums[-1] = zlib.crc32(stored[:room].tobytes(), self._sums[-1])
+            start, stored = start + len(stored[:room]), stored[room:]
+
+    def finish(self) -> None:
+        """Store the checksums."""
+        self._dataset.attrs[CHECKSUMS] = np.array(self._sums, np.uint32)
+
+
+class StoredValues:
+    """The values of a signal in an open file: what is asked for is read and compared with its checksums.
+
+    Attributes:
+        shape: (samples, channels), of a camera (samples, rows, columns).
+        dtype: of the values.
+    """
+
+    def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
+        """Of an array of a file.
+
+        Args:
+            path: the file, for errors.
+            dataset: the array.
+        """
+        self._path, self._dataset = path, dataset
+        self.shape, self.dtype = dataset.shape, dataset.dtype
+        self._rows = dataset.chunks[0] if dataset.chunks else None
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+    def __getitem__(self, wanted: Any) -> Any:
+        """Samples, as of an array.
+
+        Args:
+            wanted: as of an array.
+
+        Raises:
+            FileError: the file is damaged there.
+        """
+        first, *others = (wanted or (slice(None),)) if isinstance(wanted, tuple) else (wanted,)
+        at_once = isinstance(first, slice) and first.step in (None, 1)
+        rows = (first.start, first.stop) if at_once else (None, None)
+        with damage_as_file_error(self._path, AGAIN):
+            values = read_array(self._dataset, rows[0] or 0, rows[1], self._rows)
+        return values[(slice(None), *others)] if at_once else values[wanted]
 
 
 @contextmanager
@@ -136,7 +210,9 @@ def open_signals(path: Path) -> Iterator[dict[str, Signal]]:
             raise FileError(f"{path} holds no signals of format {FORMAT_VERSION}; `dendrotwin signals` makes them")
         parts = Part(path, file)
         rate_hz = float(parts.attribute("sampling_hz"))
-        yield {name: _read(parts.group(name), rate_hz) for name in file}
+        with damage_as_file_error(path, AGAIN):
+            found = {name: _read(parts.group(name), rate_hz) for name in file}
+        yield found
 
 
 def read_signals(path: Path) -> dict[str, Signal]:
@@ -157,12 +233,13 @@ def read_signals(path: Path) -> dict[str, Signal]:
 
 def _read(group: Part, rate_hz: float) -> Signal:
     channels = group.group("channels")
-    columns = {name: channels.array(name) for name in channels.names()}
+    columns = {name: read_array(channels.dataset(name)) for name in channels.names()}
     texts = {name: column.astype(str) for name, column in columns.items() if column.dtype.kind == "S"}
     settings = {
-        name: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        name: text_of(value.tolist() if isinstance(value, np.ndarray | np.generic) else value)
         for name, value in group.h5.attrs.items()
     }
-    unit = str(group.attribute("unit", of="values"))
+    unit = str(text_of(group.attribute("unit", of="values")))
     name = group.h5.name.strip("/")
-    return Signal(name, unit, group.dataset("values"), columns | texts, rate_hz, settings)
+    values: Any = StoredValues(group.path, group.dataset("values"))
+    return Signal(name, unit, values, columns | texts, rate_hz, settings)

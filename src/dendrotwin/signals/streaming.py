@@ -17,6 +17,7 @@ import numpy as np
 from dendrotwin.cell.tree import Floats, Injection, Tree
 from dendrotwin.errors import InputError, InputWarning, MissingPackageError
 from dendrotwin.recording import RecordingFile, per_ms
+from dendrotwin.recording.membrane_currents import is_balanced
 from dendrotwin.signals.currents import Currents, check_potentials
 from dendrotwin.signals.extracellular import LFP, Dipole
 from dendrotwin.signals.instruments import (
@@ -25,6 +26,7 @@ from dendrotwin.signals.instruments import (
     Recorder,
     Signal,
     recorder,
+    recorder_of_currents,
     sample_shape,
     settings_of,
 )
@@ -165,6 +167,7 @@ class _CellRecorder:
     injection: Injection | None
     recorders: list[Recorder]
     left_out: list[str]  # names of the instruments that leave the cell out
+    closed: list[str]  # and of those in a slab that no current leaves
 
     @classmethod
     def open(cls, cell: PlacedCell, instruments: Sequence[Instrument], rate_hz: float) -> _CellRecorder:
@@ -172,33 +175,40 @@ class _CellRecorder:
             injection = file.injection(cell.trial)
             try:
                 tree = cell.place(file.tree())
-                check_potentials(tree, file.v(cell.trial, 0, 1))
-                _check_injection(instruments, injection)
-                recorders = [recorder(instrument, tree, rate_hz) for instrument in instruments]
+                if file.holds_currents(cell.trial):
+                    recorders = [recorder_of_currents(instrument, tree) for instrument in instruments]
+                else:
+                    check_potentials(tree, file.v(cell.trial, 0, 1))
+                    recorders = [recorder(instrument, tree, rate_hz) for instrument in instruments]
+                closed = [i.name for i in instruments if isinstance(i, LFP) and i.slab is not None and i.slab.is_closed]
+                _check_closed(closed, injection is not None and bool(injection.current_nA.any()))
             except MissingPackageError:
                 raise
             except InputError as error:
                 raise InputError(f"{cell}: {error}") from error
             return cls(
                 cell, file.duration_ms(cell.trial), round(rate_hz / MS_PER_S), injection, recorders,
-                [i.name for i in instruments if isinstance(i, LFP) and i.leaves_out(tree)],
+                [i.name for i in instruments if isinstance(i, LFP) and i.leaves_out(tree)], closed,
             )  # fmt: skip
 
     def record(self, start: int, stop: int) -> list[Floats]:
         """What each instrument records of it from one sample to another; to be called in the order of time."""
         with RecordingFile(self.cell.recording) as file:
-            v_mV = file.v(self.cell.trial, start, stop).astype(np.float64)
+            if file.holds_currents(self.cell.trial):
+                samples = file.imem_nA(self.cell.trial, start, stop)
+                _check_closed(self.closed, not is_balanced(samples))
+            else:
+                samples = file.v(self.cell.trial, start, stop).astype(np.float64)
         injection = self.injection
         if injection is not None:
             in_ms = np.arange(start, stop) // self.samples_per_ms  # injected currents are constant within each ms
             injection = Injection(injection.compartment, injection.current_nA[in_ms])
-        return [record(v_mV, injection) for record in self.recorders]
+        return [record(samples, injection) for record in self.recorders]
 
 
-def _check_injection(instruments: Sequence[Instrument], injection: Injection | None) -> None:
+def _check_closed(closed: Sequence[str], any_injected: bool) -> None:
     """Raise InputError where current is injected into a slab that it cannot leave."""
-    closed = [i.name for i in instruments if isinstance(i, LFP) and i.slab is not None and i.slab.is_closed]
-    if closed and injection is not None and injection.current_nA.any():
+    if closed and any_injected:
         raise InputError(
             f"current is injected, and the slab of {closed[0]} insulates below and above, so that it cannot leave and "
             "the potential is infinite; give one side a conductivity"

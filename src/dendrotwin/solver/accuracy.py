@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from dendrotwin.support.options import Options
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,9 @@ SETTINGS = {
 }
 
 
-class CableConfig(BaseModel):
+class CableConfig(Options):
     """How exact the steps are."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     accuracy: Literal["fast", "standard", "exact"] = "standard"
     """How exact the steps are: fast, standard or exact."""
     tolerance_mV: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.tree import BLOCK_MV, Events, Floats, Injection, Ints, Tree
+from dendrotwin.cell.synapse import BLOCK_MV
+from dendrotwin.cell.tree import Events, Floats, Injection, Ints, Tree
 from dendrotwin.errors import InputError
 from dendrotwin.solver.axial import EliminationOrder
 from dendrotwin.solver.compiled import compiled

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.tree import BLOCK_MV, Conductance, Events, Floats, Ints, Tree
+from dendrotwin.cell.synapse import BLOCK_MV, Conductance
+from dendrotwin.cell.tree import Events, Floats, Ints, Tree
 from dendrotwin.solver.compiled import compiled
 
 DT_MS = 1.0

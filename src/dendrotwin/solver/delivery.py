@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.tree import Floats
+from dendrotwin.cell.tree import Floats, Ints
 from dendrotwin.solver.cell_arrays import InputConductances
 from dendrotwin.solver.compiled import compiled
 from dendrotwin.solver.integrator.state import SynapticEvents
@@ -41,11 +41,11 @@ class Connections(NamedTuple):
     """
 
     first: Indices
-    cell: Indices
-    input: Indices
+    cell: Ints
+    input: Ints
     weight: Floats
     delay_ms: Floats
-    plastic: Indices
+    plastic: Ints
 
 
 class Plasticity(NamedTuple):
@@ -77,8 +77,8 @@ class Ring(NamedTuple):
     """
 
     waiting: Indices
-    cell: Indices
-    input: Indices
+    cell: Ints
+    input: Ints
     time_ms: Floats
     weight: Floats
 
@@ -90,7 +90,7 @@ def make_ring(slots: int, room: int = 64) -> Ring:
         slots: slices ahead, this one included.
         room: of each queue.
     """
-    cell, input = np.zeros((2, slots, room), np.int64)
+    cell, input = np.zeros((2, slots, room), np.int32)
     time_ms, weight = np.zeros((2, slots, room))
     return Ring(np.zeros(slots, np.int64), cell, input, time_ms, weight)
 
@@ -104,8 +104,8 @@ def larger(ring: Ring, room: int) -> Ring:
     """
     found = make_ring(len(ring.waiting), room)
     found.waiting[:] = ring.waiting
-    for old, new in zip(ring[1:], found[1:], strict=True):
-        new[:, : old.shape[1]] = old
+    for name in ("cell", "input", "time_ms", "weight"):
+        getattr(found, name)[:, : ring.cell.shape[1]] = getattr(ring, name)
     return found
 
 
@@ -129,7 +129,7 @@ def send(
         return ring
     needed = _count(ring.waiting, connections, source, time_ms, slice_ms)
     if needed > ring.cell.shape[1]:
-        ring = larger(ring, 2 * needed)
+        ring = larger(ring, needed + needed // 4)
     _send(ring, connections, plasticity, source, time_ms, slice_ms)
     return ring
 
@@ -243,7 +243,7 @@ def collect(ring: Ring, slot: int, inputs: InputConductances, cells: int, grid: 
 
 
 @compiled
-def _order(cell: Indices, input: Indices, time: Floats, weight: Floats, cells: int) -> Indices:
+def _order(cell: Ints, input: Ints, time: Floats, weight: Floats, cells: int) -> Indices:
     """By cell, then time, then input, then weight."""
     start = np.zeros(cells + 1, np.int64)
     for e in range(len(cell)):
@@ -266,7 +266,7 @@ def _order(cell: Indices, input: Indices, time: Floats, weight: Floats, cells: i
 
 
 @compiled
-def _before(one: int, other: int, input: Indices, time: Floats, weight: Floats) -> bool:
+def _before(one: int, other: int, input: Ints, time: Floats, weight: Floats) -> bool:
     """Whether an event comes before another one of its cell."""
     if time[one] != time[other]:
         found: bool = time[one] < time[other]

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.membrane import V_GRID_MV, Mechanism, Membrane
-from dendrotwin.cell.tree import Conductance, Floats, Tree
+from dendrotwin.cell.synapse import Conductance
+from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.solver.axial import EliminationOrder
 from dendrotwin.solver.cell_arrays import (
     AxialTree,

@@ -91,6 +91,7 @@ class Log:
             MissingPackageError: TensorBoard is not installed.
         """
         self.path = out.parent / f"{out.name}.log.jsonl"
+        self._points: list[dict[str, Any]] = []
         self._board: Any = None
         if tensorboard:
             try:
@@ -109,7 +110,13 @@ class Log:
         Args:
             curve: the rounds that a resumed run has behind it; see `rounds.end_round`.
         """
-        self.path.write_text("".join(json.dumps(point) + "\n" for point in curve))
+        self._points = list(curve)
+        self._write()
+
+    def _write(self) -> None:
+        """The file anew, whole whatever happens, such as a full disk."""
+        with whole_file(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(point) + "\n" for point in self._points))
 
     def add(self, point: dict[str, Any]) -> None:
         """Add the line of a round.
@@ -117,8 +124,8 @@ class Log:
         Args:
             point: see `rounds.end_round`.
         """
-        with self.path.open("a") as file:
-            file.write(json.dumps(point) + "\n")
+        self._points.append(point)
+        self._write()
         if self._board is not None:
             for name, value in point.items():
                 if isinstance(value, float):

@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from dendrotwin.support.options import Options
 
 Balancing = Literal["equal", "uncertainty", "dwa"]
 
 
-class Training(BaseModel):
+class Training(Options):
     """How a network is trained. The options of `dendrotwin train` are these fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     architecture: str = "hard-sharing"
     """Architecture: hard-sharing, mmoe, mmoeex, elm, or a Python file that defines one."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Options of the network; others have their default, or the value of the `preset` named there."""
     autoregressive: bool = False
     """Also see the true potentials up to 1 ms before (teacher forcing), and predict one step ahead."""

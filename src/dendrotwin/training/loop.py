@@ -18,7 +18,7 @@ from dendrotwin.support.progress import progress
 from dendrotwin.training.checkpoint import Log, resume, save_checkpoint, threads_restored
 from dendrotwin.training.config import Training
 from dendrotwin.training.losses import meta_gradient
-from dendrotwin.training.rounds import end_round, save_best
+from dendrotwin.training.rounds import end_round, finished_twin, save_best
 from dendrotwin.training.run import Run
 from dendrotwin.twin import Twin
 
@@ -41,15 +41,18 @@ def train(
         tensorboard: also write the rounds for TensorBoard, into `NAME.tensorboard`.
 
     Returns:
-        The twin.
+        The twin; that in `out`, where the same training on the same trials has made it already.
 
     Raises:
         TwinError: the loss is no longer finite; the best weights so far, if there are some, are saved.
-        FileError, InputError: `out` exists, another process trains into it, the data set is not one, is too small, or
-            an option is wrong.
+        FileError, InputError: `out` holds something else, another process trains into it, the data set is not one, is
+            too small, or an option is wrong.
     """
     began = time.monotonic()
     data, out = Path(data), Path(out)
+    finished = None if overwrite else finished_twin(data, out, training)
+    if finished is not None:
+        return finished
     refuse_existing(out, "config.json", overwrite=overwrite)
     run = Run(data, training)
     checkpoint = out.parent / f".{out.name}.checkpoint"

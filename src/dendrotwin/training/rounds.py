@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from dendrotwin.cell.spikes import spike_probability
+from dendrotwin.errors import FileError
 from dendrotwin.evaluation.metrics import best_threshold
 from dendrotwin.evaluation.split import split_trials
 from dendrotwin.models.base import Batch
@@ -24,6 +25,7 @@ from dendrotwin.training.config import Training
 from dendrotwin.training.run import Run, identity_of
 from dendrotwin.training.windows import Windows
 from dendrotwin.twin import Twin
+from dendrotwin.twin_config import read_config
 
 # Where no threshold separates spikes (it is infinite, which JSON cannot hold): a probability that no step reaches.
 NO_SPIKES = float(np.nextafter(1.0, 2.0))
@@ -173,7 +175,7 @@ def digest_of(identity: str) -> str:
 
 
 def finished_twin(data: Path, out: Path, training: Training) -> Twin | None:
-    """The twin that a training has made in a folder already; None where it has not, or not to its end.
+    """The twin that a training has made in a folder already; None where there is none.
 
     Args:
         data: the data set.
@@ -181,20 +183,23 @@ def finished_twin(data: Path, out: Path, training: Training) -> Twin | None:
         training: how to train.
 
     Raises:
-        FileError, InputError, TwinError: the data set is not one, or the twin is damaged.
+        FileError: there is a twin of something else, or of a training that did not come to its end.
+        InputError, TwinError: the data set is not one, or the twin is damaged.
     """
     if not (out / "config.json").is_file():
         return None
-    twin = Twin.load(out, training.architecture if training.architecture.endswith(".py") else None)
-    facts = twin.training
-    if "identity" not in facts:  # read from a cell, or made by an older version
-        return None
+    facts = read_config(out).training.model_dump()
     _, split = split_trials(data, training.validation, training.test, training.train_trials)
-    if facts["identity"] != digest_of(identity_of(training, split)):
-        return None
+    if facts.get("identity") != digest_of(identity_of(training, split)):
+        there, here = facts.get("configuration", {}), training.model_dump(mode="json")
+        differ = [name for name in here if name in there and there[name] != here[name]]
+        other = ", ".join(differ) or ("trials or code of the network" if there else "kind, not trained")
+        raise FileError(f"{out} exists and is of another {other}; name another folder, or use --overwrite")
     since_best = facts["curve"][-1]["step"] - facts["best_step"]
     stopped = training.patience is not None and since_best >= training.patience * training.round_steps
-    return twin if stopped or facts["steps"] == training.steps else None
+    if not stopped and facts["steps"] != training.steps:
+        raise FileError(f"{out} exists, of a training that failed at step {facts['steps']}; use --overwrite")
+    return Twin.load(out, training.architecture if training.architecture.endswith(".py") else None)
 
 
 def _readme(twin: Twin) -> str:

@@ -20,18 +20,20 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Tree
 from dendrotwin.errors import InputError
 from dendrotwin.evaluation.split import Split, split_trials
-from dendrotwin.models import build_model
+from dendrotwin.models import build_model, load_architecture
 from dendrotwin.models.base import Batch
 from dendrotwin.models.scaling import Scaling, measure_scaling
 from dendrotwin.recording import SETTLE_MS
 from dendrotwin.recording.trials import TrialIndex, read_trial
 from dendrotwin.solver.axial import axial_matrix
+from dendrotwin.support.memory import require_memory
 from dendrotwin.training.config import Training
 from dendrotwin.training.losses import Balance, CurrentLoss, Objective
 from dendrotwin.training.windows import Windows
 
 # A current that varies less than this counts as none: its standard deviation, relative to what 1 mV around it drives.
 LEAST_CURRENT = 1e-6
+BYTES_PER_NUMBER = 4
 CURRENT_TRIALS = 10  # enough for the standard deviation of currents
 
 
@@ -64,11 +66,13 @@ class Run:
             FileError: the data set is not one.
         """
         self.training = training
+        load_architecture(training.architecture)  # its name is wrong more often than the data are
         self.tree, self.split = split_trials(data, training.validation, training.test, training.train_trials)
         torch.manual_seed(training.seed)
         self.options, self.model = build_model(
             training.architecture, training.options, self.tree, training.autoregressive
         )
+        self._require_memory()
         self.scaling = measure_scaling(self.split.train)
         self.windows = Windows(self.model, self.split.train, training.window_ms, training.spike_share)
         if training.spike_weight > 0 and self.windows.spikes == 0:
@@ -103,6 +107,17 @@ class Run:
             "step": 0, "best": None, "curve": [], "diagnoses": [],
             "in_round": 0, "tasks": None, "seconds": 0.0, "waited": 0.0,
         }  # fmt: skip
+
+    def _require_memory(self) -> None:
+        """Raise InputError where a training step takes more than this machine has, before it is tried."""
+        t, model = self.training, self.model
+        share = -(-t.batch // int(os.environ.get("WORLD_SIZE", "1")))
+        at_once = min(t.micro_batch or share, share)
+        kept = model.count_activations(self.tree, self.options, t.autoregressive) * at_once
+        steps = t.window_ms + model.context
+        what = f"a step on {share} windows of {t.window_ms} ms, seen from {model.context} ms before,"
+        fix = "use a smaller --batch or --micro-batch, a shorter --window, or a smaller network"
+        require_memory(BYTES_PER_NUMBER * steps * (kept + self.tree.n * share), what, fix)
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """This process's share of the batch of each step; the next one is read while one is worked on.

@@ -11,8 +11,9 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dendrotwin.cell.synapse import Synapse
 from dendrotwin.cell.tree import Ints as Ints32
-from dendrotwin.cell.tree import Synapse, Tree
+from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Population, Projection
 from dendrotwin.circuit.sonata.config import SonataConfig
 from dendrotwin.circuit.sonata.nodes import Nodes, file_of

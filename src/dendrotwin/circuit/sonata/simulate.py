@@ -63,7 +63,7 @@ class NodeCells:
 
 def _name(number: int, options: Mapping[str, str]) -> str:
     """What a node type is called in messages."""
-    parts = [Path(options[key]).name for key in ("template", "dynamics_params", "morphology") if options.get(key)]
+    parts = [Path(options[key]).name for key in ("model_template", "dynamics_params", "morphology") if options.get(key)]
     return f"{number + 1} ({', '.join(parts)})"
 
 

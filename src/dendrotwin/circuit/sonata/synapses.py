@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from dendrotwin.cell.tree import Conductance, Synapse
+from dendrotwin.cell.synapse import Conductance, Synapse
 from dendrotwin.circuit.sonata.config import read_json
 from dendrotwin.errors import InputError
 

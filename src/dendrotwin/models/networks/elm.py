@@ -149,6 +149,12 @@ class ELM(Network):
         count = 2 * config.branches * tree.n_inputs + hidden * (arriving + 2 * config.memory)
         return count + config.memory * (tree.n + 1) + (tree.n * (tree.n + config.features) if autoregressive else 0)
 
+    @classmethod
+    def count_activations(cls, tree: Tree, config: ELMConfig, autoregressive: bool) -> int:
+        """See `Network`."""
+        hidden = config.hidden or 2 * config.memory
+        return tree.n_inputs + 2 * config.branches + 2 * hidden + 3 * config.memory + tree.n + 1
+
     def forward(
         self, events: BinnedEvents, past: torch.Tensor | None = None, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

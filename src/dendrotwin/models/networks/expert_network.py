@@ -62,6 +62,14 @@ class ExpertNetwork(Network):
         units = config.tower + config.tower_linear + mixed  # of each task: on what all experts say at a time
         return count + (tree.n + 1) * units * inputs * config.tower_ms
 
+    @classmethod
+    def count_activations(cls, tree: Tree, config: ExpertConfig, autoregressive: bool) -> int:
+        """See `Network`."""
+        mixed: int = getattr(config, "experts", 0)
+        inputs = config.features if config.synapse_ms else tree.n_inputs
+        towers = (tree.n + 1) * (config.tower * config.tower_layers + mixed + 1)
+        return inputs + 4 * (mixed + 1) * sum(config.channels) + towers  # of two convolutions, before and after
+
     def forward(
         self, events: BinnedEvents, past: torch.Tensor | None = None, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, None]:

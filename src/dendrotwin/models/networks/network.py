@@ -6,23 +6,24 @@ One millisecond after the other, for all compartments at once, as in Verhellen e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import InputError, TwinError
-from dendrotwin.models.base import CHUNK_MS, Batch, BinnedEvents, Losses, State, Trainable
+from dendrotwin.models.base import CHUNK_MS, Batch, BinnedEvents, Losses, Piece, Potentials, State, Trainable
 from dendrotwin.models.scaling import Scaling
 from dendrotwin.recording.trials import TrialIndex
+from dendrotwin.support.memory import require_memory
 
 # In closed loop, predictions are held within what a membrane can be at: a map with gain above 1 would explode.
 CLOSED_LOOP_MV = (-150.0, 80.0)
+BYTES_PER_WEIGHT = 16  # in single precision the weight, its gradient and two moments of it
 MOST_WEIGHTS = 2**31  # 8 GiB in single precision: no cell needs that many, and mistakes have more
 
 
@@ -71,6 +72,8 @@ class Network(Trainable):
         count = cls.count_weights(tree, config, autoregressive)
         if count > MOST_WEIGHTS:
             raise InputError(f"the network would have {count:.2g} weights, more than {MOST_WEIGHTS}; choose fewer")
+        what = f"a network of {count:.3g} weights, their gradients and what the optimiser keeps of them"
+        require_memory(BYTES_PER_WEIGHT * count, what, "choose fewer or smaller layers")
         return cls(tree, config, autoregressive)
 
     @classmethod
@@ -130,14 +133,14 @@ class Network(Trainable):
         return Losses(torch.cat([residual.square().mean((0, 1)), spikes[None]]), residual)
 
     @torch.inference_mode()
-    def predict(
+    def pieces(
         self,
         events: Sequence[Events],
         duration_ms: int,
-        true_mV: NDArray[np.floating] | None = None,
+        true_mV: Potentials | None = None,
         injections: Sequence[Injection | None] | None = None,
         chunk_ms: int = CHUNK_MS,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> Iterator[Piece]:
         """See `Model`.
 
         A network without state gets the input before each chunk, one with state goes on from it. An autoregressive
@@ -150,11 +153,8 @@ class Network(Trainable):
                 "predict trials without it"
             )
         self.eval()
-        v = np.empty((len(events), duration_ms, self.tree.n), np.float32)
-        logit = np.empty(v.shape[:2], np.float32)
         before = self._rest(len(events)) if self.autoregressive else None  # z-scores of the steps before a chunk
-        true = None if true_mV is None else torch.from_numpy(true_mV.astype(np.float32))
-        length = 1 if self.autoregressive and true is None else chunk_ms
+        length = 1 if self.autoregressive and true_mV is None else chunk_ms
         state = None
         for start in range(0, duration_ms, length):
             stop = min(start + length, duration_ms)
@@ -163,7 +163,9 @@ class Network(Trainable):
             binned = BinnedEvents.from_windows(windows, self.tree.n_inputs, stop - first).map(self._to_device)
             past = z_true = None
             if before is not None:
-                z_true = None if true is None else self.scaling.normalise(self._to_device(true[:, start:stop]))
+                if true_mV is not None:
+                    true = torch.from_numpy(np.array(true_mV[:, start:stop], np.float32))
+                    z_true = self.scaling.normalise(self._to_device(true))
                 newer = before[:, :0] if z_true is None else z_true[:, :-1]
                 past = torch.cat([before, newer], 1)[:, first - stop :].transpose(1, 2)
             z, out, state = self(binned, past, state)
@@ -171,8 +173,7 @@ class Network(Trainable):
                 if z_true is None:
                     z = self._clamp(z)
                 before = torch.cat([before, z if z_true is None else z_true], 1)[:, -self.context - 1 :]
-            v[:, start:stop], logit[:, start:stop] = self.scaling.denormalise(z).cpu().numpy(), out.cpu().numpy()
-        return v, logit
+            yield self.scaling.denormalise(z).float().cpu().numpy(), out.float().cpu().numpy()
 
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self.scaling.mean_mV.device)

@@ -59,7 +59,7 @@ def read_membrane(cell: NeuronCell) -> Reading:
     """
     began = time.perf_counter()
     model = cell.model
-    membrane, errors = read_all(cell.segments, model.name, model.v_init_mV, model.celsius, model.mechanisms())
+    membrane, errors = read_all(cell.segments, model.name, model.v_init_mV, model.celsius, model.files())
     return Reading(membrane, time.perf_counter() - began, errors)
 
 
