@@ -437,6 +437,10 @@ def test_a_folder_is_of_one_run(twin: Twin, tmp_path: Path) -> None:
     run(circuit, Settings(20), storage=storage)
     with pytest.raises(CircuitError, match="holds a run of another circuit; name another folder"):
         run(circuit, Settings(21), storage=storage)
+    probe = [Field(signals.LFP(Probe(np.array([[400.0, 0.0, 0.0]]))))]
+    for other in (probe, [Potentials("cells")]):
+        with pytest.raises(CircuitError, match="holds a run of another circuit; name another folder"):
+            run(circuit, Settings(20), other, storage=storage)
     with (
         Run(circuit, Settings(20), storage=storage),
         pytest.raises(CircuitError, match="another process is running"),

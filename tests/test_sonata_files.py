@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import numpy as np
 import pytest
 
 from dendrotwin.circuit.description import Description
+from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.sonata.config import read_config
 from dendrotwin.circuit.sonata.load import RunPlan, read_circuit
 from dendrotwin.circuit.sonata.nodes import read_nodes, select
 from dendrotwin.circuit.sonata.outputs import extracellular_file, membrane_file, spike_file
+from dendrotwin.circuit.sonata.simulate import Simulation
 from dendrotwin.errors import DendrotwinError, FileError
 from sonata_files import StubCells, config_of, make_circuit, write_config, write_spikes
 
@@ -784,3 +787,20 @@ def test_five_cells_unchanged(shared: Path, tmp_path: Path) -> None:
     assert [clamp.current_nA.tolist() for clamp in circuit.clamps] == [[0.15] * 5, [0.175] * 5, [0.2] * 5]
     assert circuit.clamps[1].stop_ms.tolist() == [2000.0] * 5
     assert len(plan.extracellular[0].channel) > 1
+
+
+def test_a_finished_run_is_that_of_the_same_reports(made: Path) -> None:
+    """What is complete may be looked at again; other reports of the same circuit are another run."""
+
+    def simulation(**changes: Any) -> Simulation:
+        config = config_of(made.parent)
+        config["reports"]["ecp"] |= changes
+        circuit, plan = read_circuit(write_config(made.parent, config), StubCells(), made.parent / "done")
+        return Simulation(replace(circuit, populations=()), plan, Settings(plan.stop_ms))
+
+    (made.parent / "done").mkdir()
+    whole = simulation()
+    whole.plan.done.write_text(json.dumps({"digest": whole.digest}))
+    assert simulation().is_done
+    assert not simulation(electrode_channels=[2]).is_done
+    assert not simulation(cells="first").is_done

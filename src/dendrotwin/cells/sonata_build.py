@@ -12,7 +12,7 @@ from dendrotwin.cell.tree import Floats
 from dendrotwin.cells import Sections
 from dendrotwin.cells.neurolucida import STUB_UM, import_swc, points_of
 from dendrotwin.cells.sonata import OUTSIDE, NodeType, fit, hoc_files, nml_elements, number_of, parameters
-from dendrotwin.errors import CellError
+from dendrotwin.errors import CellError, in_one_line
 
 PARTS = {"soma": "soma", "dend": "basal", "apic": "apical", "axon": "axon", "myel": "axon"}  # prefix: our part
 _alive: list[Any] = []  # sections of a hoc object die with it
@@ -74,7 +74,7 @@ def _template(node: NodeType) -> Any:
             raise CellError(f"the template {node.named} makes no sections in `all`, or no `soma`; correct it")
     except (RuntimeError, AttributeError, TypeError, LookupError) as error:
         raise CellError(
-            f"the hoc template {node.named} does not build with {given}: {type(error).__name__}: {error}; correct it, "
+            f"the hoc template {node.named} does not build with {given}: {in_one_line(error)}; correct it, "
             "or its arguments, `params` of dynamics_params"
         ) from error
     finally:

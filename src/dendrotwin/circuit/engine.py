@@ -18,17 +18,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.cell.membrane import V_GRID_MV
 from dendrotwin.cell.tree import SPIKE_MV, Floats
 from dendrotwin.circuit.description import Description, Population
 from dendrotwin.circuit.wiring import BackgroundHere, ModelHere, Numbering, joined, models_of
 from dendrotwin.errors import CircuitError
-from dendrotwin.models.cable import Cable
+from dendrotwin.models.cable import TABLES_MV, Cable, first_outside_tables
 from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.solver.batch import Batch
 from dendrotwin.solver.delivery import Connections, Grid, Ring, collect, crossings, make_ring, send
 from dendrotwin.solver.integrator.state import Output, Watch
-from dendrotwin.solver.stepper import Stepper
+from dendrotwin.solver.stepper import Stepper, no_watch
 
 BLOCK_MS = 1.0  # of the solver, where no delay asks for less
 LONGEST_SLICE_MS = 16.0
@@ -151,10 +150,15 @@ class Sampling:
             position: (watched,) compartments.
         """
         if not self.within_steps(grid.block_ms):
-            return Watch(threshold_mV, np.zeros(grid.blocks + 1, np.int64), np.zeros(0), np.zeros(0, np.int64))
-        block = np.ceil((times_ms - grid.start_ms) / grid.block_ms - 1e-9).astype(np.int64) - 1
+            return no_watch(grid.blocks, threshold_mV)
+        block = _blocks_of(times_ms, grid)
         after_ms = np.clip(times_ms - (grid.start_ms + block * grid.block_ms), 0.0, grid.block_ms)
         return Watch(threshold_mV, np.searchsorted(block, np.arange(grid.blocks + 1)), after_ms, position)
+
+
+def _blocks_of(times_ms: Floats, grid: Grid) -> Indices:
+    """The block in which each sample is; one at the end of a block is in that."""
+    return np.ceil((times_ms - grid.start_ms) / grid.block_ms - 1e-9).astype(np.int64) - 1
 
 
 class Engine:
@@ -265,7 +269,7 @@ class Engine:
     def _recorded(
         self, cells: Cells, output: Output, injected: Floats | None, grid: Grid, times_ms: Floats
     ) -> Recorded:  # fmt: skip
-        block = np.ceil((times_ms - grid.start_ms) / grid.block_ms - 1e-9).astype(np.int64) - 1
+        block = _blocks_of(times_ms, grid)
         current = None if injected is None else injected[:, block]
         if self.sampling.within_steps(self.block_ms):
             return Recorded(cells, output.sample_mV, output.sample_mM, current)
@@ -288,15 +292,15 @@ class Engine:
         cells.ring = send(cells.ring, here.connections, here.plasticity, node, time_ms, self.slice_ms)
 
     def _refuse_outside_tables(self, cells: Cells, v_mV: NDArray[np.float32]) -> None:
-        low, high = V_GRID_MV[0], V_GRID_MV[-1]
-        if v_mV.min() >= low and v_mV.max() <= high:  # false of NaN
+        outside = first_outside_tables(v_mV)
+        if outside is None:
             return
-        cell, block, position = np.argwhere(~((v_mV >= low) & (v_mV <= high)))[0]
+        cell, block, position = outside
         layout, node = cells.batch.stepper.layout, int(cells.here.node[cell])
         raise CircuitError(
             f"the potential of compartment {layout.compartment[position]} of {self.numbers.name(node)} is "
             f"{v_mV[cell, block, position]:.3g} mV at {self.time_ms + (block + 1) * self.block_ms:g} ms, outside of "
-            f"{low:.0f} to {high:.0f} mV, where its channels are known; correct the weights or the currents into it"
+            f"{TABLES_MV}, where its channels are known; correct the weights or the currents into it"
         )
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -87,8 +87,16 @@ def placed_trees(population: Population, nodes: Ints | None = None) -> list[Tree
         population: of the cells.
         nodes: (k,) which of them; None for all.
     """
-    found = []
-    for node in np.arange(len(population)) if nodes is None else nodes:
-        tree = rotate(population.twins[population.model[node]].tree, population.rotation[node])
-        found.append(translate(tree, population.position_um[node] - soma_centre(tree)))
-    return found
+    chosen = range(len(population)) if nodes is None else nodes.tolist()
+    return [placed_tree(population, node) for node in chosen]
+
+
+def placed_tree(population: Population, node: int) -> Tree:
+    """A cell of a population at its place.
+
+    Args:
+        population: of the cell.
+        node: which of its cells.
+    """
+    tree = rotate(population.twins[population.model[node]].tree, population.rotation[node])
+    return translate(tree, population.position_um[node] - soma_centre(tree))

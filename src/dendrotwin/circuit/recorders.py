@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Description, Population
 from dendrotwin.circuit.engine import Cells, Engine, Recorded
+from dendrotwin.circuit.places import placed_tree
 from dendrotwin.circuit.wiring import joined
 from dendrotwin.errors import InputError, MissingPackageError
-from dendrotwin.signals.instruments import LinearInstrument
-from dendrotwin.signals.placing import rotate, soma_centre, translate
+from dendrotwin.signals.instruments import LinearInstrument, settings_of
 from dendrotwin.solver.axial_currents import Neighbours, membrane_currents
 
 Indices = NDArray[np.int64]
@@ -37,12 +37,17 @@ class Recorder(Protocol):
         somata_only: whether potentials of the somata are enough.
         concentrations: whether it asks for concentrations.
         held_bytes: about how much memory its parts have so far.
+        asked: all that its parts depend on: a run that goes on records the same.
     """
 
     name: str
     somata_only: bool
     concentrations: bool
     held_bytes: int
+
+    @property
+    def asked(self) -> list[Any]:
+        """See the class."""
 
     def begin(self, engine: Engine) -> None:
         """Get ready for the cells of this process.
@@ -92,6 +97,11 @@ class Potentials:
         self.concentrations = variable != "v"
         self.held_bytes = 0
         self._found: list[tuple[Floats, NDArray[np.float32]]] = []
+
+    @property
+    def asked(self) -> list[Any]:
+        """See `Recorder`."""
+        return [self.name, self.population, self.nodes, self.compartments, self.variable, self.elements]
 
     def begin(self, engine: Engine) -> None:
         """See `Recorder`.
@@ -199,6 +209,11 @@ class Field:
         self.instrument, self.nodes, self.name = instrument, nodes, name or instrument.name
         self._found: list[tuple[Floats, Floats]] = []
 
+    @property
+    def asked(self) -> list[Any]:
+        """See `Recorder`."""
+        return [self.name, settings_of(self.instrument), self.instrument.channels(), self.nodes]
+
     def begin(self, engine: Engine) -> None:
         """See `Recorder`.
 
@@ -224,10 +239,8 @@ class Field:
             population, node = engine.place(int(number))
             if self.nodes is not None and node not in self.nodes.get(population.name, ()):
                 continue
-            tree = rotate(cells.here.twin.tree, population.rotation[node])
-            tree = translate(tree, population.position_um[node] - soma_centre(tree))
             try:
-                found[k] = self.instrument.matrix(tree).T[order]
+                found[k] = self.instrument.matrix(placed_tree(population, node)).T[order]
             except MissingPackageError:
                 raise
             except InputError as error:
@@ -293,6 +306,11 @@ class Spikes:
     concentrations: bool = False
     held_bytes: int = 0
 
+    @property
+    def asked(self) -> list[Any]:
+        """See `Recorder`."""
+        return [self.name]
+
     def begin(self, engine: Engine) -> None:
         """See `Recorder`."""
         self._found: list[tuple[Indices, Floats]] = []
@@ -320,6 +338,22 @@ class Spikes:
         node, time_ms = (np.concatenate([part[name] for part in parts]) for name in ("node", "time_ms"))
         order = np.lexsort((node, time_ms))
         return {"node": node[order], "time_ms": time_ms[order]}
+
+
+def spikes_of(spikes: Parts, first: int, count: int) -> tuple[Indices, Floats]:
+    """The spikes of one population.
+
+    Args:
+        spikes: parts of `Spikes`.
+        first: number of the population's first node in the circuit.
+        count: of its nodes.
+
+    Returns:
+        (s,) nodes, counted in the population, and (s,) times [ms].
+    """
+    node = spikes["node"] - first
+    mine = (node >= 0) & (node < count)
+    return node[mine], spikes["time_ms"][mine]
 
 
 def named(circuit: Description, name: str) -> Population:

@@ -6,7 +6,6 @@ slice.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Engine, Sampling, Settings
 from dendrotwin.circuit.exchange import exchange
-from dendrotwin.circuit.recorders import Field, Parts, Recorder, Spikes
+from dendrotwin.circuit.recorders import Field, Parts, Recorder, Spikes, named, spikes_of
 from dendrotwin.circuit.segments import Segments, digest_of
 from dendrotwin.circuit.wiring import Numbering
 from dendrotwin.errors import CircuitError
@@ -74,13 +73,10 @@ class Result:
         Returns:
             (s,) nodes, and (s,) times [ms].
         """
-        node, time_ms = self.parts[0]["node"], self.parts[0]["time_ms"]
         if population is None:
-            return node, time_ms
+            return self.parts[0]["node"], self.parts[0]["time_ms"]
         first = Numbering.of(self.circuit).first[population]
-        many = next(len(p) for p in self.circuit.populations if p.name == population)
-        mine = (node >= first) & (node < first + many)
-        return node[mine] - first, time_ms[mine]
+        return spikes_of(self.parts[0], first, len(named(self.circuit, population)))
 
     def recorded(self, name: str) -> Parts:
         """The parts of a recorder.
@@ -203,7 +199,7 @@ class Run:
                 lock = stack.enter_context(FolderLock(storage.folder))
                 if not lock.try_alone():
                     raise CircuitError(f"another process is running a network in {storage.folder}; name another folder")
-            digest = digest_of(self.circuit, self.settings, self.sample_ms, [r.name for r in self.recorders])
+            digest = digest_of(self.circuit, self.settings, self.sample_ms, [r.asked for r in self.recorders])
             self._segments = segments = Segments(storage.folder / "running", exchange.rank, exchange.size, digest)
             exchange.barrier()
             last = segments.last()
@@ -287,8 +283,8 @@ class Run:
 
     def remove(self) -> None:
         """Remove the checkpoints, once what was recorded is written elsewhere."""
-        if self.storage is not None:
-            shutil.rmtree(self.storage.folder / "running", ignore_errors=True)
+        if self._segments is not None:
+            self._segments.remove()
 
 
 def _named_parts(k: int, arrays: dict[str, Any]) -> Parts:

@@ -31,7 +31,7 @@ def digest_of(*things: Any) -> str:
     """Digest of descriptions, settings and the like: of their fields, arrays and twins.
 
     Args:
-        things: dataclasses, arrays, twins, texts, numbers, and lists of these.
+        things: dataclasses, arrays, twins, paths, texts, numbers, and lists and mappings of these.
     """
     digest = hashlib.sha256()
 
@@ -42,6 +42,10 @@ def digest_of(*things: Any) -> str:
             add([thing.tree.fingerprint(), json.dumps(thing.options, sort_keys=True)])
         elif is_dataclass(thing):
             add([[field.name, getattr(thing, field.name)] for field in fields(thing)])
+        elif isinstance(thing, Mapping):
+            add([[name, value] for name, value in thing.items()])
+        elif isinstance(thing, Path):
+            add(thing.name)  # results that were moved are the same
         elif isinstance(thing, (list, tuple)):
             digest.update(f"[{len(thing)}".encode())
             for each in thing:

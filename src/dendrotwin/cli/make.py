@@ -264,10 +264,11 @@ def import_(
     made_of = {"imported": str(source), "morphology": str(morphology or ""), "axon": axon, "node": node}
     attributes = {**provenance(), **made_of}
     if isinstance(recording, MembraneCurrents):
+        what = "membrane currents"
         recording.write(out, attributes)
     else:
+        what = "potentials"
         write_recordings(out, [recording], attributes, as_float=True)
-    what = "membrane currents" if isinstance(recording, MembraneCurrents) else "potentials"
     print(
         f"{what} of {recording.duration_ms} ms of {recording.tree.n} compartments, every {recording.record_dt_ms:g} "
         f"ms, in {out}"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PIECE_POTENTIALS = 2**23  # of a piece on the CPU, 32 MiB, but of many trials at least LEAST_MS each
 LEAST_MS = 250
+TABLES_MV = f"{V_GRID_MV[0]:.0f} to {V_GRID_MV[-1]:.0f} mV"  # where the tables of the membrane are
 GPU_POTENTIALS = 2**28  # that a GPU keeps at once: 1 GiB
 Input = tuple[Events, Injection | None]
 Advance = Callable[[Sequence[Input], int], tuple[NDArray[np.float32], NDArray[np.floating]]]
@@ -154,6 +155,21 @@ def cut(events: Events, injection: Injection | None, begin: int, end: int) -> In
     return part, current
 
 
+def first_outside_tables(v_mV: NDArray[np.float32]) -> tuple[int, ...] | None:
+    """The first potential that lies outside of the tables of the membrane, or is no number.
+
+    Args:
+        v_mV: (...,) potentials [mV].
+
+    Returns:
+        Its index; None where there is none.
+    """
+    low, high = V_GRID_MV[0], V_GRID_MV[-1]
+    if not v_mV.size or (v_mV.min() >= low and v_mV.max() <= high):  # false of NaN
+        return None
+    return tuple(np.argwhere(~((v_mV >= low) & (v_mV <= high)))[0].tolist())
+
+
 def refuse_outside_tables(v_mV: NDArray[np.float32], begin_ms: int = 0) -> None:
     """See that potentials lie where the tables of the membrane are, which are level beyond.
 
@@ -164,13 +180,13 @@ def refuse_outside_tables(v_mV: NDArray[np.float32], begin_ms: int = 0) -> None:
     Raises:
         InputError: one does not, or is no number.
     """
-    low, high = V_GRID_MV[0], V_GRID_MV[-1]
-    if not v_mV.size or (v_mV.min() >= low and v_mV.max() <= high):  # false of NaN
+    outside = first_outside_tables(v_mV)
+    if outside is None:
         return
-    *trial, step, compartment = np.argwhere(~((v_mV >= low) & (v_mV <= high)))[0]
+    *trial, step, compartment = outside
     raise InputError(
         f"the potential of compartment {compartment} is {v_mV[(*trial, step, compartment)]:.3g} mV at "
-        f"{begin_ms + step + 1} ms, outside of {low:.0f} to {high:.0f} mV, where its channels are known; inject less "
+        f"{begin_ms + step + 1} ms, outside of {TABLES_MV}, where its channels are known; inject less "
         "current, or restore the twin if none is injected"
     )
 

@@ -20,7 +20,7 @@ from dendrotwin.recording import FORMAT_VERSION, per_ms
 from dendrotwin.recording.checks import CHUNK_STEPS, CURRENTS, write_array
 from dendrotwin.recording.tree_file import write_tree
 from dendrotwin.support.disk import whole_hdf5
-from dendrotwin.support.hdf5 import WRITTEN_AS, text_attribute
+from dendrotwin.support.hdf5 import WRITTEN_AS, text_attribute, write_attributes
 
 BALANCED = 1e-3  # of the largest current, by which a sum of currents without electrodes may be off zero
 
@@ -88,7 +88,6 @@ class MembraneCurrents:
             for name, values in (("spikes_ms", np.zeros(0)), ("events/time_ms", np.zeros(0))):
                 write_array(group, name, values)
             write_array(group, "events/input", np.zeros(0, np.int32))
-            for name, value in {**attributes, "tree_fingerprint": self.tree.fingerprint()}.items():
-                file.attrs[name] = text_attribute(value) if isinstance(value, str) else value
-            file.attrs["format_version"] = FORMAT_VERSION
+            made_of = {"tree_fingerprint": self.tree.fingerprint(), "format_version": FORMAT_VERSION}
+            write_attributes(file, {**attributes, **made_of})
             file.check_room()

@@ -26,7 +26,7 @@ from dendrotwin.recording.checks import (
 )
 from dendrotwin.recording.tree_file import write_tree
 from dendrotwin.support.disk import NewFile, whole_hdf5
-from dendrotwin.support.hdf5 import WRITTEN_AS, text_attribute
+from dendrotwin.support.hdf5 import WRITTEN_AS, text_attribute, write_attributes
 
 if TYPE_CHECKING:
     from dendrotwin.recording import Recording
@@ -94,9 +94,7 @@ def write_recordings(
             _write_trial(file, group, trial, as_float, options)
         if tree is None:
             raise FileError(f"there is no trial to write to {path}")
-        for name, value in {**attributes, "tree_fingerprint": tree.fingerprint()}.items():
-            file.attrs[name] = text_attribute(value) if isinstance(value, str) else value
-        file.attrs["format_version"] = FORMAT_VERSION
+        write_attributes(file, {**attributes, "tree_fingerprint": tree.fingerprint(), "format_version": FORMAT_VERSION})
 
 
 def _write_trial(

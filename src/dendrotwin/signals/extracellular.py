@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Floats, Tree
 from dendrotwin.errors import InputError
@@ -92,10 +93,10 @@ def lfp_matrix(
         lines, middles = (lfp_matrix(tree, probe, sigma_S_per_m, each, inside=inside) for each in ("line", "point"))
         return np.where(tree.in_region("soma"), middles, lines)
     is_line = np.full(tree.n, source != "point") & ~(tree.in_region("soma") & (source == "soma-point"))
-    if inside == "leave-out" and _any_inside(tree, probe):
+    rings = probe.rings_for(tree)
+    if inside == "leave-out" and _any_inside(tree, probe, rings):
         return np.zeros((len(probe), tree.n))
     matrix = np.empty((len(probe), tree.n))
-    rings = probe.rings_for(tree)
     for each in np.unique(rings):  # as few points as the contacts need
         chosen = np.flatnonzero(rings == each)
         points = probe.points_um(int(each))[chosen]
@@ -118,9 +119,8 @@ def lfp_matrix(
     return matrix
 
 
-def _any_inside(tree: Tree, probe: Probe) -> bool:
+def _any_inside(tree: Tree, probe: Probe, rings: NDArray[np.integer]) -> bool:
     """Whether a contact lies in the cell, at the points where its potential is taken."""
-    rings = probe.rings_for(tree)
     return any(contact_inside(tree, probe.points_um(int(r))[rings == r]) is not None for r in np.unique(rings))
 
 
@@ -267,7 +267,7 @@ class LFP:
         Args:
             tree: the cell at its place.
         """
-        return self.inside == "leave-out" and _any_inside(tree, self.probe)
+        return self.inside == "leave-out" and _any_inside(tree, self.probe, self.probe.rings_for(tree))
 
     def channels(self) -> dict[str, Any]:
         """Where the contacts are [um]."""

@@ -35,7 +35,14 @@ from dendrotwin.signals.streaming import (
     stream_fitted,
 )
 from dendrotwin.support.disk import whole_hdf5
-from dendrotwin.support.hdf5 import WRITTEN_AS, damage_as_file_error, open_hdf5, text_attribute, text_of
+from dendrotwin.support.hdf5 import (
+    WRITTEN_AS,
+    damage_as_file_error,
+    open_hdf5,
+    text_attribute,
+    text_of,
+    write_attributes,
+)
 from dendrotwin.support.hdf5_parts import Part
 
 FORMAT_VERSION = 1
@@ -98,13 +105,11 @@ def write_signals(
                 f"Kaiser's window, pass band to {PASS:g} of half of sampling_hz, {STOP_DB:g} dB less from there on"
             )
             out.attrs.update(recorded_hz=recorded_hz, anti_alias_filter=text_attribute(filtered))
-        for key, text in {"sources": json.dumps(sources), **provenance(), "made_by": made_by}.items():
-            out.attrs[key] = text_attribute(text)
+        write_attributes(out, {"sources": json.dumps(sources), **provenance(), "made_by": made_by})
         appended = []
         for name, instrument in signals_of(cells, instruments):
             group = out.create_group(name)
-            for key, value in settings_of(instrument).items():
-                group.attrs[key] = text_attribute(value) if isinstance(value, str) else value
+            write_attributes(group, settings_of(instrument))
             shape = sample_shape(instrument)
             samples = max(1, min(HDF5_CHUNK_SAMPLES, HDF5_CHUNK_VALUES // math.prod(shape)))
             chunks = (samples, *(min(side, HDF5_CHUNK_SIDE) for side in shape))

@@ -196,7 +196,8 @@ class _CellRecorder:
         with RecordingFile(self.cell.recording) as file:
             if file.holds_currents(self.cell.trial):
                 samples = file.imem_nA(self.cell.trial, start, stop)
-                _check_closed(self.closed, not is_balanced(samples))
+                if self.closed:
+                    _check_closed(self.closed, not is_balanced(samples))
             else:
                 samples = file.v(self.cell.trial, start, stop).astype(np.float64)
         injection = self.injection

@@ -135,10 +135,11 @@ class Stepper:
         return output.v_mV[:, position], output.peak, output.counts
 
 
-def no_watch(blocks: int) -> Watch:
+def no_watch(blocks: int, threshold_mV: float = SPIKE_MV) -> Watch:
     """No samples within steps.
 
     Args:
         blocks: how many.
+        threshold_mV: of output spikes [mV].
     """
-    return Watch(SPIKE_MV, np.zeros(blocks + 1, np.int64), np.zeros(0), np.zeros(0, np.int64))
+    return Watch(threshold_mV, np.zeros(blocks + 1, np.int64), np.zeros(0), np.zeros(0, np.int64))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,17 @@ def text_attribute(text: str) -> Any:
     import numpy as np
 
     return np.bytes_(text.encode() or b"\0")
+
+
+def write_attributes(of: Any, values: Mapping[str, Any]) -> None:
+    """Write attributes, texts as `text_attribute` has them.
+
+    Args:
+        of: a file, a group or an array of HDF5.
+        values: by name.
+    """
+    for name, value in values.items():
+        of.attrs[name] = text_attribute(value) if isinstance(value, str) else value
 
 
 def text_of(value: Any) -> Any:

@@ -21,6 +21,7 @@ from dendrotwin.circuit.sonata.rows import Floats, Ints, Rows, Texts, combined, 
 from dendrotwin.circuit.sonata.sections import SECTIONS
 from dendrotwin.circuit.sonata.synapses import read_synapse
 from dendrotwin.errors import InputError
+from dendrotwin.support.hdf5 import text_of
 
 AS_SAID = ("", "wmax", "default_weight_fnc", "set_syn_weight")  # functions of BMTK that give syn_weight as it is
 NO_PLACE = -1
@@ -156,7 +157,7 @@ def _read(
 def _end(rows: Rows, end: str, nodes: Mapping[str, Nodes], where: str) -> tuple[str, Ints]:
     """The population at one end of the edges, and (K,) which nodes."""
     said = rows.part.attribute("node_population", f"{end}_node_id")
-    name = said.decode() if isinstance(said, bytes) else str(said)
+    name = str(text_of(said))
     if name not in nodes:
         raise InputError(f"{where}: the {end} population {name} is not there; there are {', '.join(nodes)}")
     ids = np.asarray(rows.part.array(f"{end}_node_id"))

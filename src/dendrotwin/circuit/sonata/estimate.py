@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.circuit.engine import Engine, Sampling
+from dendrotwin.circuit.engine import Engine
 from dendrotwin.circuit.exchange import exchange
-from dendrotwin.circuit.sonata.simulate import Simulation
+from dendrotwin.circuit.run import sampling_of
+from dendrotwin.circuit.sonata.simulate import Simulation, recorders_of
 
 MEASURED_S = 3.0  # of the run's first milliseconds
 
@@ -38,7 +39,7 @@ def estimate(simulation: Simulation) -> Estimate:
         simulation: read.
     """
     plan, processes = simulation.plan, exchange()
-    sampling = Sampling(plan.dt_ms if plan.reports or plan.extracellular else 1.0, somata_only=not plan.extracellular)
+    sampling = sampling_of(recorders_of(plan), simulation.sample_ms)
     engine = Engine(simulation.circuit, simulation.settings, sampling, processes.rank, processes.size)
     memory = 0
     for cells in engine.models:

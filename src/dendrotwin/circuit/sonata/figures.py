@@ -8,10 +8,8 @@ import h5py
 import numpy as np
 
 from dendrotwin import plot
-from dendrotwin.circuit.figures import raster_of
+from dendrotwin.circuit.figures import MV_TO_UV, raster_of
 from dendrotwin.circuit.sonata.simulate import Simulation
-
-MV_TO_UV = 1e3
 
 
 def draw(simulation: Simulation, folder: Path) -> list[Path]:

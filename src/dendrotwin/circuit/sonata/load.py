@@ -31,6 +31,8 @@ from dendrotwin.errors import InputError
 from dendrotwin.signals.placing import soma_centre
 from dendrotwin.twin import Twin
 
+DONE = "network.json"
+
 
 class Cells(Protocol):
     """What makes cells of node types; a module with these functions is one."""
@@ -77,9 +79,10 @@ class RunPlan:
         reports: of variables of the membrane.
         extracellular: of potentials outside.
         folder: of the results.
-        spikes, spikes_csv, log: files; None for none.
+        spikes, spikes_csv: files; None for none.
         order: of the spikes in their files.
         node_ids: (N,) by which files name the nodes of each population.
+        overwrite: whether results that are there may be replaced.
         notes: a line for each part of the config that has no effect.
     """
 
@@ -93,10 +96,15 @@ class RunPlan:
     folder: Path
     spikes: Path | None
     spikes_csv: Path | None
-    log: Path | None
     order: Literal["none", "by_time", "by_id"]
     node_ids: dict[str, Ints]
+    overwrite: bool
     notes: tuple[str, ...]
+
+    @property
+    def done(self) -> Path:
+        """The file that says what was run, once all results are there."""
+        return self.folder / DONE
 
 
 def read_circuit(
@@ -129,7 +137,9 @@ def read_circuit(
         for name, said in config.reports.items()
     }
     plan = _plan(config, nodes, asked, Path(folder) if folder is not None else config.output.output_dir, notes)
-    refuse_paths(_files(plan), plan.folder, overwrite=overwrite or config.output.overwrite_output_dir)
+    plan = replace(plan, overwrite=overwrite or config.output.overwrite_output_dir)
+    # Whether results that are complete are those of this very run is known when it has been read.
+    refuse_paths(_files(plan), plan.folder, overwrite=plan.overwrite or plan.done.is_file())
 
     populations = {of.name: of for of in _populations(config, nodes, cells)}
     projections = tuple(place(each, populations[each.target], cells.compartment_at) for each in edges)
@@ -170,9 +180,8 @@ def _plan(
             notes.append(
                 f"reports.{name}: a contact inside a cell counts as if it were on the membrane (minimum_distance auto)"
             )
-    spikes, spikes_csv, log = (
-        None if name is None else folder / name
-        for name in (output.spikes_file, output.spikes_file_csv, output.log_file)
+    spikes, spikes_csv = (
+        None if name is None else folder / name for name in (output.spikes_file, output.spikes_file_csv)
     )
     return RunPlan(
         config.run.tstop,
@@ -185,9 +194,9 @@ def _plan(
         folder,
         spikes,
         spikes_csv,
-        log,
         output.order,
         {name: of.id for name, of in nodes.items()},
+        False,
         tuple(notes),
     )
 
@@ -197,7 +206,6 @@ def _files(plan: RunPlan) -> list[Path]:
     files = [
         plan.spikes,
         plan.spikes_csv,
-        plan.log,
         *(of.path for of in plan.reports),
         *(of.path for of in plan.extracellular),
     ]

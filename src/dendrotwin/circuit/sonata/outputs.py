@@ -21,6 +21,7 @@ from dendrotwin.circuit.sonata.rows import Floats, Ints
 from dendrotwin.circuit.sonata.sections import UNITS
 from dendrotwin.errors import FileError
 from dendrotwin.support.atomic_files import whole_file
+from dendrotwin.support.disk import whole_hdf5
 
 MAGIC, VERSION = np.uint32(0x0A7A), np.array([0, 1], np.uint32)
 # libsonata reads the order of spikes as an enumeration, BMTK as the same enumeration's text or number.
@@ -60,7 +61,7 @@ class Series:
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[h5py.File]:
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with whole_hdf5(path) as file:
         file.attrs["magic"], file.attrs["version"] = MAGIC, VERSION
         yield file
 

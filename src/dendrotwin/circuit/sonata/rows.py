@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.errors import FileError, InputError
-from dendrotwin.support.hdf5 import damage_as_file_error
+from dendrotwin.support.hdf5 import damage_as_file_error, text_of
 from dendrotwin.support.hdf5_parts import Part
 
 NOTHING = {"", "NONE", "NULL", "None", "null", "NaN", "nan", "NA", "N/A"}  # what stands for no value in a table
@@ -337,7 +337,7 @@ class Rows:
 
 
 def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return str(text_of(value))
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:

@@ -95,7 +95,9 @@ class Output(Section):
 
     _refused: ClassVar = {"spikes_file_nwb": "spikes are written as SONATA (spikes_file) and CSV (spikes_file_csv)"}
     _without_effect: ClassVar = {
-        **dict.fromkeys(("log_level", "log_format", "log_to_console", "quiet_simulator"), "it is about BMTK's log"),
+        **dict.fromkeys(
+            ("log_file", "log_level", "log_format", "log_to_console", "quiet_simulator"), "it is about BMTK's log"
+        ),
         **dict.fromkeys(("cache_to_disk", "compression"), "files are written in one way"),
     }
 
@@ -107,8 +109,6 @@ class Output(Section):
     """Spikes as BMTK's CSV."""
     spikes_sort_order: Literal["none", "na", "time", "by_time", "id", "by_id", "node_id", "gid"] = "none"
     """Order of the spikes in both."""
-    log_file: str | None = None
-    """Text of what the run said."""
     overwrite_output_dir: bool = False
     """Replace results that are there."""
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.exchange import exchange
-from dendrotwin.circuit.recorders import Field, Parts, Potentials, Recorder
+from dendrotwin.circuit.recorders import Field, Parts, Potentials, Recorder, spikes_of
 from dendrotwin.circuit.run import Run, Storage
 from dendrotwin.circuit.segments import digest_of
 from dendrotwin.circuit.sonata.cells import read_twins
@@ -36,20 +37,16 @@ from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.support.atomic_files import whole_file
 from dendrotwin.twin import Twin
 
-DONE = "network.json"  # says what was run, once all its results are there
 SIGMA_S_PER_M = 0.3  # of BMTK's extracellular reports
 
 
 class NodeCells:
     """Cells of node types, as BMTK builds them, read as twins; see `load.Cells`."""
 
-    def __init__(self, accuracy: str) -> None:
-        self.accuracy = accuracy
-
     def twins_of(self, node_types: list[dict[str, str]]) -> list[Twin]:
         """See `cells.read_twins`."""
         named = {_name(k, options): options for k, options in enumerate(node_types)}
-        twins = read_twins(named, self.accuracy)
+        twins = read_twins(named)  # of any accuracy: that of the steps is the engine's
         return [twins[name] for name in named]
 
     def compartment_at(self, tree: Tree, section_id: Ints, x: Floats) -> Ints32:
@@ -81,15 +78,22 @@ class Simulation:
     plan: RunPlan
     settings: Settings
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of all that the results depend on."""
-        return digest_of(self.circuit, self.settings, self.plan.dt_ms)
+        plan = self.plan
+        asked = [plan.dt_ms, plan.reports, plan.extracellular, plan.spikes, plan.spikes_csv, plan.order]
+        return digest_of(self.circuit, self.settings, asked)
+
+    @property
+    def sample_ms(self) -> float:
+        """How often potentials and fields are sampled [ms]."""
+        return self.plan.dt_ms if self.plan.reports or self.plan.extracellular else 1.0
 
     @property
     def is_done(self) -> bool:
         """Whether all its results are there."""
-        path = self.plan.folder / DONE
+        path = self.plan.done
         return path.is_file() and json.loads(path.read_text()).get("digest") == self.digest
 
 
@@ -112,9 +116,7 @@ def read_simulation(
     accuracy = accuracy or CableConfig()
     if exchange().rank:  # the first process reads the cells, the others find them read
         exchange().barrier()
-    # Whether results that are there are those of this very run is known when it is read.
-    there = folder is not None and (Path(folder) / DONE).is_file()
-    circuit, plan = read_circuit(config, NodeCells(accuracy.accuracy), folder, overwrite=overwrite or there)
+    circuit, plan = read_circuit(config, NodeCells(), folder, overwrite=overwrite)
     if exchange().rank == 0:
         exchange().barrier()
     single = [of.name for of in plan.extracellular if of.contributions is not None]
@@ -125,9 +127,27 @@ def read_simulation(
         )
     settings = Settings(plan.stop_ms, plan.threshold_mV, accuracy, threads=threads)
     simulation = Simulation(circuit, plan, settings)
-    if there and not overwrite and not simulation.is_done:
-        raise FileError(f"{folder} holds the results of another run; name another folder, or use --overwrite")
+    if plan.done.is_file() and not plan.overwrite and not simulation.is_done:
+        raise FileError(f"{plan.folder} holds the results of another run; name another folder, or use --overwrite")
     return simulation
+
+
+def recorders_of(plan: RunPlan) -> list[Recorder]:
+    """What records all that a simulation asks for: for each population of each membrane report, then for each probe.
+
+    Args:
+        plan: of the run.
+    """
+    of_membranes: list[Recorder] = [
+        Potentials(
+            of.population, variable=report.variable, name=f"{report.name}-{of.population}",
+            elements=(of.node, of.compartment),
+        )
+        for report in plan.reports
+        for of in report.elements
+    ]  # fmt: skip
+    options: dict[str, Any] = {"sigma_S_per_m": SIGMA_S_PER_M, "source": "line", "inside": "surface"}
+    return of_membranes + [Field(LFP(Probe(of.position_um), **options), of.cells, of.name) for of in plan.extracellular]
 
 
 def run_simulation(simulation: Simulation, checkpoint_s: float = 60.0) -> float:
@@ -145,31 +165,22 @@ def run_simulation(simulation: Simulation, checkpoint_s: float = 60.0) -> float:
         FileError: the disk is full.
     """
     plan, started = simulation.plan, time.monotonic()
-    recorders: list[Recorder] = []
     writers: list[Callable[[ExitStack], Callable[[list[Parts]], None]]] = []
+    at = 1  # the first recorder is that of spikes
     for report in plan.reports:
-        first = len(recorders)
-        recorders += [
-            Potentials(
-                of.population, variable=report.variable, name=f"{report.name}-{of.population}",
-                elements=(of.node, of.compartment),
-            )
-            for of in report.elements
-        ]  # fmt: skip
-        writers.append(_membrane_writer(report, first + 1))  # the first recorder is that of spikes
+        writers.append(_membrane_writer(report, at))
+        at += len(report.elements)
+    names = [population.name for population in simulation.circuit.populations]
     for outside in plan.extracellular:
-        lfp = LFP(Probe(outside.position_um), sigma_S_per_m=SIGMA_S_PER_M, source="line", inside="surface")
-        recorders.append(Field(lfp, outside.cells, outside.name))
-        names = [population.name for population in simulation.circuit.populations]
-        writers.append(_extracellular_writer(outside, plan, names, len(recorders)))
-    storage = Storage(plan.folder, checkpoint_s)
-    sample_ms = plan.dt_ms if recorders else 1.0
-    with Run(simulation.circuit, simulation.settings, recorders, sample_ms, storage) as running:
+        writers.append(_extracellular_writer(outside, plan, names, at))
+        at += 1
+    recorders, storage = recorders_of(plan), Storage(plan.folder, checkpoint_s)
+    with Run(simulation.circuit, simulation.settings, recorders, simulation.sample_ms, storage) as running:
         running.finish()
         if running.exchange.rank == 0:
             _write(running, simulation, writers)
             seconds = time.monotonic() - started
-            with whole_file(plan.folder / DONE) as path:
+            with whole_file(plan.done) as path:
                 path.write_text(json.dumps(_said(simulation, seconds), indent=1))
             running.remove()
     return time.monotonic() - started
@@ -185,9 +196,8 @@ def _write(
         write = [open_writer(stack) for open_writer in writers]
         for parts in running.joined():
             for population in populations:
-                node = parts[0]["node"] - numbers.first[population.name]
-                mine = (node >= 0) & (node < len(population))
-                spikes.add(population.name, node[mine], parts[0]["time_ms"][mine])
+                first = numbers.first[population.name]
+                spikes.add(population.name, *spikes_of(parts[0], first, len(population)))
             for one in write:
                 one(parts)
 
