@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Floats
 from dendrotwin.errors import CircuitError
 
-LEAVING = datetime.timedelta(seconds=30)  # for all to say that they have passed one barrier
+LEAVING = datetime.timedelta(seconds=10)  # for all to say that they have passed one barrier
 ROOM = 256  # spikes of a process in a slice that one all-gather carries at first
 Indices = NDArray[np.int64]
 
