@@ -55,24 +55,31 @@ class Settings:
     threads: int = 1
 
 
-def slice_of(circuit: Description) -> float:
+def shortest_delay(circuit: Description) -> float:
+    """The shortest delay between cells [ms]; infinite where no cell is connected to another.
+
+    Args:
+        circuit: its description, or a part of it.
+    """
+    cells = {population.name for population in circuit.populations}
+    return min((float(p.delay_ms.min()) for p in circuit.projections if p.source in cells and len(p)), default=np.inf)
+
+
+def slice_of(shortest_ms: float) -> float:
     """Length of a slice: the largest power of 2 [ms] that is no longer than any delay between cells.
 
     Args:
-        circuit: its description.
+        shortest_ms: of these delays [ms].
 
     Raises:
-        CircuitError: a delay is shorter than the shortest step.
+        CircuitError: it is shorter than the shortest step.
     """
-    cells = {population.name for population in circuit.populations}
-    delays = [p.delay_ms.min() for p in circuit.projections if p.source in cells and len(p)]
-    shortest = min([LONGEST_SLICE_MS, *delays])
-    if shortest < SHORTEST_DELAY_MS:
+    if shortest_ms < SHORTEST_DELAY_MS:
         raise CircuitError(
-            f"a connection between cells has a delay of {shortest:g} ms; the shortest that can be is "
+            f"a connection between cells has a delay of {shortest_ms:g} ms; the shortest that can be is "
             f"{SHORTEST_DELAY_MS} ms, a step of the solver: lengthen it"
         )
-    return float(2.0 ** np.floor(np.log2(shortest)))
+    return float(2.0 ** np.floor(np.log2(min(shortest_ms, LONGEST_SLICE_MS))))
 
 
 @dataclass(eq=False)
@@ -165,10 +172,11 @@ class Engine:
     """A circuit that runs, or the part of it that one process has.
 
     Args:
-        circuit: its description, checked.
+        circuit: its description, checked, or what of it ends in the cells of this process.
         settings: see there.
         sampling: what is recorded.
         rank, processes: which process this is, of how many.
+        shortest_ms: the shortest delay between cells, of all processes; of this description where it is None [ms].
 
     Attributes:
         slice_ms: length of a slice [ms].
@@ -178,13 +186,14 @@ class Engine:
     """
 
     def __init__(
-        self, circuit: Description, settings: Settings, sampling: Sampling, rank: int = 0, processes: int = 1
+        self, circuit: Description, settings: Settings, sampling: Sampling, rank: int = 0, processes: int = 1,
+        shortest_ms: float | None = None,
     ) -> None:  # fmt: skip
         self.circuit, self.settings, self.sampling, self.numbers = circuit, settings, sampling, Numbering.of(circuit)
-        self.slice_ms = slice_of(circuit)
+        self.slice_ms = slice_of(shortest_delay(circuit) if shortest_ms is None else shortest_ms)
         self.block_ms = min(BLOCK_MS, self.slice_ms)
         self.slice = 0
-        self.models = [self._cells(here) for here in models_of(circuit, rank, processes)]
+        self.models = [self._cells(here) for here in models_of(circuit, settings.duration_ms, rank, processes)]
         self.train_node, self.train_ms = _sorted_trains(circuit, self.numbers)
 
     def _cells(self, here: ModelHere) -> Cells:
