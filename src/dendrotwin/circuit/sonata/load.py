@@ -245,9 +245,8 @@ def _populations(nodes: Mapping[str, Nodes], cell_types: Mapping[str, _CellTypes
     """The populations of cells; each different type is made once, whatever populations have it."""
     where = {name: (nodes[name].position(), nodes[name].rotation()) for name in cell_types}
     different = next(iter(cell_types.values())).different
-    twins = [
-        copy(twin) for twin in cells.twins_of(different)
-    ]  # for each type a model of its own, as cells are shared out
+    # For each type a twin of its own, also where types are alike: processes have shared out the cells of each type.
+    twins = [copy(twin) for twin in cells.twins_of(different)]
     found = []
     for name, (_, of_all) in cell_types.items():
         kinds, model = np.unique(of_all, return_inverse=True)
