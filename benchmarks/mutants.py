@@ -332,7 +332,7 @@ MUTANTS = [
     *of(
         "circuit/identity.py", "test_circuit_parts.py",
         ("places_within(node[mine])", "0 * node[mine]"),
-        ("replace(settings, threads=1)", "settings"),
+        ("settings.of_results", "settings"),
         ("_hashed(part, ", "_hashed(0, "),
     ),
     *of(

@@ -12,7 +12,7 @@ NEURON's and NEST's parallel simulations: Morrison et al. 2005, doi:10.1162/0899
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -28,10 +28,12 @@ from dendrotwin.solver.batch import Batch
 from dendrotwin.solver.delivery import Connections, Grid, Ring, collect, crossings, make_ring, send
 from dendrotwin.solver.integrator.state import Output, Watch
 from dendrotwin.solver.stepper import Stepper, no_watch
+from dendrotwin.support.memory import require_memory
 
 BLOCK_MS = 1.0  # of the solver, where no delay asks for less
 LONGEST_SLICE_MS = 16.0
 SHORTEST_DELAY_MS = 2.0**-8  # between cells: the shortest step of the solver
+SLOT_BYTES = 16  # of a queue without events
 BACKGROUND_MS = 64.0  # drawn at once, and waiting in queues: a whole number of slices, whatever their length
 Indices = NDArray[np.int64]
 
@@ -53,6 +55,11 @@ class Settings:
     accuracy: CableConfig = field(default_factory=CableConfig)
     seed: int = 0
     threads: int = 1
+
+    @property
+    def of_results(self) -> Settings:
+        """Those on which results depend: threads change none."""
+        return replace(self, threads=1)
 
 
 def shortest_delay(circuit: Description) -> float:
@@ -200,7 +207,12 @@ class Engine:
         model = cast(Cable, here.twin.model)
         stepper = Stepper(here.tree, model.membrane, self.settings.accuracy.steps, self.block_ms)
         ahead = int(here.delay_ms / self.slice_ms) + 2
-        ring = make_ring(max(ahead, int(BACKGROUND_MS / self.slice_ms)) if here.backgrounds else ahead)
+        slots = max(ahead, int(BACKGROUND_MS / self.slice_ms)) if here.backgrounds else ahead
+        require_memory(
+            SLOT_BYTES * slots, f"a queue for each slice of {self.slice_ms:g} ms in a delay of {here.delay_ms:g} ms",
+            "shorten the longest delay, or lengthen the shortest one between cells",
+        )  # fmt: skip
+        ring = make_ring(slots)
         clamps = ClampsHere.of(self.circuit, self.numbers, here, stepper.layout.position)
         return Cells(here, Batch(stepper, len(here.node), self.settings.threads), ring, clamps)
 

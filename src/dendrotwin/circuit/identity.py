@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def digest_of_run(circuit: Description, settings: Settings, asked: Any) -> str:
 
     Args:
         circuit: its description, or what of it ends in the cells of this process.
-        settings: how it is run; threads change no result, and do not count.
+        settings: how it is run.
         asked: all that else its results depend on; see `digest_of`.
 
     Raises:
@@ -71,7 +71,7 @@ def digest_of_run(circuit: Description, settings: Settings, asked: Any) -> str:
     rows = sum(exchange().gather(_own_rows(circuit))) % 2**64
     ends = [[(p.source, p.target) for p in circuit.projections], [(b.population, b.seed) for b in circuit.backgrounds]]
     clamped = [c.population for c in circuit.clamps]
-    return digest_of(circuit.populations, circuit.trains, ends, clamped, rows, replace(settings, threads=1), asked)
+    return digest_of(circuit.populations, circuit.trains, ends, clamped, rows, settings.of_results, asked)
 
 
 def _own_rows(circuit: Description) -> int:
