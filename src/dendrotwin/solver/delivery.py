@@ -257,8 +257,8 @@ def taken(ring: Ring, slot: int) -> tuple[Ints, Ints, Floats, Floats]:
     Returns:
         (events,) cell, input, time [ms] and weight of each.
     """
-    waiting, last, before, free, *_ = ring
-    many, chunk = waiting[slot], last[slot]
+    before, free = ring.before, ring.free
+    many, chunk = ring.waiting[slot], ring.last[slot]
     cell, input = np.empty(many, np.int32), np.empty(many, np.int32)
     time, weight = np.empty(many), np.empty(many)
     stop = many
@@ -270,7 +270,7 @@ def taken(ring: Ring, slot: int) -> tuple[Ints, Ints, Floats, Floats]:
         following = before[chunk]
         before[chunk], free[0], free[1] = free[0], chunk, free[1] + 1
         chunk, stop = following, start
-    waiting[slot] = 0
+    ring.waiting[slot] = 0
     return cell, input, time, weight
 
 
