@@ -318,11 +318,45 @@ MUTANTS = [
     ),
     *of(
         "circuit/project.py", "test_circuit_python.py",
-        ("self.rule.compartment, len(order))[order]", "self.rule.compartment, len(order))"),
+        ("(name, values, many)[row]", "(name, values, many)[: len(row)]"),
         ("weight * factor", "weight"),
         ("p.depression_ms, p.facilitation_ms]]", "p.facilitation_ms, p.depression_ms]]"),
         ("kind[here] = len(kinds) + tree", "kind[here] = tree"),
     ),
+    *of(
+        "circuit/circuit.py", "test_circuit_parts.py",
+        ("each.of(np.arange(len(each.cells)))", "each.own"),
+        ("mine = np.isin(node, targets)", "mine = node >= 0"),
+        ("self._random(number, cell).random(places)", "self._random(number, 0).random(places)"),
+    ),
+    *of(
+        "circuit/identity.py", "test_circuit_parts.py",
+        ("places_within(node[mine])", "0 * node[mine]"),
+        ("settings.of_results", "settings"),
+        ("_hashed(part, ", "_hashed(0, "),
+    ),
+    *of(
+        "circuit/wiring.py", "test_circuit_parts.py",
+        ("places_within(joined(models))", "np.arange(len(joined(models)))"),
+    ),
+    *of(
+        "circuit/exchange.py", "test_circuit_parts.py",
+        ("            if error is not self._known:\n                self.gather(error)\n", ""),
+    ),
+    *of(
+        "circuit/run.py", "test_circuit_parts.py",
+        ("min(processes.gather(shortest_delay(circuit)))", "shortest_delay(circuit)"),
+    ),
+    *of(
+        "circuit/sonata/edges.py", "test_sonata_parts.py",
+        ("made + (np.cumsum(count) - count)[mine]", "(np.cumsum(count) - count)[mine]"),
+        ("block[own[at] | (at < 0)]", "block[own[at] & (at >= 0)]"),
+        ("exchange().gather(here)", "[here]"),
+        (" and own[at].all()", ""),
+        ("(np.diff(edges) > 0).all()", "True"),
+    ),
+    *of("circuit/sonata/load.py", "test_sonata_parts.py", ("copy(twin) for twin in", "twin for twin in")),
+    *of("support/hdf5_parts.py", "test_sonata_parts.py", ("out[order] = found", "out[:] = found")),
     *of(
         "circuit/places.py", "test_circuit_python.py",
         ("self.radius_um * np.sqrt(random.random(count))", "self.radius_um * random.random(count)"),

@@ -37,15 +37,15 @@ import dendrotwin
 from dendrotwin import signals
 from dendrotwin.cell.tree import Events
 from dendrotwin.circuit import Circuit, Column, Field, InDegree
-from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Cells, Engine, Sampling, Settings
 from dendrotwin.circuit.exchange import exchange
+from dendrotwin.circuit.run import engine_of
 from dendrotwin.errors import DendrotwinError
 from dendrotwin.evaluation.timing import time_neuron
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.plot import save
 from dendrotwin.recording import provenance
-from dendrotwin.solver.delivery import Grid
+from dendrotwin.solver.delivery import Grid, Ring, taken
 from dendrotwin.solver.stepper import Stepper
 from dendrotwin.support.workers import run_apart
 
@@ -58,7 +58,7 @@ BARE = 100  # cells that run alone, at most
 MIB = 2.0**20
 
 
-def network(cells: int) -> Description:
+def network(cells: int) -> Circuit:
     """Excitatory and inhibitory cells, four to one, in a column that grows with them at one density."""
     twin, circuit = dendrotwin.load("l5pc"), Circuit(seed=1)
     column = Column(radius_um=30.0 * np.sqrt(cells / 10.0), z_um=(-100.0, 100.0))
@@ -70,7 +70,7 @@ def network(cells: int) -> Description:
             rule = InDegree(min(SOURCES, populations[source] - 1), EACH[source])
             circuit.connect(source, target, rule, source, delay_ms=lambda random, um: 1.5 + um / 300.0)
             circuit.poisson(target, hz, source, BACKGROUND[source])
-    return circuit.description
+    return circuit
 
 
 class Watched(Engine):
@@ -82,8 +82,8 @@ class Watched(Engine):
 
     def _send_input(self, cells: Cells, grid: Grid) -> None:
         super()._send_input(cells, grid)
-        ring, slot = cells.ring, self.slice % len(cells.ring.waiting)
-        cell, input, time_ms = (array[slot, : ring.waiting[slot]] for array in ring[1:4])
+        ring = Ring(*(array.copy() for array in cells.ring))
+        cell, input, time_ms, _ = taken(ring, self.slice % len(ring.waiting))
         mine = np.isin(cell, chosen(len(cells.here.node)))
         self.kept.append((cell[mine].copy(), input[mine].copy(), time_ms[mine].copy()))
 
@@ -140,15 +140,17 @@ def work(out: Path, cells: int, milliseconds: int, probe: bool) -> None:
     where = signals.linear_probe((0.0, 0.0, -400.0), (0.0, 0.0, 1400.0), CONTACTS)
     field = Field(signals.LFP(where, inside="surface")) if probe else None
     sampling = Sampling(1.0, somata_only=not probe)
-    small = Engine(network(10), Settings(4), sampling, rank, processes)  # compiles
+    small = engine_of(network(10).part, Settings(4), sampling)  # compiles
     if field is not None:
         field.begin(small)
     loop(small, field)
     del small
     before, began = forget_peak(), time.perf_counter()
     circuit = network(cells)
-    kind = Engine if probe or processes > 1 else Watched
-    engine = kind(circuit, settings, sampling, rank, processes)
+    if probe or processes > 1:
+        engine = engine_of(circuit.part, settings, sampling)
+    else:
+        engine = Watched(circuit.part, settings, sampling)
     found: dict[str, Any] = {"setup": time.perf_counter() - began, "peak of setup": peak()}
     if field is not None:
         began = time.perf_counter()

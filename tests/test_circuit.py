@@ -33,12 +33,13 @@ from dendrotwin.circuit.engine import BACKGROUND_MS, Engine, Sampling, Settings
 from dendrotwin.circuit.recorders import Field, Potentials
 from dendrotwin.circuit.run import Result, Run, Storage, run
 from dendrotwin.circuit.segments import Segments
-from dendrotwin.errors import CircuitError
+from dendrotwin.errors import CircuitError, InputError
 from dendrotwin.signals.currents import membrane_currents
 from dendrotwin.signals.placing import soma_centre, translate
 from dendrotwin.signals.probes import Probe
 from dendrotwin.solver.cell_arrays import InputConductances
-from dendrotwin.solver.delivery import Connections, Grid, Plasticity, collect, make_ring, send
+from dendrotwin.solver.delivery import CHUNK, Connections, Grid, Plasticity, collect, make_ring, send
+from dendrotwin.support import memory
 from dendrotwin.twin import Twin
 
 STRONG = Synapse("strong", True, (Conductance(rise_ms=0.2, decay_ms=3.0, g_max_uS=0.1, e_mV=0.0),))
@@ -156,6 +157,25 @@ def test_a_short_delay_is_kept(twin: Twin, delay_ms: float) -> None:
 def test_a_delay_below_the_step_is_refused(twin: Twin) -> None:
     with pytest.raises(CircuitError, match=r"a delay of 0.003 ms; the shortest that can be is 0.00390625 ms"):
         Engine(chain(twin, 0.003), Settings(10), Sampling())
+
+
+def test_a_delay_as_long_as_the_run_takes_no_memory(twin: Twin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queues are as many as the longest delay that an event can arrive after; they take little while they are empty."""
+    own = projection("cells", "cells", np.array([0.004, 1e300, 4e4, 99.0]), target_node=np.array([1, 1, 1, 0]))
+    circuit = Description((population(twin, 2),), (), (own,))
+    [cells] = Engine(circuit, Settings(100), Sampling()).models
+    assert cells.here.connections.delay_ms.tolist() == [0.004, 99.0]
+    assert len(cells.ring.waiting) == 99 * 256 + 2
+    assert sum(array.nbytes for array in cells.ring) < 1e6
+    events, weights = 40_000, np.ones(1)
+    many = Connections(np.array([0, 1]), np.zeros(1, int), np.zeros(1, int), weights, 99.0 * weights, np.full(1, -1))
+    none = Plasticity(*(np.zeros(0) for _ in Plasticity._fields))
+    ring = send(cells.ring, many, none, np.zeros(events, int), np.linspace(0.0, 0.9, events), 2.0**-8)
+    assert sum(array.nbytes for array in ring) < 1e6 + 40 * (events + CHUNK * 99 * 256)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 1e6)
+    message = "a queue for each slice of 0.00390625 ms in a delay of 40000 ms takes 0.164 GB, .*; shorten the longest"
+    with pytest.raises(InputError, match=message):
+        Engine(circuit, Settings(1e5), Sampling())
 
 
 def test_a_weight_of_zero_is_no_connection(twin: Twin) -> None:
@@ -313,7 +333,7 @@ def test_a_potential_that_leaves_the_tables_is_named(twin: Twin) -> None:
 def test_events_arrive_where_and_when_they_are_due() -> None:
     """Against a list of all events, sorted."""
     random, cells, inputs, slice_ms = np.random.default_rng(4), 3, 5, 2.0
-    many = 60
+    many = 900  # so that a queue has more events than a chunk
     source = np.sort(random.integers(0, 4, many))
     connections = Connections(
         np.searchsorted(source, np.arange(5)), random.integers(0, cells, many), random.integers(0, inputs, many),
@@ -321,7 +341,7 @@ def test_events_arrive_where_and_when_they_are_due() -> None:
     )  # fmt: skip
     none = Plasticity(*(np.zeros(0) for _ in Plasticity._fields))
     opens = InputConductances(np.arange(inputs + 1) * 2, np.arange(10) % 3, np.arange(10), np.arange(10) + 1.0)
-    ring, expected, found = make_ring(6, room=1), [], []
+    ring, expected, found = make_ring(6), [], []
     for k in range(14):
         grid = Grid(k * slice_ms, 1.0, 2)
         events = collect(ring, k % 6, opens, cells, grid)
@@ -340,7 +360,13 @@ def test_events_arrive_where_and_when_they_are_due() -> None:
                     for q in (2 * i, 2 * i + 1):
                         due, uS = t + connections.delay_ms[c], (q + 1.0) * connections.weight[c]
                         expected.append((connections.cell[c], due, q, q % 3, uS))
-    assert len(found) == len(expected) > 100
+    assert len(found) == len(expected) > 20 * CHUNK
+    # All chunks are free again, each once.
+    assert ring.free[1] == len(ring.before)
+    chain = [int(ring.free[0])]
+    while len(chain) < len(ring.before):
+        chain.append(int(ring.before[chain[-1]]))
+    assert sorted(chain) == list(range(len(ring.before)))
     assert sorted(found) == sorted(expected)
     by_time = [[event[1] for event in found if event[0] == cell] for cell in range(cells)]
     assert all(times == sorted(times) for times in by_time)
@@ -359,7 +385,7 @@ def test_short_term_plasticity_is_that_of_its_equations() -> None:
             np.array([use]), np.array([facilitation_ms]), np.array([depression_ms]), one.copy(), one.copy(), one - 1.0
         )
         ring = send(make_ring(400), connections, plasticity, np.zeros(5, int), spikes_ms, 1.0)
-        found = [ring.weight[int(t + 1), 0] for t in spikes_ms]
+        found = [ring.weight[ring.last[int(t + 1)], 0] for t in spikes_ms]
         expected, u, resources, dt, now = [], 0.0, 1.0, 1e-3, 0.0
         for spike in spikes_ms:
             while now < spike - dt / 2:
@@ -435,6 +461,7 @@ def test_a_killed_run_goes_on_to_the_same_spikes(command: list[str], tmp_path: P
 def test_a_folder_is_of_one_run(twin: Twin, tmp_path: Path) -> None:
     circuit, storage = recurrent(twin), Storage(tmp_path)
     run(circuit, Settings(20), storage=storage)
+    run(circuit, Settings(20, threads=2), storage=storage)  # threads change nothing
     with pytest.raises(CircuitError, match="holds a run of another circuit; name another folder"):
         run(circuit, Settings(21), storage=storage)
     probe = [Field(signals.LFP(Probe(np.array([[400.0, 0.0, 0.0]]))))]
@@ -465,7 +492,7 @@ LONELY = """
 import os, sys
 from dendrotwin.circuit.exchange import exchange
 import numpy as np
-from dendrotwin.errors import CircuitError
+from dendrotwin.errors import CircuitError, InputError
 none = np.zeros(0, np.int64), np.zeros(0)
 try:
     exchange().barrier()
@@ -512,7 +539,7 @@ def test_who_loses_another_process_ends_at_once_and_says_so(waits: str, killed: 
 STOPPED = """
 import sys, time
 from dendrotwin.cli.network import ends_with_a_line
-from dendrotwin.errors import CircuitError
+from dendrotwin.errors import CircuitError, InputError
 try:
     with ends_with_a_line():
         print("here", flush=True)

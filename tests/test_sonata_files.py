@@ -6,7 +6,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -796,7 +795,7 @@ def test_a_finished_run_is_that_of_the_same_reports(made: Path) -> None:
         config = config_of(made.parent)
         config["reports"]["ecp"] |= changes
         circuit, plan = read_circuit(write_config(made.parent, config), StubCells(), made.parent / "done")
-        return Simulation(replace(circuit, populations=()), plan, Settings(plan.stop_ms))
+        return Simulation(circuit, plan, Settings(plan.stop_ms))
 
     (made.parent / "done").mkdir()
     whole = simulation()

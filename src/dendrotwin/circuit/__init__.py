@@ -3,9 +3,10 @@
 description  populations, sources of spikes, projections, backgrounds and clamps: what a circuit is
 wiring       the cells and connections of one process
 engine       all of them in time, slice by slice
-exchange     spikes between processes
+exchange     what processes say to each other
 recorders    what is recorded, reduced while it runs
 segments     checkpoints on disk
+identity     by what a run is known again
 run          from a description to a result
 check        what a user can get wrong in a description
 rules        who is connected to whom, and where

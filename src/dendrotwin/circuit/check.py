@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,19 @@ def check(circuit: Description) -> None:
     Warns:
         InputWarning: a cell excites some cells and inhibits others (Dale's principle).
     """
+    check_parts(circuit)
+    warn_of_both_signs(signs_of(circuit))
+
+
+def check_parts(circuit: Description) -> None:
+    """See that each part of a description can be, and fits the others.
+
+    Args:
+        circuit: the description.
+
+    Raises:
+        InputError: see `check`.
+    """
     parts: list[Population | SpikeTrains] = [*circuit.populations, *circuit.trains]
     if not circuit.populations:
         raise InputError("the circuit has no population of cells; add one")
@@ -53,7 +66,6 @@ def check(circuit: Description) -> None:
         check_background(b, _known(f"background of {b.population}", b.population, cells))
     for c in circuit.clamps:
         check_clamps(c, _known(f"clamps of {c.population}", c.population, cells))
-    _warn_of_both_signs(circuit, named)
 
 
 def check_population(population: Population) -> None:
@@ -293,13 +305,33 @@ def _first(values: NDArray[Any], most: float) -> float:
     return float(values[~((values >= 0.0) & (values <= most))][0])
 
 
-def _warn_of_both_signs(circuit: Description, named: dict[str, Population | SpikeTrains]) -> None:
-    """Dale's principle: a cell has one transmitter."""
-    signs = {name: np.zeros((2, len(part)), bool) for name, part in named.items()}
+def signs_of(circuit: Description) -> dict[str, NDArray[np.bool_]]:
+    """What the nodes of each population, or of trains, do to the cells that they are connected to.
+
+    Args:
+        circuit: the description.
+
+    Returns:
+        (2, N) by name: whether a node inhibits some cell, and whether it excites one.
+    """
+    parts: list[Population | SpikeTrains] = [*circuit.populations, *circuit.trains]
+    signs = {part.name: np.zeros((2, len(part)), bool) for part in parts}
     for p in circuit.projections:
         excites = np.array([kind.excitatory for kind in p.synapses], bool)[p.synapse]
         for sign in (0, 1):
             signs[p.source][sign, p.source_node[(excites == bool(sign)) & (p.weight > 0.0)]] = True
+    return signs
+
+
+def warn_of_both_signs(signs: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Warn of nodes that do not follow Dale's principle, that a cell has one transmitter.
+
+    Args:
+        signs: (2, N) see `signs_of`.
+
+    Warns:
+        InputWarning: a node excites some cells and inhibits others.
+    """
     for name, (inhibits, excites) in signs.items():
         both = np.flatnonzero(inhibits & excites)
         if len(both):

@@ -1,9 +1,13 @@
-"""A circuit in Python, built step by step: populations of twins, connections, and what drives them."""
+"""A circuit in Python, built step by step: populations of twins, connections, and what drives them.
+
+Under `torchrun` each process draws only what ends in its own cells, and keeps how the rest would be drawn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,18 +18,23 @@ from dendrotwin.circuit.check import (
     check,
     check_background,
     check_clamps,
+    check_parts,
     check_population,
     check_projection,
     check_settings,
     check_trains,
+    signs_of,
+    warn_of_both_signs,
 )
 from dendrotwin.circuit.description import Background, Clamps, Description, Population, Projection, SpikeTrains
 from dendrotwin.circuit.engine import Settings
+from dendrotwin.circuit.exchange import exchange
 from dendrotwin.circuit.places import Column, rotations
 from dendrotwin.circuit.project import Link, TsodyksMarkram, kinds_of, whole
 from dendrotwin.circuit.recorders import Recorder
 from dendrotwin.circuit.rules import Drawn, Place, Rule, chances
 from dendrotwin.circuit.run import Result, Storage, run
+from dendrotwin.circuit.wiring import Indices, joined, own_nodes, twins_of
 from dendrotwin.errors import InputError
 from dendrotwin.models import configure
 from dendrotwin.models.cable import ARCHITECTURE
@@ -33,8 +42,17 @@ from dendrotwin.solver.accuracy import CableConfig
 from dendrotwin.twin import Twin
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Connections, background or clamps: those of this process's cells, and how those of any cells are made."""
+
+    own: Projection | Background | Clamps
+    cells: Population
+    of: Callable[[Indices], Any]
+
+
 class Circuit:
-    """A circuit that is built step by step.
+    """A circuit that is built step by step. Several processes build the same one together.
 
     Args:
         seed: of all that is drawn: places, connections, background.
@@ -43,7 +61,8 @@ class Circuit:
         seed: see there.
 
     Raises:
-        InputError: the seed is no whole number from 0; each method: names, numbers or arrays do not fit.
+        InputError: the seed is no whole number from 0; each method: names, numbers or arrays do not fit. What one
+            process finds wrong is raised in all.
 
     Example, 80 excitatory and 20 inhibitory cells in a column:
 
@@ -61,29 +80,42 @@ class Circuit:
         self.seed = int(seed)
         self._populations: dict[str, Population] = {}
         self._trains: dict[str, SpikeTrains] = {}
-        self._projections: list[Projection] = []
-        self._clamps: list[Clamps] = []
-        self._backgrounds: list[Background] = []
+        self._parts: list[_Drawn] = []
         self._drawn = 0  # how often random numbers were used: each time has its own
 
     def __repr__(self) -> str:
         nodes: list[Population | SpikeTrains] = [*self._populations.values(), *self._trains.values()]
         parts = [f"{len(each)} {each.name}" for each in nodes]
-        return f"Circuit({', '.join(parts)}; {sum(map(len, self._projections))} synapses)"
+        synapses = sum(len(each.own) for each in self._parts if isinstance(each.own, Projection))
+        here = " in this process" if exchange().size > 1 else ""
+        return f"Circuit({', '.join(parts)}; {synapses} synapses{here})"
 
     @property
     def description(self) -> Description:
-        """What has been built, as arrays; checked.
+        """What has been built, as arrays; checked. Of several processes, each that asks draws all of it.
 
         Raises:
             InputError: see `check`.
         """
-        found = Description(
-            tuple(self._populations.values()), tuple(self._trains.values()), tuple(self._projections),
-            tuple(self._clamps), tuple(self._backgrounds),
-        )  # fmt: skip
+        if exchange().size == 1:
+            found = self._described([each.own for each in self._parts])
+        else:
+            found = self._described([each.of(np.arange(len(each.cells))) for each in self._parts])
         check(found)
         return found
+
+    @property
+    def part(self) -> Description:
+        """What `run` gets: all populations and trains, and of the rest what ends in the cells of this process."""
+        return self._described([each.own for each in self._parts])
+
+    def _described(self, parts: Sequence[Projection | Background | Clamps]) -> Description:
+        return Description(
+            tuple(self._populations.values()), tuple(self._trains.values()),
+            tuple(each for each in parts if isinstance(each, Projection)),
+            tuple(each for each in parts if isinstance(each, Clamps)),
+            tuple(each for each in parts if isinstance(each, Background)),
+        )  # fmt: skip
 
     def add(
         self,
@@ -163,13 +195,17 @@ class Circuit:
         origin = self._populations.get(source) or self._trains.get(source)
         if origin is None:
             raise InputError(f"{name}: there are no population and no trains called {source!r}; add them first")
-        link = Link(rule, synapse, where, weight, delay_ms, plasticity)
-        try:
-            projection = link.projection(origin, cells, (self.seed, self._number()))
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-        check_projection(projection, cells, origin)
-        self._projections.append(projection)
+        link, seed = Link(rule, synapse, where, weight, delay_ms, plasticity), (self.seed, self._number())
+
+        def of(targets: Indices) -> Projection:
+            try:
+                projection = link.projection(origin, cells, seed, targets)
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from error
+            check_projection(projection, cells, origin)
+            return projection
+
+        self._draw(cells, of)
 
     def poisson(
         self,
@@ -194,24 +230,28 @@ class Circuit:
         cells = self._cells(name, population)
         if not isinstance(places, int | np.integer) or places < 1:
             raise InputError(f"{name}: {places!r} places of each cell; give a whole number from 1")
-        node = np.repeat(np.arange(len(cells)), places)
         try:
             sums = [chances("dendrites" if where is None else where, twin.tree) for twin in cells.twins]
-            rate = np.repeat(_for_each("rate_hz", rate_hz, len(cells)), places)
+            rate = _for_each("rate_hz", rate_hz, len(cells))
             kinds = kinds_of(synapse, cells)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         number = self._number()
-        compartment = [
-            sums[cells.model[cell]].searchsorted(self._random(number, cell).random(places), side="right")
-            for cell in range(len(cells))
-        ]
-        background = Background(
-            population, node, np.concatenate(compartment).astype(np.int32), kinds, cells.model[node],
-            _for_each("weight", weight, len(node)), rate, self.seed,
-        )  # fmt: skip
-        check_background(background, cells)
-        self._backgrounds.append(background)
+
+        def of(targets: Indices) -> Background:
+            node = np.repeat(targets, places)
+            compartment = [
+                sums[cells.model[cell]].searchsorted(self._random(number, cell).random(places), side="right")
+                for cell in targets.tolist()
+            ]
+            background = Background(
+                population, node, joined(compartment).astype(np.int32), kinds, cells.model[node],
+                _for_each("weight", weight, len(node)), rate[node], self.seed,
+            )  # fmt: skip
+            check_background(background, cells)
+            return background
+
+        self._draw(cells, of)
 
     def clamp(
         self,
@@ -242,11 +282,15 @@ class Circuit:
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         of_model = np.array([twin.tree.soma if compartment is None else compartment for twin in cells.twins])
-        there = (node >= 0) & (node < len(cells))  # the others are refused below
+        there = (node >= 0) & (node < len(cells))  # the others are refused
         at = of_model[cells.model[np.where(there, node, 0)]].astype(np.int32)
-        clamps = Clamps(population, node, at, start, stop, current)
-        check_clamps(clamps, cells)
-        self._clamps.append(clamps)
+        check_clamps(Clamps(population, node, at, start, stop, current), cells)
+
+        def of(targets: Indices) -> Clamps:
+            mine = np.isin(node, targets)
+            return Clamps(population, node[mine], at[mine], start[mine], stop[mine], current[mine])
+
+        self._draw(cells, of)
 
     def run(
         self,
@@ -268,7 +312,7 @@ class Circuit:
             storage: where checkpoints are kept, so that a run that was stopped goes on.
 
         Returns:
-            What was recorded. Under `torchrun`, in another process than the first, None.
+            What was recorded; its `circuit` is `part`. Under `torchrun`, in another process than the first, None.
 
         Raises:
             InputError: there is no such accuracy, or no such duration; or see `check`.
@@ -279,7 +323,20 @@ class Circuit:
             config = cast(CableConfig, configure(ARCHITECTURE, {"accuracy": config}))
         settings = Settings(duration_ms, accuracy=config, seed=self.seed, threads=threads)
         check_settings(settings, sample_ms)
-        return run(self.description, settings, record, sample_ms, storage)
+        part = self.part
+        check_parts(part)
+        signs = {name: exchange().any(of_part) for name, of_part in signs_of(part).items()}
+        if exchange().rank == 0:
+            warn_of_both_signs(signs)
+        return run(part, settings, record, sample_ms, storage)
+
+    def _draw(self, cells: Population, of: Callable[[Indices], Any]) -> None:
+        """Draw what ends in the cells of this process."""
+        with exchange().together():
+            models = twins_of(list(self._populations.values()))
+            own = dict(zip(self._populations, own_nodes(models, exchange().rank, exchange().size), strict=True))
+            part = of(np.flatnonzero(own[cells.name]))
+        self._parts.append(_Drawn(part, cells, of))  # nothing of it where one process has failed
 
     def _new(self, name: str, count: int) -> None:
         if not isinstance(name, str):

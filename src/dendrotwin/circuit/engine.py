@@ -12,7 +12,7 @@ NEURON's and NEST's parallel simulations: Morrison et al. 2005, doi:10.1162/0899
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -28,10 +28,12 @@ from dendrotwin.solver.batch import Batch
 from dendrotwin.solver.delivery import Connections, Grid, Ring, collect, crossings, make_ring, send
 from dendrotwin.solver.integrator.state import Output, Watch
 from dendrotwin.solver.stepper import Stepper, no_watch
+from dendrotwin.support.memory import require_memory
 
 BLOCK_MS = 1.0  # of the solver, where no delay asks for less
 LONGEST_SLICE_MS = 16.0
 SHORTEST_DELAY_MS = 2.0**-8  # between cells: the shortest step of the solver
+SLOT_BYTES = 16  # of a queue without events
 BACKGROUND_MS = 64.0  # drawn at once, and waiting in queues: a whole number of slices, whatever their length
 Indices = NDArray[np.int64]
 
@@ -54,25 +56,37 @@ class Settings:
     seed: int = 0
     threads: int = 1
 
+    @property
+    def of_results(self) -> Settings:
+        """Those on which results depend: threads change none."""
+        return replace(self, threads=1)
 
-def slice_of(circuit: Description) -> float:
+
+def shortest_delay(circuit: Description) -> float:
+    """The shortest delay between cells [ms]; infinite where no cell is connected to another.
+
+    Args:
+        circuit: its description, or a part of it.
+    """
+    cells = {population.name for population in circuit.populations}
+    return min((float(p.delay_ms.min()) for p in circuit.projections if p.source in cells and len(p)), default=np.inf)
+
+
+def slice_of(shortest_ms: float) -> float:
     """Length of a slice: the largest power of 2 [ms] that is no longer than any delay between cells.
 
     Args:
-        circuit: its description.
+        shortest_ms: of these delays [ms].
 
     Raises:
-        CircuitError: a delay is shorter than the shortest step.
+        CircuitError: it is shorter than the shortest step.
     """
-    cells = {population.name for population in circuit.populations}
-    delays = [p.delay_ms.min() for p in circuit.projections if p.source in cells and len(p)]
-    shortest = min([LONGEST_SLICE_MS, *delays])
-    if shortest < SHORTEST_DELAY_MS:
+    if shortest_ms < SHORTEST_DELAY_MS:
         raise CircuitError(
-            f"a connection between cells has a delay of {shortest:g} ms; the shortest that can be is "
+            f"a connection between cells has a delay of {shortest_ms:g} ms; the shortest that can be is "
             f"{SHORTEST_DELAY_MS} ms, a step of the solver: lengthen it"
         )
-    return float(2.0 ** np.floor(np.log2(shortest)))
+    return float(2.0 ** np.floor(np.log2(min(shortest_ms, LONGEST_SLICE_MS))))
 
 
 @dataclass(eq=False)
@@ -165,10 +179,11 @@ class Engine:
     """A circuit that runs, or the part of it that one process has.
 
     Args:
-        circuit: its description, checked.
+        circuit: its description, checked, or what of it ends in the cells of this process.
         settings: see there.
         sampling: what is recorded.
         rank, processes: which process this is, of how many.
+        shortest_ms: the shortest delay between cells, of all processes; of this description where it is None [ms].
 
     Attributes:
         slice_ms: length of a slice [ms].
@@ -178,20 +193,26 @@ class Engine:
     """
 
     def __init__(
-        self, circuit: Description, settings: Settings, sampling: Sampling, rank: int = 0, processes: int = 1
+        self, circuit: Description, settings: Settings, sampling: Sampling, rank: int = 0, processes: int = 1,
+        shortest_ms: float | None = None,
     ) -> None:  # fmt: skip
         self.circuit, self.settings, self.sampling, self.numbers = circuit, settings, sampling, Numbering.of(circuit)
-        self.slice_ms = slice_of(circuit)
+        self.slice_ms = slice_of(shortest_delay(circuit) if shortest_ms is None else shortest_ms)
         self.block_ms = min(BLOCK_MS, self.slice_ms)
         self.slice = 0
-        self.models = [self._cells(here) for here in models_of(circuit, rank, processes)]
+        self.models = [self._cells(here) for here in models_of(circuit, settings.duration_ms, rank, processes)]
         self.train_node, self.train_ms = _sorted_trains(circuit, self.numbers)
 
     def _cells(self, here: ModelHere) -> Cells:
         model = cast(Cable, here.twin.model)
         stepper = Stepper(here.tree, model.membrane, self.settings.accuracy.steps, self.block_ms)
         ahead = int(here.delay_ms / self.slice_ms) + 2
-        ring = make_ring(max(ahead, int(BACKGROUND_MS / self.slice_ms)) if here.backgrounds else ahead)
+        slots = max(ahead, int(BACKGROUND_MS / self.slice_ms)) if here.backgrounds else ahead
+        require_memory(
+            SLOT_BYTES * slots, f"a queue for each slice of {self.slice_ms:g} ms in a delay of {here.delay_ms:g} ms",
+            "shorten the longest delay, or lengthen the shortest one between cells",
+        )  # fmt: skip
+        ring = make_ring(slots)
         clamps = ClampsHere.of(self.circuit, self.numbers, here, stepper.layout.position)
         return Cells(here, Batch(stepper, len(here.node), self.settings.threads), ring, clamps)
 

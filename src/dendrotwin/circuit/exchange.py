@@ -1,10 +1,17 @@
-"""Spikes between processes: one all-gather for each smallest delay."""
+"""What processes say to each other: what they find while a run is set up, and spikes, once for each smallest delay.
+
+An error that one process finds while it draws, reads or sets up is raised in all, so that none waits for another in
+vain: see `Exchange.together`.
+"""
 
 from __future__ import annotations
 
 import datetime
 import functools
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +19,7 @@ import torch.distributed as distributed
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Floats
-from dendrotwin.errors import CircuitError
+from dendrotwin.errors import CircuitError, DendrotwinError
 
 LEAVING = datetime.timedelta(seconds=10)  # for all to say that they have passed one barrier
 ROOM = 256  # spikes of a process in a slice that one all-gather carries at first
@@ -36,6 +43,7 @@ class Exchange:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self.room, self.runs = ROOM, 0
+        self._known: DendrotwinError | None = None  # the last error that all processes know of
         if self.size > 1:
             self._try(self._meet)
 
@@ -43,6 +51,61 @@ class Exchange:
         self._store, *_ = next(distributed.rendezvous("env://", self.rank, self.size))
         if not distributed.is_initialized():
             distributed.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size)
+
+    def gather(self, value: Any) -> list[Any]:
+        """What all processes have, in their order.
+
+        Args:
+            value: of this process; what can be pickled.
+
+        Raises:
+            DendrotwinError: of the first process that has failed in `together`, in all of them.
+            CircuitError: another process has ended.
+        """
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        self._try(lambda: distributed.all_gather_object(found, value))
+        for each in found:
+            if isinstance(each, DendrotwinError):
+                self._known = each
+                raise each
+        return found
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """A block that all processes pass, or none: an error of one of them is raised in all.
+
+        In it all processes `gather` equally often, up to an error; blocks may be within each other.
+
+        Raises:
+            DendrotwinError: of the first process that has failed.
+            CircuitError: another process has ended.
+        """
+        try:
+            yield
+        except DendrotwinError as error:
+            if error is not self._known:
+                self.gather(error)
+            raise
+        self.gather(None)
+
+    def any(self, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which flags are set in any process.
+
+        Args:
+            flags: (k, ...) of this process, of one shape in all.
+
+        Returns:
+            (k, ...) the same in all.
+
+        Raises:
+            CircuitError: another process has ended.
+        """
+        found = torch.from_numpy(flags.astype(np.uint8))
+        if self.size > 1:
+            self._try(lambda: distributed.all_reduce(found, distributed.ReduceOp.MAX))
+        return found.numpy().astype(bool)
 
     def spikes(self, node: Indices, time_ms: Floats, flag: bool) -> tuple[Indices, Floats, bool]:
         """All spikes of a slice, of all processes, sorted by time and then by node.
@@ -106,12 +169,12 @@ class Exchange:
             self._try(lambda: self._store.wait(all_ended, LEAVING))
             self.runs += 1
 
-    def _try(self, act: object) -> None:
-        assert callable(act)
+    def _try(self, act: Callable[[], object]) -> None:
         try:
             act()
         except RuntimeError as error:
-            raise CircuitError(
+            self._known = CircuitError(  # no other one is there to be told
                 f"process {self.rank} of {self.size} lost another one, which failed or was killed; give the same "
                 "command again, which goes on from the last checkpoint"
-            ) from error
+            )
+            raise self._known from error

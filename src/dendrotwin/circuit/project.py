@@ -51,33 +51,37 @@ class Link:
     delay_ms: Drawn
     plasticity: TsodyksMarkram | None
 
-    def projection(self, origin: Population | SpikeTrains, cells: Population, seed: tuple[int, int]) -> Projection:
-        """Draw it.
+    def projection(
+        self, origin: Population | SpikeTrains, cells: Population, seed: tuple[int, int], targets: Indices
+    ) -> Projection:
+        """Draw those that end in some cells, whatever the others are.
 
         Args:
             origin: its sources.
             cells: its targets.
             seed: (seed of the circuit, number of the projection).
+            targets: (k,) which of `cells`, rising.
 
         Returns:
-            The projection, not checked.
+            The projection, not checked, by target.
 
         Raises:
             InputError: rule, synapse, place or values do not fit the populations.
         """
-        draw, order = self.draw(origin, cells, seed)
-        found = draw.of(range(len(cells)))
+        draw = self.draw(origin, cells, seed)
+        found = draw.of(targets.tolist())
         compartment, model = found.compartment, cells.model[found.target]
-        factor = np.ones(len(model))
+        kind, factor = model.astype(np.int64), np.ones(len(model))
         if isinstance(self.rule, Given) and self.rule.input is not None:
-            compartment, kinds, kind, factor = _at_inputs(self.rule.input, order, cells, model)
+            input = self._given("input", self.rule.input, found.row)
+            compartment, kinds, kind, factor = _at_inputs(input, cells, model)
         else:
-            kinds, kind = kinds_of(self.synapse, cells), model.astype(np.int64)
+            kinds = kinds_of(self.synapse, cells)
             if isinstance(self.rule, Given) and self.rule.compartment is not None:
-                compartment = whole("compartment", self.rule.compartment, len(order))[order]
+                compartment = self._given("compartment", self.rule.compartment, found.row)
         weight, delay_ms = (
-            found_value if _one_for_all(value) else _each(name, value, len(order))[order]
-            for name, found_value, value in (
+            drawn if _one_for_all(value) else self._given(name, value, found.row)
+            for name, drawn, value in (
                 ("weight", found.weight, self.weight), ("delay_ms", found.delay_ms, self.delay_ms),
             )
         )  # fmt: skip
@@ -86,21 +90,16 @@ class Link:
             kind.astype(np.int32), weight * factor, delay_ms, self._plasticity(len(model)),
         )  # fmt: skip
 
-    def draw(
-        self, origin: Population | SpikeTrains, cells: Population, seed: tuple[int, int]
-    ) -> tuple[Draw, Indices]:  # fmt: skip
+    def draw(self, origin: Population | SpikeTrains, cells: Population, seed: tuple[int, int]) -> Draw:
         """What the connections are drawn from.
 
         Args:
             origin, cells, seed: see `projection`.
 
-        Returns:
-            The drawing, and (K,) the order that it gives to connections that are given; of others empty.
-
         Raises:
             InputError: see `projection`.
         """
-        rule, order, where = self.rule, np.zeros(0, np.int64), self.where
+        rule, where = self.rule, self.where
         listed: Probability | InDegree | Listed
         if not isinstance(rule, Probability | InDegree | Given):
             raise InputError(f"the rule is {rule!r}; give a Probability(...), an InDegree(...) or a Given(...)")
@@ -110,7 +109,7 @@ class Link:
             if rule.input is not None and (self.synapse is not None or rule.compartment is not None):
                 raise InputError("an input of the twin has a compartment and a synapse; leave these away")
             where = where if rule.compartment is None and rule.input is None else "all"
-            listed, order = _listed(rule, len(origin), len(cells))
+            listed = _listed(rule, len(origin), len(cells))
         else:
             if not isinstance(rule.synapses, int | np.integer) or rule.synapses < 1:
                 raise InputError(f"{rule.synapses!r} synapses of each connected pair; give 1 or more")
@@ -125,7 +124,13 @@ class Link:
             cells.position_um, origin is cells,
             [chances("dendrites" if where is None else where, twin.tree) for twin in cells.twins], cells.model,
             *(value if _one_for_all(value) else 0.0 for value in (self.weight, self.delay_ms)),
-        ), order  # fmt: skip
+        )  # fmt: skip
+
+    def _given(self, name: str, values: Any, row: Indices) -> NDArray[Any]:
+        """(k,) of what is given for each connection, at some rows."""
+        assert isinstance(self.rule, Given)
+        many, real = np.size(self.rule.source), name in ("weight", "delay_ms")
+        return (_each if real else whole)(name, values, many)[row]
 
     def _plasticity(self, many: int) -> Floats | None:
         if self.plasticity is None:
@@ -188,8 +193,8 @@ def _each(name: str, value: Any, count: int) -> Floats:
     return array.astype(np.float64)
 
 
-def _listed(rule: Given, sources: int, targets: int) -> tuple[Listed, Indices]:
-    """The connections by target, and their order."""
+def _listed(rule: Given, sources: int, targets: int) -> Listed:
+    """The connections by target."""
     source = whole("source", rule.source)
     target = whole("target", rule.target, len(source))
     for name, nodes, count in (("source", source, sources), ("target", target, targets)):
@@ -198,14 +203,13 @@ def _listed(rule: Given, sources: int, targets: int) -> tuple[Listed, Indices]:
             raise InputError(f"{name} {outside[0]} is not there; nodes are 0 to {count - 1}")
     order = np.argsort(target, kind="stable")
     first = np.searchsorted(target[order], np.arange(targets + 1))
-    return Listed(source[order], first.astype(np.int64)), order
+    return Listed(source, order, first.astype(np.int64))
 
 
 def _at_inputs(
-    values: ArrayLike, order: Indices, cells: Population, model: NDArray[np.integer[Any]]
+    input: Indices, cells: Population, model: NDArray[np.integer[Any]]
 ) -> tuple[Indices, tuple[Synapse, ...], Indices, Floats]:
     """Compartment, kinds, kind and factor of the twins' inputs."""
-    input = whole("input", values, len(order))[order]
     compartment, kind, factor = np.zeros_like(input), np.zeros_like(input), np.ones(len(input))
     kinds: list[Synapse] = []
     for k, twin in enumerate(cells.twins):

@@ -115,21 +115,31 @@ Rule = Probability | InDegree | Given
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """The rule that makes connections that are given, sorted by target.
+    """The rule that makes connections that are given.
 
     Attributes:
         source: (K,) of each.
-        first: (targets + 1,) the first connection of each target, and where those of the last one end.
+        order: (K,) connections by target.
+        first: (targets + 1,) where in this order those of each target begin, and where those of the last one end.
         synapses: of each: 1.
     """
 
     source: Indices
+    order: Indices
     first: Indices
     synapses: ClassVar[int] = 1
 
+    def rows(self, target: int) -> Indices:
+        """(k,) the connections of a target.
+
+        Args:
+            target: its number.
+        """
+        return self.order[self.first[target] : self.first[target + 1]]
+
     def sources(self, random: np.random.Generator, distance_um: Floats, target: int, same: bool) -> Indices:
         """See `Probability.sources`."""
-        return self.source[self.first[target] : self.first[target + 1]]
+        return self.source[self.rows(target)]
 
 
 @dataclass(frozen=True)
@@ -235,6 +245,7 @@ class Connected(NamedTuple):
         compartment: (K,) of the target.
         weight: (K,) factor on conductances.
         delay_ms: (K,) [ms].
+        row: (K,) which of the connections that are given it is; empty where they are drawn.
     """
 
     source: Indices
@@ -242,6 +253,7 @@ class Connected(NamedTuple):
     compartment: Indices
     weight: Floats
     delay_ms: Floats
+    row: Indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,7 +291,7 @@ class Draw:
             InputError: rule, weight or delay give what they must not.
         """
         whole, real = np.zeros(0, np.int64), np.zeros(0)
-        found = [Connected(whole, whole, whole, real, real)]
+        found = [Connected(whole, whole, whole, real, real, whole)]
         for target in targets:
             random = np.random.default_rng((*self.seed, target))
             distance_um = np.sqrt(((self.source_um - self.target_um[target]) ** 2).sum(axis=1))
@@ -288,5 +300,6 @@ class Draw:
             compartment = self.compartments[self.model[target]].searchsorted(random.random(len(source)), side="right")
             weight = drawn("weight", self.weight, random, between_um)
             delay_ms = drawn("delay", self.delay_ms, random, between_um)
-            found.append(Connected(source, np.full(len(source), target), compartment, weight, delay_ms))
+            row = self.rule.rows(target) if isinstance(self.rule, Listed) else whole
+            found.append(Connected(source, np.full(len(source), target), compartment, weight, delay_ms, row))
         return Connected(*(np.concatenate(column) for column in zip(*found, strict=True)))

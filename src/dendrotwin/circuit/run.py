@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Description
-from dendrotwin.circuit.engine import Engine, Sampling, Settings
+from dendrotwin.circuit.engine import Engine, Sampling, Settings, shortest_delay
 from dendrotwin.circuit.exchange import exchange
+from dendrotwin.circuit.identity import digest_of_run
 from dendrotwin.circuit.recorders import Field, Parts, Recorder, Spikes, named, spikes_of
-from dendrotwin.circuit.segments import Segments, digest_of
+from dendrotwin.circuit.segments import Segments
 from dendrotwin.circuit.wiring import Numbering
 from dendrotwin.errors import CircuitError
 from dendrotwin.signals.instruments import Signal, settings_of
@@ -51,7 +52,7 @@ class Result:
     """What a run gave.
 
     Attributes:
-        circuit: its description.
+        circuit: its description, as it was given to `run`.
         settings: how it was run.
         recorders: all, spikes first.
         parts: of each recorder; see there. In memory.
@@ -121,6 +122,20 @@ def sampling_of(recorders: Sequence[Recorder], every_ms: float) -> Sampling:
     return Sampling(every_ms, somata_only, any(recorder.concentrations for recorder in recorders))
 
 
+def engine_of(circuit: Description, settings: Settings, sampling: Sampling) -> Engine:
+    """The engine of this process; all processes make theirs together.
+
+    Args:
+        circuit, settings, sampling: see `Engine`.
+
+    Raises:
+        CircuitError: a delay is shorter than the shortest step, or another process has ended.
+    """
+    processes = exchange()
+    shortest_ms = min(processes.gather(shortest_delay(circuit)))
+    return Engine(circuit, settings, sampling, processes.rank, processes.size, shortest_ms)
+
+
 def run(
     circuit: Description, settings: Settings, recorders: Sequence[Recorder] = (), sample_ms: float = 1.0,
     storage: Storage | None = None,
@@ -128,7 +143,8 @@ def run(
     """Run a circuit, and keep in memory what is recorded.
 
     Args:
-        circuit: its description, checked (`check`).
+        circuit: its description, checked (`check`). In several processes it may be the same in all, or in each that
+            part of it that ends in the cells of this process (`Circuit.part`).
         settings: how.
         recorders: of potentials and fields; spikes are always recorded.
         sample_ms: how often potentials and fields are sampled [ms].
@@ -140,6 +156,7 @@ def run(
     Raises:
         CircuitError: a potential leaves the tables of a membrane, another process has ended, or the storage belongs to
             another run.
+        InputError: a recorder does not fit the circuit.
     """
     started = time.monotonic()
     with Run(circuit, settings, recorders, sample_ms, storage) as running:
@@ -182,34 +199,36 @@ class Run:
 
     def __enter__(self) -> Run:
         with ExitStack() as stack:  # what fails here leaves nothing locked
-            self._begin(stack)
+            with self.exchange.together():
+                self._begin(stack)
             self._stack = stack.pop_all()
         return self
 
     def _begin(self, stack: ExitStack) -> None:
         exchange, storage = self.exchange, self.storage
-        sampling = sampling_of(self.recorders, self.sample_ms)
-        self.engine = Engine(self.circuit, self.settings, sampling, exchange.rank, exchange.size)
+        if storage is None and exchange.size > 1:
+            raise CircuitError("several processes need a folder where they keep what they record; name one")
+        self.engine = engine_of(self.circuit, self.settings, sampling_of(self.recorders, self.sample_ms))
         for recorder in self.recorders:
             recorder.begin(self.engine)
         self.number = 0
-        if storage is not None:
-            storage.folder.mkdir(parents=True, exist_ok=True)
-            if exchange.rank == 0:
-                lock = stack.enter_context(FolderLock(storage.folder))
-                if not lock.try_alone():
-                    raise CircuitError(f"another process is running a network in {storage.folder}; name another folder")
-            digest = digest_of(self.circuit, self.settings, self.sample_ms, [r.asked for r in self.recorders])
-            self._segments = segments = Segments(storage.folder / "running", exchange.rank, exchange.size, digest)
-            exchange.barrier()
-            last = segments.last()
-            exchange.barrier()
-            segments.forget_after(last)
-            if last >= 0:
-                self.engine.restore(segments.state(last))
-                self.number = last + 1
-        elif exchange.size > 1:
-            raise CircuitError("several processes need a folder where they keep what they record; name one")
+        if storage is None:
+            return
+        asked = [self.sample_ms, *(recorder.asked for recorder in self.recorders)]
+        digest = digest_of_run(self.circuit, self.settings, asked)
+        storage.folder.mkdir(parents=True, exist_ok=True)
+        if exchange.rank == 0:
+            lock = stack.enter_context(FolderLock(storage.folder))
+            if not lock.try_alone():
+                raise CircuitError(f"another process is running a network in {storage.folder}; name another folder")
+        self._segments = segments = Segments(storage.folder / "running", exchange.rank, exchange.size, digest)
+        exchange.gather(None)  # all folders are there
+        last = segments.last()
+        exchange.gather(None)  # and nobody writes before all have looked
+        segments.forget_after(last)
+        if last >= 0:
+            self.engine.restore(segments.state(last))
+            self.number = last + 1
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()

@@ -6,13 +6,11 @@ last state that all processes have; what they recorded later is recorded again, 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +19,9 @@ from numpy.typing import NDArray
 
 from dendrotwin.errors import CircuitError
 from dendrotwin.support.atomic_files import whole_file
-from dendrotwin.twin import Twin
 
 RUN = "run.json"
 Arrays = Mapping[str, NDArray[Any]]
-
-
-def digest_of(*things: Any) -> str:
-    """Digest of descriptions, settings and the like: of their fields, arrays and twins.
-
-    Args:
-        things: dataclasses, arrays, twins, paths, texts, numbers, and lists and mappings of these.
-    """
-    digest = hashlib.sha256()
-
-    def add(thing: Any) -> None:
-        if isinstance(thing, np.ndarray):
-            digest.update(f"{thing.dtype}{thing.shape}".encode() + np.ascontiguousarray(thing).tobytes())
-        elif isinstance(thing, Twin):
-            add([thing.tree.fingerprint(), json.dumps(thing.options, sort_keys=True)])
-        elif is_dataclass(thing):
-            add([[field.name, getattr(thing, field.name)] for field in fields(thing)])
-        elif isinstance(thing, Mapping):
-            add([[name, value] for name, value in thing.items()])
-        elif isinstance(thing, Path):
-            add(thing.name)  # results that were moved are the same
-        elif isinstance(thing, (list, tuple)):
-            digest.update(f"[{len(thing)}".encode())
-            for each in thing:
-                add(each)
-        else:
-            digest.update(repr(thing).encode())
-
-    add(list(things))
-    return digest.hexdigest()[:16]
 
 
 class Segments:

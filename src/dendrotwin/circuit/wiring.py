@@ -1,13 +1,14 @@
 """From a description to what a process runs: its cells of each model, and all connections that end in them.
 
 Cells of one twin are one model, of whatever population. A process has every P-th cell of each model, P being the number
-of processes; nothing that it computes for a cell depends on which others it has.
+of processes; nothing that it computes for a cell depends on which others it has. So a description may lack what ends in
+cells of other processes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -111,6 +112,45 @@ class Ends:
         return tree, which.astype(np.int32)
 
 
+def places_within(group: Whole) -> Indices:
+    """(K,) which of its group each is, from 0, in their order.
+
+    Args:
+        group: (K,) of each.
+    """
+    order = np.argsort(group, kind="stable")
+    of_sorted = group[order]
+    place = np.empty(len(group), np.int64)
+    place[order] = np.arange(len(group)) - np.searchsorted(of_sorted, of_sorted)
+    return place
+
+
+def own_nodes(models: Sequence[Whole], rank: int, processes: int) -> list[NDArray[np.bool_]]:
+    """Which nodes of each population a process has.
+
+    Args:
+        models: (N,) the model of each node, by a number that is the same in all populations, for each population.
+        rank, processes: which process it is, of how many.
+
+    Returns:
+        (N,) for each population.
+    """
+    own = places_within(joined(models)) % processes == rank
+    return np.split(own, np.cumsum([len(model) for model in models])[:-1])
+
+
+def twins_of(populations: Sequence[Population]) -> list[Indices]:
+    """The twin of each node, by a number.
+
+    Args:
+        populations: of cells.
+
+    Returns:
+        (N,) for each population.
+    """
+    return [np.array([id(twin) for twin in p.twins])[p.model] for p in populations]
+
+
 def joined(parts: Iterable[NDArray[np.generic]]) -> Indices:
     """Arrays one after the other, as numbers.
 
@@ -160,23 +200,23 @@ class ModelHere:
     delay_ms: float
 
 
-def models_of(circuit: Description, rank: int = 0, processes: int = 1) -> list[ModelHere]:
+def models_of(circuit: Description, duration_ms: float, rank: int = 0, processes: int = 1) -> list[ModelHere]:
     """What a process runs.
 
     Args:
-        circuit: its description, checked.
+        circuit: its description, checked, or what of it ends in the cells of this process.
+        duration_ms: of the run; connections whose delay is as long bring nothing [ms].
         rank, processes: which process it is, of how many.
     """
     numbers = Numbering.of(circuit)
     twins: dict[int, Twin] = {id(twin): twin for p in circuit.populations for twin in p.twins}
-    model = np.concatenate(
-        [np.zeros(0, np.int64), *(np.array([id(twin) for twin in p.twins])[p.model] for p in circuit.populations)]
-    )
+    of_each = twins_of(circuit.populations)
+    model, own = joined(of_each), np.concatenate(own_nodes(of_each, rank, processes))
     found = []
     for key, twin in twins.items():
-        node = np.flatnonzero(model == key)[rank::processes]
+        node = np.flatnonzero((model == key) & own)
         if len(node):
-            found.append(_wire(circuit, numbers, twin, node))
+            found.append(_wire(circuit, numbers, twin, node, duration_ms))
     return found
 
 
@@ -190,13 +230,13 @@ class _Collected:
     plasticity: list[Floats] = field(default_factory=list)
 
 
-def _wire(circuit: Description, numbers: Numbering, twin: Twin, node: Indices) -> ModelHere:
+def _wire(circuit: Description, numbers: Numbering, twin: Twin, node: Indices, duration_ms: float) -> ModelHere:
     here = np.full(numbers.total, -1, np.int64)
     here[node] = np.arange(len(node))
     ends, found = Ends(), _Collected()
     for p in circuit.projections:
         cell = here[p.target_node + numbers.first[p.target]]
-        mine = np.flatnonzero(cell >= 0)
+        mine = np.flatnonzero((cell >= 0) & (p.delay_ms < duration_ms))
         ends.add(cell[mine], p.compartment[mine], p.synapses, p.synapse[mine])
         found.source.append(p.source_node[mine] + numbers.first[p.source])
         found.weight.append(p.weight[mine])

@@ -1,8 +1,9 @@
 """Events of a network on their way: from spikes of sources to conductances that open in target cells.
 
 Time goes by slices, none longer than the smallest delay. A spike within a slice makes events in later slices: at each
-of its connections one, after the delay of that. Events wait in a ring of queues, one for each slice ahead. When a
-slice comes, its queue is sorted by cell and time; events of one time are sorted by what they do, so that neither the
+of its connections one, after the delay of that. Events wait in a ring of queues, one for each slice ahead. All queues
+are made of chunks of one store, so that memory follows the events that wait, however far ahead they are. When a slice
+comes, its queue is sorted by cell and time; events of one time are sorted by what they do, so that neither the
 order of cells nor the number of processes changes a sum of theirs by a bit.
 
 Synapses may have short-term plasticity (Tsodyks, Pawelzik and Markram 1998, doi:10.1162/089976698300017502). With u the
@@ -25,6 +26,7 @@ from dendrotwin.solver.cell_arrays import InputConductances
 from dendrotwin.solver.compiled import compiled
 from dendrotwin.solver.integrator.state import SynapticEvents
 
+CHUNK = 64  # events
 Indices = NDArray[np.int64]
 
 
@@ -67,45 +69,54 @@ class Plasticity(NamedTuple):
 
 
 class Ring(NamedTuple):
-    """Queues of events, one for each of the slices ahead.
+    """Queues of events, one for each of the slices ahead, each a chain of chunks.
 
     Attributes:
         waiting: (slots,) events in each queue.
-        cell, input: (slots, room) of each event.
-        time_ms: (slots, room) [ms].
-        weight: (slots, room).
+        last: (slots,) the chunk that its last events are in.
+        before: (chunks,) the chunk before it in its queue; of one that is free, the next free one.
+        free: (2,) the first free chunk, and how many are free.
+        cell, input: (chunks, CHUNK) of each event.
+        time_ms: (chunks, CHUNK) [ms].
+        weight: (chunks, CHUNK).
     """
 
     waiting: Indices
+    last: Indices
+    before: Indices
+    free: Indices
     cell: Ints
     input: Ints
     time_ms: Floats
     weight: Floats
 
 
-def make_ring(slots: int, room: int = 64) -> Ring:
+def make_ring(slots: int, chunks: int = 0) -> Ring:
     """An empty ring.
 
     Args:
         slots: slices ahead, this one included.
-        room: of each queue.
+        chunks: of its store, which grows.
     """
-    cell, input = np.zeros((2, slots, room), np.int32)
-    time_ms, weight = np.zeros((2, slots, room))
-    return Ring(np.zeros(slots, np.int64), cell, input, time_ms, weight)
+    cell, input = np.zeros((2, chunks, CHUNK), np.int32)
+    time_ms, weight = np.zeros((2, chunks, CHUNK))
+    waiting, last = np.zeros((2, slots), np.int64)
+    return Ring(waiting, last, np.arange(1, chunks + 1), np.array([0, chunks]), cell, input, time_ms, weight)
 
 
-def larger(ring: Ring, room: int) -> Ring:
-    """The same ring with more room.
+def larger(ring: Ring, chunks: int) -> Ring:
+    """The same ring with a larger store.
 
     Args:
-        ring: with less.
-        room: of each queue.
+        ring: with a smaller one.
+        chunks: of its store.
     """
-    found = make_ring(len(ring.waiting), room)
-    found.waiting[:] = ring.waiting
-    for name in ("cell", "input", "time_ms", "weight"):
-        getattr(found, name)[:, : ring.cell.shape[1]] = getattr(ring, name)
+    had, found = len(ring.before), make_ring(len(ring.waiting), chunks)
+    for name in ("before", "cell", "input", "time_ms", "weight"):
+        getattr(found, name)[:had] = getattr(ring, name)
+    found.waiting[:], found.last[:] = ring.waiting, ring.last
+    # The new chunks are free; the last of them leads to those that were free before.
+    found.before[-1], found.free[:] = ring.free[0], (had, chunks - had + ring.free[1])
     return found
 
 
@@ -125,11 +136,11 @@ def send(
     Returns:
         The ring, or a larger one.
     """
-    if not len(source):
-        return ring
-    needed = _count(ring.waiting, connections, source, time_ms, slice_ms)
-    if needed > ring.cell.shape[1]:
-        ring = larger(ring, needed + needed // 4)
+    events = int((connections.first[source + 1] - connections.first[source]).sum())
+    # Each queue may begin a chunk, and then one for each CHUNK events.
+    missing = events // CHUNK + min(events, len(ring.waiting)) - int(ring.free[1])
+    if missing > 0:
+        ring = larger(ring, len(ring.before) + missing + len(ring.before) // 4)
     _send(ring, connections, plasticity, source, time_ms, slice_ms)
     return ring
 
@@ -140,22 +151,11 @@ def _slot(time_ms: float, slice_ms: float, slots: int) -> int:
 
 
 @compiled
-def _count(count: Indices, connections: Connections, source: Indices, time_ms: Floats, slice_ms: float) -> int:
-    """The most events that any queue will hold."""
-    first, delay_ms, found, slots = connections.first, connections.delay_ms, count.copy(), len(count)
-    for s in range(len(source)):
-        for k in range(first[source[s]], first[source[s] + 1]):
-            found[_slot(time_ms[s] + delay_ms[k], slice_ms, slots)] += 1
-    most: int = found.max()
-    return most
-
-
-@compiled
 def _send(
     ring: Ring, connections: Connections, plasticity: Plasticity, source: Indices, time_ms: Floats, slice_ms: float
 ) -> None:  # fmt: skip
-    count, cell, input, time, weight = ring
-    slots, first = len(count), connections.first
+    waiting, last, before, free, cell, input, time, weight = ring
+    slots, first = len(waiting), connections.first
     for s in range(len(source)):
         for k in range(first[source[s]], first[source[s] + 1]):
             factor = connections.weight[k]
@@ -165,10 +165,15 @@ def _send(
                 continue
             due_ms = time_ms[s] + connections.delay_ms[k]
             slot = _slot(due_ms, slice_ms, slots)
-            at = count[slot]
-            cell[slot, at], input[slot, at] = connections.cell[k], connections.input[k]
-            time[slot, at], weight[slot, at] = due_ms, factor
-            count[slot] = at + 1
+            at = waiting[slot] % CHUNK
+            if at == 0:
+                chunk = free[0]
+                free[0], free[1] = before[chunk], free[1] - 1
+                before[chunk], last[slot] = last[slot], chunk
+            chunk = last[slot]
+            cell[chunk, at], input[chunk, at] = connections.cell[k], connections.input[k]
+            time[chunk, at], weight[chunk, at] = due_ms, factor
+            waiting[slot] += 1
 
 
 @compiled
@@ -214,9 +219,9 @@ def collect(ring: Ring, slot: int, inputs: InputConductances, cells: int, grid: 
     Returns:
         With `first` (cells, blocks + 1).
     """
-    many = ring.waiting[slot]
-    cell, input, time, weight = ring.cell[slot], ring.input[slot], ring.time_ms[slot], ring.weight[slot]
-    order = _order(cell[:many], input[:many], time[:many], weight[:many], cells)
+    cell, input, time, weight = taken(ring, slot)
+    many = len(cell)
+    order = _order(cell, input, time, weight, cells)
     total = 0
     for e in range(many):
         total += inputs.first[input[e] + 1] - inputs.first[input[e]]
@@ -238,8 +243,35 @@ def collect(ring: Ring, slot: int, inputs: InputConductances, cells: int, grid: 
                     at += 1
                 e += 1
         first[c, grid.blocks] = at
-    ring.waiting[slot] = 0
     return SynapticEvents(first, after, class_, position, increment)
+
+
+@compiled
+def taken(ring: Ring, slot: int) -> tuple[Ints, Ints, Floats, Floats]:
+    """Take the events of a queue, whose chunks are free then.
+
+    Args:
+        ring: of the cells.
+        slot: of the queue.
+
+    Returns:
+        (events,) cell, input, time [ms] and weight of each.
+    """
+    before, free = ring.before, ring.free
+    many, chunk = ring.waiting[slot], ring.last[slot]
+    cell, input = np.empty(many, np.int32), np.empty(many, np.int32)
+    time, weight = np.empty(many), np.empty(many)
+    stop = many
+    while stop > 0:
+        start = (stop - 1) // CHUNK * CHUNK
+        here = stop - start
+        cell[start:stop], input[start:stop] = ring.cell[chunk, :here], ring.input[chunk, :here]
+        time[start:stop], weight[start:stop] = ring.time_ms[chunk, :here], ring.weight[chunk, :here]
+        following = before[chunk]
+        before[chunk], free[0], free[1] = free[0], chunk, free[1] + 1
+        chunk, stop = following, start
+    ring.waiting[slot] = 0
+    return cell, input, time, weight
 
 
 @compiled

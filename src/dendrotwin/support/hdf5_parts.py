@@ -6,8 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from dendrotwin.errors import FileError
+
+NEAR = 1 << 12  # rows: what lies between two that are nearer than this is read with them
+AT_ONCE = 1 << 20  # rows that are in memory, at most
 
 
 class Part:
@@ -89,6 +94,40 @@ class Part:
             return dataset[()]
         except OSError as error:
             raise self.error(f"is damaged at {self._name(name)}") from error
+
+    def rows(self, name: str, row: NDArray[np.integer]) -> NDArray[Any]:
+        """Some rows of an array in it; little more is in memory at any time, and what is far from them is not read.
+
+        Args:
+            name: of the array.
+            row: (k,) which rows, that are there, in any order.
+
+        Returns:
+            (k, ...) values.
+
+        Raises:
+            FileError: there is no such array, or it cannot be read.
+        """
+        dataset = self.dataset(name)
+        rising = bool((np.diff(row) >= 0).all())
+        order = slice(None) if rising else np.argsort(row, kind="stable")
+        sought = row[order]
+        found = np.empty((len(row), *dataset.shape[1:]), dataset.dtype)
+        far = np.append(np.flatnonzero(np.diff(sought) > NEAR) + 1, len(row))
+        begin = 0
+        while begin < len(row):
+            stop = min(far[np.searchsorted(far, begin, side="right")], np.searchsorted(sought, sought[begin] + AT_ONCE))
+            try:
+                block = dataset[int(sought[begin]) : int(sought[stop - 1]) + 1]
+            except OSError as error:
+                raise self.error(f"is damaged at {self._name(name)}") from error
+            found[begin:stop] = block[sought[begin:stop] - sought[begin]]
+            begin = stop
+        if rising:
+            return found
+        out = np.empty_like(found)
+        out[order] = found
+        return out
 
     def attribute(self, name: str, of: str = "") -> Any:
         """An attribute of it, or of an array in it.

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dendrotwin.circuit.engine import Engine
-from dendrotwin.circuit.exchange import exchange
-from dendrotwin.circuit.run import sampling_of
+from dendrotwin.circuit.run import engine_of, sampling_of
 from dendrotwin.circuit.sonata.simulate import Simulation, recorders_of
 
 MEASURED_S = 3.0  # of the run's first milliseconds
@@ -38,9 +36,9 @@ def estimate(simulation: Simulation) -> Estimate:
     Args:
         simulation: read.
     """
-    plan, processes = simulation.plan, exchange()
+    plan = simulation.plan
     sampling = sampling_of(recorders_of(plan), simulation.sample_ms)
-    engine = Engine(simulation.circuit, simulation.settings, sampling, processes.rank, processes.size)
+    engine = engine_of(simulation.circuit, simulation.settings, sampling)
     memory = 0
     for cells in engine.models:
         here, many = cells.here, len(cells.here.node)
@@ -71,13 +69,17 @@ def summary(simulation: Simulation) -> list[str]:
         for population in circuit.populations
     ]
     lines += [f"trains {trains.name}: {len(trains)} nodes, {len(trains.node)} spikes" for trains in circuit.trains]
+    of_projections = len(circuit.projections)
     lines += [
-        f"connections {projection.source} to {projection.target}: {len(projection)}, delays "
-        f"{projection.delay_ms.min():g} to {projection.delay_ms.max():g} ms"
-        for projection in circuit.projections
-        if len(projection)
+        f"connections {projection.source} to {projection.target}: {size.many}, delays "
+        f"{size.shortest_ms:g} to {size.longest_ms:g} ms"
+        for projection, size in zip(circuit.projections, simulation.sizes[:of_projections], strict=True)
+        if size.many
     ]
-    lines += [f"clamps into {clamps.population}: {len(clamps.node)}" for clamps in circuit.clamps]
+    lines += [
+        f"clamps into {clamps.population}: {size.many}"
+        for clamps, size in zip(circuit.clamps, simulation.sizes[of_projections:], strict=True)
+    ]
     lines += [f"report {report.name}: {report.variable} to {report.path}" for report in plan.reports]
     lines += [f"report {of.name}: {len(of.channel)} contacts to {of.path}" for of in plan.extracellular]
     lines.append(f"{plan.stop_ms:g} ms, results in {plan.folder}")

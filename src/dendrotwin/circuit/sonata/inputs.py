@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dendrotwin.cell.spike_files import NO_NAME, Spikes, spikes_of_populations
 from dendrotwin.cell.tree import Tree
@@ -121,14 +122,16 @@ def check_clamps(config: SonataConfig, nodes: Mapping[str, Nodes]) -> dict[str, 
 
 
 def read_clamps(
-    config: SonataConfig, nodes: Mapping[str, Nodes], populations: Mapping[str, Population]
-) -> list[Clamps]:
-    """The current steps of all inputs, into the biophysical cells of their node sets.
+    config: SonataConfig, nodes: Mapping[str, Nodes], populations: Mapping[str, Population],
+    own: Mapping[str, NDArray[np.bool_]],
+) -> list[Clamps]:  # fmt: skip
+    """The current steps of all inputs, into those of the biophysical cells of their node sets that a process has.
 
     Args:
         config: of the simulation.
         nodes: all populations.
         populations: the biophysical ones.
+        own: (N,) which cells of each population.
 
     Raises:
         InputError: a set has no biophysical node, or a cell lacks the section.
@@ -137,16 +140,16 @@ def read_clamps(
     for key, chosen in check_clamps(config, nodes).items():
         said = config.inputs[key]
         assert isinstance(said, ClampInput)
-        for name in chosen:
-            cells = populations[name]
-            model = np.asarray(cells.model)[chosen[name]]
+        for name, of in chosen.items():
+            cells, node = populations[name], of[own[name][of]]
+            model = np.asarray(cells.model)[node]
             at = {m: _compartment(cells.twins[m].tree, said, f"inputs.{key}") for m in np.unique(model).tolist()}
             compartment = np.array([at[m] for m in model.tolist()], np.int32)
             steps, count = len(said.amp), len(model)
             made.append(
                 Clamps(
                     name,
-                    np.repeat(chosen[name], steps),
+                    np.repeat(node, steps),
                     np.repeat(compartment, steps),
                     np.tile(np.array(said.delay), count),
                     np.tile(np.array(said.delay) + np.array(said.duration), count),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from dendrotwin.cell.tree import Ints as Ints32
 from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Description, Population
+from dendrotwin.circuit.exchange import exchange
 from dendrotwin.circuit.sonata.config import SonataConfig, read_config
 from dendrotwin.circuit.sonata.edges import place, read_edges
 from dendrotwin.circuit.sonata.inputs import check_clamps, read_clamps, read_trains
@@ -27,6 +29,7 @@ from dendrotwin.circuit.sonata.reports import (
 )
 from dendrotwin.circuit.sonata.rows import Floats, Ints
 from dendrotwin.circuit.sonata.sections import MembraneReport
+from dendrotwin.circuit.wiring import own_nodes
 from dendrotwin.errors import InputError
 from dendrotwin.signals.placing import soma_centre
 from dendrotwin.twin import Twin
@@ -112,6 +115,8 @@ def read_circuit(
 ) -> tuple[Description, RunPlan]:
     """Read a simulation: everything in it is looked at before a twin is made, and before anything is written.
 
+    Of several processes, which read together, each gets the connections and clamps that end in its own cells.
+
     Args:
         path: of the simulation config.
         cells: what makes cells of node types.
@@ -129,7 +134,10 @@ def read_circuit(
     if mechanisms is not None and not mechanisms.is_dir():
         notes.append(f"components.mechanisms_dir {mechanisms} does not exist; mechanisms are those in bmtk's wheel")
     nodes = read_nodes(config)
-    edges = read_edges(config, nodes, notes)
+    cell_types = _cell_types(config, nodes)
+    models = {name: types.model for name, types in cell_types.items()}
+    own = dict(zip(models, own_nodes(list(models.values()), exchange().rank, exchange().size), strict=True))
+    edges = read_edges(config, nodes, own, notes)
     trains = read_trains(config, nodes, notes)
     check_clamps(config, nodes)
     asked = {
@@ -141,9 +149,9 @@ def read_circuit(
     # Whether results that are complete are those of this very run is known when it has been read.
     refuse_paths(_files(plan), plan.folder, overwrite=plan.overwrite or plan.done.is_file())
 
-    populations = {of.name: of for of in _populations(config, nodes, cells)}
+    populations = {of.name: of for of in _populations(nodes, cell_types, cells)}
     projections = tuple(place(each, populations[each.target], cells.compartment_at) for each in edges)
-    clamps = read_clamps(config, nodes, populations)
+    clamps = read_clamps(config, nodes, populations, own)
     reports = []
     for recording in plan.reports:
         said = config.reports[recording.name]
@@ -212,23 +220,41 @@ def _files(plan: RunPlan) -> list[Path]:
     return [path for path in files if path is not None]
 
 
-def _populations(config: SonataConfig, nodes: Mapping[str, Nodes], cells: Cells) -> list[Population]:
-    """The populations of cells; each different type is made once, whatever populations have it."""
+class _CellTypes(NamedTuple):
+    """Types of the cells of a population: `different` of all populations, and (N,) which of them each cell is."""
+
+    different: list[dict[str, str]]
+    model: Ints
+
+
+def _cell_types(config: SonataConfig, nodes: Mapping[str, Nodes]) -> dict[str, _CellTypes]:
+    """Of each population of cells; types that are the same in several populations are one."""
     biophysical = [of for of in nodes.values() if not of.virtual]
     if not biophysical:
         raise InputError(f"{config.path}: all nodes of the circuit are virtual; a run needs biophysical ones")
-    of_each = [of.cell_types(config) for of in biophysical]
-    where = [(of.position(), of.rotation()) for of in biophysical]
     different: list[dict[str, str]] = []
-    for types, _ in of_each:
+    found = {}
+    for of in biophysical:
+        types, model = of.cell_types(config)
         different += [each for each in types if each not in different]
-    twins = cells.twins_of(different)
+        found[of.name] = _CellTypes(different, np.array([different.index(each) for each in types], np.int64)[model])
+    return found
+
+
+def _populations(nodes: Mapping[str, Nodes], cell_types: Mapping[str, _CellTypes], cells: Cells) -> list[Population]:
+    """The populations of cells; each different type is made once, whatever populations have it."""
+    where = {name: (nodes[name].position(), nodes[name].rotation()) for name in cell_types}
+    different = next(iter(cell_types.values())).different
+    # For each type a twin of its own, also where types are alike: processes have shared out the cells of each type.
+    twins = [copy(twin) for twin in cells.twins_of(different)]
     found = []
-    for of, (types, model), (position, attributes) in zip(biophysical, of_each, where, strict=True):
-        own = tuple(twins[different.index(each)] for each in types)
-        rotation = cells.rotation_of(attributes, len(of))
+    for name, (_, of_all) in cell_types.items():
+        kinds, model = np.unique(of_all, return_inverse=True)
+        own = tuple(twins[kind] for kind in kinds.tolist())
+        position, attributes = where[name]
+        rotation = cells.rotation_of(attributes, len(model))
         # Files place the origin of the cell's coordinates, a `Population` its soma.
         soma_um = np.stack([soma_centre(twin.tree) for twin in own])[model]
         somata = position + np.einsum("nij,nj->ni", rotation, soma_um)
-        found.append(Population(of.name, own, model.astype(np.int32), somata, rotation))
+        found.append(Population(name, own, model.astype(np.int32), somata, rotation))
     return found

@@ -168,7 +168,7 @@ def open_sonata(path: Path, called: str) -> Iterator[Part]:
 
 
 class Rows:
-    """The nodes or edges of one population, N of them, with their attributes.
+    """Nodes or edges of one population, N of them, with their attributes.
 
     An attribute of a row is that of its group, or else that of its type.
 
@@ -176,25 +176,29 @@ class Rows:
         part: the population's group; open as long as attributes are read, unless they are `kept`.
         kind: of what.
         types: the table of types.
-        count: N.
+        total: how many the population has.
+        chosen: (N,) which of them are meant, rising; None for all.
 
     Raises:
         FileError: a part is missing or does not fit the others.
         InputError: a type is not in the table, or rows have parameters of their own, which are not read.
     """
 
-    def __init__(self, part: Part, kind: Literal["node", "edge"], types: Types, count: int) -> None:
-        self.part, self.kind, self.types, self.count = part, kind, types, count
+    def __init__(
+        self, part: Part, kind: Literal["node", "edge"], types: Types, total: int, chosen: Ints | None = None
+    ) -> None:  # fmt: skip
+        self.part, self.kind, self.types, self.total = part, kind, types, total
+        self.number = np.arange(total) if chosen is None else chosen
+        self.count = len(self.number)
         self.name = part.h5.name.split("/")[-1]
-        self.type_id = self._whole(f"{kind}_type_id")
+        self.type_id = self.whole(f"{kind}_type_id")
         self._groups = {int(name): part.group(name) for name in part.names() if name.isdecimal()}
         self._names = {number: set(group.names()) for number, group in self._groups.items()}
         self._kept: dict[tuple[int, str], NDArray[Any]] = {}
         if f"{kind}_group_id" in part:
-            self.group, self.index = self._whole(f"{kind}_group_id"), self._whole(f"{kind}_group_index")
+            self.group, self.index = self.whole(f"{kind}_group_id"), self.whole(f"{kind}_group_index")
         else:
-            self.group, self.index = np.zeros(count, np.int64), np.arange(count)
-        self._in_order = len(self._groups) <= 1 and bool((self.index == np.arange(count)).all())
+            self.group, self.index = np.zeros(self.count, np.int64), self.number
         self._types = self._type_rows()
         for group in np.unique(self.group).tolist():
             if group not in self._groups and (group or self._groups):
@@ -206,11 +210,19 @@ class Rows:
                     f"give them as the dynamics_params of a type"
                 )
 
-    def _whole(self, name: str) -> Ints:
-        array = np.asarray(self.part.array(name))
-        if array.shape != (self.count,) or array.dtype.kind not in "iu":
-            raise self.part.error(f"has a {self.name}/{name} that is not {self.count} whole numbers")
-        return array.astype(np.int64)
+    def whole(self, name: str) -> Ints:
+        """(N,) whole numbers of an array that has one for each row.
+
+        Args:
+            name: of the array.
+
+        Raises:
+            FileError: there is no such array, or it is another one.
+        """
+        dataset = self.part.dataset(name)
+        if dataset.shape != (self.total,) or dataset.dtype.kind not in "iu":
+            raise self.part.error(f"has a {self.name}/{name} that is not {self.total} whole numbers")
+        return self.part.rows(name, self.number).astype(np.int64)
 
     def _type_rows(self) -> Ints:
         """(N,) row of each one's type."""
@@ -238,35 +250,37 @@ class Rows:
         for number, group in self._groups.items():
             for name in self._names[number]:
                 if isinstance(group.h5[name], h5py.Dataset):
-                    self._kept[number, name] = self._values(number, name)
+                    self._kept[number, name] = self._values(number, name, np.arange(self._length(number, name)))
         return self
 
-    def _of_groups(self, name: str) -> Iterator[tuple[Any, NDArray[Any]]]:
+    def _of_groups(self, name: str) -> Iterator[tuple[Ints, NDArray[Any]]]:
         """Each group that has an attribute: which rows are of it, and their values."""
         for number in self._groups:
             if name not in self._names[number]:
                 continue
-            values = self._kept[number, name] if (number, name) in self._kept else self._values(number, name)
-            if self._in_order and len(values) == self.count:
-                yield slice(None), values
-                continue
             where = np.flatnonzero(self.group == number)
             index = self.index[where]
-            if len(index) and (index.min() < 0 or index.max() >= len(values)):
+            kept = self._kept.get((number, name))
+            length = self._length(number, name) if kept is None else len(kept)
+            if len(index) and (index.min() < 0 or index.max() >= length):
                 raise self.part.error(
-                    f"has {len(values)} values of {self.name}/{number}/{name}, and a {self.kind}_group_index of "
+                    f"has {length} values of {self.name}/{number}/{name}, and a {self.kind}_group_index of "
                     f"{index.max()}"
                 )
-            yield where, values[index]
+            yield where, self._values(number, name, index) if kept is None else kept[index]
 
-    def _values(self, number: int, name: str) -> NDArray[Any]:
+    def _length(self, number: int, name: str) -> int:
+        shape = self._groups[number].dataset(name).shape
+        if not shape:
+            raise self.part.error(f"has a {self.name}/{number}/{name} that is no array")
+        return int(shape[0])
+
+    def _values(self, number: int, name: str, index: Ints) -> NDArray[Any]:
         group = self._groups[number]
-        values = np.asarray(group.array(name))
+        values = group.rows(name, index)
         if LIBRARY in group and name in group.group(LIBRARY):
             library = np.array([_text(v) for v in group.group(LIBRARY).array(name)], object)
             return np.asarray(library[values])
-        if values.ndim == 0:
-            raise self.part.error(f"has a {self.name}/{number}/{name} that is no array")
         return values
 
     def given(self, name: str) -> NDArray[np.bool_]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dendrotwin.cell.tree import Ints as Ints32
 from dendrotwin.cell.tree import Tree
-from dendrotwin.circuit.description import Description
+from dendrotwin.circuit.description import Description, Projection
 from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.exchange import exchange
+from dendrotwin.circuit.identity import digest_of_run
 from dendrotwin.circuit.recorders import Field, Parts, Potentials, Recorder, spikes_of
 from dendrotwin.circuit.run import Run, Storage
-from dendrotwin.circuit.segments import digest_of
 from dendrotwin.circuit.sonata.cells import read_twins
 from dendrotwin.circuit.sonata.compartments import compartment_at
 from dendrotwin.circuit.sonata.load import RunPlan, read_circuit
@@ -46,7 +48,10 @@ class NodeCells:
     def twins_of(self, node_types: list[dict[str, str]]) -> list[Twin]:
         """See `cells.read_twins`."""
         named = {_name(k, options): options for k, options in enumerate(node_types)}
-        twins = read_twins(named)  # of any accuracy: that of the steps is the engine's
+        first = exchange().rank == 0
+        with exchange().together():  # the first process reads the cells, the others find them read
+            twins = read_twins(named) if first else {}  # of any accuracy: that of the steps is the engine's
+        twins = twins if first else read_twins(named)
         return [twins[name] for name in named]
 
     def compartment_at(self, tree: Tree, section_id: Ints, x: Floats) -> Ints32:
@@ -64,12 +69,40 @@ def _name(number: int, options: Mapping[str, str]) -> str:
     return f"{number + 1} ({', '.join(parts)})"
 
 
+class Size(NamedTuple):
+    """How many connections or clamps there are, and their delays.
+
+    Attributes:
+        many: of them.
+        shortest_ms, longest_ms: delays [ms].
+    """
+
+    many: int
+    shortest_ms: float = math.inf
+    longest_ms: float = 0.0
+
+    @classmethod
+    def of(cls, parts: Sequence[Size]) -> Size:
+        """Of the parts of all processes.
+
+        Args:
+            parts: of each process.
+        """
+        many, shortest_ms, longest_ms = zip(*parts, strict=True)
+        return cls(sum(many), min(shortest_ms), max(longest_ms))
+
+
+def _size(projection: Projection) -> Size:
+    delay_ms = projection.delay_ms
+    return Size(len(delay_ms), float(delay_ms.min()), float(delay_ms.max())) if len(delay_ms) else Size(0)
+
+
 @dataclass(frozen=True, eq=False)
 class Simulation:
     """A simulation that has been read and checked, and that can run.
 
     Attributes:
-        circuit: what is run.
+        circuit: what of it this process runs.
         plan: what it asks for.
         settings: how it is run.
     """
@@ -80,10 +113,16 @@ class Simulation:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that the results depend on."""
+        """Of all that the results depend on; all processes ask for it together."""
         plan = self.plan
         asked = [plan.dt_ms, plan.reports, plan.extracellular, plan.spikes, plan.spikes_csv, plan.order]
-        return digest_of(self.circuit, self.settings, asked)
+        return digest_of_run(self.circuit, self.settings, asked)
+
+    @cached_property
+    def sizes(self) -> list[Size]:
+        """How much of each projection, and then of each clamp, there is; all processes ask for it together."""
+        here = [*map(_size, self.circuit.projections), *(Size(len(clamps.node)) for clamps in self.circuit.clamps)]
+        return [Size.of(each) for each in zip(*exchange().gather(here), strict=True)]
 
     @property
     def sample_ms(self) -> float:
@@ -113,22 +152,20 @@ def read_simulation(
     Raises:
         FileError, InputError, CellError: see `load.read_circuit`.
     """
-    accuracy = accuracy or CableConfig()
-    if exchange().rank:  # the first process reads the cells, the others find them read
-        exchange().barrier()
-    circuit, plan = read_circuit(config, NodeCells(), folder, overwrite=overwrite)
-    if exchange().rank == 0:
-        exchange().barrier()
-    single = [of.name for of in plan.extracellular if of.contributions is not None]
-    if single:
-        raise InputError(
-            f"{config}: reports.{single[0]}.contributions_dir asks for the potential of each cell alone, which is not "
-            "recorded; take it away"
-        )
-    settings = Settings(plan.stop_ms, plan.threshold_mV, accuracy, threads=threads)
-    simulation = Simulation(circuit, plan, settings)
-    if plan.done.is_file() and not plan.overwrite and not simulation.is_done:
-        raise FileError(f"{plan.folder} holds the results of another run; name another folder, or use --overwrite")
+    with exchange().together():
+        circuit, plan = read_circuit(config, NodeCells(), folder, overwrite=overwrite)
+        single = [of.name for of in plan.extracellular if of.contributions is not None]
+        if single:
+            raise InputError(
+                f"{config}: reports.{single[0]}.contributions_dir asks for the potential of each cell alone, which is "
+                "not recorded; take it away"
+            )
+        notes = tuple(dict.fromkeys(itertools.chain(*exchange().gather(plan.notes))))
+        settings = Settings(plan.stop_ms, plan.threshold_mV, accuracy or CableConfig(), threads=threads)
+        simulation = Simulation(circuit, replace(plan, notes=notes), settings)
+        _ = simulation.digest, simulation.sizes  # which all processes find out together
+        if plan.done.is_file() and not plan.overwrite and not simulation.is_done:
+            raise FileError(f"{plan.folder} holds the results of another run; name another folder, or use --overwrite")
     return simulation
 
 
@@ -255,7 +292,7 @@ def _said(simulation: Simulation, seconds: float) -> dict[str, Any]:
         "accuracy": simulation.settings.accuracy.model_dump(mode="json"),
         "duration_ms": plan.stop_ms,
         "populations": {population.name: len(population) for population in circuit.populations},
-        "connections": sum(map(len, circuit.projections)),
+        "connections": sum(size.many for size in simulation.sizes[: len(circuit.projections)]),
         "conditions": {"celsius": plan.celsius, "v_init_mV": plan.v_init_mV, "threshold_mV": plan.threshold_mV},
         "extracellular": {"sigma_S_per_m": SIGMA_S_PER_M, "source": "line"} if plan.extracellular else "none",
         "processes": exchange().size,
