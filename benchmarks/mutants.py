@@ -320,8 +320,19 @@ MUTANTS = [
         "circuit/project.py", "test_circuit_python.py",
         ("self.rule.compartment, len(order))[order]", "self.rule.compartment, len(order))"),
         ("weight * factor", "weight"),
-        ("p.depression_ms, p.facilitation_ms]]", "p.facilitation_ms, p.depression_ms]]"),
+        ("np.array(astuple(self), np.float64)", "np.array(astuple(self), np.float64)[[0, 2, 1, 3, 4]]"),
         ("kind[here] = len(kinds) + tree", "kind[here] = tree"),
+    ),
+    *of(
+        "solver/delivery.py", "test_circuit.py",
+        ("u, y, z, -delay_ms)", "u, y, z, 0.0 * delay_ms)"),
+        (" + p.active[k] * passed", ""),
+        ("-np.expm1(-apart) / apart if", "np.exp(-apart) if"),
+        ('"u", "active", "recovering"', '"u", "recovering"'),
+    ),
+    *of(
+        "circuit/sonata/edges.py", "test_sonata_files.py",
+        ("parameters[edges.synapse[row]]", "parameters[np.sort(edges.synapse[row])]"),
     ),
     *of(
         "circuit/places.py", "test_circuit_python.py",

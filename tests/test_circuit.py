@@ -66,8 +66,8 @@ def projection(source: str, target: str, delay_ms: Any, **columns: Any) -> Proje
     return Projection(source, target, delay_ms=np.broadcast_to(np.float64(delay_ms), many).copy(), **usual | columns)
 
 
-def recurrent(twin: Twin, count: int = 12, shortest_ms: float = 0.5) -> Description:
-    """Cells that drive each other, with a background."""
+def recurrent(twin: Twin, count: int = 12, shortest_ms: float = 0.5, *, plastic: bool = False) -> Description:
+    """Cells that drive each other, with a background; every other connection with plasticity, or none."""
     random, dendrites = np.random.default_rng(1), np.flatnonzero(twin.tree.dendrites)
     many, places = 12 * count, 40 * count
     own = projection(
@@ -75,6 +75,10 @@ def recurrent(twin: Twin, count: int = 12, shortest_ms: float = 0.5) -> Descript
         target_node=random.integers(0, count, many), compartment=random.choice(dendrites, many), synapses=(EXCITATORY,),
         weight=random.uniform(0.0, 4.0, many),
     )  # fmt: skip
+    if plastic:
+        parameters = np.tile([0.3, 150.0, 80.0, 4.0, 0.1], (many, 1))
+        parameters[::2] = np.nan
+        own = dataclasses.replace(own, plasticity=parameters)
     background = Background(
         "cells", np.repeat(np.arange(count), 40), random.choice(dendrites, places), (EXCITATORY, INHIBITORY),
         (random.random(places) < 0.2).astype(np.int32), np.ones(places), np.full(places, 25.0),
@@ -174,8 +178,9 @@ def test_a_weight_of_zero_is_no_connection(twin: Twin) -> None:
     assert spikes_of(run(circuit, Settings(120))) != nothing
 
 
-def test_cells_in_another_order_fire_in_that_order(twin: Twin) -> None:
-    circuit = recurrent(twin)
+@pytest.mark.parametrize("plastic", [False, True])
+def test_cells_in_another_order_fire_in_that_order(twin: Twin, plastic: bool) -> None:
+    circuit = recurrent(twin, plastic=plastic)
     cells, own = circuit.populations[0], circuit.projections[0]
     order = np.random.default_rng(5).permutation(len(cells))
     moved = np.argsort(order)  # where each cell is now
@@ -220,8 +225,9 @@ def in_parts(circuit: Description, duration_ms: float, processes: int) -> Spikes
     return found
 
 
-def test_the_number_of_processes_changes_nothing(twin: Twin) -> None:
-    circuit = recurrent(twin)
+@pytest.mark.parametrize("plastic", [False, True])
+def test_the_number_of_processes_changes_nothing(twin: Twin, plastic: bool) -> None:
+    circuit = recurrent(twin, plastic=plastic)
     whole = spikes_of(run(circuit, Settings(80)))
     assert len(whole) > 10
     assert in_parts(circuit, 80, 2) == whole
@@ -346,30 +352,63 @@ def test_events_arrive_where_and_when_they_are_due() -> None:
     assert all(times == sorted(times) for times in by_time)
 
 
-def test_short_term_plasticity_is_that_of_its_equations() -> None:
-    """Against a slow integration of dR/dt = (1 - R) / D, du/dt = -u / F between spikes."""
+PLASTIC = {  # U, depression, facilitation, inactivation [ms], u0
+    "both": (0.5, 120.0, 40.0, 0.0, 0.0),
+    "facilitates": (0.1, 30.0, 500.0, 0.0, 0.3),
+    "none": (0.4, 0.0, 0.0, 0.0, 0.0),
+    "depresses": (0.3, 200.0, 0.0, 0.0, 0.7),
+    "stays active": (0.5, 120.0, 40.0, 25.0, 0.2),
+    "recovers at once": (0.5, 0.0, 40.0, 25.0, 0.2),
+    "active as long as it recovers": (0.5, 40.0, 0.0, 40.0, 0.0),
+    "active longer than it recovers": (0.5, 4.0, 100.0, 400.0, 0.0),
+}
+
+
+def shares(parameters: tuple[float, ...], spikes_ms: NDArray[np.float64], delay_ms: float = 1.0) -> list[float]:
+    """Of the resources, that each spike uses."""
+    connections = Connections(
+        np.array([0, 1]), np.zeros(1, int), np.zeros(1, int), np.ones(1), np.array([delay_ms]), np.zeros(1, int)
+    )
+    plasticity = Plasticity.at_rest(np.array([parameters]), connections.delay_ms)
+    ring = send(make_ring(400), connections, plasticity, np.zeros(len(spikes_ms), int), spikes_ms, 1.0)
+    return [float(ring.weight[int(t + delay_ms), 0]) for t in spikes_ms]
+
+
+@pytest.mark.parametrize("kind", PLASTIC)
+def test_short_term_plasticity_is_that_of_its_equations(kind: str) -> None:
+    """Against a slow integration of the three shares of the resources and of u, all from 0 ms at the target."""
+    spikes_ms, delay_ms = np.array([10.0, 30.0, 35.0, 80.0, 300.0]), 2.0
+    use, depression_ms, facilitation_ms, inactivation_ms, u = PLASTIC[kind]
+    ready, active, recovering, dt, now = 1.0, 0.0, 0.0, 1e-3, 0.0
+    expected = []
+
+    def flow(share: float, tau_ms: float) -> float:
+        return share * (dt / tau_ms if tau_ms else 1.0)
+
+    for spike in spikes_ms + delay_ms:
+        while now < spike - dt / 2:
+            inactivated, u = flow(active, inactivation_ms), u - flow(u, facilitation_ms)
+            recovered = flow(recovering, depression_ms)
+            active, recovering, ready = active - inactivated, recovering + inactivated - recovered, ready + recovered
+            now += dt
+        u += use * (1.0 - u)
+        expected.append(u * ready)
+        active, ready = active + u * ready, ready - u * ready
+    assert shares(PLASTIC[kind], spikes_ms, delay_ms) == pytest.approx(expected, rel=1e-3)
+
+
+def test_time_constants_that_are_nearly_the_same_make_no_jump() -> None:
+    """The solution has a difference of two exponentials over that of their time constants."""
     spikes_ms = np.array([10.0, 30.0, 35.0, 80.0, 300.0])
-    kinds = [(0.5, 120.0, 40.0), (0.1, 30.0, 500.0), (0.4, 0.0, 0.0), (0.3, 200.0, 0.0)]  # U, depression, facilitation
-    for use, depression_ms, facilitation_ms in kinds:
-        one = np.zeros(1)
-        connections = Connections(
-            np.array([0, 1]), np.zeros(1, int), np.zeros(1, int), np.ones(1), np.ones(1), np.zeros(1, int)
-        )
-        plasticity = Plasticity(
-            np.array([use]), np.array([facilitation_ms]), np.array([depression_ms]), one.copy(), one.copy(), one - 1.0
-        )
-        ring = send(make_ring(400), connections, plasticity, np.zeros(5, int), spikes_ms, 1.0)
-        found = [ring.weight[int(t + 1), 0] for t in spikes_ms]
-        expected, u, resources, dt, now = [], 0.0, 1.0, 1e-3, 0.0
-        for spike in spikes_ms:
-            while now < spike - dt / 2:
-                resources += dt * (1.0 - resources) / depression_ms if depression_ms else 1.0 - resources
-                u -= dt * u / facilitation_ms if facilitation_ms else u
-                now += dt
-            u += use * (1.0 - u)
-            expected.append(u * resources)
-            resources -= u * resources
-        assert found == pytest.approx(expected, rel=1e-3)
+    same = shares((0.5, 40.0, 0.0, 40.0, 0.0), spikes_ms)
+    for apart in (1e-15, 1e-12, 1e-9):
+        assert shares((0.5, 40.0, 0.0, 40.0 * (1.0 + apart), 0.0), spikes_ms) == pytest.approx(same, rel=10 * apart)
+    # And those that are far apart make none of inf - inf.
+    at_once = shares((0.5, 40.0, 0.0, 0.0, 0.0), spikes_ms)
+    assert shares((0.5, 40.0, 0.0, 1e-9, 0.0), spikes_ms) == pytest.approx(at_once, rel=1e-9)
+    assert shares((0.5, 1e-9, 0.0, 40.0, 0.0), spikes_ms) == pytest.approx(
+        shares((0.5, 0.0, 0.0, 40.0, 0.0), spikes_ms), rel=1e-9
+    )
 
 
 SCRIPT = """
@@ -382,8 +421,9 @@ from test_circuit import recurrent
 from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.recorders import Potentials
 from dendrotwin.circuit.run import Storage, run
-result = run(recurrent(dendrotwin.Twin.load(Path(sys.argv[1]))), Settings(float(sys.argv[3])), [Potentials("cells")],
-             storage=Storage(Path(sys.argv[2]), every_s=0.05))
+circuit = recurrent(dendrotwin.Twin.load(Path(sys.argv[1])), plastic=True)
+storage = Storage(Path(sys.argv[2]), every_s=0.05)
+result = run(circuit, Settings(float(sys.argv[3])), [Potentials("cells")], storage=storage)
 if result is not None:
     np.savez(sys.argv[4], *result.spikes(), result.recorded("v-cells")["values"])
 """

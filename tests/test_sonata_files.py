@@ -15,6 +15,8 @@ import libsonata
 import numpy as np
 import pytest
 
+from dendrotwin.cell.synapse import Conductance
+from dendrotwin.circuit.check import check_projection
 from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.sonata.config import read_config
@@ -76,6 +78,25 @@ def test_edges(read: tuple[Description, RunPlan]) -> None:
     assert (exc.excitatory, inh.excitatory) == (True, False)
     assert (exc.conductances[0].rise_ms, exc.conductances[0].decay_ms, exc.conductances[0].g_max_uS) == (1.0, 3.0, 1.0)
     assert (inh.conductances[0].rise_ms, inh.conductances[0].decay_ms, inh.conductances[0].e_mV) == (0.0, 8.0, -80.0)
+
+
+def test_tmgsyn_is_an_exponential_synapse_with_plasticity(made: Path) -> None:
+    """Of every synapse of such edges, and of no others: drawn ones too."""
+    tmgsyn()(made.parent, {})
+    instead(EDGE_TYPES, "Exp2Syn exc", "tmgsyn inh")(made.parent, {})
+    instead(EDGE_TYPES, "\n4 tmgsyn inh", "\n4 Exp2Syn exc")(made.parent, {})
+    circuit, _ = read_circuit(made, StubCells())
+    (projection,) = circuit.projections
+    names = np.array([kind.name for kind in projection.synapses])[projection.synapse]
+    (own,) = [kind for kind in projection.synapses if kind.name == "inh"]
+    assert own.conductances == (Conductance(0.0, 3.0, 1.0, -80.0),)
+    assert not own.excitatory
+    assert projection.plasticity is not None
+    expected = np.array([0.04, 100.0, 1000.0, 3.0, 0.1])  # U, tau_rec, tau_facil, tau_1, u0
+    assert (names == "inh").sum() == 402
+    assert (projection.plasticity[names == "inh"] == expected).all()
+    assert np.isnan(projection.plasticity[names != "inh"]).all()
+    check_projection(projection, circuit.populations[0], circuit.trains[0])
 
 
 def test_edges_without_a_section_are_drawn_by_length(made: Path, read: tuple[Description, RunPlan]) -> None:
@@ -395,6 +416,18 @@ def array(file: str, name: str, values: Any) -> Break:
     return change
 
 
+def tmgsyn(**values: Any) -> Break:
+    """Edges of the second type are of tmgsyn, with these parameters; without those that are None."""
+    usual = {"tau_1": 3.0, "tau_rec": 100.0, "tau_facil": 1000.0, "U": 0.04, "u0": 0.1, "erev": -80.0}
+    said = {name: value for name, value in (usual | values).items() if value is not None}
+
+    def change(folder: Path, config: dict[str, Any]) -> None:
+        text("parts/inh.json", json.dumps(said))(folder, config)
+        instead(EDGE_TYPES, "ExpSyn", "tmgsyn")(folder, config)
+
+    return change
+
+
 def spikes(name: str, nodes: Any, times: Any) -> Break:
     return lambda folder, _: write_spikes(folder / "spikes.h5", name, nodes, times)
 
@@ -646,8 +679,12 @@ BROKEN: dict[str, tuple[Break, str]] = {
         r"the weight_function gaussianLL is not computed; write the weights",
     ),
     "an unknown synapse": (
-        instead(EDGE_TYPES, "ExpSyn", "tmgsyn"),
-        r"synapses of the model_template 'tmgsyn' are not read",
+        instead(EDGE_TYPES, "ExpSyn", "gaba"),
+        r"synapses of the model_template 'gaba' are not read; give Exp2Syn, ExpSyn or tmgsyn",
+    ),
+    "a synapse of Hennig's": (
+        instead(EDGE_TYPES, "ExpSyn", "stp5isyn"),
+        r"the model_template 'stp5isyn' \(short-term plasticity of Hennig 2013.*\) are not read; give Exp2Syn",
     ),
     "no parameters": (
         instead(EDGE_TYPES, "ExpSyn inh.json", "ExpSyn NONE"),
@@ -659,6 +696,15 @@ BROKEN: dict[str, tuple[Break, str]] = {
     ),
     "no tau1": (text("parts/exc.json", '{"tau2": 3, "erev": 0}'), r"exc\.json lacks tau1; add it"),
     "a tau of zero": (text("parts/exc.json", '{"tau1": 0, "tau2": 3, "erev": 0}'), r"tau1 = 0 is no positive number"),
+    "a tau beyond numbers": (
+        text("parts/exc.json", f'{{"tau1": 1{"0" * 400}, "tau2": 3, "erev": 0}}'),
+        r"exc\.json: tau1 = 10+ is no positive number",
+    ),
+    "no u0": (tmgsyn(u0=None), r"inh\.json lacks u0; add it"),
+    "a share above 1": (tmgsyn(U=1.2), r"inh\.json: U = 1\.2 is no share, 0 to 1; correct it"),
+    "a share that is no number": (tmgsyn(u0="x"), r"inh\.json: u0 = 'x' is no share, 0 to 1"),
+    "a recovery of zero": (tmgsyn(tau_rec=0), r"inh\.json: tau_rec = 0 is no positive number"),
+    "a negative facilitation": (tmgsyn(tau_facil=-1), r"inh\.json: tau_facil = -1 is no number from 0"),
     "broken JSON": (text("parts/exc.json", '{"tau2": 3,}'), r"exc\.json, line 1, column \d+: .*; correct the JSON"),
     # Spikes
     "no spikes": (

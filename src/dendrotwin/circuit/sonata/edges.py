@@ -15,6 +15,7 @@ from dendrotwin.cell.synapse import Synapse
 from dendrotwin.cell.tree import Ints as Ints32
 from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Population, Projection
+from dendrotwin.circuit.project import TsodyksMarkram
 from dendrotwin.circuit.sonata.config import SonataConfig
 from dendrotwin.circuit.sonata.nodes import Nodes, file_of
 from dendrotwin.circuit.sonata.rows import Floats, Ints, Rows, Texts, combined, open_sonata, read_types
@@ -44,6 +45,7 @@ class Edges:
         source_node, target_node: (K,) indices in them.
         weight_uS, delay_ms: (K,) [uS], [ms].
         synapses, synapse: the kinds, and (K,) which.
+        plasticity: that of each kind, or None.
         section_id, x: (K,) where it ends; NO_PLACE for one that is drawn.
         count: (K,) how many synapses it makes; more than 1 only where they are drawn.
         areas, area: parts of cells to draw from, `target_sections` and `distance_range`, and (K,) which.
@@ -59,6 +61,7 @@ class Edges:
     delay_ms: Floats
     synapses: tuple[Synapse, ...]
     synapse: Ints
+    plasticity: tuple[TsodyksMarkram | None, ...]
     section_id: Ints
     x: Floats
     count: Ints
@@ -122,7 +125,7 @@ def _read(
                 f"{where}: the weight_function {function} is not computed; write the weights it gives as syn_weight, "
                 "and leave it away"
             )
-    synapses, synapse = _kinds(rows, config, where, notes)
+    kinds, kind = _kinds(rows, config, where, notes)
     section, x = (_place(rows, which) for which in PLACE)
     placed = np.isfinite(section)
     _refuse(
@@ -143,8 +146,9 @@ def _read(
         target_node,
         _numbers(rows, "syn_weight", where, "a conductance from 0 [uS]", zero=True),
         _numbers(rows, "delay", where, "a time above 0 [ms]", zero=False),
-        synapses,
-        synapse,
+        tuple(synapse for synapse, _ in kinds),
+        kind,
+        tuple(plasticity for _, plasticity in kinds),
         np.where(placed, section, NO_PLACE).astype(np.int64),
         x,
         np.where(placed, 1, count).astype(np.int64),
@@ -197,14 +201,16 @@ def _numbers(rows: Rows, name: str, where: str, right: str, *, zero: bool) -> Fl
     return np.asarray(found)
 
 
-def _kinds(rows: Rows, config: SonataConfig, where: str, notes: list[str]) -> tuple[tuple[Synapse, ...], Ints]:
-    """The kinds of synapse, and (K,) which of them each edge is."""
+def _kinds(
+    rows: Rows, config: SonataConfig, where: str, notes: list[str]
+) -> tuple[list[tuple[Synapse, TsodyksMarkram | None]], Ints]:  # fmt: skip
+    """The kinds of synapse with their plasticity, and (K,) which of them each edge is."""
     pairs, kind = combined(rows.texts("model_template"), rows.texts("dynamics_params"))
     made = []
     for template, name in pairs:
         file = file_of("synaptic_models_dir", name, where, config) if name else None
         made.append(read_synapse(template, file, where, notes))
-    return tuple(made), kind
+    return made, kind
 
 
 def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Projection:
@@ -244,6 +250,8 @@ def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Pr
             of = np.flatnonzero(of_row[row])
             below = _cumulated(target.twins[m].tree, edges.areas[a], edges.where)
             compartment[of] = np.searchsorted(below, uniform[of] * below[-1], side="right")
+    none = np.full(5, np.nan)
+    parameters = np.array([none if p is None else p.parameters() for p in edges.plasticity]).reshape(-1, 5)
     return Projection(
         edges.source,
         edges.target,
@@ -254,6 +262,7 @@ def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Pr
         edges.synapse[row].astype(np.int32),
         edges.weight_uS[row],
         edges.delay_ms[row],
+        parameters[edges.synapse[row]] if any(edges.plasticity) else None,
     )
 
 
