@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.sonata.config import read_config
 from dendrotwin.circuit.sonata.load import RunPlan, read_circuit
 from dendrotwin.circuit.sonata.nodes import read_nodes, select
-from dendrotwin.circuit.sonata.outputs import extracellular_file, membrane_file, spike_file
+from dendrotwin.circuit.sonata.outputs import contributions, extracellular_file, membrane_file, spike_file
 from dendrotwin.circuit.sonata.simulate import Simulation
 from dendrotwin.errors import DendrotwinError, FileError
 from sonata_files import StubCells, config_of, make_circuit, write_config, write_spikes
@@ -316,7 +318,7 @@ def test_bmtks_analysers_draw_the_results(read: tuple[Description, RunPlan]) -> 
         spikes.add("cells", np.array([1, 0]), np.array([5.25, 3.5]))
     with membrane_file(plan.reports[0]) as series:
         series["cells"].add(np.zeros((1000, 4)))
-    with extracellular_file(plan.extracellular[0], plan.node_ids) as ecp:
+    with extracellular_file(plan.extracellular[0]) as ecp:
         ecp.add({"cells": np.ones((1000, 2))})
     plot_raster(spikes_file=str(plan.spikes), population="cells", show=False, with_histogram=False)
     plot_traces(report_path=str(plan.reports[0].path), population="cells", show=False)
@@ -329,15 +331,62 @@ def test_extracellular_reports(made: Path) -> None:
     config["reports"]["ecp"] |= {"contributions_dir": "parts", "electrode_channels": [2], "cells": "first"}
     _, plan = read_circuit(write_config(made.parent, config), StubCells())
     (recording,) = plan.extracellular
-    with extracellular_file(recording, plan.node_ids) as file:
+    with extracellular_file(recording) as file:
         file.add({"cells": np.full((1000, 1), 2.0)})
-        file.add_cell("cells", 0, np.full((1000, 1), 1.5))
     with h5py.File(recording.path) as h5:
         assert h5["ecp/data"][()].tolist() == [[2.0]] * 1000
         assert h5["ecp/channel_id"][()].tolist() == [2]
         assert h5["ecp/data"].attrs["units"] == "mV"
-    with h5py.File(made.parent / "out" / "parts" / "10.h5") as h5:
-        assert (h5["ecp/data"][()] == 1.5).all()
+
+
+@pytest.mark.parametrize("folder", ["alone", "../there/deep", "there"])
+def test_cells_alone_have_files_of_their_own(folder: str, made: Path) -> None:
+    """Of what was in their folder, what has their names is replaced and all else stays."""
+    config = config_of(made.parent)
+    config["reports"]["ecp"] |= {"contributions_dir": folder, "cells": "both"}
+    (made.parent / "out" / "there").mkdir(parents=True)
+    (made.parent / "out" / "there" / "mine.txt").touch()
+    _, plan = read_circuit(write_config(made.parent, config), StubCells())
+    (recording,) = plan.extracellular
+    values = np.random.default_rng(0).normal(size=(2, 1000, 2)).astype(np.float32)
+    with contributions(recording, plan.node_ids) as files:
+        files.add({"cells": values[:, :300]})
+        files.add({"cells": values[:, 300:]})
+        assert not list((made.parent / "out" / folder).glob("1*.h5"))
+    for values_of_cell, node_id in zip(values, (10, 12), strict=True):
+        with h5py.File(made.parent / "out" / folder / f"{node_id}.h5") as h5:
+            assert np.array_equal(h5["ecp/data"][()], values_of_cell)
+            assert h5["ecp/data"].attrs["units"] == "mV"
+    assert (made.parent / "out" / "there" / "mine.txt").exists()
+    there = sorted(path.name for path in (made.parent / "out" / folder).iterdir())
+    assert there == ["10.h5", "12.h5", *(["mine.txt"] if folder == "there" else [])]
+    with pytest.raises(FileError, match=r"1[02]\.h5 exists; name another folder"):
+        read_circuit(made, StubCells())
+
+
+def test_more_cells_alone_than_files_may_be_open(read: tuple[Description, RunPlan]) -> None:
+    plan, many = read[1], 200
+    recording = replace(
+        plan.extracellular[0], cells={"cells": np.arange(many)}, contributions=plan.folder / "alone"
+    )  # fmt: skip
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + many // 2, limits[1]))
+    try:
+        with contributions(recording, {"cells": np.arange(many)}) as files:
+            files.add({"cells": np.zeros((many, 1000, 2))})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(list((plan.folder / "alone").iterdir())) == many
+
+
+def test_cells_of_several_populations_are_named_by_these(made: Path) -> None:
+    config = config_of(made.parent)
+    config["reports"]["ecp"] |= {"contributions_dir": "alone"}
+    _, plan = read_circuit(write_config(made.parent, config), StubCells())
+    (recording,) = plan.extracellular
+    both = replace(recording, cells={**recording.cells, "others": np.array([1])})
+    paths = both.paths({**plan.node_ids, "others": np.array([3, 10])})
+    assert [path.name for path in paths] == ["ecp.h5", *(f"cells_{k}.h5" for k in (10, 11, 12, 13)), "others_10.h5"]
 
 
 def _stopped(file: Any) -> None:
@@ -354,6 +403,9 @@ def test_nothing_half_written_stays(read: tuple[Description, RunPlan]) -> None:
         series["cells"].add(np.zeros((3, 4)))
     with pytest.raises(KeyboardInterrupt), spike_file(plan, ["cells"]) as file:
         _stopped(file)
+    alone = replace(plan.extracellular[0], contributions=plan.folder / "alone")
+    with pytest.raises(FileError, match=r"alone would have 3 of 1000"), contributions(alone, plan.node_ids) as files:
+        files.add({"cells": np.zeros((4, 3, 2))})
     assert list(plan.folder.iterdir()) == []
 
 
@@ -541,6 +593,17 @@ BROKEN: dict[str, tuple[Break, str]] = {
         r"reports\.ecp\.minimum_distance: a distance of 10 um is not kept; give auto",
     ),
     "the output folder is a file": (text("out", "x"), r"out is a file; name a folder"),
+    "the folder of a report is a file": (
+        say("reports", "ecp", "contributions_dir", to="../electrode.csv"),
+        r"electrode\.csv is a file; name a folder",
+    ),
+    "a cell alone in the file of a report": (
+        lambda _, c: (
+            c["reports"]["ecp"].update(contributions_dir="."),
+            c["reports"]["cai"].update(file_name="11.h5"),
+        ),
+        r"two results would be written to .*11\.h5; give each",
+    ),
     # Files
     "a missing file": (
         lambda f, _: (f / "network" / "cells.h5").unlink(),

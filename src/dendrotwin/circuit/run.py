@@ -20,7 +20,8 @@ from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Engine, Sampling, Settings
 from dendrotwin.circuit.exchange import exchange
-from dendrotwin.circuit.recorders import Field, Parts, Recorder, Spikes, named, spikes_of
+from dendrotwin.circuit.fields import Field
+from dendrotwin.circuit.recorders import Parts, Recorder, Spikes, named, spikes_of
 from dendrotwin.circuit.segments import Segments, digest_of
 from dendrotwin.circuit.wiring import Numbering
 from dendrotwin.errors import CircuitError

@@ -207,7 +207,7 @@ def _files(plan: RunPlan) -> list[Path]:
         plan.spikes,
         plan.spikes_csv,
         *(of.path for of in plan.reports),
-        *(of.path for of in plan.extracellular),
+        *(path for of in plan.extracellular for path in of.paths(plan.node_ids)),
     ]
     return [path for path in files if path is not None]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +111,28 @@ class ExtracellularRecording:
     channel: Ints
     position_um: Floats
     contributions: Path | None
+
+    def path_of(self, population: str, node_id: int) -> Path:
+        """Where the potential of a cell alone goes: ID.h5, or POPULATION_ID.h5 where there are several populations.
+
+        Args:
+            population: its population.
+            node_id: its id in the files.
+        """
+        assert self.contributions is not None
+        prefix = f"{population}_" if len(self.cells) > 1 else ""
+        return self.contributions / f"{prefix}{node_id}.h5"
+
+    def paths(self, node_ids: Mapping[str, Ints]) -> list[Path]:
+        """All files of it.
+
+        Args:
+            node_ids: (N,) ids of each population's nodes.
+        """
+        if self.contributions is None:
+            return [self.path]
+        each = ((name, node_id) for name, index in self.cells.items() for node_id in node_ids[name][index].tolist())
+        return [self.path, *(self.path_of(*cell) for cell in each)]
 
 
 def read_clock(config: SonataConfig, name: str) -> Clock:
@@ -283,11 +307,13 @@ def refuse_paths(paths: list[Path], folder: Path, *, overwrite: bool) -> None:
         FileError: the folder is a file, or a file is there and may not be replaced.
         InputError: two results would go to one file.
     """
-    above = next((each for each in (folder, *folder.parents) if each.exists()), folder)
-    if above.exists() and not above.is_dir():
-        raise FileError(f"output.output_dir: {above} is a file; name a folder")
-    for path in paths:
-        if paths.count(path) > 1:
+    real = [Path(os.path.realpath(path)) for path in paths]  # as folders that are not there yet, and links, lead to it
+    for each, where in [(folder, "output.output_dir: "), *((parent, "") for parent in {path.parent for path in real})]:
+        above = next((parent for parent in (each, *each.parents) if parent.exists()), each)
+        if above.exists() and not above.is_dir():
+            raise FileError(f"{where}{above} is a file; name a folder")
+    for path, count in Counter(real).items():
+        if count > 1:
             raise InputError(f"two results would be written to {path}; give each a file_name of its own")
         if path.is_dir():
             raise FileError(f"{path} is a folder; name a file")
