@@ -331,6 +331,15 @@ def test_a_field_of_cells_that_are_not_there_is_refused(twin: Twin) -> None:
                 run(recurrent(twin, 4), Settings(10), [kind(lfp, nodes)])
 
 
+@pytest.mark.parametrize("names", [(None, None), ("a", "a"), ("spikes", "a")])
+def test_recorders_of_one_name_are_refused(names: tuple[str | None, str | None], twin: Twin) -> None:
+    two = [
+        Potentials("cells", compartments=where, name=name) for where, name in zip(("soma", "all"), names, strict=True)
+    ]
+    with pytest.raises(InputError, match=r"two recorders are called '(v-cells|a|spikes)', .*; rename one"):
+        run(recurrent(twin, 4), Settings(10), two)
+
+
 def test_a_potential_that_leaves_the_tables_is_named(twin: Twin) -> None:
     steps = Clamps("cells", np.array([1]), np.array([0]), np.array([3.0]), np.array([9.0]), np.array([1e4]))
     with pytest.raises(CircuitError, match=r"compartment \d+ of node 1 of cells is .* mV at \d+ ms, outside of"):

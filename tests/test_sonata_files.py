@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import time
@@ -21,6 +20,7 @@ from dendrotwin.cell.synapse import Conductance
 from dendrotwin.circuit.check import check_projection
 from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Settings
+from dendrotwin.circuit.sonata import edges
 from dendrotwin.circuit.sonata.config import read_config
 from dendrotwin.circuit.sonata.load import RunPlan, read_circuit
 from dendrotwin.circuit.sonata.nodes import read_nodes, select
@@ -370,7 +370,8 @@ def test_more_cells_alone_than_files_may_be_open(read: tuple[Description, RunPla
         plan.extracellular[0], cells={"cells": np.arange(many)}, contributions=plan.folder / "alone"
     )  # fmt: skip
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + many // 2, limits[1]))
+    taken = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + many // 2, limits[1]))
     try:
         with contributions(recording, {"cells": np.arange(many)}) as files:
             files.add({"cells": np.zeros((many, 1000, 2))})
@@ -691,7 +692,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     ),
     "a section beyond the cell": (
         array("edges.h5", f"{EDGE}/0/afferent_section_id", np.array([2, 3, 0, 1, 4], np.uint32)),
-        r"edges source_to_cells: the cell has 4 sections, and not section 4",
+        r"edges source_to_cells: there is no section id 4: the cell has the sections 0 to 3; correct it",
     ),
     "a negative section": (
         array("edges.h5", f"{EDGE}/0/afferent_section_id", [2, 3, 0, -1, 3]),
@@ -877,9 +878,9 @@ def shared() -> Path:
     return SHARED
 
 
-def test_nine_cells_unchanged(shared: Path, tmp_path: Path) -> None:
+def test_nine_cells_unchanged(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = StubCells()
-    cells.compartment_at = lambda tree, section_id, x: np.minimum(section_id, 0).astype(np.int32)  # type: ignore[method-assign]
+    monkeypatch.setattr(edges, "compartment_at", lambda _, section_id, x: np.zeros(len(x), np.int32))
     circuit, plan = read_circuit(shared / "9_cells" / "config.json", cells, tmp_path)
     assert [len(of) for of in circuit.populations] == [9]
     assert {of.name: (len(of), len(of.node)) for of in circuit.trains} == {"excvirt": (10, 312), "inhvirt": (10, 285)}

@@ -7,6 +7,7 @@ slice.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from dendrotwin.circuit.fields import Field
 from dendrotwin.circuit.recorders import Parts, Recorder, Spikes, named, spikes_of
 from dendrotwin.circuit.segments import Segments, digest_of
 from dendrotwin.circuit.wiring import Numbering
-from dendrotwin.errors import CircuitError
+from dendrotwin.errors import CircuitError, InputError
 from dendrotwin.signals.instruments import Signal, settings_of
 from dendrotwin.support.folder_lock import FolderLock
 from dendrotwin.support.progress import progress
@@ -141,8 +142,13 @@ def run(
     Raises:
         CircuitError: a potential leaves the tables of a membrane, another process has ended, or the storage belongs to
             another run.
+        InputError: two recorders have one name.
     """
     started = time.monotonic()
+    names = ["spikes", *(recorder.name for recorder in recorders)]
+    twice = [name for name, many in Counter(names).items() if many > 1]
+    if twice:
+        raise InputError(f"two recorders are called {twice[0]!r}, one of which could not be asked for; rename one")
     with Run(circuit, settings, recorders, sample_ms, storage) as running:
         running.finish()
         if running.exchange.rank:

@@ -6,16 +6,16 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.synapse import Synapse
-from dendrotwin.cell.tree import Ints as Ints32
 from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Population, Projection
 from dendrotwin.circuit.project import TsodyksMarkram
+from dendrotwin.circuit.sonata.compartments import compartment_at
 from dendrotwin.circuit.sonata.config import SonataConfig
 from dendrotwin.circuit.sonata.nodes import Nodes, file_of
 from dendrotwin.circuit.sonata.rows import Floats, Ints, Rows, Texts, combined, open_sonata, read_types
@@ -27,12 +27,6 @@ from dendrotwin.support.hdf5 import text_of
 AS_SAID = ("", "wmax", "default_weight_fnc", "set_syn_weight")  # functions of BMTK that give syn_weight as it is
 NO_PLACE = -1
 PLACE = ("sec_id", "afferent_section_id"), ("sec_x", "afferent_section_pos")
-
-
-class CompartmentAt(Protocol):
-    """The compartments (K,) of a tree at relative positions x (K,), 0..1, of sections, by SONATA's section ids (K,)."""
-
-    def __call__(self, tree: Tree, section_id: Ints, x: Floats) -> Ints32: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +207,7 @@ def _kinds(
     return made, kind
 
 
-def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Projection:
+def place(edges: Edges, target: Population) -> Projection:
     """Edges as connections onto the compartments of their cells.
 
     An edge without a section makes `nsyns` synapses, drawn as BMTK draws them: a compartment of `target_sections` with
@@ -225,7 +219,6 @@ def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Pr
     Args:
         edges: of one population.
         target: the cells.
-        compartment_at: the compartment at a place of a section.
 
     Raises:
         InputError: a section is not there, or nothing of a cell is in the part to draw from.

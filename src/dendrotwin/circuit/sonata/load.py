@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
-from dendrotwin.cell.tree import Ints as Ints32
-from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Description, Population
 from dendrotwin.circuit.sonata.config import SonataConfig, read_config
 from dendrotwin.circuit.sonata.edges import place, read_edges
-from dendrotwin.circuit.sonata.inputs import check_clamps, read_clamps, read_trains
+from dendrotwin.circuit.sonata.inputs import clamped_cells, read_clamps, read_trains
 from dendrotwin.circuit.sonata.nodes import Nodes, read_nodes
+from dendrotwin.circuit.sonata.placement import placement
 from dendrotwin.circuit.sonata.reports import (
     ExtracellularRecording,
     MembraneRecording,
@@ -25,47 +24,14 @@ from dendrotwin.circuit.sonata.reports import (
     read_electrode,
     refuse_paths,
 )
-from dendrotwin.circuit.sonata.rows import Floats, Ints
+from dendrotwin.circuit.sonata.rows import Ints
 from dendrotwin.circuit.sonata.sections import MembraneReport
 from dendrotwin.errors import InputError
 from dendrotwin.signals.placing import soma_centre
 from dendrotwin.twin import Twin
 
 DONE = "network.json"
-
-
-class Cells(Protocol):
-    """What makes cells of node types; a module with these functions is one."""
-
-    def twins_of(self, node_types: list[dict[str, str]]) -> list[Twin]:
-        """A twin of each type.
-
-        Args:
-            node_types: the options of the cell `sonata` for each.
-        """
-        ...
-
-    def compartment_at(self, tree: Tree, section_id: Ints, x: Floats) -> Ints32:
-        """The compartment at each place.
-
-        Args:
-            tree: the cell.
-            section_id: (K,) sections as SONATA counts them.
-            x: (K,) relative positions in them, 0..1.
-
-        Raises:
-            InputError: the cell does not have such a section.
-        """
-        ...
-
-    def rotation_of(self, attributes: Mapping[str, Floats], count: int) -> Floats:
-        """(N, 3, 3) how cells are turned about their somata.
-
-        Args:
-            attributes: (N,) those of `nodes.ROTATION` that the files have.
-            count: N.
-        """
-        ...
+TwinsOf = Callable[[list[dict[str, str]]], list[Twin]]  # a twin for the options of the cell `sonata`, of each type
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +74,13 @@ class RunPlan:
 
 
 def read_circuit(
-    path: str | Path, cells: Cells, folder: str | Path | None = None, *, overwrite: bool = False
+    path: str | Path, twins_of: TwinsOf, folder: str | Path | None = None, *, overwrite: bool = False
 ) -> tuple[Description, RunPlan]:
     """Read a simulation: everything in it is looked at before a twin is made, and before anything is written.
 
     Args:
         path: of the simulation config.
-        cells: what makes cells of node types.
+        twins_of: what reads the cells of node types.
         folder: for the results, in place of `output.output_dir`.
         overwrite: replace results that are there, as `output.overwrite_output_dir` says it.
 
@@ -131,7 +97,7 @@ def read_circuit(
     nodes = read_nodes(config)
     edges = read_edges(config, nodes, notes)
     trains = read_trains(config, nodes, notes)
-    check_clamps(config, nodes)
+    clamped = clamped_cells(config, nodes)
     asked = {
         name: chosen_cells(config, nodes, said.cells, f"{config.path}: reports.{name}")
         for name, said in config.reports.items()
@@ -141,16 +107,15 @@ def read_circuit(
     # Whether results that are complete are those of this very run is known when it has been read.
     refuse_paths(_files(plan), plan.folder, overwrite=plan.overwrite or plan.done.is_file())
 
-    populations = {of.name: of for of in _populations(config, nodes, cells)}
-    projections = tuple(place(each, populations[each.target], cells.compartment_at) for each in edges)
-    clamps = read_clamps(config, nodes, populations)
+    populations = {of.name: of for of in _populations(config, nodes, twins_of)}
+    projections = tuple(place(each, populations[each.target]) for each in edges)
+    clamps = read_clamps(config, clamped, populations)
     reports = []
     for recording in plan.reports:
         said = config.reports[recording.name]
         assert isinstance(said, MembraneReport)
         elements = tuple(
-            elements_of(populations[name], nodes[name], of, said.sections, cells.compartment_at)
-            for name, of in asked[recording.name].items()
+            elements_of(populations[name], nodes[name], of, said.sections) for name, of in asked[recording.name].items()
         )
         reports.append(replace(recording, elements=elements))
     circuit = Description(tuple(populations.values()), tuple(trains), projections, tuple(clamps))
@@ -212,7 +177,7 @@ def _files(plan: RunPlan) -> list[Path]:
     return [path for path in files if path is not None]
 
 
-def _populations(config: SonataConfig, nodes: Mapping[str, Nodes], cells: Cells) -> list[Population]:
+def _populations(config: SonataConfig, nodes: Mapping[str, Nodes], twins_of: TwinsOf) -> list[Population]:
     """The populations of cells; each different type is made once, whatever populations have it."""
     biophysical = [of for of in nodes.values() if not of.virtual]
     if not biophysical:
@@ -222,11 +187,11 @@ def _populations(config: SonataConfig, nodes: Mapping[str, Nodes], cells: Cells)
     different: list[dict[str, str]] = []
     for types, _ in of_each:
         different += [each for each in types if each not in different]
-    twins = cells.twins_of(different)
+    twins = twins_of(different)
     found = []
     for of, (types, model), (position, attributes) in zip(biophysical, of_each, where, strict=True):
         own = tuple(twins[different.index(each)] for each in types)
-        rotation = cells.rotation_of(attributes, len(of))
+        rotation = placement(attributes, len(of))
         # Files place the origin of the cell's coordinates, a `Population` its soma.
         soma_um = np.stack([soma_centre(twin.tree) for twin in own])[model]
         somata = position + np.einsum("nij,nj->ni", rotation, soma_um)

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from dendrotwin.cell.tree import Ints as Ints32
-from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Population
 from dendrotwin.circuit.sonata.config import SonataConfig
-from dendrotwin.circuit.sonata.edges import CompartmentAt, section_prefix
+from dendrotwin.circuit.sonata.edges import section_prefix
 from dendrotwin.circuit.sonata.nodes import Nodes, select
 from dendrotwin.circuit.sonata.rows import Floats, Ints, read_table
 from dendrotwin.circuit.sonata.sections import SECTIONS, ExtracellularReport, MembraneReport, NodeSet
@@ -192,9 +191,7 @@ def chosen_cells(
     return cells
 
 
-def elements_of(
-    population: Population, nodes: Nodes, cells: Ints, sections: list[str], compartment_at: CompartmentAt
-) -> Elements:
+def elements_of(population: Population, nodes: Nodes, cells: Ints, sections: list[str]) -> Elements:
     """The compartments of cells that a report asks for.
 
     Args:
@@ -202,7 +199,6 @@ def elements_of(
         nodes: the same, with their ids.
         cells: (k,) indices of those that are asked for.
         sections: `soma` for the middle of the soma alone, `all`, or names such as `dend`.
-        compartment_at: the compartment at a place of a section.
 
     Raises:
         InputError: a cell has none of these sections.
@@ -211,7 +207,7 @@ def elements_of(
     of_model = {}
     for m in np.unique(model).tolist():
         tree = population.twins[m].tree
-        ids = section_ids(tree, compartment_at)
+        ids = np.argsort(tree.section_order)  # SONATA's, of each section
         if sections == ["soma"]:
             chosen = np.array([tree.soma])
             of_model[m] = (chosen, ids[tree.section[chosen]], np.array([0.5]))
@@ -234,22 +230,6 @@ def elements_of(
         np.concatenate([part[1] for part in parts]).astype(np.int64),
         np.concatenate([part[2] for part in parts]),
     )
-
-
-def section_ids(tree: Tree, compartment_at: CompartmentAt) -> Ints:
-    """SONATA's id of each of a tree's sections, by which compartments the ids lead to.
-
-    Args:
-        tree: the cell.
-        compartment_at: the compartment at a place of a section.
-
-    Returns:
-        (sections,) in the order of `section_names`.
-    """
-    n = len(tree.section_names)
-    ids = np.zeros(n, np.int64)
-    ids[tree.section[compartment_at(tree, np.arange(n), np.full(n, 0.5))]] = np.arange(n)
-    return ids
 
 
 def read_electrode(config: SonataConfig, name: str) -> tuple[Ints, Floats]:

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from dendrotwin.cell.tree import Ints as Ints32
-from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.exchange import exchange
@@ -23,10 +21,8 @@ from dendrotwin.circuit.recorders import Parts, Potentials, Recorder, spikes_of
 from dendrotwin.circuit.run import Run, Storage
 from dendrotwin.circuit.segments import digest_of
 from dendrotwin.circuit.sonata.cells import read_twins
-from dendrotwin.circuit.sonata.compartments import compartment_at
 from dendrotwin.circuit.sonata.load import RunPlan, read_circuit
 from dendrotwin.circuit.sonata.outputs import contributions, extracellular_file, membrane_file, spike_file
-from dendrotwin.circuit.sonata.placement import placement
 from dendrotwin.circuit.sonata.reports import Clock, ExtracellularRecording, MembraneRecording
 from dendrotwin.circuit.sonata.rows import Floats, Ints
 from dendrotwin.circuit.wiring import Numbering
@@ -41,22 +37,11 @@ from dendrotwin.twin import Twin
 SIGMA_S_PER_M = 0.3  # of BMTK's extracellular reports
 
 
-class NodeCells:
-    """Cells of node types, as BMTK builds them, read as twins; see `load.Cells`."""
-
-    def twins_of(self, node_types: list[dict[str, str]]) -> list[Twin]:
-        """See `cells.read_twins`."""
-        named = {_name(k, options): options for k, options in enumerate(node_types)}
-        twins = read_twins(named)  # of any accuracy: that of the steps is the engine's
-        return [twins[name] for name in named]
-
-    def compartment_at(self, tree: Tree, section_id: Ints, x: Floats) -> Ints32:
-        """See `compartments.compartment_at`."""
-        return compartment_at(tree, section_id, x)
-
-    def rotation_of(self, attributes: Mapping[str, Floats], count: int) -> Floats:
-        """See `placement.placement`."""
-        return placement(attributes, count)
+def _twins_of(node_types: list[dict[str, str]]) -> list[Twin]:
+    """Cells of node types, as BMTK builds them, read as twins; of any accuracy: that of the steps is the engine's."""
+    named = {_name(k, options): options for k, options in enumerate(node_types)}
+    twins = read_twins(named)
+    return [twins[name] for name in named]
 
 
 def _name(number: int, options: Mapping[str, str]) -> str:
@@ -117,7 +102,7 @@ def read_simulation(
     accuracy = accuracy or CableConfig()
     if exchange().rank:  # the first process reads the cells, the others find them read
         exchange().barrier()
-    circuit, plan = read_circuit(config, NodeCells(), folder, overwrite=overwrite)
+    circuit, plan = read_circuit(config, _twins_of, folder, overwrite=overwrite)
     if exchange().rank == 0:
         exchange().barrier()
     settings = Settings(plan.stop_ms, plan.threshold_mV, accuracy, threads=threads)
