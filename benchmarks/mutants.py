@@ -320,7 +320,7 @@ MUTANTS = [
         "circuit/project.py", "test_circuit_python.py",
         ("(name, values, many)[row]", "(name, values, many)[: len(row)]"),
         ("weight * factor", "weight"),
-        ("p.depression_ms, p.facilitation_ms]]", "p.facilitation_ms, p.depression_ms]]"),
+        ("np.array(astuple(self), np.float64)", "np.array(astuple(self), np.float64)[[0, 2, 1, 3, 4]]"),
         ("kind[here] = len(kinds) + tree", "kind[here] = tree"),
     ),
     *of(
@@ -357,6 +357,17 @@ MUTANTS = [
     ),
     *of("circuit/sonata/load.py", "test_sonata_parts.py", ("copy(twin) for twin in", "twin for twin in")),
     *of("support/hdf5_parts.py", "test_sonata_parts.py", ("out[order] = found", "out[:] = found")),
+    *of(
+        "solver/delivery.py", "test_circuit.py",
+        ("u, y, z, -delay_ms)", "u, y, z, 0.0 * delay_ms)"),
+        (" + p.active[k] * passed", ""),
+        ("-np.expm1(-apart) / apart if", "np.exp(-apart) if"),
+        ('"u", "active", "recovering"', '"u", "recovering"'),
+    ),
+    *of(
+        "circuit/sonata/edges.py", "test_sonata_files.py",
+        ("parameters[edges.synapse[row]]", "parameters[np.sort(edges.synapse[row])]"),
+    ),
     *of(
         "circuit/places.py", "test_circuit_python.py",
         ("self.radius_um * np.sqrt(random.random(count))", "self.radius_um * random.random(count)"),

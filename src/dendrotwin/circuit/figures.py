@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from dendrotwin import plot
 from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Population
+from dendrotwin.circuit.fields import Field
 from dendrotwin.circuit.places import placed_trees
-from dendrotwin.circuit.recorders import Field, Parts, Potentials
+from dendrotwin.circuit.recorders import Parts, Potentials
 from dendrotwin.circuit.run import Result
 from dendrotwin.errors import InputError
 
