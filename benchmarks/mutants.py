@@ -365,6 +365,11 @@ MUTANTS = [
         ('"u", "active", "recovering"', '"u", "recovering"'),
     ),
     *of(
+        "circuit/fields.py", "test_circuit.py",
+        ("            first += len(matrix)\n", ""),
+        ("one.injected_nA[counts]", "one.injected_nA[0 * counts]"),
+    ),
+    *of(
         "circuit/sonata/edges.py", "test_sonata_files.py",
         ("parameters[edges.synapse[row]]", "parameters[np.sort(edges.synapse[row])]"),
     ),

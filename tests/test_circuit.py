@@ -315,6 +315,8 @@ def test_samples_within_steps_lie_between_their_ends(twin: Twin) -> None:
 
 def test_the_field_is_the_sum_of_the_cells_fields(twin: Twin) -> None:
     circuit = recurrent(twin, 4)
+    two_models = {"twins": (twin, dataclasses.replace(twin)), "model": np.array([0, 1, 0, 1], np.int32)}
+    circuit = dataclasses.replace(circuit, populations=(dataclasses.replace(circuit.populations[0], **two_models),))
     steps = Clamps("cells", np.array([1]), np.array([3]), np.array([10.0]), np.array([60.0]), np.array([0.2]))
     circuit = dataclasses.replace(circuit, clamps=(steps,))
     lfp = signals.LFP(Probe(np.array([[300.0, 0.0, z] for z in (-200.0, 0.0, 200.0)])))
