@@ -17,7 +17,8 @@ pytest.importorskip("triton", reason="there is none for this system")
 from triton.runtime import interpreter
 
 from dendrotwin.solver import gpu
-from dendrotwin.solver.stepper import Accuracy
+from dendrotwin.solver.accuracy import Accuracy
+from dendrotwin.solver.stepper import Stepper
 from test_gpu import a_membrane, a_tree, cut, injection, inputs
 
 ALL_LANES, ONE_LANE = -1, -2  # a single number is read by every lane, and written by one, whichever that is
@@ -71,10 +72,11 @@ def test_lanes_meet_across_barriers_only(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(builder, "create_barrier", lambda self: watch.barrier())
     monkeypatch.setattr(gpu, "TILE", 4)
     tree = a_tree()
-    stepper = gpu.GPUStepper(tree, a_membrane(), Accuracy(min_steps=1, max_steps=4, tolerance_mV=0.01), "cpu")
-    state, stimulus = stepper.start(1), stepper.stimulus([cut(inputs(tree)[1], 0, 1)], 1, [injection(tree, 1, 0.3)])
-    assert stimulus.passes.tolist() == [4]
-    stepper.run(state, stimulus, 1)
+    cpu = Stepper(tree, a_membrane(), Accuracy(min_steps=1, max_steps=4, tolerance_mV=0.01))
+    stepper = gpu.GPUStepper(cpu, "cpu")
+    state, drive = stepper.start(1), stepper.drive([cut(inputs(tree)[1], 0, 1)], 1, [injection(tree, 1, 0.3)])
+    assert drive.stimulus.passes.tolist() == [4]
+    stepper.run(state, drive)
     assert state.counts[0, 1] > 4
     counted = state.counts.data_ptr() + np.arange(0, state.counts.nbytes, state.counts.element_size())
     # Of its counts a cell reads and writes one at the very end, and uses it nowhere else.

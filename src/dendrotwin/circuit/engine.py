@@ -12,22 +12,26 @@ NEURON's and NEST's parallel simulations: Morrison et al. 2005, doi:10.1162/0899
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import SPIKE_MV, Floats
 from dendrotwin.circuit.description import Description, Population
+from dendrotwin.circuit.device import batch_of, device_of, memory_of
 from dendrotwin.circuit.wiring import BackgroundHere, ModelHere, Numbering, joined, models_of
 from dendrotwin.errors import CircuitError
-from dendrotwin.models.cable import TABLES_MV, Cable, first_outside_tables
+from dendrotwin.models.cable import TABLES_MV, Cable
 from dendrotwin.solver.accuracy import CableConfig
-from dendrotwin.solver.batch import Batch
+from dendrotwin.solver.batch import Batch, BatchOutput
 from dendrotwin.solver.delivery import Connections, Grid, Ring, collect, crossings, make_ring, send
-from dendrotwin.solver.integrator.state import Output, Watch
+from dendrotwin.solver.integrator.state import State, Watch
 from dendrotwin.solver.stepper import Stepper, no_watch
+
+if TYPE_CHECKING:
+    from dendrotwin.solver.gpu_batch import GPUBatch
 
 BLOCK_MS = 1.0  # of the solver, where no delay asks for less
 LONGEST_SLICE_MS = 16.0
@@ -46,6 +50,7 @@ class Settings:
         accuracy: of the cells' steps.
         seed: of all backgrounds.
         threads: of this process.
+        device: that the cells are on: "cpu", "cuda", or "cuda:1" for the second card.
     """
 
     duration_ms: float
@@ -53,6 +58,13 @@ class Settings:
     accuracy: CableConfig = field(default_factory=CableConfig)
     seed: int = 0
     threads: int = 1
+    device: str = "cpu"
+
+    @property
+    def of_results(self) -> Settings:
+        """Those on which results depend: neither how many threads there are nor which card it is. Of a card and of the
+        CPU the last bits differ."""
+        return replace(self, threads=1, device=self.device.partition(":")[0])
 
 
 def slice_of(circuit: Description) -> float:
@@ -87,7 +99,7 @@ class Cells:
     """
 
     here: ModelHere
-    batch: Batch
+    batch: Batch | GPUBatch
     ring: Ring
     clamps: ClampsHere
 
@@ -150,7 +162,7 @@ class Sampling:
             position: (watched,) compartments.
         """
         if not self.within_steps(grid.block_ms):
-            return no_watch(grid.blocks, threshold_mV)
+            return no_watch(grid.blocks, threshold_mV)._replace(position=position)
         block = _blocks_of(times_ms, grid)
         after_ms = np.clip(times_ms - (grid.start_ms + block * grid.block_ms), 0.0, grid.block_ms)
         return Watch(threshold_mV, np.searchsorted(block, np.arange(grid.blocks + 1)), after_ms, position)
@@ -171,6 +183,7 @@ class Engine:
         rank, processes: which process this is, of how many.
 
     Attributes:
+        device: that the cells are on.
         slice_ms: length of a slice [ms].
         block_ms: that of the solver's blocks [ms].
         slice: which comes next.
@@ -181,7 +194,7 @@ class Engine:
         self, circuit: Description, settings: Settings, sampling: Sampling, rank: int = 0, processes: int = 1
     ) -> None:  # fmt: skip
         self.circuit, self.settings, self.sampling, self.numbers = circuit, settings, sampling, Numbering.of(circuit)
-        self.slice_ms = slice_of(circuit)
+        self.device, self.slice_ms = device_of(settings.device), slice_of(circuit)
         self.block_ms = min(BLOCK_MS, self.slice_ms)
         self.slice = 0
         self.models = [self._cells(here) for here in models_of(circuit, rank, processes)]
@@ -193,7 +206,7 @@ class Engine:
         ahead = int(here.delay_ms / self.slice_ms) + 2
         ring = make_ring(max(ahead, int(BACKGROUND_MS / self.slice_ms)) if here.backgrounds else ahead)
         clamps = ClampsHere.of(self.circuit, self.numbers, here, stepper.layout.position)
-        return Cells(here, Batch(stepper, len(here.node), self.settings.threads), ring, clamps)
+        return Cells(here, batch_of(stepper, len(here.node), self.device, self.settings.threads), ring, clamps)
 
     @property
     def time_ms(self) -> float:
@@ -216,7 +229,7 @@ class Engine:
             (samples,) when something was recorded [ms], and what, of each model, valid until the next call.
 
         Raises:
-            CircuitError: a potential leaves the tables of the membrane.
+            CircuitError: a potential leaves the tables of the membrane, or the memory of a card is not enough.
         """
         left_ms = self.settings.duration_ms - self.time_ms
         blocks = min(round(self.slice_ms / self.block_ms), int(np.ceil(left_ms / self.block_ms)))
@@ -230,8 +243,9 @@ class Engine:
             events = collect(cells.ring, self.slice % len(cells.ring.waiting), stepper.layout.inputs, count, grid)
             watch = self.sampling.watch(grid, self.settings.threshold_mV, times_ms, self.watched(cells))
             injected = cells.clamps.mean_nA(grid, count, stepper.tree.n)
-            output = cells.batch.advance(events, blocks, watch, injected)
-            self._refuse_outside_tables(cells, output.v_mV)
+            with memory_of(self.device):
+                output = cells.batch.advance(events, blocks, watch, injected)
+            self._refuse_outside_tables(cells, output)
             who, when = crossings(output.crossing_ms, grid)
             inside = when < self.settings.duration_ms
             nodes.append(cells.here.node[who[inside]])
@@ -267,15 +281,13 @@ class Engine:
         raise IndexError(number)
 
     def _recorded(
-        self, cells: Cells, output: Output, injected: Floats | None, grid: Grid, times_ms: Floats
+        self, cells: Cells, output: BatchOutput, injected: Floats | None, grid: Grid, times_ms: Floats
     ) -> Recorded:  # fmt: skip
         block = _blocks_of(times_ms, grid)
         current = None if injected is None else injected[:, block]
         if self.sampling.within_steps(self.block_ms):
             return Recorded(cells, output.sample_mV, output.sample_mM, current)
         v = output.v_mV if len(block) == output.v_mV.shape[1] else output.v_mV[:, block]
-        if self.sampling.somata_only:
-            v = v[:, :, self.watched(cells)]
         return Recorded(cells, v, output.sample_mM, current)
 
     def _send_input(self, cells: Cells, grid: Grid) -> None:
@@ -291,15 +303,14 @@ class Engine:
         here = cells.here
         cells.ring = send(cells.ring, here.connections, here.plasticity, node, time_ms, self.slice_ms)
 
-    def _refuse_outside_tables(self, cells: Cells, v_mV: NDArray[np.float32]) -> None:
-        outside = first_outside_tables(v_mV)
-        if outside is None:
+    def _refuse_outside_tables(self, cells: Cells, output: BatchOutput) -> None:
+        if output.outside is None:
             return
-        cell, block, position = outside
+        cell, block, position, v_mV = output.outside
         layout, node = cells.batch.stepper.layout, int(cells.here.node[cell])
         raise CircuitError(
             f"the potential of compartment {layout.compartment[position]} of {self.numbers.name(node)} is "
-            f"{v_mV[cell, block, position]:.3g} mV at {self.time_ms + (block + 1) * self.block_ms:g} ms, outside of "
+            f"{v_mV:.3g} mV at {self.time_ms + (block + 1) * self.block_ms:g} ms, outside of "
             f"{TABLES_MV}, where its channels are known; correct the weights or the currents into it"
         )
 
@@ -321,10 +332,9 @@ class Engine:
         self.slice = int(state["slice"])
         for k, cells in enumerate(self.models):
             cells.ring = Ring(*(state[f"{k}.{name}"] for name in Ring._fields))
-            changed = cells.batch.states._asdict()
-            changed |= {name: getattr(cells.here.plasticity, name) for name in ("u", "resources", "last_ms")}
-            for name, array in changed.items():
-                array[...] = state[f"{k}.{name}"]
+            cells.batch.restore(State(*(state[f"{k}.{name}"] for name in State._fields)))
+            for name in ("u", "resources", "last_ms"):
+                getattr(cells.here.plasticity, name)[...] = state[f"{k}.{name}"]
 
 
 @dataclass(frozen=True, eq=False)

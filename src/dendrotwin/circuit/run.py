@@ -199,7 +199,9 @@ class Run:
                 lock = stack.enter_context(FolderLock(storage.folder))
                 if not lock.try_alone():
                     raise CircuitError(f"another process is running a network in {storage.folder}; name another folder")
-            digest = digest_of(self.circuit, self.settings, self.sample_ms, [r.asked for r in self.recorders])
+            digest = digest_of(
+                self.circuit, self.settings.of_results, self.sample_ms, [r.asked for r in self.recorders]
+            )
             self._segments = segments = Segments(storage.folder / "running", exchange.rank, exchange.size, digest)
             exchange.barrier()
             last = segments.last()

@@ -16,6 +16,7 @@ import numpy as np
 from dendrotwin.cell.tree import Ints as Ints32
 from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Description
+from dendrotwin.circuit.device import device_of
 from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.exchange import exchange
 from dendrotwin.circuit.recorders import Field, Parts, Potentials, Recorder, spikes_of
@@ -83,7 +84,7 @@ class Simulation:
         """Of all that the results depend on."""
         plan = self.plan
         asked = [plan.dt_ms, plan.reports, plan.extracellular, plan.spikes, plan.spikes_csv, plan.order]
-        return digest_of(self.circuit, self.settings, asked)
+        return digest_of(self.circuit, self.settings.of_results, asked)
 
     @property
     def sample_ms(self) -> float:
@@ -99,7 +100,7 @@ class Simulation:
 
 def read_simulation(
     config: str | Path, folder: str | Path | None = None, accuracy: CableConfig | None = None, *,
-    overwrite: bool = False, threads: int = 1,
+    overwrite: bool = False, threads: int = 1, device: str = "cpu",
 ) -> Simulation:  # fmt: skip
     """Read a SONATA simulation: its circuit, its inputs and what it asks for; cells are read from NEURON.
 
@@ -109,10 +110,12 @@ def read_simulation(
         accuracy: of the cells' steps; standard where nothing is said.
         overwrite: replace results that are there.
         threads: of each process.
+        device: that the cells are on; see `Settings`.
 
     Raises:
-        FileError, InputError, CellError: see `load.read_circuit`.
+        FileError, InputError, CellError: see `load.read_circuit` and `device.device_of`.
     """
+    device_of(device)
     accuracy = accuracy or CableConfig()
     if exchange().rank:  # the first process reads the cells, the others find them read
         exchange().barrier()
@@ -125,7 +128,7 @@ def read_simulation(
             f"{config}: reports.{single[0]}.contributions_dir asks for the potential of each cell alone, which is not "
             "recorded; take it away"
         )
-    settings = Settings(plan.stop_ms, plan.threshold_mV, accuracy, threads=threads)
+    settings = Settings(plan.stop_ms, plan.threshold_mV, accuracy, threads=threads, device=device)
     simulation = Simulation(circuit, plan, settings)
     if plan.done.is_file() and not plan.overwrite and not simulation.is_done:
         raise FileError(f"{plan.folder} holds the results of another run; name another folder, or use --overwrite")
@@ -259,6 +262,7 @@ def _said(simulation: Simulation, seconds: float) -> dict[str, Any]:
         "conditions": {"celsius": plan.celsius, "v_init_mV": plan.v_init_mV, "threshold_mV": plan.threshold_mV},
         "extracellular": {"sigma_S_per_m": SIGMA_S_PER_M, "source": "line"} if plan.extracellular else "none",
         "processes": exchange().size,
+        "device": simulation.settings.device,
         "seconds": seconds,
         **provenance(),
     }
