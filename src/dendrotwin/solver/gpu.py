@@ -276,8 +276,7 @@ class GPUStepper:
             parcel: for the output; None for a new one.
 
         Returns:
-            The output on the device: V (trials, blocks, watched) and peaks (trials, blocks, 2) in their shapes, the rest
-            flat.
+            The output on the device: V (trials, blocks, watched) and peaks (trials, blocks, 2), the rest flat.
         """
         trials, blocks, samples, watched = drive[2:]
         single = torch.float32
