@@ -76,8 +76,8 @@ class Segments:
             there = json.loads(path.read_text())
             if there["digest"] != digest:
                 raise CircuitError(
-                    f"{folder.parent} holds a run of another circuit or of other settings (duration, device, ...); name "
-                    "another folder"
+                    f"{folder.parent} holds a run of another circuit or of other settings (duration, device, ...); "
+                    "name another folder"
                 )
             if there["processes"] != processes:
                 raise CircuitError(
