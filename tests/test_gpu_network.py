@@ -27,9 +27,9 @@ from dendrotwin.solver.stepper import Stepper, no_watch
 from dendrotwin.twin import Twin
 from test_gpu import a_membrane, a_tree, firing
 
-BLOCK_MS, BLOCKS, CELLS, N = 0.25, 6, 2, 4
+BLOCK_MS, BLOCKS, CELLS, N = 0.25, 6, 2, 3
 FAST = CableConfig(accuracy="fast", tolerance_mV=5.0)
-DURATION_MS = 6.0
+DURATION_MS = 5.5
 STRONG = Synapse("strong", True, (Conductance(rise_ms=0.2, decay_ms=1.0, g_max_uS=0.02, e_mV=0.0),))
 
 
@@ -74,7 +74,7 @@ def test_a_batch_is_that_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     Then in two parts, of which a batch that was restored does the second: that changes no bit.
     """
     monkeypatch.setattr("dendrotwin.solver.gpu.TILE", 2)
-    stepper = Stepper(a_tree(N), with_potassium(), Accuracy(2, 32, 0.5), BLOCK_MS)
+    stepper = Stepper(a_tree(N), with_potassium(), Accuracy(2, 8, 0.5), BLOCK_MS)
     events, injected = some_input(stepper, BLOCKS)
     times = np.array([0.1, 0.25, 0.45, 0.9, 1.0, 1.35, 1.36, 1.5])
     block = np.ceil(times / BLOCK_MS - 1e-9).astype(np.int64) - 1
