@@ -251,19 +251,26 @@ MUTANTS = [
         ("tolerance * many * many):\n        level", "4.0 * tolerance * many * many):\n        level"),
     ),
     *of(
-        "solver/gpu_kernel.py", "test_gpu_network.py",
+        "solver/gpu_kernel.py", "test_gpu_network.py::test_a_batch_is_that_of_the_cpu",
         ("start + share * (end - start)", "end"),
         ("while s < many // sizes.blocks_per_ms", "while s < many"),
         ("(s + (threshold - soma) / (v - soma))", "s"),
         ("mask=k >= crossed", "mask=k > crossed"),
-        ("(mV >= V_LOW) & (mV <= V_HIGH)", "mV <= V_HIGH"),
     ),
     *of(
-        "solver/gpu_batch.py", "test_gpu_network.py",
+        "solver/gpu_kernel.py", "test_gpu_network.py::test_a_potential_outside_of_the_tables_is_found",
+        ("(mV >= V_LOW) & (mV <= V_HIGH)", "(mV >= V_LOW) | (mV <= V_HIGH)"),
+        ("sizes.n, i), 0)", "i, sizes.n), 0)"),
+    ),
+    *of(
+        "solver/gpu_batch.py", "test_gpu_network.py::test_a_batch_is_that_of_the_cpu",
         ("injected_nA[cell, :, position]", "injected_nA[0, :, position]"),
         ("np.arange(cells + 1))", "np.zeros(cells + 1))"),
     ),
-    *of("solver/gpu.py", "test_gpu_network.py", ("state.single[each]", "state.single[:, 0]")),
+    *of(
+        "solver/gpu.py", "test_gpu_network.py::test_a_batch_is_that_of_the_cpu",
+        ("state.single[each]", "state.single[:, 0]"),
+    ),
     *of("solver/gpu_tree.py", "test_gpu.py", ("SECOND_WEIGHT * tl.load", "tl.load")),
     *of("solver/gpu_synapses.py", "test_gpu.py", ("(step.s + 1) * h - after", "h")),
     *of(

@@ -19,7 +19,7 @@ from dendrotwin.circuit.engine import Engine, Settings
 from dendrotwin.errors import CircuitError
 from dendrotwin.models.cable import Cable
 from dendrotwin.solver.accuracy import Accuracy, CableConfig
-from dendrotwin.solver.batch import Batch
+from dendrotwin.solver.batch import Batch, BatchOutput
 from dendrotwin.solver.gpu import GPUStepper
 from dendrotwin.solver.gpu_batch import GPUBatch
 from dendrotwin.solver.integrator.state import NO_CROSSING, SynapticEvents, Watch
@@ -68,6 +68,11 @@ def part_of(events: SynapticEvents, start: int, stop: int) -> SynapticEvents:
     return SynapticEvents(again, *(part[mine] for part in events[1:]))
 
 
+def advance(batch: Batch | GPUBatch, *what: Any) -> BatchOutput:
+    batch.begin(*what)
+    return batch.end()
+
+
 def test_a_batch_is_that_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a fourth of a millisecond, in two tiles: potentials, output spikes, samples within steps, and states.
 
@@ -80,7 +85,7 @@ def test_a_batch_is_that_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     block = np.ceil(times / BLOCK_MS - 1e-9).astype(np.int64) - 1
     watch = Watch(-55.0, np.searchsorted(block, np.arange(BLOCKS + 1)), times - BLOCK_MS * block, np.array([2, 0]))
     cpu, gpu = Batch(stepper, CELLS), GPUBatch(GPUStepper(stepper, "cpu"), CELLS)
-    true, found = (each.advance(events, BLOCKS, watch, injected) for each in (cpu, gpu))
+    true, found = (advance(each, events, BLOCKS, watch, injected) for each in (cpu, gpu))
     assert found.v_mV.shape == (CELLS, BLOCKS, 2)
     assert found.sample_mM.shape == (CELLS, len(times), 1, 2)
     assert np.abs(found.v_mV - true.v_mV).max() < 1e-3
@@ -99,7 +104,7 @@ def test_a_batch_is_that_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         batch.restore(states)
         some, current = part_of(events, start, stop), injected[:, start:stop]
         look = no_watch(stop - start)._replace(position=watch.position)
-        parts.append(batch.advance(some, stop - start, look, current).v_mV.copy())
+        parts.append(advance(batch, some, stop - start, look, current).v_mV.copy())
     assert np.array_equal(np.concatenate(parts, 1), whole)
     for one, other in zip(batch.states, gpu.states, strict=True):
         assert np.array_equal(one, other)
@@ -113,7 +118,7 @@ def test_a_potential_outside_of_the_tables_is_found() -> None:
     watch = no_watch(2)._replace(position=np.array([N - 1]))
     gpu = GPUBatch(GPUStepper(stepper, "cpu"), CELLS)
     batches: tuple[Batch | GPUBatch, ...] = (Batch(stepper, CELLS), gpu)
-    found = [each.advance(events, 2, watch, injected).outside for each in batches]
+    found = [advance(each, events, 2, watch, injected).outside for each in batches]
     assert found[0] is not None
     assert found[1] is not None
     assert found[0][:3] == found[1][:3]
@@ -122,7 +127,7 @@ def test_a_potential_outside_of_the_tables_is_found() -> None:
     states = gpu.states
     states.v_mV[0] = np.nan
     gpu.restore(states)
-    outside = gpu.advance(events, 2, watch).outside
+    outside = advance(gpu, events, 2, watch).outside
     assert outside is not None
     assert outside[:3] == (0, 0, 0)
     assert np.isnan(outside.v_mV)
@@ -145,11 +150,13 @@ def _card() -> Iterator[None]:
 def chain(order: tuple[int, ...] = (0, 1, 2)) -> Circuit:
     """A current makes the first cell fire, which fires the second, which fires the third; in an order of the nodes.
 
-    One cell alone has a connection without weight, whose delay makes the same blocks.
+    Cells are in turn of two models, which are the same. One cell alone has a connection without weight, whose delay makes
+    the same blocks.
     """
     tree = a_tree(3)
     circuit = Circuit(seed=2)
-    circuit.add("cells", Twin("cable", {}, tree, Cable(tree, firing(3), CableConfig()), 0.5, {}), len(order))
+    twins = [Twin("cable", {}, tree, Cable(tree, firing(3), CableConfig()), 0.5, {}) for _ in range(2)]
+    circuit.add("cells", twins, len(order))
     circuit.clamp("cells", 0.5, 0.6, 3.0, [order[0]])
     source, target = (order[:-1], order[1:]) if len(order) > 1 else (order, order)
     given = Given(np.array(source), np.array(target), np.zeros(len(source), int))

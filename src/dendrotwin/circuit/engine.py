@@ -236,15 +236,17 @@ class Engine:
         grid = Grid(self.time_ms, self.block_ms, blocks)
         stop_ms = self.time_ms + min(left_ms, blocks * self.block_ms)
         times_ms = self.sampling.times_ms(self.time_ms, stop_ms)
-        nodes, spikes_ms, found = [np.zeros(0, np.int64)], [np.zeros(0)], []
+        nodes, spikes_ms, found, currents = [np.zeros(0, np.int64)], [np.zeros(0)], [], []
         for cells in self.models:
             self._send_input(cells, grid)
             stepper, count = cells.batch.stepper, len(cells.here.node)
             events = collect(cells.ring, self.slice % len(cells.ring.waiting), stepper.layout.inputs, count, grid)
             watch = self.sampling.watch(grid, self.settings.threshold_mV, times_ms, self.watched(cells))
-            injected = cells.clamps.mean_nA(grid, count, stepper.tree.n)
+            currents.append(cells.clamps.mean_nA(grid, count, stepper.tree.n))
             with memory_of(self.device):
-                output = cells.batch.advance(events, blocks, watch, injected)
+                cells.batch.begin(events, blocks, watch, currents[-1])
+        for cells, injected in zip(self.models, currents, strict=True):
+            output = cells.batch.end()
             self._refuse_outside_tables(cells, output)
             who, when = crossings(output.crossing_ms, grid)
             inside = when < self.settings.duration_ms

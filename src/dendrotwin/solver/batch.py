@@ -100,19 +100,14 @@ class Batch:
         for name, part in states._asdict().items():
             getattr(self.states, name)[...] = part
 
-    def advance(
-        self, events: SynapticEvents, blocks: int, watch: Watch, injected_nA: Floats | None = None
-    ) -> BatchOutput:  # fmt: skip
-        """Go on by some blocks.
+    def begin(self, events: SynapticEvents, blocks: int, watch: Watch, injected_nA: Floats | None = None) -> None:
+        """Go on by some blocks; `end` gives what comes out.
 
         Args:
             events: of all cells, with `first` (cells, blocks + 1).
             blocks: how many.
             watch: what is looked at.
             injected_nA: (cells, blocks, n) current into each position [nA], or None.
-
-        Returns:
-            What came out; the next call writes over it.
         """
         output = self._output(blocks, watch)
         stimuli = Stimulus(events, self.silence if injected_nA is None else injected_nA)
@@ -126,7 +121,11 @@ class Batch:
         at = first_outside_tables(v)
         watched = v if np.array_equal(watch.position, np.arange(n)) else v[:, :, watch.position]
         outside = None if at is None else Outside(at[0], at[1], at[2], float(v[at]))
-        return BatchOutput(watched, output.crossing_ms, output.sample_mV, output.sample_mM, outside)
+        self._found = BatchOutput(watched, output.crossing_ms, output.sample_mV, output.sample_mM, outside)
+
+    def end(self) -> BatchOutput:
+        """What came out, each array with one axis more, of the cells, before all others; `begin` writes over it."""
+        return self._found
 
     def _output(self, blocks: int, watch: Watch) -> Output:
         shape = blocks, len(watch.after_ms), len(watch.position)

@@ -1,12 +1,13 @@
 """Many cells of one model, which go on together on a GPU: the counterpart of `Batch`.
 
 All stays on the device from one call to the next. A call takes one copy there, of events and currents, and one back,
-of output spikes and of what is watched.
+of output spikes and of what is watched. Batches do not wait for each other: each has a stream of its own.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from dendrotwin.cell.tree import Floats
 from dendrotwin.solver.batch import BatchOutput, Outside
@@ -28,13 +29,16 @@ class GPUBatch:
 
     def __init__(self, stepper: GPUStepper, count: int) -> None:
         self.gpu, self.stepper, self.count = stepper, stepper.cpu, count
-        self.state = stepper.start(count)
+        self.stream = torch.cuda.Stream(stepper.device) if stepper.device.type == "cuda" else None
+        with torch.cuda.stream(self.stream):
+            self.state = stepper.start(count)
         self.sent, self.found = Parcel(stepper.device), Parcel(stepper.device)
 
     @property
     def states(self) -> State:
         """Of the cells, each array with one axis more, of the cells, before all others; a copy on the host."""
-        return self.gpu.get(self.state)
+        with torch.cuda.stream(self.stream):
+            return self.gpu.get(self.state)
 
     def restore(self, states: State) -> None:
         """Go on from states.
@@ -42,25 +46,26 @@ class GPUBatch:
         Args:
             states: of the cells.
         """
-        self.state = self.gpu.put(states)
+        with torch.cuda.stream(self.stream):
+            self.state = self.gpu.put(states)
 
-    def advance(
-        self, events: SynapticEvents, blocks: int, watch: Watch, injected_nA: Floats | None = None
-    ) -> BatchOutput:  # fmt: skip
-        """Go on by some blocks; see `Batch.advance`.
+    def begin(self, events: SynapticEvents, blocks: int, watch: Watch, injected_nA: Floats | None = None) -> None:
+        """Go on by some blocks; see `Batch.begin`. The device may still be busy when this returns.
 
         Args:
             events: of all cells, with `first` (cells, blocks + 1).
             blocks: how many.
             watch: what is looked at.
             injected_nA: (cells, blocks, n) current into each position [nA], or None.
-
-        Returns:
-            What came out; the next call writes over it.
         """
         electrodes = _electrodes(self.count, blocks, injected_nA)
-        self.gpu.run(self.state, self.gpu.send(events, electrodes, watch, self.sent), self.found)
-        there = self.found.fetch()
+        with torch.cuda.stream(self.stream):
+            self.gpu.run(self.state, self.gpu.send(events, electrodes, watch, self.sent), self.found)
+
+    def end(self) -> BatchOutput:
+        """What came out, each array with one axis more, of the cells, before all others; `begin` writes over it."""
+        with torch.cuda.stream(self.stream):
+            there = self.found.fetch()
         position, v_mV = there["outside"][..., 0], there["outside"][..., 1]
         outside = np.argwhere(position < self.stepper.tree.n)
         first = None
