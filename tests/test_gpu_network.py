@@ -150,8 +150,8 @@ def _card() -> Iterator[None]:
 def chain(order: tuple[int, ...] = (0, 1, 2)) -> Circuit:
     """A current makes the first cell fire, which fires the second, which fires the third; in an order of the nodes.
 
-    Cells are in turn of two models, which are the same. One cell alone has a connection without weight, whose delay makes
-    the same blocks.
+    Cells are in turn of two models, which are the same. One cell alone has a connection without weight, whose delay
+    makes the same blocks.
     """
     tree = a_tree(3)
     circuit = Circuit(seed=2)
