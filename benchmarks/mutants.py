@@ -377,7 +377,7 @@ MUTANTS = [
     ),
     *of(
         "circuit/figures.py", "test_circuit_python.py",
-        ("population.position_um[:, 2]", "population.position_um[:, 1]"),
+        ('population.position_um[:, "xyz".index(up)]', "population.position_um[:, 1]"),
         ("placed_trees(populations[recorder.population], nodes)", "placed_trees(populations[recorder.population])[:1]"),
         (".argmin(axis=0)", ".argmax(axis=0)"),
     ),
