@@ -25,7 +25,7 @@ import dendrotwin
 from dendrotwin.cell.stimuli import draw_events, trial_rng
 from dendrotwin.cell.tree import Events
 from dendrotwin.evaluation.timing import TIMED_TRIAL, median_seconds
-from dendrotwin.models.cable import Cable, make_gpu_stepper
+from dendrotwin.models.cable import Cable, gpu_stepper_class
 from dendrotwin.neuron.simulate import Simulation
 from dendrotwin.plot import save
 from dendrotwin.solver.accuracy import CableConfig
@@ -75,10 +75,10 @@ def time_batch(network: Cable, events: list[Events], cells: int) -> dict[str, fl
     pieces = STEPS // CHUNK_MS - 1
     many = [(events[k % TRIALS], CHUNK_MS * (k // TRIALS % pieces)) for k in range(cells)]
     before, now = ([cut(e, start + more, CHUNK_MS) for e, start in many] for more in (0, CHUNK_MS))
-    state, stimulus = stepper.start(cells), stepper.stimulus(now, CHUNK_MS)
+    state, drive = stepper.start(cells), stepper.drive(now, CHUNK_MS)
     stepper.advance(state, before, CHUNK_MS)
     simulated = cells * CHUNK_MS / 1000
-    kernel = median_seconds(on_gpu(lambda: stepper.run(state, stimulus, CHUNK_MS)), REPEATS)
+    kernel = median_seconds(on_gpu(lambda: stepper.run(state, drive)), REPEATS)
     whole = median_seconds(on_gpu(lambda: stepper.advance(state, now, CHUNK_MS)[0].cpu()), REPEATS)
     counts = state.counts.sum(0).tolist()
     return {"kernel": simulated / kernel, "whole": simulated / whole, "solves per ms": counts[1] / counts[0]}
@@ -115,7 +115,7 @@ def main() -> int:
     network = Cable(twin.tree, twin.model.membrane, CableConfig(accuracy=arguments.accuracy))
     rngs = [trial_rng(simulation.seed, TIMED_TRIAL + k) for k in range(TRIALS)]
     events = [draw_events(twin.tree, simulation.inputs, STEPS, rng) for rng in rngs]
-    make_gpu_stepper(torch.device("cuda"), twin.tree, network.membrane, network.config.steps)  # is Triton there?
+    gpu_stepper_class(torch.device("cuda"))  # is Triton there?
     same, cpu = compare(network, events)
     print(
         f"{torch.cuda.get_device_name()}; CPU and GPU: {same}; CPU, one thread: {cpu:.4f} s per simulated s", flush=True

@@ -250,6 +250,27 @@ MUTANTS = [
         ("previous * sizes.levels + level", "level * sizes.levels + level"),
         ("tolerance * many * many):\n        level", "4.0 * tolerance * many * many):\n        level"),
     ),
+    *of(
+        "solver/gpu_kernel.py", "test_gpu_network.py::test_a_batch_is_that_of_the_cpu",
+        ("start + share * (end - start)", "end"),
+        ("while s < many // sizes.blocks_per_ms", "while s < many"),
+        ("(s + (threshold - soma) / (v - soma))", "s"),
+        ("mask=k >= crossed", "mask=k > crossed"),
+    ),
+    *of(
+        "solver/gpu_kernel.py", "test_gpu_network.py::test_a_potential_outside_of_the_tables_is_found",
+        ("(mV >= V_LOW) & (mV <= V_HIGH)", "(mV >= V_LOW) | (mV <= V_HIGH)"),
+        ("sizes.n, i), 0)", "i, sizes.n), 0)"),
+    ),
+    *of(
+        "solver/gpu_batch.py", "test_gpu_network.py::test_a_batch_is_that_of_the_cpu",
+        ("injected_nA[cell, :, position]", "injected_nA[0, :, position]"),
+        ("np.arange(cells + 1))", "np.zeros(cells + 1))"),
+    ),
+    *of(
+        "solver/gpu.py", "test_gpu_network.py::test_a_batch_is_that_of_the_cpu",
+        ("state.single[each]", "state.single[:, 0]"),
+    ),
     *of("solver/gpu_tree.py", "test_gpu.py", ("SECOND_WEIGHT * tl.load", "tl.load")),
     *of("solver/gpu_synapses.py", "test_gpu.py", ("(step.s + 1) * h - after", "h")),
     *of(
@@ -385,6 +406,17 @@ MUTANTS = [
         ("wrong |= np.linalg.det(population.rotation) < 0.0", "pass"),
         ("[cells.model[node]]", "[0 * node]"),
         (" & (p.weight > 0.0)]", "]"),
+    ),
+    *of(
+        "circuit/device.py", "test_circuit_device.py",
+        ("int(asked[1] or number)", "int(asked[1] or 0)"),
+        ("many > cards or", "False or"),
+        ("many > 1 and asked[1]", "False"),
+    ),
+    *of(
+        "circuit/engine.py", "test_gpu_network.py::test_another_card_is_no_other_run",
+        ("replace(self, threads=1, device", "replace(self, device"),
+        ('self.device.partition(":")[0]', "self.device"),
     ),
     *of(
         "circuit/measures.py", "test_circuit_measures.py",

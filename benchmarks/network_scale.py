@@ -1,6 +1,7 @@
 """How time and memory of a network grow with its cells, on one process and on several.
 
     python benchmarks/network_scale.py OUT [--cells 100,300,1000,3000] [--processes 1,2] [--milliseconds 200]
+    python benchmarks/network_scale.py OUT --device cuda [--cells 100,300,1000,3000] [--milliseconds 200]
 
 The cells are l5pc twins in a column, four of five excitatory, with 500 synapses each: 100 from other cells, with delays
 from 1.5 ms, and 400 of the background. A linear probe of 64 contacts stands in the column. Each network runs with and
@@ -12,12 +13,16 @@ cells: some of them alone, with the events that they got in the network; and NEU
     probe      what it adds: the share of its recorder in a run with it
     setup      drawing and wiring; the matrices of the probe apart
 
+With a card, one process has all cells there, and one on the CPU runs the same network beside it; the speed-up is over
+that. Without the card that is asked for it says so and ends with status 2.
+
 Writes network_scale.json and network_scale.png into OUT. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -25,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +43,7 @@ import dendrotwin
 from dendrotwin import signals
 from dendrotwin.cell.tree import Events
 from dendrotwin.circuit import Circuit, Column, Field, InDegree
+from dendrotwin.circuit.device import device_of
 from dendrotwin.circuit.engine import Cells, Engine, Sampling, Settings
 from dendrotwin.circuit.exchange import exchange
 from dendrotwin.circuit.run import engine_of
@@ -132,25 +139,25 @@ def bare(engine: Watched, milliseconds: int) -> float:
     return (time.perf_counter() - began) / len(trials)
 
 
-def work(out: Path, cells: int, milliseconds: int, probe: bool) -> None:
+def work(out: Path, cells: int, milliseconds: int, probe: bool, device: str) -> None:
     """One network in this process, or this process's part of it."""
     torch.set_num_threads(1)
     rank, processes = exchange().rank, exchange().size
-    settings = Settings(milliseconds)
+    settings = Settings(milliseconds, device=device)
     where = signals.linear_probe((0.0, 0.0, -400.0), (0.0, 0.0, 1400.0), CONTACTS)
     field = Field(signals.LFP(where, inside="surface")) if probe else None
     sampling = Sampling(1.0, somata_only=not probe)
-    small = engine_of(network(10).part, Settings(4), sampling)  # compiles
+    small = engine_of(network(10).part, replace(settings, duration_ms=4), sampling)  # compiles
     if field is not None:
         field.begin(small)
     loop(small, field)
     del small
     before, began = forget_peak(), time.perf_counter()
     circuit = network(cells)
-    if probe or processes > 1:
-        engine = engine_of(circuit.part, settings, sampling)
-    else:
+    if (probe, processes, device) == (False, 1, "cpu"):
         engine = Watched(circuit.part, settings, sampling)
+    else:
+        engine = engine_of(circuit.part, settings, sampling)
     found: dict[str, Any] = {"setup": time.perf_counter() - began, "peak of setup": peak()}
     if field is not None:
         began = time.perf_counter()
@@ -159,6 +166,8 @@ def work(out: Path, cells: int, milliseconds: int, probe: bool) -> None:
     ends, of_field, spikes = loop(engine, field)
     found |= {"wall": ends[-1], "ends": ends, "probe": of_field, "rate_hz": spikes / cells / milliseconds * 1e3}
     found |= {"peak": peak(), "before": before}
+    if device != "cpu":
+        found |= {"card": torch.cuda.get_device_name(device), "peak of card": torch.cuda.max_memory_allocated(device)}
     if isinstance(engine, Watched):
         found["bare"] = bare(engine, milliseconds) * cells
     (out / f"{rank}.json").write_text(json.dumps(found))
@@ -175,11 +184,11 @@ def peak() -> int:
     return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 
-def measure(cells: int, processes: int, milliseconds: int, probe: bool) -> dict[str, Any]:
+def measure(cells: int, processes: int, milliseconds: int, probe: bool, device: str = "cpu") -> dict[str, Any]:
     """One network, in processes of its own."""
     with tempfile.TemporaryDirectory() as folder:
         several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        what = [__file__, folder, "--work", f"{cells},{milliseconds},{int(probe)}"]
+        what = [__file__, folder, "--work", f"{cells},{milliseconds},{int(probe)}", "--device", device]
         command = [sys.executable, *(several if processes > 1 else []), *what]
         one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
         done = subprocess.run(command, env=os.environ | one_thread, capture_output=True, text=True)
@@ -187,7 +196,8 @@ def measure(cells: int, processes: int, milliseconds: int, probe: bool) -> dict[
             raise SystemExit(done.stderr)
         each = [json.loads((Path(folder) / f"{rank}.json").read_text()) for rank in range(processes)]
     found = each[0] | {"wall": max(one["wall"] for one in each), "peak": max(one["peak"] for one in each)}
-    return {"cells": cells, "processes": processes, "probe_on": probe, "milliseconds": milliseconds, **found}
+    asked = {"cells": cells, "device": device, "processes": processes, "probe_on": probe, "milliseconds": milliseconds}
+    return {**asked, **found}
 
 
 def exponent(x: Any, y: Any) -> float:
@@ -205,20 +215,27 @@ def neuron_seconds() -> float | None:
     return seconds["NEURON default"]
 
 
+def kind_of(row: dict[str, Any]) -> tuple[str, int]:
+    """Where a network ran."""
+    return row["device"], row["processes"]
+
+
 def table(rows: list[dict[str, Any]], neuron: float | None) -> list[str]:
     """What was measured, a line for each network."""
-    lines = ["cells processes probe   s/s   MiB each   rate Hz   setup s   matrices s   engine %   probe %   speed-up"]
-    one = {(row["cells"], row["probe_on"]): row for row in rows if row["processes"] == 1}
+    lines = [
+        "cells device processes probe   s/s   MiB each   rate Hz   setup s   matrices s   engine %   probe %   speed-up"
+    ]
+    one = {(row["cells"], row["probe_on"]): row for row in rows if kind_of(row) == ("cpu", 1)}
     for row in rows:
         lone = one.get((row["cells"], row["probe_on"]))
         cells_alone = row["wall"] - row["probe"]
         lines.append(
-            f"{row['cells']:>5} {row['processes']:>9} {'yes' if row['probe_on'] else 'no':>5} "
+            f"{row['cells']:>5} {row['device']:>6} {row['processes']:>9} {'yes' if row['probe_on'] else 'no':>5} "
             f"{row['wall'] / row['milliseconds'] * 1e3:>6.2f} {row['peak'] / MIB:>9.0f} {row['rate_hz']:>9.1f} "
             f"{row['setup']:>9.2f} {row.get('matrices', 0.0):>12.2f} "
             + (f"{100 * (row['wall'] / row['bare'] - 1):>10.1f} " if "bare" in row else " " * 11)
             + (f"{100 * row['probe'] / cells_alone:>9.1f} " if row["probe_on"] else " " * 10)
-            + (f"{lone['wall'] / row['wall']:>10.2f}" if lone and row["processes"] > 1 else "")
+            + (f"{lone['wall'] / row['wall']:>9.2f}" if lone and lone is not row else "")
         )
     for probe in (False, True):
         of = [row for (_, on), row in one.items() if on == probe]
@@ -243,7 +260,7 @@ def draw(rows: list[dict[str, Any]], neuron: float | None) -> matplotlib.figure.
     figure = matplotlib.figure.Figure(figsize=(8, 3.6), layout="constrained")
     times, memory = figure.subplots(1, 2)
     colours, marks = ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), "os^v"
-    kinds = sorted({(row["processes"], row["probe_on"]) for row in rows})
+    kinds = sorted({(*kind_of(row), row["probe_on"]) for row in rows})
     cells = sorted({row["cells"] for row in rows})
 
     def per_s(row: dict[str, Any], name: str = "wall") -> float:
@@ -251,9 +268,10 @@ def draw(rows: list[dict[str, Any]], neuron: float | None) -> matplotlib.figure.
 
     if neuron is not None:
         times.plot(cells, [neuron * many for many in cells], "k:", label="NEURON, one thread")
-    for k, (processes, probe) in enumerate(kinds):
-        of = [row for row in rows if (row["processes"], row["probe_on"]) == (processes, probe)]
-        label = f"{processes} process{'es' * (processes > 1)}{', probe' * probe}"
+    for k, (device, processes, probe) in enumerate(kinds):
+        of = [row for row in rows if (*kind_of(row), row["probe_on"]) == (device, processes, probe)]
+        where = f"{processes} process{'es' * (processes > 1)}" if device == "cpu" else device
+        label = f"{where}{', probe' * probe}"
         style = {"color": colours[k % 4], "marker": marks[k % 4], "ms": 5, "lw": 1.2, "label": label}
         many = [row["cells"] for row in of]
         times.plot(many, [per_s(row) for row in of], **style)
@@ -283,30 +301,38 @@ def whole_numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--cells", type=whole_numbers, default=[100, 300, 1000, 3000])
     parser.add_argument("--processes", type=whole_numbers, default=[1, 2])
     parser.add_argument("--milliseconds", type=int, default=200)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--work", type=whole_numbers, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
         cells, milliseconds, probe = arguments.work
-        work(arguments.out, cells, milliseconds, bool(probe))
-        return
+        work(arguments.out, cells, milliseconds, bool(probe), arguments.device)
+        return 0
+    device = arguments.device
+    try:
+        device_of(device)
+    except DendrotwinError as error:
+        print(error, file=sys.stderr)
+        return 2
+    kinds = [("cpu", many) for many in arguments.processes] if device == "cpu" else [("cpu", 1), (device, 1)]
     arguments.out.mkdir(parents=True, exist_ok=True)
     neuron, rows = neuron_seconds(), []
     for cells in arguments.cells:
-        for processes in arguments.processes:
-            for probe in (False, True):
-                rows.append(measure(cells, processes, arguments.milliseconds, probe))
-                print(table(rows, None)[len(rows)], flush=True)
+        for (place, processes), probe in itertools.product(kinds, (False, True)):
+            rows.append(measure(cells, processes, arguments.milliseconds, probe, place))
+            print(table(rows, None)[len(rows)], flush=True)
     print(*table(rows, neuron), sep="\n")
     said = {"neuron": neuron, "rows": rows, **provenance()}
     (arguments.out / "network_scale.json").write_text(json.dumps(said, indent=1) + "\n")
     save(draw(rows, neuron), arguments.out / "network_scale.png")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

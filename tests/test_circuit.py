@@ -543,11 +543,11 @@ def test_a_folder_is_of_one_run(twin: Twin, tmp_path: Path) -> None:
     circuit, storage = recurrent(twin), Storage(tmp_path)
     run(circuit, Settings(20), storage=storage)
     run(circuit, Settings(20, threads=2), storage=storage)  # threads change nothing
-    with pytest.raises(CircuitError, match="holds a run of another circuit; name another folder"):
+    with pytest.raises(CircuitError, match=r"holds a run of another circuit or of other settings .* name another"):
         run(circuit, Settings(21), storage=storage)
     probe = [Field(signals.LFP(Probe(np.array([[400.0, 0.0, 0.0]]))))]
     for other in (probe, [Potentials("cells")]):
-        with pytest.raises(CircuitError, match="holds a run of another circuit; name another folder"):
+        with pytest.raises(CircuitError, match=r"holds a run of another circuit or of other settings"):
             run(circuit, Settings(20), other, storage=storage)
     with (
         Run(circuit, Settings(20), storage=storage),

@@ -321,6 +321,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "sampling": (lambda c, t: c.run(10.0, sample_ms=0.0), "the interval of samples of a run is 0.0 ms"),
     "threads": (lambda c, t: c.run(10.0, threads=0), "0 threads"),
     "accuracy": (lambda c, t: c.run(10.0, accuracy="perfect"), "accuracy"),
+    "device": (lambda c, t: c.run(10.0, device="gpu"), "no device 'gpu'; give cpu, cuda, or cuda:1"),
     "nothing": (lambda c, t: Circuit().run(10.0), "the circuit has no population of cells"),
 }  # fmt: skip
 

@@ -17,13 +17,15 @@ pytest.importorskip("triton", reason="there is none for this system")
 from triton.runtime import interpreter
 
 from dendrotwin.solver import gpu
-from dendrotwin.solver.stepper import Accuracy
-from test_gpu import a_membrane, a_tree, cut, injection, inputs
+from dendrotwin.solver.accuracy import Accuracy
+from dendrotwin.solver.integrator.state import Watch
+from dendrotwin.solver.stepper import Stepper
+from test_gpu import a_membrane, a_tree, cut, inputs
 
 ALL_LANES, ONE_LANE = -1, -2  # a single number is read by every lane, and written by one, whichever that is
 
 
-class Watch:
+class Lanes:
     """Which lanes have touched each address since the last barrier; tiles have as many numbers as there are lanes."""
 
     def __init__(self) -> None:
@@ -54,8 +56,9 @@ class Watch:
 
 
 def test_lanes_meet_across_barriers_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All kinds of channels and synapses in several tiles, one twice in a step; and a step that is done again."""
-    watch, builder = Watch(), interpreter.InterpreterBuilder
+    """All kinds of channels and synapses in several tiles, one twice in a step; samples, of which no lane has its own
+    compartments, and an output spike; and a step that is done again."""
+    watch, builder = Lanes(), interpreter.InterpreterBuilder
     load, store = builder.create_masked_load, builder.create_masked_store
 
     def watched_load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
@@ -71,11 +74,18 @@ def test_lanes_meet_across_barriers_only(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(builder, "create_barrier", lambda self: watch.barrier())
     monkeypatch.setattr(gpu, "TILE", 4)
     tree = a_tree()
-    stepper = gpu.GPUStepper(tree, a_membrane(), Accuracy(min_steps=1, max_steps=4, tolerance_mV=0.01), "cpu")
-    state, stimulus = stepper.start(1), stepper.stimulus([cut(inputs(tree)[1], 0, 1)], 1, [injection(tree, 1, 0.3)])
-    assert stimulus.passes.tolist() == [4]
-    stepper.run(state, stimulus, 1)
+    cpu = Stepper(tree, a_membrane(), Accuracy(min_steps=1, max_steps=4, tolerance_mV=0.01))
+    stepper = gpu.GPUStepper(cpu, "cpu")
+    events = cpu.synaptic_events(cut(inputs(tree)[1], 0, 1), 1)
+    electrodes = gpu.Electrodes(np.array([0, 2]), np.array([tree.n - 1, 0]), np.array([[-0.002], [0.3]]))
+    looked = Watch(-64.9, np.array([0, 3]), np.array([0.1, 0.6, 1.0]), np.arange(tree.n)[::-1].copy())
+    drive = stepper.send(events._replace(first=events.first[None]), electrodes, looked)
+    assert drive.stimulus.passes.tolist() == [4]
+    state = stepper.start(1)
+    output = stepper.run(state, drive)
     assert state.counts[0, 1] > 4
+    assert 0.0 < output.crossing_ms[0] < 1.0
+    assert output.sample_mV[-tree.n :].tolist() == output.v_mV[0, 0].tolist()
     counted = state.counts.data_ptr() + np.arange(0, state.counts.nbytes, state.counts.element_size())
     # Of its counts a cell reads and writes one at the very end, and uses it nowhere else.
     assert set(watch.races) <= set(counted.tolist())

@@ -159,6 +159,7 @@ WRONG = [
     ("network cell.py --out n", "cell.py"),
     ("network e.csv --out n --threads 0", "--threads"),
     ("network e.csv --out n --accuracy best", "accuracy"),
+    ("network e.csv --out n --device tpu", "there is no device 'tpu'; give cpu, cuda, or cuda:1"),
     ("import nothing.npz --out i.h5", "nothing.npz"),
     ("import arrays.npz --out i.h5", "arrays.npz"),
     ("import r.h5 --out i.h5", "give --morphology FILE.swc"),

@@ -3,6 +3,7 @@
 description  populations, sources of spikes, projections, backgrounds and clamps: what a circuit is
 wiring       the cells and connections of one process
 engine       all of them in time, slice by slice
+device       the CPU, or a card
 exchange     what processes say to each other
 recorders    what is recorded, reduced while it runs
 fields       signals of instruments, such as LFPs, recorded so

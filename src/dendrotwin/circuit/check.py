@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dendrotwin.cell.synapse import Synapse
 from dendrotwin.circuit.description import Background, Clamps, Description, Population, Projection, SpikeTrains
+from dendrotwin.circuit.device import device_of
 from dendrotwin.circuit.engine import SHORTEST_DELAY_MS, Settings
 from dendrotwin.errors import InputError, InputWarning
 from dendrotwin.models.cable import Cable
@@ -227,6 +228,7 @@ def check_settings(settings: Settings, sample_ms: float = 1.0) -> None:
     if settings.threads < 1 or settings.seed < 0:
         raise InputError(f"{settings.threads} threads, seed {settings.seed}; there is one thread or more, and no seed "
                          "below 0")  # fmt: skip
+    device_of(settings.device)
 
 
 def _name(kind: str, name: Any) -> str:

@@ -300,6 +300,7 @@ class Circuit:
         sample_ms: float = 1.0,
         threads: int = 1,
         storage: Storage | None = None,
+        device: str = "cpu",
     ) -> Result | None:
         """Run the circuit from rest; see `run.run`.
 
@@ -310,18 +311,19 @@ class Circuit:
             sample_ms: how often potentials and fields are sampled [ms].
             threads: of this process.
             storage: where checkpoints are kept, so that a run that was stopped goes on.
+            device: that the cells are on: "cpu", "cuda", or "cuda:1" for the second card.
 
         Returns:
             What was recorded; its `circuit` is `part`. Under `torchrun`, in another process than the first, None.
 
         Raises:
-            InputError: there is no such accuracy, or no such duration; or see `check`.
+            InputError: there is no such accuracy, no such duration, or no such device; or see `check`.
             CircuitError: see `run.run`.
         """
         config = accuracy
         if not isinstance(config, CableConfig):
             config = cast(CableConfig, configure(ARCHITECTURE, {"accuracy": config}))
-        settings = Settings(duration_ms, accuracy=config, seed=self.seed, threads=threads)
+        settings = Settings(duration_ms, accuracy=config, seed=self.seed, threads=threads, device=device)
         check_settings(settings, sample_ms)
         part = self.part
         check_parts(part)

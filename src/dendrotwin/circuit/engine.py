@@ -13,22 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import SPIKE_MV, Floats
 from dendrotwin.circuit.description import Description, Population
+from dendrotwin.circuit.device import batch_of, device_of, memory_of
 from dendrotwin.circuit.wiring import BackgroundHere, ModelHere, Numbering, joined, models_of
 from dendrotwin.errors import CircuitError
-from dendrotwin.models.cable import TABLES_MV, Cable, first_outside_tables
+from dendrotwin.models.cable import TABLES_MV, Cable
 from dendrotwin.solver.accuracy import CableConfig
-from dendrotwin.solver.batch import Batch
+from dendrotwin.solver.batch import Batch, BatchOutput
 from dendrotwin.solver.delivery import Connections, Grid, Ring, collect, crossings, make_ring, send
-from dendrotwin.solver.integrator.state import Output, Watch
+from dendrotwin.solver.integrator.state import State, Watch
 from dendrotwin.solver.stepper import Stepper, no_watch
 from dendrotwin.support.memory import require_memory
+
+if TYPE_CHECKING:
+    from dendrotwin.solver.gpu_batch import GPUBatch
 
 BLOCK_MS = 1.0  # of the solver, where no delay asks for less
 LONGEST_SLICE_MS = 16.0
@@ -48,6 +52,7 @@ class Settings:
         accuracy: of the cells' steps.
         seed: of all backgrounds.
         threads: of this process.
+        device: that the cells are on: "cpu", "cuda", or "cuda:1" for the second card.
     """
 
     duration_ms: float
@@ -55,11 +60,13 @@ class Settings:
     accuracy: CableConfig = field(default_factory=CableConfig)
     seed: int = 0
     threads: int = 1
+    device: str = "cpu"
 
     @property
     def of_results(self) -> Settings:
-        """Those on which results depend: threads change none."""
-        return replace(self, threads=1)
+        """Those on which results depend: neither how many threads there are nor which card it is. Of a card and of the
+        CPU the last bits differ."""
+        return replace(self, threads=1, device=self.device.partition(":")[0])
 
 
 def shortest_delay(circuit: Description) -> float:
@@ -101,7 +108,7 @@ class Cells:
     """
 
     here: ModelHere
-    batch: Batch
+    batch: Batch | GPUBatch
     ring: Ring
     clamps: ClampsHere
 
@@ -164,7 +171,7 @@ class Sampling:
             position: (watched,) compartments.
         """
         if not self.within_steps(grid.block_ms):
-            return no_watch(grid.blocks, threshold_mV)
+            return no_watch(grid.blocks, threshold_mV)._replace(position=position)
         block = _blocks_of(times_ms, grid)
         after_ms = np.clip(times_ms - (grid.start_ms + block * grid.block_ms), 0.0, grid.block_ms)
         return Watch(threshold_mV, np.searchsorted(block, np.arange(grid.blocks + 1)), after_ms, position)
@@ -186,6 +193,7 @@ class Engine:
         shortest_ms: the shortest delay between cells, of all processes; of this description where it is None [ms].
 
     Attributes:
+        device: that the cells are on.
         slice_ms: length of a slice [ms].
         block_ms: that of the solver's blocks [ms].
         slice: which comes next.
@@ -197,6 +205,7 @@ class Engine:
         shortest_ms: float | None = None,
     ) -> None:  # fmt: skip
         self.circuit, self.settings, self.sampling, self.numbers = circuit, settings, sampling, Numbering.of(circuit)
+        self.device = device_of(settings.device)
         self.slice_ms = slice_of(shortest_delay(circuit) if shortest_ms is None else shortest_ms)
         self.block_ms = min(BLOCK_MS, self.slice_ms)
         self.slice = 0
@@ -214,7 +223,7 @@ class Engine:
         )  # fmt: skip
         ring = make_ring(slots)
         clamps = ClampsHere.of(self.circuit, self.numbers, here, stepper.layout.position)
-        return Cells(here, Batch(stepper, len(here.node), self.settings.threads), ring, clamps)
+        return Cells(here, batch_of(stepper, len(here.node), self.device, self.settings.threads), ring, clamps)
 
     @property
     def time_ms(self) -> float:
@@ -237,22 +246,25 @@ class Engine:
             (samples,) when something was recorded [ms], and what, of each model, valid until the next call.
 
         Raises:
-            CircuitError: a potential leaves the tables of the membrane.
+            CircuitError: a potential leaves the tables of the membrane, or the memory of a card is not enough.
         """
         left_ms = self.settings.duration_ms - self.time_ms
         blocks = min(round(self.slice_ms / self.block_ms), int(np.ceil(left_ms / self.block_ms)))
         grid = Grid(self.time_ms, self.block_ms, blocks)
         stop_ms = self.time_ms + min(left_ms, blocks * self.block_ms)
         times_ms = self.sampling.times_ms(self.time_ms, stop_ms)
-        nodes, spikes_ms, found = [np.zeros(0, np.int64)], [np.zeros(0)], []
+        nodes, spikes_ms, found, currents = [np.zeros(0, np.int64)], [np.zeros(0)], [], []
         for cells in self.models:
             self._send_input(cells, grid)
             stepper, count = cells.batch.stepper, len(cells.here.node)
             events = collect(cells.ring, self.slice % len(cells.ring.waiting), stepper.layout.inputs, count, grid)
             watch = self.sampling.watch(grid, self.settings.threshold_mV, times_ms, self.watched(cells))
-            injected = cells.clamps.mean_nA(grid, count, stepper.tree.n)
-            output = cells.batch.advance(events, blocks, watch, injected)
-            self._refuse_outside_tables(cells, output.v_mV)
+            currents.append(cells.clamps.mean_nA(grid, count, stepper.tree.n))
+            with memory_of(self.device):
+                cells.batch.begin(events, blocks, watch, currents[-1])
+        for cells, injected in zip(self.models, currents, strict=True):
+            output = cells.batch.end()
+            self._refuse_outside_tables(cells, output)
             who, when = crossings(output.crossing_ms, grid)
             inside = when < self.settings.duration_ms
             nodes.append(cells.here.node[who[inside]])
@@ -288,15 +300,13 @@ class Engine:
         raise IndexError(number)
 
     def _recorded(
-        self, cells: Cells, output: Output, injected: Floats | None, grid: Grid, times_ms: Floats
+        self, cells: Cells, output: BatchOutput, injected: Floats | None, grid: Grid, times_ms: Floats
     ) -> Recorded:  # fmt: skip
         block = _blocks_of(times_ms, grid)
         current = None if injected is None else injected[:, block]
         if self.sampling.within_steps(self.block_ms):
             return Recorded(cells, output.sample_mV, output.sample_mM, current)
         v = output.v_mV if len(block) == output.v_mV.shape[1] else output.v_mV[:, block]
-        if self.sampling.somata_only:
-            v = v[:, :, self.watched(cells)]
         return Recorded(cells, v, output.sample_mM, current)
 
     def _send_input(self, cells: Cells, grid: Grid) -> None:
@@ -312,15 +322,14 @@ class Engine:
         here = cells.here
         cells.ring = send(cells.ring, here.connections, here.plasticity, node, time_ms, self.slice_ms)
 
-    def _refuse_outside_tables(self, cells: Cells, v_mV: NDArray[np.float32]) -> None:
-        outside = first_outside_tables(v_mV)
-        if outside is None:
+    def _refuse_outside_tables(self, cells: Cells, output: BatchOutput) -> None:
+        if output.outside is None:
             return
-        cell, block, position = outside
+        cell, block, position, v_mV = output.outside
         layout, node = cells.batch.stepper.layout, int(cells.here.node[cell])
         raise CircuitError(
             f"the potential of compartment {layout.compartment[position]} of {self.numbers.name(node)} is "
-            f"{v_mV[cell, block, position]:.3g} mV at {self.time_ms + (block + 1) * self.block_ms:g} ms, outside of "
+            f"{v_mV:.3g} mV at {self.time_ms + (block + 1) * self.block_ms:g} ms, outside of "
             f"{TABLES_MV}, where its channels are known; correct the weights or the currents into it"
         )
 
@@ -342,8 +351,8 @@ class Engine:
         self.slice = int(state["slice"])
         for k, cells in enumerate(self.models):
             cells.ring = Ring(*(state[f"{k}.{name}"] for name in Ring._fields))
-            changed = cells.batch.states._asdict() | cells.here.plasticity.state()
-            for name, array in changed.items():
+            cells.batch.restore(State(*(state[f"{k}.{name}"] for name in State._fields)))
+            for name, array in cells.here.plasticity.state().items():
                 array[...] = state[f"{k}.{name}"]
 
 

@@ -42,7 +42,10 @@ class Segments:
         if path.is_file():
             there = json.loads(path.read_text())
             if there["digest"] != digest:
-                raise CircuitError(f"{folder.parent} holds a run of another circuit; name another folder")
+                raise CircuitError(
+                    f"{folder.parent} holds a run of another circuit or of other settings (duration, device, ...); "
+                    "name another folder"
+                )
             if there["processes"] != processes:
                 raise CircuitError(
                     f"{folder.parent} holds a run of {there['processes']} processes, and these are {processes}; go on "

@@ -26,6 +26,7 @@ def network(
     ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each process.")] = 1,
     checkpoint: Annotated[float, typer.Option(min=0.0, help="Seconds between two checkpoints [s].")] = 60.0,
+    device: Annotated[str, typer.Option(help="Where the cells are: cpu, cuda, or cuda:1 for the second card.")] = "cpu",
     overwrite: Overwrite = False,
     **accuracy: Any,
 ) -> None:
@@ -34,18 +35,18 @@ def network(
     The same command goes on with a run that was stopped. Several processes: `torchrun -m dendrotwin.cli network ...`.
     """
     with ends_with_a_line():
-        _network(config, out, CableConfig(**accuracy), dry_run, threads, checkpoint, overwrite)
+        _network(config, out, CableConfig(**accuracy), dry_run, threads, device, checkpoint, overwrite)
 
 
 def _network(
-    config: Path, out: Path | None, accuracy: CableConfig, dry_run: bool, threads: int, checkpoint: float,
-    overwrite: bool,
+    config: Path, out: Path | None, accuracy: CableConfig, dry_run: bool, threads: int, device: str,
+    checkpoint: float, overwrite: bool,
 ) -> None:  # fmt: skip
     from dendrotwin.circuit.exchange import exchange
     from dendrotwin.circuit.sonata import estimate, figures
     from dendrotwin.circuit.sonata.simulate import read_simulation, run_simulation
 
-    simulation = read_simulation(config, out, accuracy, overwrite=overwrite, threads=threads)
+    simulation = read_simulation(config, out, accuracy, overwrite=overwrite, threads=threads, device=device)
     first = exchange().rank == 0
     if dry_run:
         found = estimate.estimate(simulation)

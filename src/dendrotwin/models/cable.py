@@ -21,7 +21,8 @@ from dendrotwin.cell.spikes import spike_logits
 from dendrotwin.cell.tree import Events, Injection, Tree
 from dendrotwin.errors import InputError, MissingPackageError, TwinError
 from dendrotwin.models.base import CHUNK_MS, Architecture, Model, Piece, Potentials, State
-from dendrotwin.solver.accuracy import Accuracy, CableConfig
+from dendrotwin.solver.accuracy import CableConfig
+from dendrotwin.solver.batch import first_outside_tables
 from dendrotwin.solver.stepper import Stepper
 
 if TYPE_CHECKING:
@@ -35,14 +36,11 @@ Input = tuple[Events, Injection | None]
 Advance = Callable[[Sequence[Input], int], tuple[NDArray[np.float32], NDArray[np.floating]]]
 
 
-def make_gpu_stepper(device: torch.device, tree: Tree, membrane: Membrane, accuracy: Accuracy) -> GPUStepper:
-    """A cell on a GPU.
+def gpu_stepper_class(device: torch.device) -> type[GPUStepper]:
+    """What computes cells on a GPU.
 
     Args:
         device: the GPU.
-        tree: the cell.
-        membrane: its channels and pools.
-        accuracy: how exact the steps are.
 
     Raises:
         MissingPackageError: there is no Triton.
@@ -52,9 +50,9 @@ def make_gpu_stepper(device: torch.device, tree: Tree, membrane: Membrane, accur
     except ImportError as error:
         raise MissingPackageError(
             f"a cable twin needs Triton on {device} ({error}); install triton, or let it compute on the CPU: "
-            'twin.model.to("cpu")'
+            'twin.model.to("cpu"), or of a network the device cpu'
         ) from error
-    return GPUStepper(tree, membrane, accuracy, device)
+    return GPUStepper
 
 
 class Cable(Model):
@@ -81,7 +79,7 @@ class Cable(Model):
     @cached_property
     def gpu_stepper(self) -> GPUStepper:
         """The cell on the GPU that the model was moved to."""
-        return make_gpu_stepper(self.device, self.tree, self.membrane, self.config.steps)
+        return gpu_stepper_class(self.device)(self.stepper, self.device)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Cable:
         """On another device the tables of the GPU are made anew."""
@@ -153,21 +151,6 @@ def cut(events: Events, injection: Injection | None, begin: int, end: int) -> In
     part = Events(events.input[first:last], events.time_ms[first:last] - begin)
     current = None if injection is None else Injection(injection.compartment, injection.current_nA[begin:end])
     return part, current
-
-
-def first_outside_tables(v_mV: NDArray[np.float32]) -> tuple[int, ...] | None:
-    """The first potential that lies outside of the tables of the membrane, or is no number.
-
-    Args:
-        v_mV: (...,) potentials [mV].
-
-    Returns:
-        Its index; None where there is none.
-    """
-    low, high = V_GRID_MV[0], V_GRID_MV[-1]
-    if not v_mV.size or (v_mV.min() >= low and v_mV.max() <= high):  # false of NaN
-        return None
-    return tuple(np.argwhere(~((v_mV >= low) & (v_mV <= high)))[0].tolist())
 
 
 def refuse_outside_tables(v_mV: NDArray[np.float32], begin_ms: int = 0) -> None:

@@ -7,16 +7,65 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dendrotwin.cell.membrane import V_GRID_MV
 from dendrotwin.cell.tree import Floats
+from dendrotwin.solver.cell_arrays import Single
 from dendrotwin.solver.integrator.state import Output, State, Stimulus, SynapticEvents, Watch
 from dendrotwin.solver.integrator.time_loop import run_cells
 from dendrotwin.solver.stepper import Stepper
 
 PARTS_PER_THREAD = 4  # of the cells: not all cells take the same time
+
+
+class Outside(NamedTuple):
+    """A potential that lies outside of the tables of the membrane, or is no number.
+
+    Attributes:
+        cell, block, position: where, and at the end of which block.
+        v_mV: the potential [mV].
+    """
+
+    cell: int
+    block: int
+    position: int
+    v_mV: float
+
+
+class BatchOutput(NamedTuple):
+    """What comes out of some blocks of many cells; see `Output`.
+
+    Attributes:
+        v_mV: (cells, blocks, watched) at the end of each block [mV].
+        crossing_ms: (cells, blocks, CROSSINGS) [ms].
+        sample_mV: (cells, samples, watched) [mV].
+        sample_mM: (cells, samples, ions, watched) [mM].
+        outside: the first potential that should not be, of all compartments, or None.
+    """
+
+    v_mV: Single
+    crossing_ms: Floats
+    sample_mV: Single
+    sample_mM: Single
+    outside: Outside | None
+
+
+def first_outside_tables(v_mV: Single) -> tuple[int, ...] | None:
+    """The first potential that lies outside of the tables of the membrane, or is no number.
+
+    Args:
+        v_mV: (...,) potentials [mV].
+
+    Returns:
+        Its index; None where there is none.
+    """
+    low, high = V_GRID_MV[0], V_GRID_MV[-1]
+    if not v_mV.size or (v_mV.min() >= low and v_mV.max() <= high):  # false of NaN
+        return None
+    return tuple(np.argwhere(~((v_mV >= low) & (v_mV <= high)))[0].tolist())
 
 
 class Batch:
@@ -40,20 +89,25 @@ class Batch:
         self.parts = [(int(a), int(b)) for a, b in itertools.pairwise(edges)]
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.silence = np.zeros((1, 1, stepper.tree.n))
-        self._room: tuple[int, int, Output] | None = None
+        self._room: tuple[tuple[int, ...], Output] | None = None
 
-    def advance(self, events: SynapticEvents, blocks: int, watch: Watch, injected_nA: Floats | None = None) -> Output:
-        """Go on by some blocks.
+    def restore(self, states: State) -> None:
+        """Go on from states.
+
+        Args:
+            states: of the cells.
+        """
+        for name, part in states._asdict().items():
+            getattr(self.states, name)[...] = part
+
+    def begin(self, events: SynapticEvents, blocks: int, watch: Watch, injected_nA: Floats | None = None) -> None:
+        """Go on by some blocks; `end` gives what comes out.
 
         Args:
             events: of all cells, with `first` (cells, blocks + 1).
             blocks: how many.
-            watch: what is looked at within steps.
+            watch: what is looked at.
             injected_nA: (cells, blocks, n) current into each position [nA], or None.
-
-        Returns:
-            What came out, each array with one axis more, of the cells, before all others; in positions. The next call
-            writes over it.
         """
         output = self._output(blocks, watch)
         stimuli = Stimulus(events, self.silence if injected_nA is None else injected_nA)
@@ -63,10 +117,18 @@ class Batch:
             run_cells(*fixed, (0, self.count))
         else:
             list(self.pool.map(lambda part: run_cells(*fixed, part), self.parts))
-        return output
+        v, n = output.v_mV, stepper.tree.n
+        at = first_outside_tables(v)
+        watched = v if np.array_equal(watch.position, np.arange(n)) else v[:, :, watch.position]
+        outside = None if at is None else Outside(at[0], at[1], at[2], float(v[at]))
+        self._found = BatchOutput(watched, output.crossing_ms, output.sample_mV, output.sample_mM, outside)
+
+    def end(self) -> BatchOutput:
+        """What came out, each array with one axis more, of the cells, before all others; `begin` writes over it."""
+        return self._found
 
     def _output(self, blocks: int, watch: Watch) -> Output:
-        samples = len(watch.after_ms)
-        if self._room is None or self._room[:2] != (blocks, samples):
-            self._room = (blocks, samples, self.stepper.room(self.count, blocks, watch=watch))
-        return self._room[2]
+        shape = blocks, len(watch.after_ms), len(watch.position)
+        if self._room is None or self._room[0] != shape:
+            self._room = shape, self.stepper.room(self.count, blocks, watch=watch)
+        return self._room[1]

@@ -1,4 +1,4 @@
-"""Many trials of one cell on a GPU: what `gpu_kernel` wants, made of a layout, and the counterpart of `Stepper`.
+"""Many cells of one model on a GPU: what `gpu_kernel` wants, made of a layout, and the counterpart of `Stepper`.
 
 The method is that of the CPU (`dendrotwin.solver.integrator`: Hines 1984, doi:10.1016/0020-7101(84)90008-4, and
 Alexander 1977, doi:10.1137/0714068).
@@ -6,26 +6,36 @@ Alexander 1977, doi:10.1137/0714068).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dendrotwin.cell.membrane import Membrane
 from dendrotwin.cell.tree import Events, Injection, Tree
-from dendrotwin.solver.accuracy import Accuracy
 from dendrotwin.solver.axial import EliminationOrder, EliminationRounds
 from dendrotwin.solver.cell_arrays import SCHEME_SIZE, SCHEME_TABLE, START, STOP, TERM_ION, CellArrays, StepTables
-from dendrotwin.solver.gpu_arrays import TILE, WARPS, BatchState, CellTensors, Sizes, StimulusTensors
+from dendrotwin.solver.gpu_arrays import (
+    TILE,
+    WARPS,
+    BatchState,
+    CellTensors,
+    OutputTensors,
+    Sizes,
+    StimulusTensors,
+    WatchTensors,
+)
 from dendrotwin.solver.gpu_kernel import run as run_kernel
-from dendrotwin.solver.stepper import Stepper
+from dendrotwin.solver.gpu_parcel import Parcel
+from dendrotwin.solver.integrator.state import CROSSINGS, State, SynapticEvents, Watch
+from dendrotwin.solver.stepper import Stepper, no_watch
 
 # Of each part of `CellTensors`: integers, double, and single precision for the rest.
 INTEGERS = {
     "sizes", "steps_per_ms", "gate_row", "scheme_row", "term_row", "state", "gate_first", "gate_of", "scheme_first",
-    "scheme_of", "term_first", "term_of", "synapse_row", "node", "round_first", "parent", "child", "compartment",
+    "scheme_of", "term_first", "term_of", "synapse_row", "node", "round_first", "parent", "child",
 }  # fmt: skip
 DOUBLES = {
     "pool_decay", "pool_inflow_ms", "gain_in", "gain_out", "rest_mM", "log_outside", "nernst_mV", "synapse_ms",
@@ -92,7 +102,6 @@ def _tree(tree: Tree, compartment: Array) -> dict[str, Array]:
     order = np.append(rounds.node, 0)
     position = np.argsort(order)
     return {
-        "compartment": compartment,
         "node": position[elimination.position[compartment]],
         "axial_sum_uS": elimination.axial_sum_uS[order],
         "axial_uS": elimination.axial_uS[order],
@@ -102,11 +111,11 @@ def _tree(tree: Tree, compartment: Array) -> dict[str, Array]:
     }
 
 
-def _passes(bins: Array, synapse_class: Array, position: Array, count: int) -> tuple[Array, Array]:
-    """How many events come to one conductance in each of `count` milliseconds at most, and which of them each is."""
-    order = np.lexsort((np.arange(len(bins)), position, synapse_class, bins))
-    keys = np.stack([bins, synapse_class, position])[:, order]
-    new = np.append(True, (np.diff(keys) != 0).any(0))[: len(order)]
+def _passes(bins: Array, conductance: Array, count: int) -> tuple[Array, Array]:
+    """How many events come to one conductance in each of `count` blocks at most, and which of them each is."""
+    key = bins * (conductance.max(initial=0) + 1) + conductance
+    order = np.argsort(key, kind="stable")
+    new = np.append(True, np.diff(key[order]) != 0)[: len(order)]
     rank = np.arange(len(order))
     event_pass = np.zeros(len(order), np.int64)
     event_pass[order] = rank - np.maximum.accumulate(np.where(new, rank, 0))
@@ -115,27 +124,60 @@ def _passes(bins: Array, synapse_class: Array, position: Array, count: int) -> t
     return passes, event_pass
 
 
-class GPUStepper:
-    """Trials of one cell on a GPU; on the CPU in Triton's interpreter, for tests.
+class Electrodes(NamedTuple):
+    """Current into the cells of some trials, one electrode for each position that gets any.
 
-    Args:
-        tree, membrane: of the cell.
-        accuracy: of the steps.
-        device: of all tensors.
+    Attributes:
+        first: (trials + 1,) the first electrode of each trial, and where those of the last one end.
+        position: (electrodes,).
+        current_nA: (electrodes, blocks) [nA].
     """
 
-    def __init__(self, tree: Tree, membrane: Membrane, accuracy: Accuracy, device: torch.device | str) -> None:
-        self.tree, self.device = tree, torch.device(device)
-        self.cpu = Stepper(tree, membrane, accuracy)
-        self.tolerance_mV = accuracy.tolerance_mV
-        layout, tables, steps_per_ms = self.cpu.layout, self.cpu.tables, self.cpu.control.steps_per_ms
+    first: Array
+    position: Array
+    current_nA: Array
+
+
+class Drive(NamedTuple):
+    """What drives some trials for some blocks, and what is looked at, on the device.
+
+    Attributes:
+        stimulus: with `first` (trials * blocks + 1,); see there.
+        watch: see there.
+        trials, blocks, samples, watched: how many.
+    """
+
+    stimulus: StimulusTensors
+    watch: WatchTensors
+    trials: int
+    blocks: int
+    samples: int
+    watched: int
+
+
+class GPUStepper:
+    """Cells of one model on a GPU; on the CPU in Triton's interpreter, for tests.
+
+    Args:
+        stepper: the model.
+        device: of all tensors.
+
+    Attributes:
+        cpu: the model.
+    """
+
+    def __init__(self, stepper: Stepper, device: torch.device | str) -> None:
+        self.cpu, self.device = stepper, torch.device(device)
+        self.tolerance_mV = stepper.accuracy.tolerance_mV
+        layout, tables, steps_per_ms = stepper.layout, stepper.tables, stepper.control.steps_per_ms
         cell = layout.arrays
         parts: dict[str, Array] = {**tables._asdict(), **cell._asdict(), **cell.terms._asdict(), **cell.ions._asdict()}
-        parts |= {**_rows(cell, tables), **_synapses(cell, steps_per_ms), **_tree(tree, layout.compartment)}
+        parts |= {**_rows(cell, tables), **_synapses(cell, steps_per_ms), **_tree(stepper.tree, layout.compartment)}
         parts["steps_per_ms"] = steps_per_ms
         self.sizes = self._sizes(len(parts["round_first"]) - 1)
         parts["sizes"] = np.array(self.sizes)
-        self.cell = CellTensors(**{name: self._put(parts[name], dtype_of(name)) for name in CellTensors._fields})
+        chosen = {name: np.asarray(parts[name]) for name in CellTensors._fields}
+        self.cell = CellTensors(**Parcel(self.device).send(chosen, {name: dtype_of(name) for name in chosen}))
 
     def _sizes(self, rounds: int) -> Sizes:
         layout, tables = self.cpu.layout, self.cpu.tables
@@ -150,13 +192,8 @@ class GPUStepper:
             gate_sensitivities=tables.gate_sensitivity.shape[1], scheme_entries=tables.scheme_matrix.shape[1],
             sensitivity_entries=tables.scheme_sensitivity.shape[1], state_doubles=(1 + ions) * n,
             state_singles=states + (3 + 2 * classes) * n, work_doubles=n + 6 * nodes,
-            work_singles=(2 + classes + 2 * ions) * n + largest * TILE,
+            work_singles=(2 + classes + 2 * ions) * n + largest * TILE, blocks_per_ms=round(1.0 / self.cpu.block_ms),
         )  # fmt: skip
-
-    def _put(self, array: Array, dtype: torch.dtype) -> torch.Tensor:
-        """On the device; of an empty array one number that is not looked at, so that there is an address."""
-        flat = np.ascontiguousarray(array if np.size(array) else np.zeros(1))
-        return torch.from_numpy(flat).to(dtype).to(self.device)
 
     def start(self, trials: int) -> BatchState:
         """The state of some trials at their start.
@@ -164,19 +201,49 @@ class GPUStepper:
         Args:
             trials: how many.
         """
-        sizes, first = self.sizes, self.cpu.start()
-        parts = (first.x, first.ionic, first.curvature, first.rise_uS, first.decay_uS)
-        double = self._put(np.concatenate([first.v_mV, first.c_mM.ravel()]), torch.float64)
-        single = self._put(np.concatenate([part.ravel() for part in parts]), torch.float32)
+        parts: list[Any] = [part[None] for part in self.cpu.start()]
+        return BatchState(*(part.repeat(trials, *[1] * (part.ndim - 1)) for part in self.put(State(*parts))))
+
+    def put(self, states: State) -> BatchState:
+        """States of the CPU on the device.
+
+        Args:
+            states: each array with one axis more, of the trials, before all others.
+        """
+        trials, sizes = len(states.v_mV), self.sizes
+
+        def joined(*parts: Array) -> torch.Tensor:
+            whole = np.concatenate([part.reshape(trials, -1) for part in parts], 1)
+            return torch.from_numpy(whole).to(self.device)[:, None].repeat(1, 2, 1)
+
         return BatchState(
-            double=double.repeat(trials, 2, 1),
-            single=single.repeat(trials, 2, 1),
+            double=joined(states.v_mV, states.c_mM),
+            single=joined(states.x, states.ionic, states.curvature, states.rise_uS, states.decay_uS),
             current=torch.zeros(trials, dtype=torch.int32, device=self.device),
-            control=self._put(first.control, torch.float64).repeat(trials, 1),
+            control=torch.from_numpy(states.control.copy()).to(self.device),
             counts=torch.zeros(trials, 2, dtype=torch.int64, device=self.device),
             work_double=torch.empty(trials, sizes.work_doubles, dtype=torch.float64, device=self.device),
             work_single=torch.empty(trials, sizes.work_singles, dtype=torch.float32, device=self.device),
         )
+
+    def get(self, state: BatchState) -> State:
+        """What `put` puts, from the device.
+
+        Args:
+            state: there.
+        """
+        trials, (n, ions, classes) = len(state.current), (self.sizes.n, self.sizes.ions, self.sizes.classes)
+        each = torch.arange(trials, device=self.device), state.current.long()
+        shapes = {"v_mV": (n,), "c_mM": (ions, n)}, {
+            "x": (self.sizes.states,), "ionic": (2, n), "curvature": (n,), "rise_uS": (classes, n),
+            "decay_uS": (classes, n),
+        }  # fmt: skip
+        found = {"control": state.control.cpu().numpy()}
+        for whole, of in zip((state.double[each], state.single[each]), shapes, strict=True):
+            edges = np.cumsum([math.prod(shape) for shape in of.values()])[:-1]
+            for (name, shape), part in zip(of.items(), np.split(whole.cpu().numpy(), edges, axis=1), strict=True):
+                found[name] = np.ascontiguousarray(part).reshape(trials, *shape)
+        return State(**found)
 
     def advance(
         self,
@@ -185,7 +252,7 @@ class GPUStepper:
         duration_ms: int,
         injections: Sequence[Injection | None] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Go on from a state, which changes; its `counts` are (trials, 2) milliseconds and steps so far.
+        """Go on from a state, which changes, in blocks of 1 ms; its `counts` are (trials, 2) blocks and steps so far.
 
         Args:
             state: where the trials are.
@@ -198,32 +265,40 @@ class GPUStepper:
             local maximum of the soma's potential that ended in it, or `integrator.time_loop.NO_PEAK_MV` [mV], and when
             that was after its start [ms]; on the device.
         """
-        return self.run(state, self.stimulus(events, duration_ms, injections), duration_ms)
+        return self.run(state, self.drive(events, duration_ms, injections))[:2]
 
-    def run(self, state: BatchState, stimulus: StimulusTensors, duration_ms: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same as `advance`, of input that is on the device.
+    def run(self, state: BatchState, drive: Drive, parcel: Parcel | None = None) -> OutputTensors:
+        """Go on from a state, which changes, by input that is on the device.
 
         Args:
             state: where the trials are.
-            stimulus: from `stimulus`.
-            duration_ms: how long [ms].
+            drive: from `drive` or `send`.
+            parcel: for the output; None for a new one.
 
         Returns:
-            V (trials, duration_ms, n) [mV], and peaks (trials, duration_ms, 2) [mV], [ms].
+            The output on the device: V (trials, blocks, watched) and peaks (trials, blocks, 2), the rest flat.
         """
-        trials = len(state.current)
-        v = torch.empty(trials, duration_ms, self.sizes.n, device=self.device)
-        peak = torch.empty(trials, duration_ms, 2, device=self.device)
-        with torch.cuda.device_of(v):
+        trials, blocks, samples, watched = drive[2:]
+        single = torch.float32
+        shapes = {
+            "v_mV": (single, (trials, blocks, watched)),
+            "peak": (single, (trials, blocks, 2)),
+            "crossing_ms": (torch.float64, (trials, blocks, CROSSINGS)),
+            "sample_mV": (single, (trials, samples, watched)),
+            "sample_mM": (single, (trials, samples, self.sizes.ions, watched)),
+            "outside": (single, (trials, blocks, 2)),
+        }
+        output = OutputTensors(**(parcel or Parcel(self.device)).room(shapes))
+        with torch.cuda.device_of(output.v_mV):
             run_kernel[(trials,)](
-                self.cell, stimulus, state, v, peak, duration_ms, self.tolerance_mV, TILE=TILE, num_warps=WARPS,
-                num_stages=1,
+                self.cell, drive.stimulus, drive.watch, state, output, blocks, self.tolerance_mV, TILE=TILE,
+                num_warps=WARPS, num_stages=1,
             )  # fmt: skip
-        return v, peak
+        return output._replace(v_mV=output.v_mV.view(trials, blocks, watched), peak=output.peak.view(trials, blocks, 2))
 
-    def stimulus(
+    def drive(
         self, events: Sequence[Events], duration_ms: int, injections: Sequence[Injection | None] | None = None
-    ) -> StimulusTensors:
+    ) -> Drive:
         """Events and electrodes of all trials, on the device; see `advance`.
 
         Args:
@@ -232,32 +307,52 @@ class GPUStepper:
             injections: current (duration_ms, electrodes) into each trial's cell over this time [nA].
         """
         of_trials = [self.cpu.synaptic_events(trial, duration_ms) for trial in events]
-        counts = np.concatenate([np.diff(one.first) for one in of_trials])
-        synapse_class, position, after_ms, increment_uS = (
-            np.concatenate([getattr(one, name)[: one.first[-1]] for one in of_trials])
-            for name in ("synapse_class", "position", "after_ms", "increment_uS")
-        )
-        bins = np.repeat(np.arange(len(counts)), counts)
-        passes, event_pass = _passes(bins, synapse_class, position, len(counts))
-        electrode_position, current, electrodes = [], [np.zeros((0, duration_ms))], [0]
+        inside = [one.first[-1] for one in of_trials]
+        before = np.cumsum([0, *inside])
+        joined = SynapticEvents(
+            np.stack([one.first + at for one, at in zip(of_trials, before[:-1], strict=True)]),
+            *(np.concatenate([part[:stop] for part, stop in zip(parts, inside, strict=True)])
+              for parts in list(zip(*of_trials, strict=True))[1:]),
+        )  # fmt: skip
+        position, current, first = [], [np.zeros((0, duration_ms))], [0]
         for injection in injections or [None] * len(events):
             if injection is not None:
                 here, which = np.unique(self.cpu.layout.position[injection.compartment], return_inverse=True)
                 merged = np.zeros((len(here), duration_ms))
                 np.add.at(merged, which, injection.current_nA.T)
-                electrode_position += here.tolist()
+                position += here.tolist()
                 current.append(merged)
-            electrodes.append(len(electrode_position))
-        integer, double = torch.int32, torch.float64
-        return StimulusTensors(
-            first=self._put(np.cumsum([0, *counts]), integer),
-            passes=self._put(passes, integer),
-            event_pass=self._put(event_pass, integer),
-            synapse_class=self._put(synapse_class, integer),
-            position=self._put(position, integer),
-            after_ms=self._put(after_ms, double),
-            increment_uS=self._put(increment_uS, double),
-            electrode_first=self._put(np.array(electrodes), integer),
-            electrode_position=self._put(np.array(electrode_position), integer),
-            current_nA=self._put(np.concatenate(current), double),
-        )
+            first.append(len(position))
+        electrodes = Electrodes(np.array(first), np.array(position, np.int64), np.concatenate(current))
+        watch = no_watch(duration_ms)._replace(position=self.cpu.layout.position)  # in the order of the tree
+        return self.send(joined, electrodes, watch)
+
+    def send(
+        self, events: SynapticEvents, electrodes: Electrodes, watch: Watch, parcel: Parcel | None = None
+    ) -> Drive:  # fmt: skip
+        """What drives some trials, and what is looked at, to the device.
+
+        Args:
+            events: of all trials, with `first` (trials, blocks + 1).
+            electrodes: of all trials.
+            watch: what is looked at.
+            parcel: for all of it; None for a new one.
+        """
+        trials, blocks = len(events.first), events.first.shape[1] - 1
+        counts = np.diff(events.first).ravel()
+        bins = np.repeat(np.arange(len(counts)), counts)
+        passes, event_pass = _passes(bins, events.synapse_class * self.sizes.n + events.position, len(counts))
+        samples, watched = len(watch.after_ms), len(watch.position)
+        parts: dict[str, Array] = {
+            "first": np.cumsum([0, *counts]), "passes": passes, "event_pass": event_pass,
+            "synapse_class": events.synapse_class, "position": events.position, "after_ms": events.after_ms,
+            "increment_uS": events.increment_uS, "electrode_first": electrodes.first,
+            "electrode_position": electrodes.position, "current_nA": electrodes.current_nA,
+            "threshold_mV": np.array([watch.threshold_mV]), "sample_first": watch.first, "sample_ms": watch.after_ms,
+            "watched": np.array([watched]), "watched_position": watch.position,
+        }  # fmt: skip
+        dtypes = {name: torch.float64 if part.dtype.kind == "f" else torch.int32 for name, part in parts.items()}
+        there = (parcel or Parcel(self.device)).send(parts, dtypes)
+        stimulus = StimulusTensors(**{name: there[name] for name in StimulusTensors._fields})
+        seen = WatchTensors(**{name: there[name] for name in WatchTensors._fields})
+        return Drive(stimulus, seen, trials, blocks, samples, watched)

@@ -33,6 +33,7 @@ class Sizes(NamedTuple):
         scheme_entries, sensitivity_entries: of schemes, likewise.
         state_doubles, state_singles: numbers in a state.
         work_doubles, work_singles: numbers in a trial's workspace.
+        blocks_per_ms: blocks of the solver in a millisecond.
     """
 
     n: Any
@@ -54,6 +55,7 @@ class Sizes(NamedTuple):
     state_singles: Any
     work_doubles: Any
     work_singles: Any
+    blocks_per_ms: Any
 
 
 class CellTensors(NamedTuple):
@@ -77,7 +79,6 @@ class CellTensors(NamedTuple):
         node: (n,) of each compartment.
         axial_sum_uS, axial_uS: (nodes,) sum of the axial conductances at a node, and that to its parent [uS].
         round_first, parent, child: (rounds + 1,), (nodes,) neighbours when a node is eliminated; -1 for no child.
-        compartment: (n,) at each position.
     """
 
     sizes: Any
@@ -124,21 +125,20 @@ class CellTensors(NamedTuple):
     round_first: Any
     parent: Any
     child: Any
-    compartment: Any
 
 
 class StimulusTensors(NamedTuple):
     """What drives some trials.
 
     Attributes:
-        first: (trials * duration + 1,) where the events of each millisecond begin.
-        passes: (trials * duration,) how many events come to one conductance of one compartment, at most.
-        event_pass: (events,) how many came there before in this millisecond: no two of a pass add to one number.
+        first: (trials * blocks + 1,) where the events of each block begin.
+        passes: (trials * blocks,) how many events come to one conductance of one compartment, at most.
+        event_pass: (events,) how many came there before in this block: no two of a pass add to one number.
         synapse_class, position: (events,).
-        after_ms, increment_uS: (events,) time after the start of the millisecond [ms], and what opens [uS].
+        after_ms, increment_uS: (events,) time after the start of the block [ms], and what opens [uS].
         electrode_first: (trials + 1,) where the electrodes of each trial begin; one for a position.
         electrode_position: (electrodes,).
-        current_nA: (electrodes, duration) [nA].
+        current_nA: (electrodes, blocks) [nA].
     """
 
     first: Any
@@ -153,6 +153,44 @@ class StimulusTensors(NamedTuple):
     current_nA: Any
 
 
+class WatchTensors(NamedTuple):
+    """What is looked at in all trials; see `integrator.state.Watch`.
+
+    Attributes:
+        threshold_mV: (1,) that the soma's potential crosses upwards [mV].
+        sample_first, sample_ms: (blocks + 1,), (samples,) when there are samples within steps [ms].
+        watched: (1,) how many positions are watched.
+        watched_position: (watched,) of which V at the end of each block, and samples, are written.
+    """
+
+    threshold_mV: Any
+    sample_first: Any
+    sample_ms: Any
+    watched: Any
+    watched_position: Any
+
+
+class OutputTensors(NamedTuple):
+    """What comes out of some trials; see `integrator.state.Output`.
+
+    Attributes:
+        v_mV: (trials, blocks, watched) at the end of each block [mV].
+        peak: (trials, blocks, 2).
+        crossing_ms: (trials, blocks, CROSSINGS).
+        sample_mV: (trials, samples, watched).
+        sample_mM: (trials, samples, ions, watched).
+        outside: (trials, blocks, 2) first position whose potential at the end of the block lies outside of the tables
+            of the membrane, or is no number, and that potential [mV]; the number of compartments where there is none.
+    """
+
+    v_mV: Any
+    peak: Any
+    crossing_ms: Any
+    sample_mV: Any
+    sample_mM: Any
+    outside: Any
+
+
 class BatchState(NamedTuple):
     """State of some trials, which goes on, and their workspaces.
 
@@ -163,7 +201,7 @@ class BatchState(NamedTuple):
         single: (trials, 2, state_singles) gates, G and J of all ionic currents, curvature, rise and decay of synapses.
         current: (trials,) which of the two is the state.
         control: (trials, 4) as in `integrator.state.State`.
-        counts: (trials, 2) milliseconds and steps.
+        counts: (trials, 2) blocks and steps.
         work_double, work_single: (trials, ...).
     """
 
@@ -248,17 +286,18 @@ class Step(NamedTuple):
 
     Attributes:
         trial: number of the trial.
-        t, duration: millisecond, and how many there are.
+        t, blocks: block, and how many there are.
         level, steps_per_ms: of its length.
-        s: number of the step in its millisecond.
+        s, steps: number of the step in its block, and how many there are.
     """
 
     trial: Any
     t: Any
-    duration: Any
+    blocks: Any
     level: Any
     steps_per_ms: Any
     s: Any
+    steps: Any
 
 
 @triton.jit
@@ -269,6 +308,7 @@ def read_sizes(cell):
         tl.load(s), tl.load(s + 1), tl.load(s + 2), tl.load(s + 3), tl.load(s + 4), tl.load(s + 5), tl.load(s + 6),
         tl.load(s + 7), tl.load(s + 8), tl.load(s + 9), tl.load(s + 10), tl.load(s + 11), tl.load(s + 12),
         tl.load(s + 13), tl.load(s + 14), tl.load(s + 15), tl.load(s + 16), tl.load(s + 17), tl.load(s + 18),
+        tl.load(s + 19),
     )  # fmt: skip
 
 

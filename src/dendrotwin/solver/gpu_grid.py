@@ -12,6 +12,7 @@ from dendrotwin.cell import membrane
 from dendrotwin.solver.integrator import grid
 
 V_LOW, PER_MV, V_BINS = (tl.constexpr(x) for x in (membrane.V_LOW_MV, 1.0 / membrane.V_BIN_MV, membrane.V_BINS))
+V_HIGH = tl.constexpr(float(membrane.V_GRID_MV[-1]))
 LOG_C_LOW, PER_LOG_C, C_BINS = (tl.constexpr(x) for x in (grid.LOG_C_LOW, 1.0 / grid.LOG_C_BIN, membrane.C_BINS))
 PLANE_V, PLANE_C = tl.constexpr(len(membrane.PLANE_V_MV)), tl.constexpr(len(membrane.PLANE_C_MM))
 PLANE_V_STRIDE, PLANE_C_STRIDE = (tl.constexpr(x) for x in (membrane.PLANE_V_STRIDE, membrane.PLANE_C_STRIDE))

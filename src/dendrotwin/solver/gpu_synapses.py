@@ -34,7 +34,7 @@ def _add(here, more, on):
 @triton.jit
 def add_events(cell, sizes, stimulus, step, memory, TILE: tl.constexpr):
     """Adds what the events of a step open; one after the other where they come to one conductance."""
-    new, work, bin_ = memory.new, memory.work, step.trial * step.duration + step.t
+    new, work, bin_ = memory.new, memory.work, step.trial * step.blocks + step.t
     per_ms = step.steps_per_ms.to(tl.float64)
     h = 1.0 / per_ms
     stop = tl.load(stimulus.first + bin_ + 1)
@@ -44,7 +44,7 @@ def add_events(cell, sizes, stimulus, step, memory, TILE: tl.constexpr):
             on = e < stop
             after = tl.load(stimulus.after_ms + e, mask=on, other=0.0)
             on = on & (tl.load(stimulus.event_pass + e, mask=on, other=-1) == number)
-            on = on & (tl.minimum((after * per_ms).to(tl.int32), step.steps_per_ms - 1) == step.s)
+            on = on & (tl.minimum((after * per_ms).to(tl.int32), step.steps - 1) == step.s)
             m = tl.load(stimulus.synapse_class + e, mask=on, other=0)
             uS = tl.load(stimulus.increment_uS + e, mask=on, other=0.0)
             own = m * sizes.n + tl.load(stimulus.position + e, mask=on, other=0)
@@ -65,13 +65,13 @@ def add_events(cell, sizes, stimulus, step, memory, TILE: tl.constexpr):
 
 @triton.jit
 def add_injected(stimulus, step, work, TILE: tl.constexpr):
-    """Adds the current of the trial's electrodes in a millisecond."""
+    """Adds the current of the trial's electrodes in a block."""
     stop = tl.load(stimulus.electrode_first + step.trial + 1)
     for begin in range(tl.load(stimulus.electrode_first + step.trial), stop, TILE):
         k = begin + tl.arange(0, TILE)
         on = k < stop
         at = tl.load(stimulus.electrode_position + k, mask=on, other=0)
-        nA = tl.load(stimulus.current_nA + k.to(tl.int64) * step.duration + step.t, mask=on, other=0.0)
+        nA = tl.load(stimulus.current_nA + k.to(tl.int64) * step.blocks + step.t, mask=on, other=0.0)
         _add(work.inward + at, nA, on)
 
 

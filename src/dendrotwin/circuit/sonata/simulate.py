@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dendrotwin.circuit.description import Description, Projection
+from dendrotwin.circuit.device import device_of
 from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.exchange import exchange
 from dendrotwin.circuit.fields import Field, FieldOfEach
@@ -124,7 +125,7 @@ class Simulation:
 
 def read_simulation(
     config: str | Path, folder: str | Path | None = None, accuracy: CableConfig | None = None, *,
-    overwrite: bool = False, threads: int = 1,
+    overwrite: bool = False, threads: int = 1, device: str = "cpu",
 ) -> Simulation:  # fmt: skip
     """Read a SONATA simulation: its circuit, its inputs and what it asks for; cells are read from NEURON.
 
@@ -134,14 +135,17 @@ def read_simulation(
         accuracy: of the cells' steps; standard where nothing is said.
         overwrite: replace results that are there.
         threads: of each process.
+        device: that the cells are on; see `Settings`.
 
     Raises:
-        FileError, InputError, CellError: see `load.read_circuit`.
+        FileError, InputError, CellError: see `load.read_circuit` and `device.device_of`.
     """
     with exchange().together():
+        device_of(device)
         circuit, plan = read_circuit(config, _twins_of, folder, overwrite=overwrite)
         notes = tuple(dict.fromkeys(itertools.chain(*exchange().gather(plan.notes))))
-        settings = Settings(plan.stop_ms, plan.threshold_mV, accuracy or CableConfig(), threads=threads)
+        accuracy = accuracy or CableConfig()
+        settings = Settings(plan.stop_ms, plan.threshold_mV, accuracy, threads=threads, device=device)
         simulation = Simulation(circuit, replace(plan, notes=notes), settings)
         _ = simulation.digest, simulation.sizes  # which all processes find out together
         if plan.done.is_file() and not plan.overwrite and not simulation.is_done:
@@ -293,6 +297,7 @@ def _said(simulation: Simulation, seconds: float) -> dict[str, Any]:
         "conditions": {"celsius": plan.celsius, "v_init_mV": plan.v_init_mV, "threshold_mV": plan.threshold_mV},
         "extracellular": {"sigma_S_per_m": SIGMA_S_PER_M, "source": "line"} if plan.extracellular else "none",
         "processes": exchange().size,
+        "device": simulation.settings.device,
         "seconds": seconds,
         **provenance(),
     }

@@ -80,13 +80,13 @@ class Stimulus(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """What is looked at within steps.
+    """What is looked at within steps, and at the end of blocks.
 
     Attributes:
         threshold_mV: that the soma's potential crosses upwards [mV].
         first: (blocks + 1,) the first sample of each block, and where those of the last one end.
         after_ms: (samples,) time of each sample after the start of its block, above 0 and rising [ms].
-        position: (watched,) where V and concentrations are sampled.
+        position: (watched,) where V and concentrations are sampled; `Batch` gives V at the end of each block of these.
     """
 
     threshold_mV: float
