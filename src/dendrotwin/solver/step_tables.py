@@ -2,8 +2,8 @@
 
 Gates and schemes go from the middle of one step to the middle of the next, exactly, at the potential between them
 (Hines 1984, doi:10.1016/0020-7101(84)90008-4), so that a table belongs to the two lengths, of which each counts half.
-Rates of a scheme are straight between the points at which they are known. Its steps are not, where fast states follow
-the potential as powers of exponentials, so that they are made at every point of the grid.
+Steps of a scheme bend more than its rates do, where fast states follow the potential as powers of exponentials, so
+that they are made at every point of the grid; between the points at which rates are known these are cubic.
 """
 
 from __future__ import annotations
@@ -114,6 +114,17 @@ def _points(scheme: Scheme) -> int:
     return {"v": len(V_GRID_MV), "c": len(C_GRID_MM)}.get(scheme.over, scheme.inflow.size // len(scheme.names))
 
 
+def _bend(f: Floats, together: int) -> Floats:
+    """Second differences of a table along its first axis; 0 at its ends, kinks and jumps. See `level`."""
+    bend, uneven = np.zeros_like(f), np.zeros_like(f)
+    bend[1:-1] = np.diff(f, 2, axis=0)
+    uneven[1:-1] = np.diff(bend, 2, axis=0)
+    last = tuple(range(-together, 0))
+    size, rough = (np.abs(x).max(last, keepdims=True) for x in (bend, uneven))
+    size[1:-1] = np.maximum(size[1:-1], np.maximum(size[:-2], size[2:]))
+    return np.where(2.0 * rough < size, bend, 0.0)
+
+
 def level(table: Floats, axis: int, together: int = 0) -> Floats:
     """Values between which straight lines are too high as often as too low.
 
@@ -130,13 +141,7 @@ def level(table: Floats, axis: int, together: int = 0) -> Floats:
             columns have sums that must last; 0 for none.
     """
     f = np.moveaxis(table, axis, 0)
-    bend, uneven = np.zeros_like(f), np.zeros_like(f)
-    bend[1:-1] = np.diff(f, 2, axis=0)
-    uneven[1:-1] = np.diff(bend, 2, axis=0)
-    last = tuple(range(-together, 0))
-    size, rough = (np.abs(x).max(last, keepdims=True) for x in (bend, uneven))
-    size[1:-1] = np.maximum(size[1:-1], np.maximum(size[:-2], size[2:]))
-    found = f - np.where(2.0 * rough < size, bend, 0.0) / 12.0
+    found = f - _bend(f, together) / 12.0
     if not together:
         found = np.clip(found, f.min(0), f.max(0))
     return np.ascontiguousarray(np.moveaxis(found, 0, axis))
@@ -192,7 +197,8 @@ def _with_inflow(scheme: Scheme) -> Floats:
     whole[:, :k, :k], whole[:, :k, k] = scheme.rates.reshape(-1, k, k), scheme.inflow.reshape(-1, k)
     stride = {"v": SCHEME_V_STRIDE, "c": SCHEME_C_STRIDE}.get(scheme.over, 1)
     share = (np.arange(stride) / stride)[:, None, None]
-    between = whole[:-1, None] + share * np.diff(whole, axis=0)[:, None]
+    straight, bend = whole[:-1, None] + share * np.diff(whole, axis=0)[:, None], _bend(whole, 2)[:, None]
+    between = straight - share * (1.0 - share) / 6.0 * ((2.0 - share) * bend[:-1] + (1.0 + share) * bend[1:])
     return np.concatenate([between.reshape(-1, k + 1, k + 1), whole[-1:]])
 
 
