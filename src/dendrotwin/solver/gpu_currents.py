@@ -12,7 +12,7 @@ import triton.language as tl
 
 from dendrotwin.solver import cell_arrays
 from dendrotwin.solver.gpu_arrays import START, STATE_WIDTH, STOP, TERM_WIDTH, Tile, covered
-from dendrotwin.solver.gpu_gates import SCHEME_V, SCHEME_V_STRIDE, step_gates, step_schemes
+from dendrotwin.solver.gpu_gates import step_gates, step_schemes
 from dendrotwin.solver.gpu_grid import (
     PER_MV,
     PLANE_C,
@@ -111,7 +111,7 @@ def _scheme_sensitivity(cell, sizes, pair, term, state, tile, x):
     """dx/dV of a state of a scheme, from all of its states."""
     size, length = tl.load(state + STATE_SCHEME_SIZE), tl.load(term.row + STOP) - term.start
     first = tl.load(state + STATE_SCHEME_OFFSET) - term.start
-    k, share = on_coarse_grid(tile.v_bin, tile.v_fraction, SCHEME_V_STRIDE, SCHEME_V)
+    k, share = tile.v_bin, tile.v_fraction
     table = cell.scheme_sensitivity + pair * sizes.sensitivity_entries + tl.load(state + STATE_SENSITIVITY)
     entry = table + k * (size + 1)
     found = between(entry + size, share, size + 1)

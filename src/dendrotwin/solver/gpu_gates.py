@@ -25,12 +25,8 @@ GATE_OVER, GATE_TABLE, GATE_ION = (tl.constexpr(getattr(cell_arrays, f"GATE_{k}"
 SCHEME_SIZE, SCHEME_OVER, SCHEME_TABLE, SCHEME_ION = (
     tl.constexpr(getattr(cell_arrays, f"SCHEME_{k}")) for k in ("SIZE", "OVER", "TABLE", "ION")
 )
-SCHEME_V, SCHEME_C, BOTH_V, BOTH_C = (
-    tl.constexpr(len(getattr(membrane, grid))) for grid in ("SCHEME_V_MV", "SCHEME_C_MM", "BOTH_V_MV", "BOTH_C_MM")
-)
-SCHEME_V_STRIDE, SCHEME_C_STRIDE, BOTH_V_STRIDE, BOTH_C_STRIDE = (
-    tl.constexpr(getattr(membrane, f"{name}_{over}_STRIDE")) for name in ("SCHEME", "BOTH") for over in "VC"
-)
+BOTH_V, BOTH_C = tl.constexpr(len(membrane.BOTH_V_MV)), tl.constexpr(len(membrane.BOTH_C_MM))
+BOTH_V_STRIDE, BOTH_C_STRIDE = tl.constexpr(membrane.BOTH_V_STRIDE), tl.constexpr(membrane.BOTH_C_STRIDE)
 
 
 @triton.jit
@@ -75,10 +71,10 @@ def step_schemes(cell, sizes, pair, tile, memory, TILE: tl.constexpr):
         over, entries, row_fraction = tl.load(row + SCHEME_OVER), size * (size + 1), f * 0.0
         row_distance = (over == OVER_VC).to(tl.int64) * BOTH_V * entries  # to the matrix of the next concentration
         if over == OVER_V:
-            k, share = on_coarse_grid(at, f, SCHEME_V_STRIDE, SCHEME_V)
+            k, share = at, f
         else:
             _, cb, cf = locate_concentrations(sizes, memory.old.c, ion, i, on)
-            k, share = on_coarse_grid(cb, cf, SCHEME_C_STRIDE, SCHEME_C)
+            k, share = cb, cf
             if over == OVER_VC:
                 k, share = on_coarse_grid(at, f, BOTH_V_STRIDE, BOTH_V)
                 row_c, row_fraction = on_coarse_grid(cb, cf, BOTH_C_STRIDE, BOTH_C)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from dendrotwin.cell.membrane import (
     PLANE_C_MM,
     PLANE_V_MV,
-    SCHEME_V_MV,
     V_BIN_MV,
     V_GRID_MV,
     Gate,
@@ -38,7 +37,7 @@ from dendrotwin.solver.cell_arrays import (
     Single,
     Terms,
 )
-from dendrotwin.solver.step_tables import Kinetics
+from dendrotwin.solver.step_tables import Kinetics, level, level_plane
 
 OVER = {"v": OVER_V, "c": OVER_C, "vc": OVER_VC}
 # Compartments that a loop does in the time that it takes to begin, measured: shorter gaps in a row are filled.
@@ -185,6 +184,7 @@ class RowCollector:
         n, width = len(leak_uS), max([len(powers) for powers in self.powers] + [1])
         state = np.array([[*of, *[(0, -1, 0, 0)] * (width - len(of))] for of in self.states], np.int64)
         power = np.array([[*of, *[0.0] * (width - len(of))] for of in self.powers], np.float32)
+        table_vc = np.array(self.tables_vc).reshape(-1, len(PLANE_C_MM), len(PLANE_V_MV), 1)
         g_max, e_mV = (np.concatenate([np.zeros(0), *part]).astype(np.float32) for part in (self.g_max, self.e_mV))
         return Terms(
             row=_array(self.terms, 8),
@@ -192,8 +192,8 @@ class RowCollector:
             power=power.reshape(-1, width),
             g_max=g_max,
             e_mV=e_mV,
-            table_v=np.array(self.tables_v, np.float32).reshape(-1, len(V_GRID_MV), 2),
-            table_vc=np.array(self.tables_vc, np.float32).reshape(-1, len(PLANE_C_MM), len(PLANE_V_MV)),
+            table_v=level(np.array(self.tables_v).reshape(-1, len(V_GRID_MV), 2), -2).astype(np.float32),
+            table_vc=level_plane(table_vc, 0)[..., 0].astype(np.float32),
             leak_uS=leak_uS.astype(np.float32),
             leak_nA=leak_nA.astype(np.float32),
             ones=np.ones(n, np.float32),
@@ -277,7 +277,7 @@ class RowCollector:
         if (scheme, state) not in self.coupled_states:
             self.coupled_states.append((scheme, state))
         before = self.coupled_states[: self.coupled_states.index((scheme, state))]
-        return sum(len(SCHEME_V_MV) * (len(self.table_schemes[k].names) + 1) for k, _ in before)
+        return sum(len(V_GRID_MV) * (len(self.table_schemes[k].names) + 1) for k, _ in before)
 
 
 def _over_plane(term: Term) -> bool:

@@ -21,7 +21,6 @@ import numpy as np
 from dendrotwin.cell.membrane import (
     PLANE_C_STRIDE,
     PLANE_V_STRIDE,
-    SCHEME_V_STRIDE,
     V_BIN_MV,
 )
 from dendrotwin.solver.cell_arrays import (
@@ -49,7 +48,6 @@ from dendrotwin.solver.compiled import compiled
 from dendrotwin.solver.integrator.gates import LAST_PLANE_C, LAST_PLANE_V
 from dendrotwin.solver.integrator.grid import interpolate_plane, on_coarse_grid
 from dendrotwin.solver.integrator.lookup import interpolate
-from dendrotwin.solver.integrator.schemes import LAST_SCHEME_V
 from dendrotwin.solver.integrator.workspace import CurrentSums, TableIndex, Workspace, clear, copy
 
 SMALLEST_GATE = np.float32(1e-9)  # divides in place of a gate that is shut
@@ -218,7 +216,7 @@ def _add_scheme_gating(
     size = len(states) // length
     entries = size + 1
     for i in range(length):
-        k, share = on_coarse_grid(v_bin[i], v_fraction[i], SCHEME_V_STRIDE, LAST_SCHEME_V)
+        k, share = v_bin[i], v_fraction[i]
         low, high = table[k * entries : (k + 1) * entries], table[(k + 1) * entries : (k + 2) * entries]
         sensitivity = low[size] + share * (high[size] - low[size])
         for q in range(size):

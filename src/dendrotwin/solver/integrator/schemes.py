@@ -17,10 +17,6 @@ from dendrotwin.cell.membrane import (
     BOTH_C_STRIDE,
     BOTH_V_MV,
     BOTH_V_STRIDE,
-    SCHEME_C_MM,
-    SCHEME_C_STRIDE,
-    SCHEME_V_MV,
-    SCHEME_V_STRIDE,
 )
 from dendrotwin.solver.cell_arrays import (
     OFFSET,
@@ -41,7 +37,6 @@ from dendrotwin.solver.compiled import compiled
 from dendrotwin.solver.integrator.grid import on_coarse_grid
 from dendrotwin.solver.integrator.workspace import TableIndex
 
-LAST_SCHEME_V, LAST_SCHEME_C = len(SCHEME_V_MV) - 2, len(SCHEME_C_MM) - 2
 LAST_BOTH_V, LAST_BOTH_C = len(BOTH_V_MV) - 2, len(BOTH_C_MM) - 2
 
 
@@ -67,23 +62,21 @@ def step_schemes(rows: Rows, tables: StepTables, pair: int, x: Single, index: Ta
         table = matrices[first[which] : first[which + 1]]
         y = x[offset : offset + size * (z - a)]
         if rows[k, SCHEME_OVER] == OVER_C:
-            _multiply(table, size, c_bin[ion, a:z], c_fraction[ion, a:z], SCHEME_C_STRIDE, LAST_SCHEME_C, y, states)
+            _multiply(table, size, c_bin[ion, a:z], c_fraction[ion, a:z], y, states)
         elif rows[k, SCHEME_OVER] == OVER_VC:
             _multiply_over_plane(
                 table, size, v_bin[a:z], v_fraction[a:z], c_bin[ion, a:z], c_fraction[ion, a:z], y, states
             )  # fmt: skip
         else:
-            _multiply(table, size, v_bin[a:z], v_fraction[a:z], SCHEME_V_STRIDE, LAST_SCHEME_V, y, states)
+            _multiply(table, size, v_bin[a:z], v_fraction[a:z], y, states)
 
 
 @compiled
-def _multiply(
-    table: Single, size: int, fine_bin: Bins, fraction: Single, stride: int, last: int, x: Single, states: Single
-) -> None:  # fmt: skip
+def _multiply(table: Single, size: int, bins: Bins, fraction: Single, x: Single, states: Single) -> None:
     """A matrix times the states of each compartment, and what flows in."""
-    entries, length = size * (size + 1), len(fine_bin)
+    entries, length = size * (size + 1), len(bins)
     for i in range(length):
-        k, share = on_coarse_grid(fine_bin[i], fraction[i], stride, last)
+        k, share = bins[i], fraction[i]
         low, high = table[k * entries : (k + 1) * entries], table[(k + 1) * entries : (k + 2) * entries]
         for p in range(size):
             row = p * (size + 1)
