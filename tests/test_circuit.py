@@ -608,12 +608,12 @@ def test_who_loses_another_process_ends_at_once_and_says_so(waits: str, killed: 
     other = 1 - killed
     said, errors = both[other].communicate(timeout=60)
     assert time.monotonic() - began < 15.0
-    assert both[other].returncode == 2
-    assert said == (
-        f"process {other} of 2 lost another one, which failed or was killed; give the same command again, which goes "
-        "on from the last checkpoint\n"
+    lost = (
+        f"process {other} of 2 lost another one, which failed or was killed; give the same command again, which "
+        "goes on from the last checkpoint\n"
     )
-    assert "Traceback" not in errors
+    # The second, where a thread of gloo would have aborted the process.
+    assert (both[other].returncode, said, errors) in ((2, lost, ""), (2, "", f"dendrotwin: {lost}"))
     both[killed].communicate()
 
 

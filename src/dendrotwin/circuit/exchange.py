@@ -19,6 +19,7 @@ import torch.distributed as distributed
 from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import Floats
+from dendrotwin.circuit.last_words import end_with_a_line
 from dendrotwin.errors import CircuitError, DendrotwinError
 
 LEAVING = datetime.timedelta(seconds=10)  # for all to say that they have passed one barrier
@@ -37,12 +38,13 @@ class Exchange:
 
     Attributes:
         rank, size: which process this is, of how many.
+        device: through which spikes go to the others: by NCCL between cards, else by gloo.
     """
 
     def __init__(self) -> None:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
-        self.room, self.runs = ROOM, 0
+        self.room, self.runs, self.device = ROOM, 0, torch.device("cpu")
         self._known: DendrotwinError | None = None  # the last error that all processes know of
         if self.size > 1:
             self._try(self._meet)
@@ -50,7 +52,10 @@ class Exchange:
     def _meet(self) -> None:
         self._store, *_ = next(distributed.rendezvous("env://", self.rank, self.size))
         if not distributed.is_initialized():
-            distributed.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size)
+            cards = distributed.is_nccl_available() and torch.cuda.is_available()
+            backend = "cpu:gloo,cuda:nccl" if cards else "gloo"
+            distributed.init_process_group(backend, store=self._store, rank=self.rank, world_size=self.size)
+        end_with_a_line(lambda: f"dendrotwin: {self._loss}" if self._known is None else None)
 
     def gather(self, value: Any) -> list[Any]:
         """What all processes have, in their order.
@@ -134,9 +139,10 @@ class Exchange:
             mine[0], mine[1] = len(node), flag
             if len(node) <= room:
                 mine[2 : 2 + len(node)], mine[2 + room : 2 + room + len(node)] = node, time_ms.view(np.int64)
-            parts = [torch.empty(len(mine), dtype=torch.int64) for _ in range(self.size)]
-            self._try(lambda: distributed.all_gather(parts, torch.from_numpy(mine)))  # noqa: B023
-            arrays = [part.numpy() for part in parts]
+            sent = torch.from_numpy(mine).to(self.device)
+            parts = [torch.empty_like(sent) for _ in range(self.size)]
+            self._try(lambda: distributed.all_gather(parts, sent))  # noqa: B023
+            arrays = [part.cpu().numpy() for part in parts]
             most = max(int(part[0]) for part in arrays)
             if most <= room:
                 break
@@ -151,8 +157,7 @@ class Exchange:
         Raises:
             CircuitError: another process has ended.
         """
-        if self.size > 1:
-            self._try(distributed.barrier)
+        self.any(np.zeros(1, np.bool_))
 
     def end(self) -> None:
         """Wait until all processes are here, and none needs the others any more: who leaves now breaks no connection.
@@ -173,8 +178,12 @@ class Exchange:
         try:
             act()
         except RuntimeError as error:
-            self._known = CircuitError(  # no other one is there to be told
-                f"process {self.rank} of {self.size} lost another one, which failed or was killed; give the same "
-                "command again, which goes on from the last checkpoint"
-            )
+            self._known = CircuitError(self._loss)  # no other one is there to be told
             raise self._known from error
+
+    @property
+    def _loss(self) -> str:
+        return (
+            f"process {self.rank} of {self.size} lost another one, which failed or was killed; give the same command "
+            "again, which goes on from the last checkpoint"
+        )

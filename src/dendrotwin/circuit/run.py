@@ -215,6 +215,7 @@ class Run:
         if storage is None and exchange.size > 1:
             raise CircuitError("several processes need a folder where they keep what they record; name one")
         self.engine = engine_of(self.circuit, self.settings, sampling_of(self.recorders, self.sample_ms))
+        exchange.device = self.engine.device
         for recorder in self.recorders:
             recorder.begin(self.engine)
         self.number = 0
