@@ -29,7 +29,7 @@ from test_gpu import a_membrane, a_tree, firing
 
 BLOCK_MS, BLOCKS, CELLS, N = 0.25, 6, 2, 3
 FAST = CableConfig(accuracy="fast", tolerance_mV=5.0)
-DURATION_MS = 5.5
+DURATION_MS = 4.5
 STRONG = Synapse("strong", True, (Conductance(rise_ms=0.2, decay_ms=1.0, g_max_uS=0.02, e_mV=0.0),))
 
 
@@ -99,7 +99,7 @@ def test_a_batch_is_that_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         assert one.dtype == other.dtype
         assert np.allclose(one, other, rtol=1e-3, atol=1e-4)
     whole, batch, parts = found.v_mV.copy(), GPUBatch(gpu.gpu, CELLS), []
-    for start, stop in ((0, 4), (4, BLOCKS)):
+    for start, stop in ((0, 3), (3, BLOCKS)):  # the state is there twice, and is in the other place after three
         states, batch = batch.states, GPUBatch(gpu.gpu, CELLS)
         batch.restore(states)
         some, current = part_of(events, start, stop), injected[:, start:stop]
@@ -157,7 +157,7 @@ def chain(order: tuple[int, ...] = (0, 1, 2)) -> Circuit:
     circuit = Circuit(seed=2)
     twins = [Twin("cable", {}, tree, Cable(tree, firing(3), CableConfig()), 0.5, {}) for _ in range(2)]
     circuit.add("cells", twins, len(order))
-    circuit.clamp("cells", 0.5, 0.6, 3.0, [order[0]])
+    circuit.clamp("cells", 0.5, 0.1, 2.5, [order[0]])
     source, target = (order[:-1], order[1:]) if len(order) > 1 else (order, order)
     given = Given(np.array(source), np.array(target), np.zeros(len(source), int))
     circuit.connect("cells", "cells", given, STRONG, weight=float(len(order) > 1), delay_ms=0.7)
@@ -190,25 +190,22 @@ def test_a_chain_fires_as_on_the_cpu(of_card: tuple[list[Any], np.ndarray]) -> N
     assert np.ptp(v_mV) > 40.0
 
 
-def test_the_order_of_cells_and_their_neighbours_change_no_bit(of_card: tuple[list[Any], np.ndarray]) -> None:
+def test_a_cell_does_not_depend_on_others(of_card: tuple[list[Any], np.ndarray]) -> None:
     spikes, v_mV = of_card
-    order = (2, 0, 1)
-    moved, moved_mV = of(chain(order))
-    assert sorted((order.index(node), when) for node, when in moved) == sorted(spikes)
-    assert np.array_equal(moved_mV[:, list(order)], v_mV)
     alone, alone_mV = of(chain((0,)))
     assert alone == spikes[:1]
     assert np.array_equal(alone_mV[:, 0], v_mV[:, 0])
 
 
-def test_a_checkpoint_goes_on_on_the_card(of_card: tuple[list[Any], np.ndarray], tmp_path: Path) -> None:
-    """A run that stops and goes on is the same to the last bit; that of a card is not gone on with on the CPU."""
-    stopped = 0
+def test_neither_an_order_nor_a_stop_changes_a_bit(of_card: tuple[list[Any], np.ndarray], tmp_path: Path) -> None:
+    """Of the same cells in another order, in a run that stops and goes on; on a card, and not on the CPU."""
+    spikes, v_mV = of_card
+    order, slices = (2, 0, 1), 0
 
     def advance(engine_: Engine, gather: Any) -> Any:
-        nonlocal stopped
-        stopped += 1
-        if stopped == 9:
+        nonlocal slices
+        slices += 1
+        if slices == 6:
             raise KeyboardInterrupt
         return one_slice(engine_, gather)
 
@@ -216,13 +213,12 @@ def test_a_checkpoint_goes_on_on_the_card(of_card: tuple[list[Any], np.ndarray],
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Engine, "advance", advance)
         with pytest.raises(KeyboardInterrupt):
-            of(chain(), storage=storage)
+            of(chain(order), storage=storage)
     with pytest.raises(CircuitError, match=r"of other settings \(duration, device, ...\); name another"):
-        of(chain(), "cpu", storage)
-    assert 0 < stopped < DURATION_MS / 0.5
-    spikes, v_mV = of(chain(), storage=storage)
-    assert spikes == of_card[0]
-    assert np.array_equal(v_mV, of_card[1])
+        of(chain(order), "cpu", storage)
+    moved, moved_mV = of(chain(order), storage=storage)
+    assert sorted((order.index(node), when) for node, when in moved) == sorted(spikes)
+    assert np.array_equal(moved_mV[:, list(order)], v_mV)
 
 
 def test_another_card_is_no_other_run() -> None:
