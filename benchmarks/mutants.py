@@ -320,7 +320,7 @@ MUTANTS = [
         "circuit/project.py", "test_circuit_python.py",
         ("(name, values, many)[row]", "(name, values, many)[: len(row)]"),
         ("weight * factor", "weight"),
-        ("p.depression_ms, p.facilitation_ms]]", "p.facilitation_ms, p.depression_ms]]"),
+        ("np.array(astuple(self), np.float64)", "np.array(astuple(self), np.float64)[[0, 2, 1, 3, 4]]"),
         ("kind[here] = len(kinds) + tree", "kind[here] = tree"),
     ),
     *of(
@@ -358,6 +358,22 @@ MUTANTS = [
     *of("circuit/sonata/load.py", "test_sonata_parts.py", ("copy(twin) for twin in", "twin for twin in")),
     *of("support/hdf5_parts.py", "test_sonata_parts.py", ("out[order] = found", "out[:] = found")),
     *of(
+        "solver/delivery.py", "test_circuit.py",
+        ("u, y, z, -delay_ms)", "u, y, z, 0.0 * delay_ms)"),
+        (" + p.active[k] * passed", ""),
+        ("-np.expm1(-apart) / apart if", "np.exp(-apart) if"),
+        ('"u", "active", "recovering"', '"u", "recovering"'),
+    ),
+    *of(
+        "circuit/fields.py", "test_circuit.py",
+        ("            first += len(matrix)\n", ""),
+        ("one.injected_nA[counts]", "one.injected_nA[0 * counts]"),
+    ),
+    *of(
+        "circuit/sonata/edges.py", "test_sonata_files.py",
+        ("parameters[edges.synapse[row]]", "parameters[np.sort(edges.synapse[row])]"),
+    ),
+    *of(
         "circuit/places.py", "test_circuit_python.py",
         ("self.radius_um * np.sqrt(random.random(count))", "self.radius_um * random.random(count)"),
         (".as_matrix() @ up", ".as_matrix()"),
@@ -379,7 +395,7 @@ MUTANTS = [
     ),
     *of(
         "circuit/figures.py", "test_circuit_python.py",
-        ("population.position_um[:, 2]", "population.position_um[:, 1]"),
+        ('population.position_um[:, "xyz".index(up)]', "population.position_um[:, 1]"),
         ("placed_trees(populations[recorder.population], nodes)", "placed_trees(populations[recorder.population])[:1]"),
         (".argmin(axis=0)", ".argmax(axis=0)"),
     ),

@@ -10,10 +10,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from dendrotwin.cell.tree import REGIONS, Tree
-from dendrotwin.errors import InputError
 
 SECTIONS = ("soma[0]", "dend[0]", "dend[1]", "axon[0]")
 ORDER = (0, 3, 1, 2)  # SONATA counts the axon second here
@@ -30,6 +28,7 @@ def a_tree() -> Tree:
         region=np.array([REGIONS.index(r) for r in ("soma", *["basal"] * 5, "axon")], np.int32),
         section=section,
         section_names=SECTIONS,
+        section_order=np.array(ORDER, np.int32),
         x=x,
         ends_um=np.zeros((n, 2, 3)),
         length_um=np.array([12.0, 20.0, 20.0, 30.0, 30.0, 30.0, 10.0]),
@@ -56,20 +55,9 @@ class StubCells:
     def __init__(self) -> None:
         self.asked: list[dict[str, str]] = []
 
-    def twins_of(self, node_types: list[dict[str, str]]) -> list[Any]:
+    def __call__(self, node_types: list[dict[str, str]]) -> list[Any]:
         self.asked += node_types
         return [SimpleNamespace(tree=a_tree()) for _ in node_types]
-
-    def compartment_at(self, tree: Tree, section_id: NDArray[Any], x: NDArray[Any]) -> NDArray[np.int32]:
-        if (section_id >= len(ORDER)).any():
-            raise InputError(f"the cell has {len(ORDER)} sections, and not section {section_id.max()}; correct its id")
-        section = np.array(ORDER)[section_id]
-        first = np.searchsorted(tree.section, section)
-        count = np.bincount(tree.section)[section]
-        return (first + np.minimum((x * count).astype(int), count - 1)).astype(np.int32)
-
-    def rotation_of(self, attributes: Mapping[str, NDArray[Any]], count: int) -> NDArray[np.float64]:
-        return np.tile(np.eye(3), (count, 1, 1))
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -181,7 +169,7 @@ def make_circuit(folder: Path) -> Path:
         group["edge_type_id"] = [3, 3, 4, 4, 3, 4]
         group["edge_group_id"], group["edge_group_index"] = [0, 0, 0, 0, 1, 0], [0, 1, 2, 3, 0, 4]
         group["0/afferent_section_id"] = np.array([2, 3, 0, 1, 3], np.uint32)
-        group["0/afferent_section_pos"] = [0.1, 0.5, 0.5, 0.5, 1.0]
+        group["0/afferent_section_pos"] = [0.1, 0.5, 0.5, 0.5, 0.9]
         group["0/syn_weight"] = [0.01, 0.02, 0.03, 0.04, 0.05]
         group["1/nsyns"] = [400]
     return write_config(folder, config_of(folder))

@@ -30,7 +30,8 @@ from dendrotwin.circuit.description import (
     SpikeTrains,
 )
 from dendrotwin.circuit.engine import BACKGROUND_MS, Engine, Sampling, Settings
-from dendrotwin.circuit.recorders import Field, Potentials
+from dendrotwin.circuit.fields import Field, FieldOfEach
+from dendrotwin.circuit.recorders import Potentials
 from dendrotwin.circuit.run import Result, Run, Storage, run
 from dendrotwin.circuit.segments import Segments
 from dendrotwin.errors import CircuitError, InputError
@@ -67,8 +68,8 @@ def projection(source: str, target: str, delay_ms: Any, **columns: Any) -> Proje
     return Projection(source, target, delay_ms=np.broadcast_to(np.float64(delay_ms), many).copy(), **usual | columns)
 
 
-def recurrent(twin: Twin, count: int = 12, shortest_ms: float = 0.5) -> Description:
-    """Cells that drive each other, with a background."""
+def recurrent(twin: Twin, count: int = 12, shortest_ms: float = 0.5, *, plastic: bool = False) -> Description:
+    """Cells that drive each other, with a background; every other connection with plasticity, or none."""
     random, dendrites = np.random.default_rng(1), np.flatnonzero(twin.tree.dendrites)
     many, places = 12 * count, 40 * count
     own = projection(
@@ -76,6 +77,10 @@ def recurrent(twin: Twin, count: int = 12, shortest_ms: float = 0.5) -> Descript
         target_node=random.integers(0, count, many), compartment=random.choice(dendrites, many), synapses=(EXCITATORY,),
         weight=random.uniform(0.0, 4.0, many),
     )  # fmt: skip
+    if plastic:
+        parameters = np.tile([0.3, 150.0, 80.0, 4.0, 0.1], (many, 1))
+        parameters[::2] = np.nan
+        own = dataclasses.replace(own, plasticity=parameters)
     background = Background(
         "cells", np.repeat(np.arange(count), 40), random.choice(dendrites, places), (EXCITATORY, INHIBITORY),
         (random.random(places) < 0.2).astype(np.int32), np.ones(places), np.full(places, 25.0),
@@ -194,8 +199,9 @@ def test_a_weight_of_zero_is_no_connection(twin: Twin) -> None:
     assert spikes_of(run(circuit, Settings(120))) != nothing
 
 
-def test_cells_in_another_order_fire_in_that_order(twin: Twin) -> None:
-    circuit = recurrent(twin)
+@pytest.mark.parametrize("plastic", [False, True])
+def test_cells_in_another_order_fire_in_that_order(twin: Twin, plastic: bool) -> None:
+    circuit = recurrent(twin, plastic=plastic)
     cells, own = circuit.populations[0], circuit.projections[0]
     order = np.random.default_rng(5).permutation(len(cells))
     moved = np.argsort(order)  # where each cell is now
@@ -240,8 +246,9 @@ def in_parts(circuit: Description, duration_ms: float, processes: int) -> Spikes
     return found
 
 
-def test_the_number_of_processes_changes_nothing(twin: Twin) -> None:
-    circuit = recurrent(twin)
+@pytest.mark.parametrize("plastic", [False, True])
+def test_the_number_of_processes_changes_nothing(twin: Twin, plastic: bool) -> None:
+    circuit = recurrent(twin, plastic=plastic)
     whole = spikes_of(run(circuit, Settings(80)))
     assert len(whole) > 10
     assert in_parts(circuit, 80, 2) == whole
@@ -308,20 +315,51 @@ def test_samples_within_steps_lie_between_their_ends(twin: Twin) -> None:
 
 def test_the_field_is_the_sum_of_the_cells_fields(twin: Twin) -> None:
     circuit = recurrent(twin, 4)
+    two_models = {"twins": (twin, dataclasses.replace(twin)), "model": np.array([0, 1, 0, 1], np.int32)}
+    circuit = dataclasses.replace(circuit, populations=(dataclasses.replace(circuit.populations[0], **two_models),))
     steps = Clamps("cells", np.array([1]), np.array([3]), np.array([10.0]), np.array([60.0]), np.array([0.2]))
     circuit = dataclasses.replace(circuit, clamps=(steps,))
     lfp = signals.LFP(Probe(np.array([[300.0, 0.0, z] for z in (-200.0, 0.0, 200.0)])))
-    result = run(circuit, Settings(100), [Potentials("cells", compartments="all"), Field(lfp)])
+    some = {"cells": np.array([3, 1])}
+    alone = FieldOfEach(lfp, name="alone"), FieldOfEach(lfp, some, "some"), Field(lfp, some, "of some")
+    result = run(circuit, Settings(100), [Potentials("cells", compartments="all"), Field(lfp), *alone])
     assert result is not None
     values = result.recorded("v-cells")["values"].reshape(100, 4, twin.tree.n)
-    expected = np.zeros((100, 3))
+    of_each = np.zeros((4, 100, 3))
     for k, place in enumerate(circuit.populations[0].position_um):
         current = np.zeros((100, 1))
         current[10:60] = 0.2 * (k == 1)
         tree = translate(twin.tree, place - soma_centre(twin.tree))
-        expected += membrane_currents(tree, values[:, k], Injection(np.array([3]), current)) @ lfp.matrix(tree).T
-    [found] = result.signals(1000.0)
-    assert np.abs(found.values - expected).max() < 2e-6 * np.abs(expected).max()
+        of_each[k] = membrane_currents(tree, values[:, k], Injection(np.array([3]), current)) @ lfp.matrix(tree).T
+    found, found_of_some = result.signals(1000.0)
+    for got, right in (
+        (found.values, of_each.sum(axis=0)),
+        (found_of_some.values, of_each[[1, 3]].sum(axis=0)),
+        (result.recorded("alone")["values"], of_each),
+        (result.recorded("some")["values"], of_each[[1, 3]]),
+    ):
+        assert np.abs(got - right).max() < 2e-6 * np.abs(right).max()
+    assert result.recorded("some")["node"].tolist() == [1, 3]
+
+
+def test_a_field_of_cells_that_are_not_there_is_refused(twin: Twin) -> None:
+    lfp = signals.LFP(Probe(np.array([[300.0, 0.0, 0.0]])))
+    for nodes, message in (
+        ({"cells": np.array([4])}, "names node 4 of cells, which has 4; correct it"),
+        ({"cell": np.array([0])}, "there is no population of cells 'cell'; the circuit has cells"),
+    ):
+        for kind in (Field, FieldOfEach):
+            with pytest.raises(InputError, match=message):
+                run(recurrent(twin, 4), Settings(10), [kind(lfp, nodes)])
+
+
+@pytest.mark.parametrize("names", [(None, None), ("a", "a"), ("spikes", "a")])
+def test_recorders_of_one_name_are_refused(names: tuple[str | None, str | None], twin: Twin) -> None:
+    two = [
+        Potentials("cells", compartments=where, name=name) for where, name in zip(("soma", "all"), names, strict=True)
+    ]
+    with pytest.raises(InputError, match=r"two recorders are called '(v-cells|a|spikes)', .*; rename one"):
+        run(recurrent(twin, 4), Settings(10), two)
 
 
 def test_a_potential_that_leaves_the_tables_is_named(twin: Twin) -> None:
@@ -372,30 +410,63 @@ def test_events_arrive_where_and_when_they_are_due() -> None:
     assert all(times == sorted(times) for times in by_time)
 
 
-def test_short_term_plasticity_is_that_of_its_equations() -> None:
-    """Against a slow integration of dR/dt = (1 - R) / D, du/dt = -u / F between spikes."""
+PLASTIC = {  # U, depression, facilitation, inactivation [ms], u0
+    "both": (0.5, 120.0, 40.0, 0.0, 0.0),
+    "facilitates": (0.1, 30.0, 500.0, 0.0, 0.3),
+    "none": (0.4, 0.0, 0.0, 0.0, 0.0),
+    "depresses": (0.3, 200.0, 0.0, 0.0, 0.7),
+    "stays active": (0.5, 120.0, 40.0, 25.0, 0.2),
+    "recovers at once": (0.5, 0.0, 40.0, 25.0, 0.2),
+    "active as long as it recovers": (0.5, 40.0, 0.0, 40.0, 0.0),
+    "active longer than it recovers": (0.5, 4.0, 100.0, 400.0, 0.0),
+}
+
+
+def shares(parameters: tuple[float, ...], spikes_ms: NDArray[np.float64], delay_ms: float = 1.0) -> list[float]:
+    """Of the resources, that each spike uses."""
+    connections = Connections(
+        np.array([0, 1]), np.zeros(1, int), np.zeros(1, int), np.ones(1), np.array([delay_ms]), np.zeros(1, int)
+    )
+    plasticity = Plasticity.at_rest(np.array([parameters]), connections.delay_ms)
+    ring = send(make_ring(400), connections, plasticity, np.zeros(len(spikes_ms), int), spikes_ms, 1.0)
+    return [float(ring.weight[ring.last[int(t + delay_ms)], 0]) for t in spikes_ms]
+
+
+@pytest.mark.parametrize("kind", PLASTIC)
+def test_short_term_plasticity_is_that_of_its_equations(kind: str) -> None:
+    """Against a slow integration of the three shares of the resources and of u, all from 0 ms at the target."""
+    spikes_ms, delay_ms = np.array([10.0, 30.0, 35.0, 80.0, 300.0]), 2.0
+    use, depression_ms, facilitation_ms, inactivation_ms, u = PLASTIC[kind]
+    ready, active, recovering, dt, now = 1.0, 0.0, 0.0, 1e-3, 0.0
+    expected = []
+
+    def flow(share: float, tau_ms: float) -> float:
+        return share * (dt / tau_ms if tau_ms else 1.0)
+
+    for spike in spikes_ms + delay_ms:
+        while now < spike - dt / 2:
+            inactivated, u = flow(active, inactivation_ms), u - flow(u, facilitation_ms)
+            recovered = flow(recovering, depression_ms)
+            active, recovering, ready = active - inactivated, recovering + inactivated - recovered, ready + recovered
+            now += dt
+        u += use * (1.0 - u)
+        expected.append(u * ready)
+        active, ready = active + u * ready, ready - u * ready
+    assert shares(PLASTIC[kind], spikes_ms, delay_ms) == pytest.approx(expected, rel=1e-3)
+
+
+def test_time_constants_that_are_nearly_the_same_make_no_jump() -> None:
+    """The solution has a difference of two exponentials over that of their time constants."""
     spikes_ms = np.array([10.0, 30.0, 35.0, 80.0, 300.0])
-    kinds = [(0.5, 120.0, 40.0), (0.1, 30.0, 500.0), (0.4, 0.0, 0.0), (0.3, 200.0, 0.0)]  # U, depression, facilitation
-    for use, depression_ms, facilitation_ms in kinds:
-        one = np.zeros(1)
-        connections = Connections(
-            np.array([0, 1]), np.zeros(1, int), np.zeros(1, int), np.ones(1), np.ones(1), np.zeros(1, int)
-        )
-        plasticity = Plasticity(
-            np.array([use]), np.array([facilitation_ms]), np.array([depression_ms]), one.copy(), one.copy(), one - 1.0
-        )
-        ring = send(make_ring(400), connections, plasticity, np.zeros(5, int), spikes_ms, 1.0)
-        found = [ring.weight[ring.last[int(t + 1)], 0] for t in spikes_ms]
-        expected, u, resources, dt, now = [], 0.0, 1.0, 1e-3, 0.0
-        for spike in spikes_ms:
-            while now < spike - dt / 2:
-                resources += dt * (1.0 - resources) / depression_ms if depression_ms else 1.0 - resources
-                u -= dt * u / facilitation_ms if facilitation_ms else u
-                now += dt
-            u += use * (1.0 - u)
-            expected.append(u * resources)
-            resources -= u * resources
-        assert found == pytest.approx(expected, rel=1e-3)
+    same = shares((0.5, 40.0, 0.0, 40.0, 0.0), spikes_ms)
+    for apart in (1e-15, 1e-12, 1e-9):
+        assert shares((0.5, 40.0, 0.0, 40.0 * (1.0 + apart), 0.0), spikes_ms) == pytest.approx(same, rel=10 * apart)
+    # And those that are far apart make none of inf - inf.
+    at_once = shares((0.5, 40.0, 0.0, 0.0, 0.0), spikes_ms)
+    assert shares((0.5, 40.0, 0.0, 1e-9, 0.0), spikes_ms) == pytest.approx(at_once, rel=1e-9)
+    assert shares((0.5, 1e-9, 0.0, 40.0, 0.0), spikes_ms) == pytest.approx(
+        shares((0.5, 0.0, 0.0, 40.0, 0.0), spikes_ms), rel=1e-9
+    )
 
 
 SCRIPT = """
@@ -406,12 +477,19 @@ import numpy as np
 import dendrotwin
 from test_circuit import recurrent
 from dendrotwin.circuit.engine import Settings
+from dendrotwin.circuit.fields import FieldOfEach
 from dendrotwin.circuit.recorders import Potentials
 from dendrotwin.circuit.run import Storage, run
-result = run(recurrent(dendrotwin.Twin.load(Path(sys.argv[1]))), Settings(float(sys.argv[3])), [Potentials("cells")],
-             storage=Storage(Path(sys.argv[2]), every_s=0.05))
+from dendrotwin.signals.extracellular import LFP
+from dendrotwin.signals.probes import Probe
+circuit = recurrent(dendrotwin.Twin.load(Path(sys.argv[1])), plastic=True)
+storage = Storage(Path(sys.argv[2]), every_s=0.05)
+alone = FieldOfEach(LFP(Probe(np.array([[300.0, 0.0, 0.0]]))), {{"cells": np.array([0, 3, 7, 8])}}, name="alone")
+result = run(circuit, Settings(float(sys.argv[3])), [Potentials("cells"), alone], storage=storage)
 if result is not None:
-    np.savez(sys.argv[4], *result.spikes(), result.recorded("v-cells")["values"])
+    recorded = [result.recorded(name)["values"] for name in ("v-cells", "alone")]
+    assert recorded[1].shape == (4, float(sys.argv[3]), 1)
+    np.savez(sys.argv[4], *result.spikes(), *recorded)
 """
 
 
@@ -428,9 +506,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def load(path: Path) -> list[Any]:
-    with np.load(path) as file:
-        return [array.tolist() for array in file.values()]
+def are_the_same(one: Path, other: Path) -> bool:
+    """Spikes and potentials to the bit, fields but for the rounding of sums."""
+    with np.load(one) as a, np.load(other) as b:
+        *exact, field = a.keys()
+        close = np.abs(a[field] - b[field]).max() < 1e-6 * np.abs(a[field]).max()
+        return bool(close and all(np.array_equal(a[name], b[name]) for name in exact))
 
 
 def test_a_second_process_changes_nothing(command: list[str], tmp_path: Path) -> None:
@@ -439,7 +520,7 @@ def test_a_second_process_changes_nothing(command: list[str], tmp_path: Path) ->
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     both = [*torchrun, *command, str(tmp_path / "b"), "150", str(tmp_path / "b.npz")]
     subprocess.run(both, check=True, env=environment(), capture_output=True)
-    assert load(tmp_path / "a.npz") == load(tmp_path / "b.npz")
+    assert are_the_same(tmp_path / "a.npz", tmp_path / "b.npz")
 
 
 def test_a_killed_run_goes_on_to_the_same_spikes(command: list[str], tmp_path: Path) -> None:
@@ -455,7 +536,7 @@ def test_a_killed_run_goes_on_to_the_same_spikes(command: list[str], tmp_path: P
     process.wait()
     assert not (tmp_path / "b.npz").exists()
     subprocess.run(killed, check=True, env=environment(), capture_output=True)
-    assert load(tmp_path / "a.npz") == load(tmp_path / "b.npz")
+    assert are_the_same(tmp_path / "a.npz", tmp_path / "b.npz")
 
 
 def test_a_folder_is_of_one_run(twin: Twin, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dendrotwin.cell.synapse import Conductance, Synapse
 from dendrotwin.cells import EXCITATORY, INHIBITORY
@@ -21,6 +22,12 @@ NAN = np.array([0.0, np.nan])
 SMALL = 36  # compartments of the second model, one less than the first
 
 
+def plastic(**values: float) -> NDArray[np.float64]:
+    """Plasticity of one connection, with these values, and none of the other."""
+    usual = {"U": 0.5, "depression": 100.0, "facilitation": 10.0, "inactivation": 3.0, "u0": 0.0} | values
+    return np.array([list(usual.values()), [np.nan] * 5])
+
+
 @pytest.fixture(scope="module")
 def circuit(ball_and_stick: Twin) -> Description:
     """Two cells of different models, driven by two trains, each other, a background and clamps."""
@@ -30,7 +37,7 @@ def circuit(ball_and_stick: Twin) -> Description:
     links = [
         Projection(
             source, "cells", WHOLE, WHOLE[::-1], np.array([3, 36]), (EXCITATORY, INHIBITORY), np.array([0, 0]), ONES,
-            ONES, np.full((2, 3), 0.5),
+            ONES, plastic(),
         )
         for source in ("cells", "input")
     ]  # fmt: skip
@@ -113,10 +120,12 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "delay NaN": ("projections", {"delay_ms": NAN}, CC + "`delay_ms` is nan at 1"),
     "no delay": ("projections", {"delay_ms": ZEROS}, CC + "a delay of 0 ms between cells is shorter than the shortest"),
     "short delay": ("projections", {"delay_ms": ONES / 257}, CC + "a delay of 0.00389105 ms between cells is shorter"),
-    "plasticity": ("projections", {"plasticity": np.ones((2, 2))}, CC + r"`plasticity` must be an array \(2, 3\)"),
-    "U": ("projections", {"plasticity": np.full((2, 3), 1.5)}, CC + "the utilisation U .* one is 1.5"),
-    "U NaN": ("projections", {"plasticity": np.full((2, 3), np.nan)}, CC + "the utilisation U .* one is nan"),
-    "depression": ("projections", {"plasticity": np.array([[0.5, -1.0, 0.0]] * 2)}, CC + "time constants of"),
+    "plasticity": ("projections", {"plasticity": np.ones((2, 3))}, CC + r"`plasticity` must be an array \(2, 5\)"),
+    "U": ("projections", {"plasticity": plastic(U=1.5)}, CC + "the utilisation U .* one is 1.5"),
+    "U NaN": ("projections", {"plasticity": plastic(U=np.nan)}, CC + "the utilisation U .* one is nan"),
+    "u0": ("projections", {"plasticity": plastic(u0=-0.1)}, CC + "the start u0 .* one is -0.1"),
+    "depression": ("projections", {"plasticity": plastic(depression=-1.0)}, CC + "time constants of"),
+    "inactivation": ("projections", {"plasticity": plastic(inactivation=np.inf)}, CC + "time constants of"),
     "background": ("backgrounds", {"population": "input"}, "background of input: there is no population 'input'"),
     "rate": ("backgrounds", {"rate_hz": -ONES}, "background of cells: `rate_hz` is -1 at 0"),
     "rate NaN": ("backgrounds", {"rate_hz": NAN}, "background of cells: `rate_hz` is nan at 1"),

@@ -227,9 +227,10 @@ def test_cells_are_upright_at_their_places(twin: Twin) -> None:
 
 
 def test_plasticity_fills_its_columns(twin: Twin) -> None:
-    p = connected(circuit_of(twin), "e", "i", InDegree(2), "excitatory", plasticity=TsodyksMarkram(0.5, 800.0, 20.0))
+    kind = TsodyksMarkram(0.5, depression_ms=800.0, facilitation_ms=20.0, inactivation_ms=3.0, u0=0.1)
+    p = connected(circuit_of(twin), "e", "i", InDegree(2), "excitatory", plasticity=kind)
     assert p.plasticity is not None
-    assert np.array_equal(p.plasticity, np.tile([0.5, 800.0, 20.0], (40, 1)))
+    assert np.array_equal(p.plasticity, np.tile([0.5, 800.0, 20.0, 3.0, 0.1], (40, 1)))
 
 
 def test_clamps(twin: Twin) -> None:

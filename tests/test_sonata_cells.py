@@ -15,7 +15,7 @@ from conftest import in_new_process
 from dendrotwin.cells import load_cell
 from dendrotwin.cells.sonata import NodeType, bmtk_folder, node_type
 from dendrotwin.circuit.sonata.cells import read_twins
-from dendrotwin.circuit.sonata.compartments import compartment_at, section_order
+from dendrotwin.circuit.sonata.compartments import compartment_at
 from dendrotwin.circuit.sonata.placement import placement
 from dendrotwin.errors import CellError, InputError
 from dendrotwin.neuron.build import NeuronCell
@@ -187,7 +187,7 @@ def _beside_bmtk(options: dict[str, str]) -> dict[str, Any]:
     morphology = Morphology.load(hobj=theirs, cache_seg_props=False)
     morphology.set_segment_dl(float(node.dL))
     mine = [section for part in ours.sections[:4] for section in part]
-    sections = [mine[k] for k in section_order(ours.tree)]
+    sections = [mine[k] for k in ours.tree.section_order]
     clamps, recorded = [], []
     for soma in (sections[0], next(iter(theirs.all))):
         clamp = h.IClamp(soma(0.5))
@@ -242,7 +242,7 @@ def test_a_tiny_cell_is_that_of_bmtk(template: str, parameters: str, processing:
     _needs_bmtk()
     options = _type(tmp_path, model_template=template, dynamics_params=parameters, model_processing=processing)
     tree = _check_beside_bmtk(options)["order"]
-    order = [tree.section_names[k] for k in section_order(tree)]
+    order = [tree.section_names[k] for k in tree.section_order]
     if template == "ctdb:Biophys1" and not processing:  # the axon stays where it is in the file
         assert order == [
             "soma[0]",
@@ -326,7 +326,7 @@ def test_a_hoc_template_is_the_cell_by_hand_and_keeps_its_order(tmp_path: Path) 
     assert np.ptp(v[0]) > 50.0
     np.testing.assert_allclose(v[0], v[1], rtol=0, atol=1e-9)
     names = ["soma", "axon", "dend[0]", "dend[1]"]  # as the template made them; the tree has the axon last
-    assert [tree.section_names[k] for k in section_order(tree)] == names != list(tree.section_names)
+    assert [tree.section_names[k] for k in tree.section_order] == names != list(tree.section_names)
     ids = np.repeat(np.arange(4), nseg)
     x = np.concatenate([(np.arange(n) + 0.5) / n for n in nseg])
     found = compartment_at(tree, ids, x)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ import libsonata
 import numpy as np
 import pytest
 
+from dendrotwin.cell.synapse import Conductance
+from dendrotwin.circuit.check import check_projection
 from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Settings
+from dendrotwin.circuit.sonata import edges
 from dendrotwin.circuit.sonata.config import read_config
 from dendrotwin.circuit.sonata.load import RunPlan, read_circuit
 from dendrotwin.circuit.sonata.nodes import read_nodes, select
-from dendrotwin.circuit.sonata.outputs import extracellular_file, membrane_file, spike_file
+from dendrotwin.circuit.sonata.outputs import contributions, extracellular_file, membrane_file, spike_file
 from dendrotwin.circuit.sonata.simulate import Simulation
 from dendrotwin.errors import DendrotwinError, FileError
 from sonata_files import StubCells, config_of, make_circuit, write_config, write_spikes
@@ -75,6 +80,25 @@ def test_edges(read: tuple[Description, RunPlan]) -> None:
     assert (exc.excitatory, inh.excitatory) == (True, False)
     assert (exc.conductances[0].rise_ms, exc.conductances[0].decay_ms, exc.conductances[0].g_max_uS) == (1.0, 3.0, 1.0)
     assert (inh.conductances[0].rise_ms, inh.conductances[0].decay_ms, inh.conductances[0].e_mV) == (0.0, 8.0, -80.0)
+
+
+def test_tmgsyn_is_an_exponential_synapse_with_plasticity(made: Path) -> None:
+    """Of every synapse of such edges, and of no others: drawn ones too."""
+    tmgsyn()(made.parent, {})
+    instead(EDGE_TYPES, "Exp2Syn exc", "tmgsyn inh")(made.parent, {})
+    instead(EDGE_TYPES, "\n4 tmgsyn inh", "\n4 Exp2Syn exc")(made.parent, {})
+    circuit, _ = read_circuit(made, StubCells())
+    (projection,) = circuit.projections
+    names = np.array([kind.name for kind in projection.synapses])[projection.synapse]
+    (own,) = [kind for kind in projection.synapses if kind.name == "inh"]
+    assert own.conductances == (Conductance(0.0, 3.0, 1.0, -80.0),)
+    assert not own.excitatory
+    assert projection.plasticity is not None
+    expected = np.array([0.04, 100.0, 1000.0, 3.0, 0.1])  # U, tau_rec, tau_facil, tau_1, u0
+    assert (names == "inh").sum() == 402
+    assert (projection.plasticity[names == "inh"] == expected).all()
+    assert np.isnan(projection.plasticity[names != "inh"]).all()
+    check_projection(projection, circuit.populations[0], circuit.trains[0])
 
 
 def test_edges_without_a_section_are_drawn_by_length(made: Path, read: tuple[Description, RunPlan]) -> None:
@@ -294,7 +318,7 @@ def test_bmtks_analysers_draw_the_results(read: tuple[Description, RunPlan]) -> 
         spikes.add("cells", np.array([1, 0]), np.array([5.25, 3.5]))
     with membrane_file(plan.reports[0]) as series:
         series["cells"].add(np.zeros((1000, 4)))
-    with extracellular_file(plan.extracellular[0], plan.node_ids) as ecp:
+    with extracellular_file(plan.extracellular[0]) as ecp:
         ecp.add({"cells": np.ones((1000, 2))})
     plot_raster(spikes_file=str(plan.spikes), population="cells", show=False, with_histogram=False)
     plot_traces(report_path=str(plan.reports[0].path), population="cells", show=False)
@@ -307,15 +331,63 @@ def test_extracellular_reports(made: Path) -> None:
     config["reports"]["ecp"] |= {"contributions_dir": "parts", "electrode_channels": [2], "cells": "first"}
     _, plan = read_circuit(write_config(made.parent, config), StubCells())
     (recording,) = plan.extracellular
-    with extracellular_file(recording, plan.node_ids) as file:
+    with extracellular_file(recording) as file:
         file.add({"cells": np.full((1000, 1), 2.0)})
-        file.add_cell("cells", 0, np.full((1000, 1), 1.5))
     with h5py.File(recording.path) as h5:
         assert h5["ecp/data"][()].tolist() == [[2.0]] * 1000
         assert h5["ecp/channel_id"][()].tolist() == [2]
         assert h5["ecp/data"].attrs["units"] == "mV"
-    with h5py.File(made.parent / "out" / "parts" / "10.h5") as h5:
-        assert (h5["ecp/data"][()] == 1.5).all()
+
+
+@pytest.mark.parametrize("folder", ["alone", "../there/deep", "there"])
+def test_cells_alone_have_files_of_their_own(folder: str, made: Path) -> None:
+    """Of what was in their folder, what has their names is replaced and all else stays."""
+    config = config_of(made.parent)
+    config["reports"]["ecp"] |= {"contributions_dir": folder, "cells": "both"}
+    (made.parent / "out" / "there").mkdir(parents=True)
+    (made.parent / "out" / "there" / "mine.txt").touch()
+    _, plan = read_circuit(write_config(made.parent, config), StubCells())
+    (recording,) = plan.extracellular
+    values = np.random.default_rng(0).normal(size=(2, 1000, 2)).astype(np.float32)
+    with contributions(recording, plan.node_ids) as files:
+        files.add({"cells": values[:, :300]})
+        files.add({"cells": values[:, 300:]})
+        assert not list((made.parent / "out" / folder).glob("1*.h5"))
+    for values_of_cell, node_id in zip(values, (10, 12), strict=True):
+        with h5py.File(made.parent / "out" / folder / f"{node_id}.h5") as h5:
+            assert np.array_equal(h5["ecp/data"][()], values_of_cell)
+            assert h5["ecp/data"].attrs["units"] == "mV"
+    assert (made.parent / "out" / "there" / "mine.txt").exists()
+    there = sorted(path.name for path in (made.parent / "out" / folder).iterdir())
+    assert there == ["10.h5", "12.h5", *(["mine.txt"] if folder == "there" else [])]
+    with pytest.raises(FileError, match=r"1[02]\.h5 exists; name another folder"):
+        read_circuit(made, StubCells())
+
+
+def test_more_cells_alone_than_files_may_be_open(read: tuple[Description, RunPlan]) -> None:
+    plan, many = read[1], 200
+    recording = replace(
+        plan.extracellular[0], cells={"cells": np.arange(many)}, contributions=plan.folder / "alone"
+    )  # fmt: skip
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + many // 2, limits[1]))
+    try:
+        with contributions(recording, {"cells": np.arange(many)}) as files:
+            files.add({"cells": np.zeros((many, 1000, 2))})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(list((plan.folder / "alone").iterdir())) == many
+
+
+def test_cells_of_several_populations_are_named_by_these(made: Path) -> None:
+    config = config_of(made.parent)
+    config["reports"]["ecp"] |= {"contributions_dir": "alone"}
+    _, plan = read_circuit(write_config(made.parent, config), StubCells())
+    (recording,) = plan.extracellular
+    both = replace(recording, cells={**recording.cells, "others": np.array([1])})
+    paths = both.paths({**plan.node_ids, "others": np.array([3, 10])})
+    assert [path.name for path in paths] == ["ecp.h5", *(f"cells_{k}.h5" for k in (10, 11, 12, 13)), "others_10.h5"]
 
 
 def _stopped(file: Any) -> None:
@@ -332,6 +404,9 @@ def test_nothing_half_written_stays(read: tuple[Description, RunPlan]) -> None:
         series["cells"].add(np.zeros((3, 4)))
     with pytest.raises(KeyboardInterrupt), spike_file(plan, ["cells"]) as file:
         _stopped(file)
+    alone = replace(plan.extracellular[0], contributions=plan.folder / "alone")
+    with pytest.raises(FileError, match=r"alone would have 3 of 1000"), contributions(alone, plan.node_ids) as files:
+        files.add({"cells": np.zeros((4, 3, 2))})
     assert list(plan.folder.iterdir()) == []
 
 
@@ -390,6 +465,18 @@ def array(file: str, name: str, values: Any) -> Break:
                 h5[name] = values
                 for key, value in attributes.items():
                     h5[name].attrs[key] = value
+
+    return change
+
+
+def tmgsyn(**values: Any) -> Break:
+    """Edges of the second type are of tmgsyn, with these parameters; without those that are None."""
+    usual = {"tau_1": 3.0, "tau_rec": 100.0, "tau_facil": 1000.0, "U": 0.04, "u0": 0.1, "erev": -80.0}
+    said = {name: value for name, value in (usual | values).items() if value is not None}
+
+    def change(folder: Path, config: dict[str, Any]) -> None:
+        text("parts/inh.json", json.dumps(said))(folder, config)
+        instead(EDGE_TYPES, "ExpSyn", "tmgsyn")(folder, config)
 
     return change
 
@@ -507,6 +594,17 @@ BROKEN: dict[str, tuple[Break, str]] = {
         r"reports\.ecp\.minimum_distance: a distance of 10 um is not kept; give auto",
     ),
     "the output folder is a file": (text("out", "x"), r"out is a file; name a folder"),
+    "the folder of a report is a file": (
+        say("reports", "ecp", "contributions_dir", to="../electrode.csv"),
+        r"electrode\.csv is a file; name a folder",
+    ),
+    "a cell alone in the file of a report": (
+        lambda _, c: (
+            c["reports"]["ecp"].update(contributions_dir="."),
+            c["reports"]["cai"].update(file_name="11.h5"),
+        ),
+        r"two results would be written to .*11\.h5; give each",
+    ),
     # Files
     "a missing file": (
         lambda f, _: (f / "network" / "cells.h5").unlink(),
@@ -594,7 +692,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     ),
     "a section beyond the cell": (
         array("edges.h5", f"{EDGE}/0/afferent_section_id", np.array([2, 3, 0, 1, 4], np.uint32)),
-        r"edges source_to_cells: the cell has 4 sections, and not section 4",
+        r"edges source_to_cells: there is no section id 4: the cell has the sections 0 to 3; correct it",
     ),
     "a negative section": (
         array("edges.h5", f"{EDGE}/0/afferent_section_id", [2, 3, 0, -1, 3]),
@@ -645,8 +743,12 @@ BROKEN: dict[str, tuple[Break, str]] = {
         r"the weight_function gaussianLL is not computed; write the weights",
     ),
     "an unknown synapse": (
-        instead(EDGE_TYPES, "ExpSyn", "tmgsyn"),
-        r"synapses of the model_template 'tmgsyn' are not read",
+        instead(EDGE_TYPES, "ExpSyn", "gaba"),
+        r"synapses of the model_template 'gaba' are not read; give Exp2Syn, ExpSyn or tmgsyn",
+    ),
+    "a synapse of Hennig's": (
+        instead(EDGE_TYPES, "ExpSyn", "stp5isyn"),
+        r"the model_template 'stp5isyn' \(short-term plasticity of Hennig 2013.*\) are not read; give Exp2Syn",
     ),
     "no parameters": (
         instead(EDGE_TYPES, "ExpSyn inh.json", "ExpSyn NONE"),
@@ -658,6 +760,15 @@ BROKEN: dict[str, tuple[Break, str]] = {
     ),
     "no tau1": (text("parts/exc.json", '{"tau2": 3, "erev": 0}'), r"exc\.json lacks tau1; add it"),
     "a tau of zero": (text("parts/exc.json", '{"tau1": 0, "tau2": 3, "erev": 0}'), r"tau1 = 0 is no positive number"),
+    "a tau beyond numbers": (
+        text("parts/exc.json", f'{{"tau1": 1{"0" * 400}, "tau2": 3, "erev": 0}}'),
+        r"exc\.json: tau1 = 10+ is no positive number",
+    ),
+    "no u0": (tmgsyn(u0=None), r"inh\.json lacks u0; add it"),
+    "a share above 1": (tmgsyn(U=1.2), r"inh\.json: U = 1\.2 is no share, 0 to 1; correct it"),
+    "a share that is no number": (tmgsyn(u0="x"), r"inh\.json: u0 = 'x' is no share, 0 to 1"),
+    "a recovery of zero": (tmgsyn(tau_rec=0), r"inh\.json: tau_rec = 0 is no positive number"),
+    "a negative facilitation": (tmgsyn(tau_facil=-1), r"inh\.json: tau_facil = -1 is no number from 0"),
     "broken JSON": (text("parts/exc.json", '{"tau2": 3,}'), r"exc\.json, line 1, column \d+: .*; correct the JSON"),
     # Spikes
     "no spikes": (
@@ -767,9 +878,9 @@ def shared() -> Path:
     return SHARED
 
 
-def test_nine_cells_unchanged(shared: Path, tmp_path: Path) -> None:
+def test_nine_cells_unchanged(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = StubCells()
-    cells.compartment_at = lambda tree, section_id, x: np.minimum(section_id, 0).astype(np.int32)  # type: ignore[method-assign]
+    monkeypatch.setattr(edges, "compartment_at", lambda _, section_id, x: np.zeros(len(x), np.int32))
     circuit, plan = read_circuit(shared / "9_cells" / "config.json", cells, tmp_path)
     assert [len(of) for of in circuit.populations] == [9]
     assert {of.name: (len(of), len(of.node)) for of in circuit.trains} == {"excvirt": (10, 312), "inhvirt": (10, 285)}

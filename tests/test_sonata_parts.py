@@ -212,8 +212,8 @@ def test_types_that_are_one_cell_are_models_of_their_own(made: Path) -> None:
     """Cells are shared out by type, before it is known that two types have one twin."""
 
     class Same(StubCells):
-        def twins_of(self, node_types: list[dict[str, str]]) -> list[Any]:
-            return [super().twins_of(node_types)[0]] * len(node_types)
+        def __call__(self, node_types: list[dict[str, str]]) -> list[Any]:
+            return [super().__call__(node_types)[0]] * len(node_types)
 
     (cells,) = read_circuit(made, Same())[0].populations
     assert len({id(twin) for twin in cells.twins}) == 3

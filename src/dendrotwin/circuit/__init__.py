@@ -5,6 +5,7 @@ wiring       the cells and connections of one process
 engine       all of them in time, slice by slice
 exchange     what processes say to each other
 recorders    what is recorded, reduced while it runs
+fields       signals of instruments, such as LFPs, recorded so
 segments     checkpoints on disk
 identity     by what a run is known again
 run          from a description to a result
@@ -21,10 +22,11 @@ from dendrotwin.circuit import figures
 from dendrotwin.circuit.circuit import Circuit
 from dendrotwin.circuit.description import Background, Clamps, Description, Population, Projection, SpikeTrains
 from dendrotwin.circuit.engine import Settings
+from dendrotwin.circuit.fields import Field
 from dendrotwin.circuit.measures import cv_isi, mean_rates, population_rate, rate_spectrum, summary, synchrony
 from dendrotwin.circuit.places import Column
 from dendrotwin.circuit.project import TsodyksMarkram
-from dendrotwin.circuit.recorders import Field, Potentials
+from dendrotwin.circuit.recorders import Potentials
 from dendrotwin.circuit.rules import Given, InDegree, Probability, Where
 from dendrotwin.circuit.run import Result, Storage
 

@@ -152,11 +152,15 @@ def check_projection(p: Projection, target: Population, source: Population | Spi
         )
     if p.plasticity is None:
         return
-    if not isinstance(p.plasticity, np.ndarray) or p.plasticity.shape != (many, 3):
-        raise InputError(f"{where}: `plasticity` must be an array ({many}, 3): U, depression [ms], facilitation [ms]")
-    use, times_ms = p.plasticity[:, 0], p.plasticity[:, 1:]
-    if not ((use >= 0.0) & (use <= 1.0)).all():
-        raise InputError(f"{where}: the utilisation U of plasticity is a share, 0 to 1; one is {_first(use, 1.0):g}")
+    if not isinstance(p.plasticity, np.ndarray) or p.plasticity.shape != (many, 5):
+        raise InputError(
+            f"{where}: `plasticity` must be an array ({many}, 5): U, depression, facilitation, inactivation [ms], u0"
+        )
+    plastic = p.plasticity[~np.isnan(p.plasticity).all(axis=1)]
+    shares, times_ms = plastic[:, [0, 4]], plastic[:, 1:4]
+    for name, share in zip(("utilisation U", "start u0"), shares.T, strict=True):
+        if not ((share >= 0.0) & (share <= 1.0)).all():
+            raise InputError(f"{where}: the {name} of plasticity is a share, 0 to 1; one is {_first(share, 1.0):g}")
     if not ((times_ms >= 0.0) & np.isfinite(times_ms)).all():
         raise InputError(f"{where}: time constants of plasticity are finite and 0 or more ms, 0 for none; correct them")
 

@@ -70,8 +70,7 @@ class Projection:
         synapse: (K,) of which kind it is.
         weight: (K,) factor on the conductances of its kind.
         delay_ms: (K,) from a spike of the source to the event at the target [ms].
-        plasticity: (K, 3) U, the share of the resources that a first spike uses, and the time constants of depression
-            and facilitation [ms] (Tsodyks, Pawelzik and Markram 1998, doi:10.1162/089976698300017502), or None.
+        plasticity: (K, 5) those of `TsodyksMarkram`, in its order; rows of NaN where there is none. Or None.
     """
 
     source: str

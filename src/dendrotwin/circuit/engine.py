@@ -329,7 +329,7 @@ class Engine:
         found: dict[str, NDArray[Any]] = {"slice": np.array(self.slice)}
         for k, cells in enumerate(self.models):
             parts = {**cells.batch.states._asdict(), **cells.ring._asdict()}
-            parts |= {name: getattr(cells.here.plasticity, name) for name in ("u", "resources", "last_ms")}
+            parts |= cells.here.plasticity.state()
             found |= {f"{k}.{name}": array for name, array in parts.items()}
         return found
 
@@ -342,8 +342,7 @@ class Engine:
         self.slice = int(state["slice"])
         for k, cells in enumerate(self.models):
             cells.ring = Ring(*(state[f"{k}.{name}"] for name in Ring._fields))
-            changed = cells.batch.states._asdict()
-            changed |= {name: getattr(cells.here.plasticity, name) for name in ("u", "resources", "last_ms")}
+            changed = cells.batch.states._asdict() | cells.here.plasticity.state()
             for name, array in changed.items():
                 array[...] = state[f"{k}.{name}"]
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from dendrotwin import plot
 from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Population
+from dendrotwin.circuit.fields import Field
 from dendrotwin.circuit.places import placed_trees
-from dendrotwin.circuit.recorders import Field, Parts, Potentials
+from dendrotwin.circuit.recorders import Parts, Potentials
 from dendrotwin.circuit.run import Result
 from dendrotwin.errors import InputError
 
@@ -34,16 +35,20 @@ def raster(result: Result) -> Figure:
 
 
 def raster_of(
-    populations: Sequence[Population], spikes: Mapping[str, tuple[Indices, Floats]], duration_ms: float
-) -> Figure:  # fmt: skip
+    populations: Sequence[Population],
+    spikes: Mapping[str, tuple[Indices, Floats]],
+    duration_ms: float,
+    up: str = "z",
+) -> Figure:
     """The same of any spikes; cells that are all at one depth are drawn by their numbers.
 
     Args:
         populations: the cells.
         spikes: of each population, (s,) nodes and (s,) times [ms].
         duration_ms: of the run [ms].
+        up: the axis of depth, "x", "y" or "z".
     """
-    depth_um = {population.name: population.position_um[:, 2] for population in populations}
+    depth_um = {population.name: population.position_um[:, "xyz".index(up)] for population in populations}
     level = len(np.unique(np.concatenate(list(depth_um.values())))) == 1
     height, below = {}, 0
     for population in populations:
@@ -51,7 +56,7 @@ def raster_of(
         height[population.name] = (time_ms, node + float(below) if level else depth_um[population.name][node])
         below += len(population)
     cells = {population.name: len(population) for population in populations}
-    label = "number of the cell" if level else "z of the soma (µm)"
+    label = "number of the cell" if level else f"{up} of the soma (µm)"
     return plot.figure_raster(height, cells, (0.0, duration_ms), label=label)
 
 

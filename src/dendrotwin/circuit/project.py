@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,20 +19,32 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TsodyksMarkram:
-    """Short-term plasticity (Tsodyks, Pawelzik and Markram 1998, doi:10.1162/089976698300017502).
+    """Short-term plasticity (Tsodyks, Uziel and Markram 2000, doi:10.1523/JNEUROSCI.20-01-j0003.2000).
 
-    A spike uses the share u of the resources R that are left, and the event has u R times the connection's weight:
+    Of a connection's resources x are ready, y are active and z recover, x + y + z = 1. A spike raises u to
+    u + U (1 - u); after that u x go from x to y, and the event has u x times the connection's weight. Between spikes
 
-        u <- U + u (1 - U) exp(-dt / facilitation),    R <- 1 + (R - u R - 1) exp(-dt / depression).
+        dy/dt = -y / inactivation,    dz/dt = y / inactivation - z / depression,    du/dt = -u / facilitation.
+
+    At 0 ms all is ready. With inactivation = 0, what was used recovers at once: Tsodyks, Pawelzik and Markram 1998
+    (doi:10.1162/089976698300017502). NEURON's `tmgsyn`, of which inactivation is the time constant of the conductance
+    too, is that of 2000.
 
     Attributes:
-        utilisation: U, the share that a first spike uses, 0..1.
-        depression_ms, facilitation_ms: time constants [ms]; 0 for none.
+        utilisation: U, 0..1; the share that a first spike uses where u starts at 0.
+        depression_ms, facilitation_ms, inactivation_ms: time constants [ms]; 0 for at once.
+        u0: u at 0 ms, 0..1.
     """
 
     utilisation: float
     depression_ms: float = 0.0
     facilitation_ms: float = 0.0
+    inactivation_ms: float = 0.0
+    u0: float = 0.0
+
+    def parameters(self) -> Floats:
+        """(5,) its attributes, in their order."""
+        return np.array(astuple(self), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +97,10 @@ class Link:
                 ("weight", found.weight, self.weight), ("delay_ms", found.delay_ms, self.delay_ms),
             )
         )  # fmt: skip
+        plasticity = None if self.plasticity is None else np.tile(self.plasticity.parameters(), (len(model), 1))
         return Projection(
             origin.name, cells.name, found.source, found.target, compartment.astype(np.int32), kinds,
-            kind.astype(np.int32), weight * factor, delay_ms, self._plasticity(len(model)),
+            kind.astype(np.int32), weight * factor, delay_ms, plasticity,
         )  # fmt: skip
 
     def draw(self, origin: Population | SpikeTrains, cells: Population, seed: tuple[int, int]) -> Draw:
@@ -131,12 +144,6 @@ class Link:
         assert isinstance(self.rule, Given)
         many, real = np.size(self.rule.source), name in ("weight", "delay_ms")
         return (_each if real else whole)(name, values, many)[row]
-
-    def _plasticity(self, many: int) -> Floats | None:
-        if self.plasticity is None:
-            return None
-        p = self.plasticity
-        return np.repeat(np.array([[p.utilisation, p.depression_ms, p.facilitation_ms]], np.float64), many, 0)
 
 
 def whole(name: str, values: ArrayLike, count: int | None = None) -> Indices:

@@ -6,7 +6,7 @@ records its own cells; `join` puts the parts of all processes together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,17 +16,11 @@ from numpy.typing import NDArray
 from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Description, Population
 from dendrotwin.circuit.engine import Cells, Engine, Recorded
-from dendrotwin.circuit.places import placed_tree
 from dendrotwin.circuit.wiring import joined
-from dendrotwin.errors import InputError, MissingPackageError
-from dendrotwin.signals.instruments import LinearInstrument, settings_of
-from dendrotwin.solver.axial_currents import Neighbours, membrane_currents
+from dendrotwin.errors import InputError
 
 Indices = NDArray[np.int64]
 Parts = dict[str, NDArray[Any]]
-# Samples whose field is computed at once: the matrix of a cell, which is larger than its cache, is read once for them.
-FIELD_SAMPLES = 16
-FIELD_CELLS = 64  # whose fields are summed in single precision
 
 
 class Recorder(Protocol):
@@ -113,7 +107,9 @@ class Potentials:
         node, compartment = self._elements(population) if self.elements is None else self.elements
         node, compartment = np.asarray(node, np.int64), np.asarray(compartment, np.int64)
         if len(node) and not (node.min() >= 0 and node.max() < len(population)):
-            raise InputError(f"{self.name} names node {node.max()} of {population.name}, which has {len(population)}")
+            raise InputError(
+                f"{self.name} names node {node.max()} of {population.name}, which has {len(population)}; correct it"
+            )
         number = node + engine.numbers.first[population.name]
         self._columns = [self._column(engine, cells, number, compartment) for cells in engine.models]
         self.element = joined(element for element, *_ in self._columns)
@@ -123,7 +119,9 @@ class Potentials:
         """Nodes and compartments, one by one."""
         nodes = np.arange(len(population)) if self.nodes is None else np.unique(np.asarray(self.nodes, np.int64))
         if len(nodes) and not (nodes[0] >= 0 and nodes[-1] < len(population)):
-            raise InputError(f"{self.name} names node {nodes[-1]} of {population.name}, which has {len(population)}")
+            raise InputError(
+                f"{self.name} names node {nodes[-1]} of {population.name}, which has {len(population)}; correct it"
+            )
         if isinstance(self.compartments, str):
             if self.compartments not in ("soma", "all"):
                 raise InputError(f"{self.name}: compartments are soma, all or numbers, not {self.compartments!r}")
@@ -185,112 +183,6 @@ class Potentials:
         return {
             "time_ms": parts[0]["time_ms"], "values": values, "node": node[order], "compartment": compartment[order]
         }  # fmt: skip
-
-
-class Field:
-    """The signal of a linear instrument, such as an LFP probe, summed over all cells and over those of populations.
-
-    With M the instrument's matrix of a cell at its place, the signal is the sum over cells of M I, I being their
-    membrane currents (Hagen et al. 2018, doi:10.3389/fninf.2018.00092), or of M V. Its parts: `time_ms` (samples,),
-    and `values` (populations, samples, channels), the sum being that over populations.
-
-    Args:
-        instrument: what records; see `signals`.
-        nodes: (k,) the cells that count, of each population; None for all.
-        name: of what is recorded; the instrument's where nothing is said.
-    """
-
-    somata_only, concentrations, held_bytes = False, False, 0
-
-    def __init__(
-        self, instrument: LinearInstrument, nodes: Mapping[str, NDArray[np.integer]] | None = None,
-        name: str | None = None,
-    ) -> None:  # fmt: skip
-        self.instrument, self.nodes, self.name = instrument, nodes, name or instrument.name
-        self._found: list[tuple[Floats, Floats]] = []
-
-    @property
-    def asked(self) -> list[Any]:
-        """See `Recorder`."""
-        return [self.name, settings_of(self.instrument), self.instrument.channels(), self.nodes]
-
-    def begin(self, engine: Engine) -> None:
-        """See `Recorder`.
-
-        Raises:
-            InputError: the instrument does not fit a cell.
-        """
-        self._time: list[Floats] = []
-        self._sources: list[list[NDArray[np.float32]]] = [[] for _ in engine.models]
-        self._channels = len(next(iter(self.instrument.channels().values())))
-        self._matrices = [self._of_model(engine, cells) for cells in engine.models]
-        self._neighbours = [
-            Neighbours.of(cells.here.twin.tree, cells.batch.stepper.layout.compartment) for cells in engine.models
-        ]
-        bounds = np.cumsum([0, *map(len, engine.circuit.populations)])
-        self._populations = len(engine.circuit.populations)
-        self._of_cell = [np.searchsorted(bounds, cells.here.node, side="right") - 1 for cells in engine.models]
-
-    def _of_model(self, engine: Engine, cells: Cells) -> NDArray[np.float32]:
-        """(cells, n, channels) by position."""
-        order = cells.batch.stepper.layout.compartment
-        found = np.zeros((len(cells.here.node), len(order), self._channels), np.float32)
-        for k, number in enumerate(cells.here.node):
-            population, node = engine.place(int(number))
-            if self.nodes is not None and node not in self.nodes.get(population.name, ()):
-                continue
-            try:
-                found[k] = self.instrument.matrix(placed_tree(population, node)).T[order]
-            except MissingPackageError:
-                raise
-            except InputError as error:
-                raise InputError(f"node {node} of {population.name}: {error}") from error
-        return found
-
-    def take(self, time_ms: Floats, recorded: Sequence[Recorded]) -> None:
-        """See `Recorder`."""
-        for one, sources, neighbours in zip(recorded, self._sources, self._neighbours, strict=True):
-            source = np.empty((one.v_mV.shape[1], one.v_mV.shape[0], one.v_mV.shape[2]), np.float32)
-            if self.instrument.acts_on == "potentials":
-                source[:] = one.v_mV.swapaxes(0, 1)
-            else:
-                membrane_currents(neighbours, one.v_mV, source)
-                if one.injected_nA is not None:
-                    source += one.injected_nA.swapaxes(0, 1)
-            sources.append(source)
-        self._time.append(time_ms)
-        if sum(map(len, self._time)) >= FIELD_SAMPLES:
-            self._sum()
-
-    def _sum(self) -> None:
-        """The field of all samples that wait."""
-        time_ms = np.concatenate([np.zeros(0), *self._time])
-        values = np.zeros((self._populations, len(time_ms), self._channels))
-        for sources, matrix, population in zip(self._sources, self._matrices, self._of_cell, strict=True):
-            if not sources:
-                continue
-            for p in np.unique(population):
-                mine = np.flatnonzero(population == p)  # nodes of a population follow each other, and so do its cells
-                for begin in range(mine[0], mine[-1] + 1, FIELD_CELLS):
-                    some = slice(begin, min(begin + FIELD_CELLS, mine[-1] + 1))
-                    part = np.concatenate([source[:, some] for source in sources])  # (samples, cells, n)
-                    values[p] += part.reshape(len(time_ms), -1) @ matrix[some].reshape(-1, self._channels)
-            sources.clear()
-        self._time = []
-        self._found.append((time_ms, values))
-
-    def parts(self) -> Parts:
-        """See `Recorder`."""
-        self._sum()
-        found, self._found = self._found, []
-        return {
-            "time_ms": np.concatenate([time_ms for time_ms, _ in found]),
-            "values": np.concatenate([values for _, values in found], axis=1),
-        }
-
-    def join(self, parts: Sequence[Parts]) -> Parts:
-        """See `Recorder`."""
-        return {"time_ms": parts[0]["time_ms"], "values": np.sum([part["values"] for part in parts], axis=0)}
 
 
 @dataclass(eq=False)

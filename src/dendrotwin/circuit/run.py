@@ -7,6 +7,7 @@ slice.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ from dendrotwin.cell.tree import Floats
 from dendrotwin.circuit.description import Description
 from dendrotwin.circuit.engine import Engine, Sampling, Settings, shortest_delay
 from dendrotwin.circuit.exchange import exchange
+from dendrotwin.circuit.fields import Field
 from dendrotwin.circuit.identity import digest_of_run
-from dendrotwin.circuit.recorders import Field, Parts, Recorder, Spikes, named, spikes_of
+from dendrotwin.circuit.recorders import Parts, Recorder, Spikes, named, spikes_of
 from dendrotwin.circuit.segments import Segments
 from dendrotwin.circuit.wiring import Numbering
-from dendrotwin.errors import CircuitError
+from dendrotwin.errors import CircuitError, InputError
 from dendrotwin.signals.instruments import Signal, settings_of
 from dendrotwin.support.folder_lock import FolderLock
 from dendrotwin.support.progress import progress
@@ -156,9 +158,13 @@ def run(
     Raises:
         CircuitError: a potential leaves the tables of a membrane, another process has ended, or the storage belongs to
             another run.
-        InputError: a recorder does not fit the circuit.
+        InputError: a recorder does not fit the circuit, or two have one name.
     """
     started = time.monotonic()
+    names = ["spikes", *(recorder.name for recorder in recorders)]
+    twice = [name for name, many in Counter(names).items() if many > 1]
+    if twice:
+        raise InputError(f"two recorders are called {twice[0]!r}, one of which could not be asked for; rename one")
     with Run(circuit, settings, recorders, sample_ms, storage) as running:
         running.finish()
         if running.exchange.rank:

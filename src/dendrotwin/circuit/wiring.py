@@ -241,7 +241,7 @@ def _wire(circuit: Description, numbers: Numbering, twin: Twin, node: Indices, d
         found.source.append(p.source_node[mine] + numbers.first[p.source])
         found.weight.append(p.weight[mine])
         found.delay_ms.append(p.delay_ms[mine])
-        found.plasticity.append(np.full((len(mine), 3), np.nan) if p.plasticity is None else p.plasticity[mine])
+        found.plasticity.append(np.full((len(mine), 5), np.nan) if p.plasticity is None else p.plasticity[mine])
     many = sum(map(len, ends.cell))
     chosen = [_of_background(b, here, numbers, ends) for b in circuit.backgrounds]
     tree, input = ends.inputs(twin.tree)
@@ -274,12 +274,8 @@ def _connections(found: _Collected, cell: Ints, input: Ints, sources: int) -> tu
     weight, delay_ms = (
         np.concatenate([np.zeros(0), *parts])[order].astype(np.float64) for parts in (found.weight, found.delay_ms)
     )
-    use = np.concatenate([np.zeros((0, 3)), *found.plasticity])[order]
-    changes = ~np.isnan(use[:, 0])
+    parameters = np.concatenate([np.zeros((0, 5)), *found.plasticity])[order]
+    changes = ~np.isnan(parameters[:, 0])
     plastic = np.where(changes, np.cumsum(changes) - 1, -1).astype(np.int32)
-    utilisation, depression_ms, facilitation_ms = (np.ascontiguousarray(column) for column in use[changes].T)
-    many = len(utilisation)
-    plasticity = Plasticity(
-        utilisation, facilitation_ms, depression_ms, np.zeros(many), np.zeros(many), np.full(many, -1.0)
-    )  # fmt: skip
+    plasticity = Plasticity.at_rest(parameters[changes], delay_ms[changes])
     return Connections(first, cell[order], input[order], weight, delay_ms, plastic), plasticity

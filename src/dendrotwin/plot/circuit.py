@@ -125,11 +125,15 @@ def _draw_traces(axes: Axes, time_ms: Real, z_um: Real, lfp_uV: Floats) -> None:
 
 @matplotlib.rc_context(STYLE)
 def figure_potentials(
-    trees: Sequence[Tree], v_mV: Real, time_ms: Sequence[float], limits_mV: tuple[float, float] = V_LIMITS_MV
+    trees: Sequence[Tree],
+    v_mV: Real,
+    time_ms: Sequence[float],
+    limits_mV: tuple[float, float] = V_LIMITS_MV,
+    up: str = "z",
 ) -> Figure:
     """Frames of a movie: the potential of every compartment of all cells at their places, seen from the side.
 
-    x is to the right and z up. Compartments are drawn from the most hyperpolarised to the most depolarised one, so that
+    x is to the right. Compartments are drawn from the most hyperpolarised to the most depolarised one, so that
     no cell at rest hides one that is not.
 
     Args:
@@ -137,8 +141,9 @@ def figure_potentials(
         v_mV: (frames, compartments) potentials of the first cell, then those of the second, ... [mV].
         time_ms: (frames,) [ms].
         limits_mV: ends of the colours [mV]; what is above, such as a spike, has a colour of its own.
+        up: the axis that is drawn upwards, "y" or "z".
     """
-    ends = np.concatenate([tree.ends_um[:, :, [0, 2]] for tree in trees])
+    ends = np.concatenate([tree.ends_um[:, :, [0, "xyz".index(up)]] for tree in trees])
     widths = np.concatenate([0.4 + 0.35 * np.clip(tree.diameter_um, 0.0, 10.0) for tree in trees])
     low, high = ends.min(axis=(0, 1)), ends.max(axis=(0, 1))
     wide, tall = high - low + 1.0

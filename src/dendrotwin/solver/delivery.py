@@ -6,12 +6,17 @@ are made of chunks of one store, so that memory follows the events that wait, ho
 comes, its queue is sorted by cell and time; events of one time are sorted by what they do, so that neither the
 order of cells nor the number of processes changes a sum of theirs by a bit.
 
-Synapses may have short-term plasticity (Tsodyks, Pawelzik and Markram 1998, doi:10.1162/089976698300017502). With u the
-share of the resources R that a spike uses, and dt the time since the spike before,
+Synapses may have short-term plasticity (Tsodyks, Uziel and Markram 2000, doi:10.1523/JNEUROSCI.20-01-j0003.2000). Of
+the resources of a connection x are ready, y are active and z recover, x + y + z = 1. Between spikes
 
-    u <- U + u (1 - U) exp(-dt / F),    R <- 1 + (R - u R - 1) exp(-dt / D),
+    dy/dt = -y / I,    dz/dt = y / I - z / D,    du/dt = -u / F,
 
-the right-hand sides with what the spike before has left; the event has u R times the connection's weight.
+and a spike changes u to u + U (1 - u), after which u x go from x to y, and the event has u x times the connection's
+weight. This is solved exactly: dt after the spike before,
+
+    z <- z exp(-dt / D) + y (exp(-dt / I) - exp(-dt / D)) / (I / D - 1),    y <- y exp(-dt / I),    u <- u exp(-dt / F).
+
+I = 0 is the model of Tsodyks, Pawelzik and Markram 1998 (doi:10.1162/089976698300017502).
 """
 
 from __future__ import annotations
@@ -54,18 +59,36 @@ class Plasticity(NamedTuple):
     """Short-term plasticity of P connections, and its state.
 
     Attributes:
-        utilisation: (P,) U, the share that a first spike uses.
-        facilitation_ms, depression_ms: (P,) F and D [ms]; 0 where there is none.
-        u, resources: (P,) what the last spike used of the resources that it found, as shares.
-        last_ms: (P,) when that was [ms]; -1 before the first.
+        utilisation: (P,) U, by which a spike raises u.
+        depression_ms, facilitation_ms, inactivation_ms: (P,) D, F and I [ms]; 0 where it is at once.
+        u, active, recovering: (P,) u, y and z after the last spike.
+        last_ms: (P,) when that was [ms]; before the first, when an event that arrives at 0 ms would have left.
     """
 
     utilisation: Floats
-    facilitation_ms: Floats
     depression_ms: Floats
+    facilitation_ms: Floats
+    inactivation_ms: Floats
     u: Floats
-    resources: Floats
+    active: Floats
+    recovering: Floats
     last_ms: Floats
+
+    @classmethod
+    def at_rest(cls, parameters: Floats, delay_ms: Floats) -> Plasticity:
+        """Before the first spike.
+
+        Args:
+            parameters: (P, 5) see `Projection.plasticity`.
+            delay_ms: (P,) of the connections [ms].
+        """
+        utilisation, depression_ms, facilitation_ms, inactivation_ms, u = np.array(parameters, np.float64).T.copy()
+        y, z = np.zeros((2, len(u)))
+        return cls(utilisation, depression_ms, facilitation_ms, inactivation_ms, u, y, z, -delay_ms)
+
+    def state(self) -> dict[str, Floats]:
+        """What spikes change, by name: (P,) each."""
+        return {name: getattr(self, name) for name in ("u", "active", "recovering", "last_ms")}
 
 
 class Ring(NamedTuple):
@@ -179,17 +202,31 @@ def _send(
 @compiled
 def _use(p: Plasticity, k: int, now_ms: float) -> float:
     """The share of all resources that a spike uses."""
-    if p.last_ms[k] < 0.0:
-        p.u[k], p.resources[k] = p.utilisation[k], 1.0
-    else:
-        since_ms, used = now_ms - p.last_ms[k], p.u[k] * p.resources[k]
-        facilitated = np.exp(-since_ms / p.facilitation_ms[k]) if p.facilitation_ms[k] > 0.0 else 0.0
-        depressed = np.exp(-since_ms / p.depression_ms[k]) if p.depression_ms[k] > 0.0 else 0.0
-        p.resources[k] = 1.0 + (p.resources[k] - used - 1.0) * depressed
-        p.u[k] = p.utilisation[k] + p.u[k] * (1.0 - p.utilisation[k]) * facilitated
+    since_ms = now_ms - p.last_ms[k]
+    inactivated_ms, depressed_ms = p.inactivation_ms[k], p.depression_ms[k]
+    left, unrecovered = _left(since_ms, inactivated_ms), _left(since_ms, depressed_ms)
+    if depressed_ms == 0.0:
+        passed = 0.0
+    elif inactivated_ms == 0.0:
+        passed = unrecovered
+    else:  # (left - unrecovered) / (I / D - 1) without a difference of numbers that are nearly the same
+        apart = abs(since_ms / depressed_ms - since_ms / inactivated_ms)
+        passed = (
+            max(left, unrecovered) * since_ms / inactivated_ms * (-np.expm1(-apart) / apart if apart > 0.0 else 1.0)
+        )
+    p.recovering[k] = p.recovering[k] * unrecovered + p.active[k] * passed
+    p.active[k] *= left
+    p.u[k] *= _left(since_ms, p.facilitation_ms[k])
+    p.u[k] += p.utilisation[k] * (1.0 - p.u[k])
+    share: float = p.u[k] * (1.0 - p.active[k] - p.recovering[k])
+    p.active[k] += share
     p.last_ms[k] = now_ms
-    share: float = p.u[k] * p.resources[k]
     return share
+
+
+@compiled
+def _left(since_ms: float, tau_ms: float) -> float:
+    return np.exp(-since_ms / tau_ms) if tau_ms > 0.0 else 0.0
 
 
 class Grid(NamedTuple):

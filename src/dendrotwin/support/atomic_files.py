@@ -170,6 +170,31 @@ def _move_into(folder: Path, path: Path, marker: str) -> None:
         os.replace(file, path / file.name)
 
 
+@contextmanager
+def whole_files(folder: str | Path) -> Iterator[Path]:
+    """Give a temporary folder, whose files move into `folder` once the block has ended well; what is there stays.
+
+    Args:
+        folder: for the files.
+
+    Raises:
+        FileError: the disk is full.
+    """
+    folder = _target(folder)
+    beside = folder if folder.is_dir() else folder.parent
+    with _room_for(folder):
+        beside.mkdir(parents=True, exist_ok=True)
+        remove_dead_partials(beside)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.{_OWNER}.", suffix=".partial", dir=beside))
+        try:
+            yield temporary
+            folder.mkdir(exist_ok=True)
+            for file in sorted(temporary.iterdir()):
+                os.replace(file, folder / file.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def refuse_existing_file(path: str | Path, *, overwrite: bool) -> None:
     """See that a file is not there, or may be overwritten.
 

@@ -43,16 +43,17 @@ class _Bytes(io.FileIO):
 class NewFile(h5py.File):
     """An HDF5 file that is being written."""
 
-    def __init__(self, data: _Bytes, name: Path, **options: Any) -> None:
+    def __init__(self, data: _Bytes, name: Path, mode: str, **options: Any) -> None:
         """Begin it.
 
         Args:
             data: where its bytes go.
             name: what it will be called, for errors.
+            mode: "w", or "r+" for one that goes on.
             options: of `h5py.File`.
         """
         self._bytes, self._name = data, name
-        super().__init__(data, "w", **options)
+        super().__init__(data, mode, **options)
 
     def check_room(self) -> None:
         """See that all could be written so far; who writes for long asks now and then.
@@ -67,19 +68,20 @@ class NewFile(h5py.File):
 
 
 @contextmanager
-def new_hdf5(path: Path, name: Path | None = None, **options: Any) -> Iterator[NewFile]:
+def new_hdf5(path: Path, name: Path | None = None, mode: str = "w", **options: Any) -> Iterator[NewFile]:
     """A new HDF5 file, open for writing.
 
     Args:
         path: the file; replaced if it exists.
         name: what it will be called, for errors; None for `path`.
+        mode: "r+" to go on with one that was begun so.
         options: of `h5py.File`.
 
     Raises:
         FileError: the disk is full.
     """
-    with _Bytes(path, "w+") as data:
-        file = NewFile(data, name or path, **options)
+    with _Bytes(path, "w+" if mode == "w" else mode) as data:
+        file = NewFile(data, name or path, mode, **options)
         try:
             with file:
                 yield file

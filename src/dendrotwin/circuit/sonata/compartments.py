@@ -9,23 +9,11 @@ from dendrotwin.cell.tree import Floats, Ints, Tree
 from dendrotwin.errors import InputError
 
 
-def section_order(tree: Tree) -> Ints:
-    """Which section each SONATA section id is.
-
-    BMTK counts the sections in the order of the cell's list `all`, after its processing: where an axon is replaced, its
-    two cylinders come last.
-
-    Args:
-        tree: of a twin.
-
-    Returns:
-        (sections,) index into `tree.section_names`, by section id.
-    """
-    return tree.section_order
-
-
 def compartment_at(tree: Tree, section_id: NDArray[np.int64], x: Floats) -> Ints:
     """The compartment that holds each place, as NEURON's `section(x)`: number floor(x nseg) of its section.
+
+    BMTK counts the sections in the order of the cell's list `all`, after its processing: where an axon is replaced, its
+    two cylinders come last (`Tree.section_order`).
 
     NEURON has a point without membrane at each end of a section. Where a section starts at the middle of another
     one, its end x = 0 is that compartment; other ends are refused.
@@ -47,7 +35,9 @@ def compartment_at(tree: Tree, section_id: NDArray[np.int64], x: Floats) -> Ints
     sections = len(tree.section_names)
     beyond = (ids < 0) | (ids >= sections)
     if beyond.any():
-        raise InputError(f"there is no section id {ids[beyond][0]}: the cell has the sections 0 to {sections - 1}")
+        raise InputError(
+            f"there is no section id {ids[beyond][0]}: the cell has the sections 0 to {sections - 1}; correct it"
+        )
     outside = ~((places >= 0.0) & (places <= 1.0))
     if outside.any():
         raise InputError(f"{places[outside][0]} is no position in a section; positions are from 0 to 1")

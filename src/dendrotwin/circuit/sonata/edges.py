@@ -11,16 +11,17 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dendrotwin.cell.synapse import Synapse
-from dendrotwin.cell.tree import Ints as Ints32
 from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Population, Projection
 from dendrotwin.circuit.exchange import exchange
+from dendrotwin.circuit.project import TsodyksMarkram
+from dendrotwin.circuit.sonata.compartments import compartment_at
 from dendrotwin.circuit.sonata.config import SonataConfig
 from dendrotwin.circuit.sonata.nodes import Nodes, file_of
 from dendrotwin.circuit.sonata.rows import Floats, Ints, Rows, Texts, combined, open_sonata, read_types
@@ -36,12 +37,6 @@ INDEX = "indices/target_to_source"
 PLACE = ("sec_id", "afferent_section_id"), ("sec_x", "afferent_section_pos")
 
 
-class CompartmentAt(Protocol):
-    """The compartments (K,) of a tree at relative positions x (K,), 0..1, of sections, by SONATA's section ids (K,)."""
-
-    def __call__(self, tree: Tree, section_id: Ints, x: Floats) -> Ints32: ...
-
-
 @dataclass(frozen=True, eq=False)
 class Edges:
     """Edges of a population, K of them, with ends that are there, and without places on the cells.
@@ -52,6 +47,7 @@ class Edges:
         source_node, target_node: (K,) indices in them.
         weight_uS, delay_ms: (K,) [uS], [ms].
         synapses, synapse: the kinds, and (K,) which.
+        plasticity: that of each kind, or None.
         section_id, x: (K,) where it ends; NO_PLACE for one that is drawn.
         count: (K,) how many synapses it makes; more than 1 only where they are drawn.
         first: (K,) how many synapses the edges before it make, of the whole population.
@@ -68,6 +64,7 @@ class Edges:
     delay_ms: Floats
     synapses: tuple[Synapse, ...]
     synapse: Ints
+    plasticity: tuple[TsodyksMarkram | None, ...]
     section_id: Ints
     x: Floats
     count: Ints
@@ -194,7 +191,7 @@ def _read(
                 f"{where}: the weight_function {function} is not computed; write the weights it gives as syn_weight, "
                 "and leave it away"
             )
-    synapses, synapse = _kinds(rows, config, where, notes)
+    kinds, kind = _kinds(rows, config, where, notes)
     section, x = (_place(rows, which) for which in PLACE)
     placed = np.isfinite(section)
     _refuse(
@@ -214,8 +211,9 @@ def _read(
         target_node,
         _numbers(rows, "syn_weight", where, "a conductance from 0 [uS]", zero=True),
         _numbers(rows, "delay", where, "a time above 0 [ms]", zero=False),
-        synapses,
-        synapse,
+        tuple(synapse for synapse, _ in kinds),
+        kind,
+        tuple(plasticity for _, plasticity in kinds),
         np.where(placed, section, NO_PLACE).astype(np.int64),
         x,
         count,
@@ -290,18 +288,21 @@ def _numbers(rows: Rows, name: str, where: str, right: str, *, zero: bool) -> Fl
     return np.asarray(found)
 
 
-def _kinds(rows: Rows, config: SonataConfig, where: str, notes: list[str]) -> tuple[tuple[Synapse, ...], Ints]:
-    """The kinds of synapse of all processes, in whose order currents are summed; and (K,) which each edge is."""
+def _kinds(
+    rows: Rows, config: SonataConfig, where: str, notes: list[str]
+) -> tuple[list[tuple[Synapse, TsodyksMarkram | None]], Ints]:  # fmt: skip
+    """The kinds of synapse, with their plasticity, of all processes, in whose order currents are summed; and (K,) which
+    each edge is."""
     here, kind = combined(rows.texts("model_template"), rows.texts("dynamics_params"))
     pairs = sorted(set(itertools.chain(*exchange().gather(here))))
     made = []
     for template, name in pairs:
         file = file_of("synaptic_models_dir", name, where, config) if name else None
         made.append(read_synapse(template, file, where, notes))
-    return tuple(made), np.array([pairs.index(pair) for pair in here], np.int64)[kind]
+    return made, np.array([pairs.index(pair) for pair in here], np.int64)[kind]
 
 
-def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Projection:
+def place(edges: Edges, target: Population) -> Projection:
     """Edges as connections onto the compartments of their cells.
 
     An edge without a section makes `nsyns` synapses, drawn as BMTK draws them: a compartment of `target_sections` with
@@ -313,7 +314,6 @@ def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Pr
     Args:
         edges: of one population.
         target: the cells.
-        compartment_at: the compartment at a place of a section.
 
     Raises:
         InputError: a section is not there, or nothing of a cell is in the part to draw from.
@@ -336,6 +336,8 @@ def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Pr
             of = np.flatnonzero(of_row[row])
             below = _cumulated(target.twins[m].tree, edges.areas[a], edges.where)
             compartment[of] = np.searchsorted(below, uniform[of] * below[-1], side="right")
+    none = np.full(5, np.nan)
+    parameters = np.array([none if p is None else p.parameters() for p in edges.plasticity]).reshape(-1, 5)
     return Projection(
         edges.source,
         edges.target,
@@ -346,6 +348,7 @@ def place(edges: Edges, target: Population, compartment_at: CompartmentAt) -> Pr
         edges.synapse[row].astype(np.int32),
         edges.weight_uS[row],
         edges.delay_ms[row],
+        parameters[edges.synapse[row]] if any(edges.plasticity) else None,
     )
 
 

@@ -2,47 +2,105 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from dendrotwin import plot
+from dendrotwin.circuit.description import Population
 from dendrotwin.circuit.figures import MV_TO_UV, raster_of
+from dendrotwin.circuit.places import placed_tree
+from dendrotwin.circuit.sonata.reports import MembraneRecording
+from dendrotwin.circuit.sonata.rows import Floats, Ints
 from dendrotwin.circuit.sonata.simulate import Simulation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROWS = 256  # samples of a report that are read at once
+MOST_COMPARTMENTS = 100_000  # that are drawn; of more, those of evenly chosen cells
+FRAMES_MS = (-1.0, 0.0, 1.0, 3.0)  # about the moment that is shown
 
 
 def draw(simulation: Simulation, folder: Path) -> list[Path]:
-    """Spikes by population and depth with rates, and each extracellular report over depth.
+    """Spikes by population and depth with rates, each extracellular report over depth, and V of whole cells in frames.
+
+    Depth is along the axis in which the contacts of the first extracellular report reach farthest; along y without one,
+    as in the Allen Institute's circuits.
 
     Args:
-        simulation: that has run and has written its spikes.
+        simulation: that has run and has written its results.
         folder: for the figures, which are made anew.
 
     Returns:
         The files.
     """
-    plan, circuit = simulation.plan, simulation.circuit
+    plan, populations = simulation.plan, simulation.circuit.populations
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
+    up = "xyz"[int(np.ptp(plan.extracellular[0].position_um, axis=0).argmax())] if plan.extracellular else "y"
+    found: dict[str, Figure | None] = {}
     if plan.spikes is not None:
-        spikes = {}
-        with h5py.File(plan.spikes) as file:
-            for population in circuit.populations:
-                group, ids = file[f"spikes/{population.name}"], plan.node_ids[population.name]
-                order = np.argsort(ids)
-                node = order[np.searchsorted(ids[order], group["node_ids"][()].astype(np.int64))]
-                spikes[population.name] = (node, group["timestamps"][()])
-        found.append(folder / "raster.png")
-        plot.save(raster_of(circuit.populations, spikes, plan.stop_ms), found[-1])
+        found["raster"] = raster_of(populations, _spikes(simulation, plan.spikes), plan.stop_ms, up)
     for outside in plan.extracellular:
         with h5py.File(outside.path) as file:
             values_uV = file["ecp/data"][()] * MV_TO_UV
-        found.append(folder / f"{outside.name}.png")
-        depth_um = outside.position_um
-        axis = int((depth_um.max(axis=0) - depth_um.min(axis=0)).argmax())
-        plot.save(plot.figure_field(outside.clock.times_ms(), depth_um[:, axis], values_uV), found[-1])
+        depth_um = outside.position_um[:, "xyz".index(up)]
+        found[outside.name] = plot.figure_field(outside.clock.times_ms(), depth_um, values_uV)
+    for report in plan.reports:
+        if report.variable == "v":
+            found[report.name] = _whole_cells(report, populations, "y" if up == "x" else up)
+    paths = []
+    for name, figure in found.items():
+        if figure is not None:
+            paths.append(folder / f"{name}.png")
+            plot.save(figure, paths[-1])
+    return paths
+
+
+def _spikes(simulation: Simulation, path: Path) -> dict[str, tuple[Ints, Floats]]:
+    """Nodes and times [ms] of each population."""
+    found = {}
+    with h5py.File(path) as file:
+        for population in simulation.circuit.populations:
+            group, ids = file[f"spikes/{population.name}"], simulation.plan.node_ids[population.name]
+            order = np.argsort(ids)
+            node = order[np.searchsorted(ids[order], group["node_ids"][()].astype(np.int64))]
+            found[population.name] = (node, group["timestamps"][()])
     return found
+
+
+def _whole_cells(report: MembraneRecording, populations: Sequence[Population], up: str) -> Figure | None:
+    """V on the cells of which the report has all compartments, about the moment at which it is highest on the whole."""
+    trees, columns, time_ms = [], [], report.clock.times_ms()
+    mean_mV, values = np.zeros(len(time_ms)), []
+    for elements in report.elements:
+        population = next(each for each in populations if each.name == elements.population)
+        whole = [
+            slice(a, z)
+            for a, z in itertools.pairwise(elements.pointer.tolist())
+            if z - a == population.twins[population.model[elements.node[a]]].tree.n
+        ]
+        trees += [placed_tree(population, int(elements.node[each.start])) for each in whole]
+        columns.append([(each, np.argsort(elements.compartment[each])) for each in whole])
+    every = -(-sum(tree.n for tree in trees) // MOST_COMPARTMENTS)
+    if not trees:
+        return None
+    with h5py.File(report.path) as file:
+        for elements in report.elements:
+            data = file[f"report/{elements.population}/data"]
+            for a in range(0, len(data), ROWS):
+                mean_mV[a : a + ROWS] += data[a : a + ROWS].sum(axis=1)
+        peak_ms = time_ms[mean_mV.argmax()]
+        rows = np.unique(np.abs(time_ms[:, None] - (peak_ms + np.array(FRAMES_MS))).argmin(axis=0))
+        for elements, cells in zip(report.elements, columns, strict=True):
+            frames = file[f"report/{elements.population}/data"][rows]
+            values += [frames[:, each][:, order] for each, order in cells]
+    v_mV = np.concatenate(values[::every], axis=1)
+    return plot.figure_potentials(trees[::every], v_mV, [round(t, 3) for t in time_ms[rows].tolist()], up=up)
 
 
 def rates(simulation: Simulation) -> list[str]:

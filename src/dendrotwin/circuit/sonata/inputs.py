@@ -98,7 +98,7 @@ def _spikes(spikes: Spikes, nodes: Nodes, chosen: Ints, path: Path, stop_ms: flo
     return at[count], spikes.time[count]
 
 
-def check_clamps(config: SonataConfig, nodes: Mapping[str, Nodes]) -> dict[str, dict[str, Ints]]:
+def clamped_cells(config: SonataConfig, nodes: Mapping[str, Nodes]) -> dict[str, dict[str, Ints]]:
     """The biophysical cells of each input of current.
 
     Args:
@@ -122,22 +122,22 @@ def check_clamps(config: SonataConfig, nodes: Mapping[str, Nodes]) -> dict[str, 
 
 
 def read_clamps(
-    config: SonataConfig, nodes: Mapping[str, Nodes], populations: Mapping[str, Population],
+    config: SonataConfig, clamped: Mapping[str, dict[str, Ints]], populations: Mapping[str, Population],
     own: Mapping[str, NDArray[np.bool_]],
 ) -> list[Clamps]:  # fmt: skip
     """The current steps of all inputs, into those of the biophysical cells of their node sets that a process has.
 
     Args:
         config: of the simulation.
-        nodes: all populations.
+        clamped: (k,) indices of the cells, of each input and population; see `clamped_cells`.
         populations: the biophysical ones.
         own: (N,) which cells of each population.
 
     Raises:
-        InputError: a set has no biophysical node, or a cell lacks the section.
+        InputError: a cell lacks the section.
     """
     made = []
-    for key, chosen in check_clamps(config, nodes).items():
+    for key, chosen in clamped.items():
         said = config.inputs[key]
         assert isinstance(said, ClampInput)
         for name, of in chosen.items():
@@ -166,7 +166,5 @@ def _compartment(tree: Tree, said: ClampInput, where: str) -> int:
     if full not in names and not (said.section_index == 0 and said.section_name in names):
         like = sum(name.split("[")[0] == said.section_name for name in names)
         raise InputError(f"{where}: a cell has no section {full}; it has {like} of that name, counted from 0")
-    section = names.index(full if full in names else said.section_name)
-    compartments = np.flatnonzero(tree.section == section)
-    compartments = compartments[np.argsort(tree.x[compartments])]
-    return int(compartments[min(int(said.section_dist * len(compartments)), len(compartments) - 1)])
+    section = tree.section_names[names.index(full if full in names else said.section_name)]
+    return tree.compartment(section, said.section_dist)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from dendrotwin.cell.tree import Ints as Ints32
-from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Description, Population
 from dendrotwin.circuit.exchange import exchange
 from dendrotwin.circuit.sonata.config import SonataConfig, read_config
 from dendrotwin.circuit.sonata.edges import place, read_edges
-from dendrotwin.circuit.sonata.inputs import check_clamps, read_clamps, read_trains
+from dendrotwin.circuit.sonata.inputs import clamped_cells, read_clamps, read_trains
 from dendrotwin.circuit.sonata.nodes import Nodes, read_nodes
+from dendrotwin.circuit.sonata.placement import placement
 from dendrotwin.circuit.sonata.reports import (
     ExtracellularRecording,
     MembraneRecording,
@@ -27,7 +26,7 @@ from dendrotwin.circuit.sonata.reports import (
     read_electrode,
     refuse_paths,
 )
-from dendrotwin.circuit.sonata.rows import Floats, Ints
+from dendrotwin.circuit.sonata.rows import Ints
 from dendrotwin.circuit.sonata.sections import MembraneReport
 from dendrotwin.circuit.wiring import own_nodes
 from dendrotwin.errors import InputError
@@ -35,40 +34,7 @@ from dendrotwin.signals.placing import soma_centre
 from dendrotwin.twin import Twin
 
 DONE = "network.json"
-
-
-class Cells(Protocol):
-    """What makes cells of node types; a module with these functions is one."""
-
-    def twins_of(self, node_types: list[dict[str, str]]) -> list[Twin]:
-        """A twin of each type.
-
-        Args:
-            node_types: the options of the cell `sonata` for each.
-        """
-        ...
-
-    def compartment_at(self, tree: Tree, section_id: Ints, x: Floats) -> Ints32:
-        """The compartment at each place.
-
-        Args:
-            tree: the cell.
-            section_id: (K,) sections as SONATA counts them.
-            x: (K,) relative positions in them, 0..1.
-
-        Raises:
-            InputError: the cell does not have such a section.
-        """
-        ...
-
-    def rotation_of(self, attributes: Mapping[str, Floats], count: int) -> Floats:
-        """(N, 3, 3) how cells are turned about their somata.
-
-        Args:
-            attributes: (N,) those of `nodes.ROTATION` that the files have.
-            count: N.
-        """
-        ...
+TwinsOf = Callable[[list[dict[str, str]]], list[Twin]]  # a twin for the options of the cell `sonata`, of each type
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +77,7 @@ class RunPlan:
 
 
 def read_circuit(
-    path: str | Path, cells: Cells, folder: str | Path | None = None, *, overwrite: bool = False
+    path: str | Path, twins_of: TwinsOf, folder: str | Path | None = None, *, overwrite: bool = False
 ) -> tuple[Description, RunPlan]:
     """Read a simulation: everything in it is looked at before a twin is made, and before anything is written.
 
@@ -119,7 +85,7 @@ def read_circuit(
 
     Args:
         path: of the simulation config.
-        cells: what makes cells of node types.
+        twins_of: what reads the cells of node types.
         folder: for the results, in place of `output.output_dir`.
         overwrite: replace results that are there, as `output.overwrite_output_dir` says it.
 
@@ -139,7 +105,7 @@ def read_circuit(
     own = dict(zip(models, own_nodes(list(models.values()), exchange().rank, exchange().size), strict=True))
     edges = read_edges(config, nodes, own, notes)
     trains = read_trains(config, nodes, notes)
-    check_clamps(config, nodes)
+    clamped = clamped_cells(config, nodes)
     asked = {
         name: chosen_cells(config, nodes, said.cells, f"{config.path}: reports.{name}")
         for name, said in config.reports.items()
@@ -149,16 +115,15 @@ def read_circuit(
     # Whether results that are complete are those of this very run is known when it has been read.
     refuse_paths(_files(plan), plan.folder, overwrite=plan.overwrite or plan.done.is_file())
 
-    populations = {of.name: of for of in _populations(nodes, cell_types, cells)}
-    projections = tuple(place(each, populations[each.target], cells.compartment_at) for each in edges)
-    clamps = read_clamps(config, nodes, populations, own)
+    populations = {of.name: of for of in _populations(nodes, cell_types, twins_of)}
+    projections = tuple(place(each, populations[each.target]) for each in edges)
+    clamps = read_clamps(config, clamped, populations, own)
     reports = []
     for recording in plan.reports:
         said = config.reports[recording.name]
         assert isinstance(said, MembraneReport)
         elements = tuple(
-            elements_of(populations[name], nodes[name], of, said.sections, cells.compartment_at)
-            for name, of in asked[recording.name].items()
+            elements_of(populations[name], nodes[name], of, said.sections) for name, of in asked[recording.name].items()
         )
         reports.append(replace(recording, elements=elements))
     circuit = Description(tuple(populations.values()), tuple(trains), projections, tuple(clamps))
@@ -215,7 +180,7 @@ def _files(plan: RunPlan) -> list[Path]:
         plan.spikes,
         plan.spikes_csv,
         *(of.path for of in plan.reports),
-        *(of.path for of in plan.extracellular),
+        *(path for of in plan.extracellular for path in of.paths(plan.node_ids)),
     ]
     return [path for path in files if path is not None]
 
@@ -241,18 +206,20 @@ def _cell_types(config: SonataConfig, nodes: Mapping[str, Nodes]) -> dict[str, _
     return found
 
 
-def _populations(nodes: Mapping[str, Nodes], cell_types: Mapping[str, _CellTypes], cells: Cells) -> list[Population]:
+def _populations(
+    nodes: Mapping[str, Nodes], cell_types: Mapping[str, _CellTypes], twins_of: TwinsOf
+) -> list[Population]:
     """The populations of cells; each different type is made once, whatever populations have it."""
     where = {name: (nodes[name].position(), nodes[name].rotation()) for name in cell_types}
     different = next(iter(cell_types.values())).different
     # For each type a twin of its own, also where types are alike: processes have shared out the cells of each type.
-    twins = [copy(twin) for twin in cells.twins_of(different)]
+    twins = [copy(twin) for twin in twins_of(different)]
     found = []
     for name, (_, of_all) in cell_types.items():
         kinds, model = np.unique(of_all, return_inverse=True)
         own = tuple(twins[kind] for kind in kinds.tolist())
         position, attributes = where[name]
-        rotation = cells.rotation_of(attributes, len(model))
+        rotation = placement(attributes, len(model))
         # Files place the origin of the cell's coordinates, a `Population` its soma.
         soma_um = np.stack([soma_centre(twin.tree) for twin in own])[model]
         somata = position + np.einsum("nij,nj->ni", rotation, soma_um)

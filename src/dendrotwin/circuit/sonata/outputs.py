@@ -6,10 +6,9 @@ Every file is written under a temporary name while the run goes on, and gets its
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -20,8 +19,8 @@ from dendrotwin.circuit.sonata.reports import Elements, ExtracellularRecording, 
 from dendrotwin.circuit.sonata.rows import Floats, Ints
 from dendrotwin.circuit.sonata.sections import UNITS
 from dendrotwin.errors import FileError
-from dendrotwin.support.atomic_files import whole_file
-from dendrotwin.support.disk import whole_hdf5
+from dendrotwin.support.atomic_files import whole_file, whole_files
+from dendrotwin.support.disk import new_hdf5, whole_hdf5
 
 MAGIC, VERSION = np.uint32(0x0A7A), np.array([0, 1], np.uint32)
 # libsonata reads the order of spikes as an enumeration, BMTK as the same enumeration's text or number.
@@ -47,7 +46,7 @@ class Series:
         self.array = group.create_dataset(name, (count, width), "f4", chunks=chunks)
         for key, value in attributes.items():
             self.array.attrs[key] = value
-        self.done = 0
+        self.count, self.done = count, 0
 
     def add(self, values: NDArray[np.floating]) -> None:
         """Write the next samples.
@@ -62,8 +61,12 @@ class Series:
 @contextmanager
 def _new_file(path: Path) -> Iterator[h5py.File]:
     with whole_hdf5(path) as file:
-        file.attrs["magic"], file.attrs["version"] = MAGIC, VERSION
+        _stamp(file)
         yield file
+
+
+def _stamp(file: h5py.File) -> None:
+    file.attrs["magic"], file.attrs["version"] = MAGIC, VERSION
 
 
 class SpikeFile:
@@ -166,7 +169,7 @@ def membrane_file(recording: MembraneRecording) -> Iterator[dict[str, Series]]:
             time = group["mapping"].create_dataset("time", data=[clock.start_ms, clock.stop_ms, clock.step_ms])
             time.attrs["units"] = "ms"
         yield made
-        _all_there(recording.path, made)
+        _all_there(recording.path, made.values())
 
 
 def _write_mapping(group: h5py.Group, elements: Elements) -> None:
@@ -184,12 +187,9 @@ class ExtracellularFile:
     Args:
         file: HDF5's.
         recording: the report.
-        cells: files of the single cells, by population and index; empty for none.
     """
 
-    def __init__(
-        self, file: h5py.File, recording: ExtracellularRecording, cells: Mapping[tuple[str, int], h5py.File]
-    ) -> None:
+    def __init__(self, file: h5py.File, recording: ExtracellularRecording) -> None:
         count, width = recording.clock.count, len(recording.channel)
         group = file.create_group("ecp")
         group.create_dataset("channel_id", data=recording.channel)
@@ -199,9 +199,6 @@ class ExtracellularFile:
         self.total = Series(group, "data", count, width, units="mV")
         parts = group.create_group("populations")
         self.parts = {name: Series(parts, name, count, width, units="mV") for name in recording.cells}
-        self.cells = {
-            key: Series(of.create_group("ecp"), "data", count, width, units="mV") for key, of in cells.items()
-        }
 
     def add(self, values: Mapping[str, NDArray[np.floating]]) -> None:
         """Write the next samples; the whole potential is their sum.
@@ -213,47 +210,79 @@ class ExtracellularFile:
             series.add(values[name])
         self.total.add(np.sum([values[name] for name in self.parts], axis=0))
 
-    def add_cell(self, population: str, node: int, values: NDArray[np.floating]) -> None:
-        """Write the next samples of one cell alone.
-
-        Args:
-            population: its population.
-            node: its index.
-            values: (k, c) [mV].
-        """
-        self.cells[population, node].add(values)
-
 
 @contextmanager
-def extracellular_file(recording: ExtracellularRecording, node_ids: Mapping[str, Ints]) -> Iterator[ExtracellularFile]:
-    """Write a report of the extracellular potential, and one of each cell alone where it is asked for.
-
-    Cells alone go to ID.h5 in the folder of contributions, or POPULATION_ID.h5 where there are several populations.
+def extracellular_file(recording: ExtracellularRecording) -> Iterator[ExtracellularFile]:
+    """Write a report of the extracellular potential.
 
     Args:
         recording: the report.
+
+    Raises:
+        FileError: the disk is full, or samples are missing at the end.
+    """
+    with _new_file(recording.path) as file:
+        made = ExtracellularFile(file, recording)
+        yield made
+        _all_there(recording.path, [made.total])
+
+
+class Contributions:
+    """The extracellular potential of each cell alone, a file for each, of which one is open at a time.
+
+    Args:
+        folder: of the files while they are written.
+        recording: the report.
+        node_ids: (N,) ids of each population's nodes.
+    """
+
+    def __init__(self, folder: Path, recording: ExtracellularRecording, node_ids: Mapping[str, Ints]) -> None:
+        self.count, self.width, self.done = recording.clock.count, len(recording.channel), 0
+        self.paths = {
+            name: [folder / recording.path_of(name, node_id).name for node_id in node_ids[name][index].tolist()]
+            for name, index in recording.cells.items()
+        }
+
+    def add(self, values: Mapping[str, NDArray[np.floating]]) -> None:
+        """Write the next samples.
+
+        Args:
+            values: (cells, k, c) of each population [mV].
+
+        Raises:
+            FileError: the disk is full.
+        """
+        stop = self.done
+        for name, paths in self.paths.items():
+            stop = self.done + values[name].shape[1]
+            for path, of_cell in zip(paths, values[name], strict=True):
+                with new_hdf5(path, mode="r+" if self.done else "w") as file:
+                    if not self.done:
+                        _stamp(file)
+                        Series(file.create_group("ecp"), "data", self.count, self.width, units="mV")
+                    file["ecp/data"][self.done : stop] = of_cell
+        self.done = stop
+
+
+@contextmanager
+def contributions(recording: ExtracellularRecording, node_ids: Mapping[str, Ints]) -> Iterator[Contributions]:
+    """Write the extracellular potential of each cell alone.
+
+    Args:
+        recording: a report that asks for it.
         node_ids: (N,) ids of each population's nodes.
 
     Raises:
         FileError: the disk is full, or samples are missing at the end.
     """
-    with ExitStack() as stack:
-        file = stack.enter_context(_new_file(recording.path))
-        cells: dict[tuple[str, int], Any] = {}
-        if recording.contributions is not None:
-            for name, index in recording.cells.items():
-                for node in index.tolist():
-                    prefix = f"{name}_" if len(recording.cells) > 1 else ""
-                    path = recording.contributions / f"{prefix}{node_ids[name][node]}.h5"
-                    cells[name, node] = stack.enter_context(_new_file(path))
-        made = ExtracellularFile(file, recording, cells)
+    assert recording.contributions is not None
+    with whole_files(recording.contributions) as folder:
+        made = Contributions(folder, recording, node_ids)
         yield made
-        _all_there(recording.path, {"": made.total, **made.cells})
+        _all_there(recording.contributions, [made])
 
 
-def _all_there(path: Path, made: Mapping[Any, Series]) -> None:
-    for series in made.values():
-        if series.done < len(series.array):
-            raise FileError(
-                f"{path} would have {series.done} of {len(series.array)} samples; run the circuit to its end"
-            )
+def _all_there(path: Path, made: Iterable[Series | Contributions]) -> None:
+    for series in made:
+        if series.done < series.count:
+            raise FileError(f"{path} would have {series.done} of {series.count} samples; run the circuit to its end")

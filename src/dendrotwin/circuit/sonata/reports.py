@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from dendrotwin.cell.tree import Ints as Ints32
-from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Population
 from dendrotwin.circuit.sonata.config import SonataConfig
-from dendrotwin.circuit.sonata.edges import CompartmentAt, section_prefix
+from dendrotwin.circuit.sonata.edges import section_prefix
 from dendrotwin.circuit.sonata.nodes import Nodes, select
 from dendrotwin.circuit.sonata.rows import Floats, Ints, read_table
 from dendrotwin.circuit.sonata.sections import SECTIONS, ExtracellularReport, MembraneReport, NodeSet
@@ -110,6 +111,28 @@ class ExtracellularRecording:
     position_um: Floats
     contributions: Path | None
 
+    def path_of(self, population: str, node_id: int) -> Path:
+        """Where the potential of a cell alone goes: ID.h5, or POPULATION_ID.h5 where there are several populations.
+
+        Args:
+            population: its population.
+            node_id: its id in the files.
+        """
+        assert self.contributions is not None
+        prefix = f"{population}_" if len(self.cells) > 1 else ""
+        return self.contributions / f"{prefix}{node_id}.h5"
+
+    def paths(self, node_ids: Mapping[str, Ints]) -> list[Path]:
+        """All files of it.
+
+        Args:
+            node_ids: (N,) ids of each population's nodes.
+        """
+        if self.contributions is None:
+            return [self.path]
+        each = ((name, node_id) for name, index in self.cells.items() for node_id in node_ids[name][index].tolist())
+        return [self.path, *(self.path_of(*cell) for cell in each)]
+
 
 def read_clock(config: SonataConfig, name: str) -> Clock:
     """When the samples of a report are.
@@ -168,9 +191,7 @@ def chosen_cells(
     return cells
 
 
-def elements_of(
-    population: Population, nodes: Nodes, cells: Ints, sections: list[str], compartment_at: CompartmentAt
-) -> Elements:
+def elements_of(population: Population, nodes: Nodes, cells: Ints, sections: list[str]) -> Elements:
     """The compartments of cells that a report asks for.
 
     Args:
@@ -178,7 +199,6 @@ def elements_of(
         nodes: the same, with their ids.
         cells: (k,) indices of those that are asked for.
         sections: `soma` for the middle of the soma alone, `all`, or names such as `dend`.
-        compartment_at: the compartment at a place of a section.
 
     Raises:
         InputError: a cell has none of these sections.
@@ -187,7 +207,7 @@ def elements_of(
     of_model = {}
     for m in np.unique(model).tolist():
         tree = population.twins[m].tree
-        ids = section_ids(tree, compartment_at)
+        ids = np.argsort(tree.section_order)  # SONATA's, of each section
         if sections == ["soma"]:
             chosen = np.array([tree.soma])
             of_model[m] = (chosen, ids[tree.section[chosen]], np.array([0.5]))
@@ -210,22 +230,6 @@ def elements_of(
         np.concatenate([part[1] for part in parts]).astype(np.int64),
         np.concatenate([part[2] for part in parts]),
     )
-
-
-def section_ids(tree: Tree, compartment_at: CompartmentAt) -> Ints:
-    """SONATA's id of each of a tree's sections, by which compartments the ids lead to.
-
-    Args:
-        tree: the cell.
-        compartment_at: the compartment at a place of a section.
-
-    Returns:
-        (sections,) in the order of `section_names`.
-    """
-    n = len(tree.section_names)
-    ids = np.zeros(n, np.int64)
-    ids[tree.section[compartment_at(tree, np.arange(n), np.full(n, 0.5))]] = np.arange(n)
-    return ids
 
 
 def read_electrode(config: SonataConfig, name: str) -> tuple[Ints, Floats]:
@@ -283,11 +287,13 @@ def refuse_paths(paths: list[Path], folder: Path, *, overwrite: bool) -> None:
         FileError: the folder is a file, or a file is there and may not be replaced.
         InputError: two results would go to one file.
     """
-    above = next((each for each in (folder, *folder.parents) if each.exists()), folder)
-    if above.exists() and not above.is_dir():
-        raise FileError(f"output.output_dir: {above} is a file; name a folder")
-    for path in paths:
-        if paths.count(path) > 1:
+    real = [Path(os.path.realpath(path)) for path in paths]  # as folders that are not there yet, and links, lead to it
+    for each, where in [(folder, "output.output_dir: "), *((parent, "") for parent in {path.parent for path in real})]:
+        above = next((parent for parent in (each, *each.parents) if parent.exists()), each)
+        if above.exists() and not above.is_dir():
+            raise FileError(f"{where}{above} is a file; name a folder")
+    for path, count in Counter(real).items():
+        if count > 1:
             raise InputError(f"two results would be written to {path}; give each a file_name of its own")
         if path.is_dir():
             raise FileError(f"{path} is a folder; name a file")

@@ -15,23 +15,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dendrotwin.cell.tree import Ints as Ints32
-from dendrotwin.cell.tree import Tree
 from dendrotwin.circuit.description import Description, Projection
 from dendrotwin.circuit.engine import Settings
 from dendrotwin.circuit.exchange import exchange
+from dendrotwin.circuit.fields import Field, FieldOfEach
 from dendrotwin.circuit.identity import digest_of_run
-from dendrotwin.circuit.recorders import Field, Parts, Potentials, Recorder, spikes_of
+from dendrotwin.circuit.recorders import Parts, Potentials, Recorder, spikes_of
 from dendrotwin.circuit.run import Run, Storage
 from dendrotwin.circuit.sonata.cells import read_twins
-from dendrotwin.circuit.sonata.compartments import compartment_at
 from dendrotwin.circuit.sonata.load import RunPlan, read_circuit
-from dendrotwin.circuit.sonata.outputs import extracellular_file, membrane_file, spike_file
-from dendrotwin.circuit.sonata.placement import placement
+from dendrotwin.circuit.sonata.outputs import contributions, extracellular_file, membrane_file, spike_file
 from dendrotwin.circuit.sonata.reports import Clock, ExtracellularRecording, MembraneRecording
 from dendrotwin.circuit.sonata.rows import Floats, Ints
 from dendrotwin.circuit.wiring import Numbering
-from dendrotwin.errors import FileError, InputError
+from dendrotwin.errors import FileError
 from dendrotwin.recording import provenance
 from dendrotwin.signals.extracellular import LFP
 from dendrotwin.signals.probes import Probe
@@ -42,25 +39,14 @@ from dendrotwin.twin import Twin
 SIGMA_S_PER_M = 0.3  # of BMTK's extracellular reports
 
 
-class NodeCells:
-    """Cells of node types, as BMTK builds them, read as twins; see `load.Cells`."""
-
-    def twins_of(self, node_types: list[dict[str, str]]) -> list[Twin]:
-        """See `cells.read_twins`."""
-        named = {_name(k, options): options for k, options in enumerate(node_types)}
-        first = exchange().rank == 0
-        with exchange().together():  # the first process reads the cells, the others find them read
-            twins = read_twins(named) if first else {}  # of any accuracy: that of the steps is the engine's
-        twins = twins if first else read_twins(named)
-        return [twins[name] for name in named]
-
-    def compartment_at(self, tree: Tree, section_id: Ints, x: Floats) -> Ints32:
-        """See `compartments.compartment_at`."""
-        return compartment_at(tree, section_id, x)
-
-    def rotation_of(self, attributes: Mapping[str, Floats], count: int) -> Floats:
-        """See `placement.placement`."""
-        return placement(attributes, count)
+def _twins_of(node_types: list[dict[str, str]]) -> list[Twin]:
+    """Cells of node types, as BMTK builds them, read as twins; of any accuracy: that of the steps is the engine's."""
+    named = {_name(k, options): options for k, options in enumerate(node_types)}
+    first = exchange().rank == 0
+    with exchange().together():  # the first process reads the cells, the others find them read
+        twins = read_twins(named) if first else {}
+    twins = twins if first else read_twins(named)
+    return [twins[name] for name in named]
 
 
 def _name(number: int, options: Mapping[str, str]) -> str:
@@ -153,13 +139,7 @@ def read_simulation(
         FileError, InputError, CellError: see `load.read_circuit`.
     """
     with exchange().together():
-        circuit, plan = read_circuit(config, NodeCells(), folder, overwrite=overwrite)
-        single = [of.name for of in plan.extracellular if of.contributions is not None]
-        if single:
-            raise InputError(
-                f"{config}: reports.{single[0]}.contributions_dir asks for the potential of each cell alone, which is "
-                "not recorded; take it away"
-            )
+        circuit, plan = read_circuit(config, _twins_of, folder, overwrite=overwrite)
         notes = tuple(dict.fromkeys(itertools.chain(*exchange().gather(plan.notes))))
         settings = Settings(plan.stop_ms, plan.threshold_mV, accuracy or CableConfig(), threads=threads)
         simulation = Simulation(circuit, replace(plan, notes=notes), settings)
@@ -184,7 +164,10 @@ def recorders_of(plan: RunPlan) -> list[Recorder]:
         for of in report.elements
     ]  # fmt: skip
     options: dict[str, Any] = {"sigma_S_per_m": SIGMA_S_PER_M, "source": "line", "inside": "surface"}
-    return of_membranes + [Field(LFP(Probe(of.position_um), **options), of.cells, of.name) for of in plan.extracellular]
+    return of_membranes + [
+        (Field if of.contributions is None else FieldOfEach)(LFP(Probe(of.position_um), **options), of.cells, of.name)
+        for of in plan.extracellular
+    ]
 
 
 def run_simulation(simulation: Simulation, checkpoint_s: float = 60.0) -> float:
@@ -207,9 +190,8 @@ def run_simulation(simulation: Simulation, checkpoint_s: float = 60.0) -> float:
     for report in plan.reports:
         writers.append(_membrane_writer(report, at))
         at += len(report.elements)
-    names = [population.name for population in simulation.circuit.populations]
     for outside in plan.extracellular:
-        writers.append(_extracellular_writer(outside, plan, names, at))
+        writers.append(_extracellular_writer(outside, simulation, at))
         at += 1
     recorders, storage = recorders_of(plan), Storage(plan.folder, checkpoint_s)
     with Run(simulation.circuit, simulation.settings, recorders, simulation.sample_ms, storage) as running:
@@ -255,16 +237,31 @@ def _membrane_writer(
 
 
 def _extracellular_writer(
-    outside: ExtracellularRecording, plan: RunPlan, names: list[str], at: int
+    outside: ExtracellularRecording, simulation: Simulation, at: int
 ) -> Callable[[ExitStack], Callable[[list[Parts]], None]]:  # fmt: skip
+    names = [population.name for population in simulation.circuit.populations]
+    first = Numbering.of(simulation.circuit).first
+
     def opened(stack: ExitStack) -> Callable[[list[Parts]], None]:
-        file = stack.enter_context(extracellular_file(outside, plan.node_ids))
+        file = stack.enter_context(extracellular_file(outside))
+        if outside.contributions is None:
 
-        def write(parts: list[Parts]) -> None:
-            rows = asked(outside.clock, parts[at]["time_ms"])
-            file.add({name: parts[at]["values"][names.index(name)][rows] for name in outside.cells})
+            def write(parts: list[Parts]) -> None:
+                values = parts[at]["values"][:, asked(outside.clock, parts[at]["time_ms"])]
+                file.add({name: values[names.index(name)] for name in outside.cells})
 
-        return write
+            return write
+        cells = stack.enter_context(contributions(outside, simulation.plan.node_ids))
+
+        def write_each(parts: list[Parts]) -> None:
+            values = parts[at]["values"][:, asked(outside.clock, parts[at]["time_ms"])]
+            of_each = {
+                name: values[np.isin(parts[at]["node"], index + first[name])] for name, index in outside.cells.items()
+            }
+            cells.add(of_each)
+            file.add({name: of.sum(axis=0, dtype=np.float64) for name, of in of_each.items()})
+
+        return write_each
 
     return opened
 
