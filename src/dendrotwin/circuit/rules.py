@@ -292,9 +292,11 @@ class Draw:
         """
         whole, real = np.zeros(0, np.int64), np.zeros(0)
         found = [Connected(whole, whole, whole, real, real, whole)]
+        x, y, z = np.ascontiguousarray(self.source_um.T)
         for target in targets:
             random = np.random.default_rng((*self.seed, target))
-            distance_um = np.sqrt(((self.source_um - self.target_um[target]) ** 2).sum(axis=1))
+            dx, dy, dz = (axis - at for axis, at in zip((x, y, z), self.target_um[target], strict=True))
+            distance_um = np.sqrt(dx * dx + dy * dy + dz * dz)
             source = np.repeat(self.rule.sources(random, distance_um, target, self.same), self.rule.synapses)
             between_um = distance_um[source]
             compartment = self.compartments[self.model[target]].searchsorted(random.random(len(source)), side="right")
