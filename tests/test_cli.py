@@ -26,11 +26,16 @@ from dendrotwin.recording import read_tree
 from dendrotwin.recording.trials import index_trials, read_trial
 from dendrotwin.training.config import Training
 from dendrotwin.twin import TWINS
+from test_read_twin import command
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dendrotwin.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    """A command, in this process, which saves its start; in a fresh one where it has an environment of its own."""
+    if environment:
+        fresh = [sys.executable, "-m", "dendrotwin.cli", *map(str, arguments)]
+        return subprocess.run(fresh, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    said = command(*arguments)
+    return subprocess.CompletedProcess(arguments, said.status, said.out, said.errors)
 
 
 def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -238,8 +243,8 @@ def test_wrong_events(twin: Path, tmp_path: Path, row: str, words: tuple[str, ..
 def test_wrong_injection(tmp_path: Path) -> None:
     current = tmp_path / "current.csv"
     current.write_text("time,37\n0,0.1\n")
-    command = ("simulate", "ball_and_stick", "--inject", current, "--duration", 0.1, "--out", tmp_path / "out")
-    refused(run(*command), "into compartment 37, the cell has compartments 0 to 36")
+    injected = ("simulate", "ball_and_stick", "--inject", current, "--duration", 0.1, "--out", tmp_path / "out")
+    refused(run(*injected), "into compartment 37, the cell has compartments 0 to 36")
 
 
 def test_mistakes_with_data(data: Path, twin: Path, tmp_path: Path) -> None:
