@@ -42,6 +42,7 @@ SYNAPSES = {"e": {"tau1": 0.5, "tau2": 3.0, "erev": 0.0}, "i": {"tau1": 0.5, "ta
 PLACES = {"e": (("basal", "apical"), (20.0, 200.0)), "i": (("soma", "basal", "apical"), (0.0, 60.0))}
 CONTACTS = 16
 EARLY_MS = 200.0  # within which trajectories have not parted yet
+SHOWN_MS = 1000.0  # of spikes and rates, in the figure
 SETTLED_MS = 20.0  # the relaxation from v_init, the same in all runs, would count as explained
 BANDS_HZ = ((2, 4), (4, 8), (8, 13), (13, 30), (30, 100))
 
@@ -243,7 +244,7 @@ class Run:
     """
 
     def __init__(self, out: Path, cells: int, cost: runs.Cost, duration_ms: float) -> None:
-        self.cost, self.duration_ms = cost, duration_ms
+        self.cost, self.duration_ms, self.shown_ms = cost, duration_ms, min(duration_ms, SHOWN_MS)
         self.spikes = runs.read_spikes(out / "spikes.h5", COLUMN, cells)
         path = out / f"{LFP}.h5"
         self.field = read_field(path, duration_ms) if path.exists() else None
@@ -322,7 +323,7 @@ def print_costs(found: dict[str, Run], title: str) -> None:
 
 @matplotlib.rc_context(STYLE)
 def draw(found: dict[str, Run], field: dict[str, Run], models: list[str]) -> Figure:
-    """Rasters of BMTK and twins, rates and their power, and below them the potential at some contacts."""
+    """Rasters of BMTK and twins, rates with their power, and below them the potential at contacts."""
     figure = Figure(figsize=(11.0, 10.0 if field else 7.0), layout="constrained")
     grid = figure.add_gridspec(3 if field else 2, 2, height_ratios=[1.6, 1.0, 1.6][: 3 if field else 2])
     names = list(found)
@@ -332,15 +333,15 @@ def draw(found: dict[str, Run], field: dict[str, Run], models: list[str]) -> Fig
         panel = figure.add_subplot(grid[0, k])
         draw_raster(panel, found[name], models, colours)
         panel.set_title(name, loc="left")
-    panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=5, fontsize=10, handlelength=0.8, columnspacing=1)
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper right", ncols=5, handlelength=0.8)
     rate, power = figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
     for name, (colour, width) in shown.items():
         run = found[name]
-        counts = np.histogram(np.concatenate(run.spikes), np.arange(0.0, run.duration_ms + 5.0, 10.0))[0]
+        counts = np.histogram(np.concatenate(run.spikes), np.arange(0.0, run.shown_ms + 5.0, 10.0))[0]
         at_ms = 5.0 + 10.0 * np.arange(len(counts))
         rate.plot(at_ms, 100.0 * counts / len(models), color=colour, linewidth=width, label=name)
         power.loglog(*spectrum(run.spikes, run.duration_ms), color=colour, linewidth=width, label=name)
-    rate.set(xlabel="time (ms)", ylabel="rate of all cells\n(spikes/s)", xlim=(0.0, run.duration_ms))
+    rate.set(xlabel="time (ms)", ylabel="rate of all cells\n(spikes/s)", xlim=(0.0, run.shown_ms))
     power.set(xlabel="frequency (Hz)", ylabel="power of the rate\n((spikes/s)²/Hz)")
     power.legend(fontsize=9)
     if field:
@@ -353,9 +354,10 @@ def draw_raster(panel: Axes, run: Run, models: list[str], colours: dict[str, str
         cells = [k for k, of in enumerate(models) if of == model]
         number = np.repeat(cells, [len(run.spikes[k]) for k in cells])
         time_ms = np.concatenate([run.spikes[k] for k in cells])
+        number, time_ms = number[time_ms <= run.shown_ms], time_ms[time_ms <= run.shown_ms]
         panel.plot(time_ms, number, "|", color=colour, markersize=3, markeredgewidth=0.9)
         panel.plot([], [], color=colour, linewidth=3, label=model)
-    panel.set(xlabel="time (ms)", ylabel="cell", xlim=(0.0, run.duration_ms), ylim=(-1, len(models)))
+    panel.set(xlabel="time (ms)", ylabel="cell", xlim=(0.0, run.shown_ms), ylim=(-1, len(models)))
 
 
 def draw_field(panel: Axes, field: dict[str, Run], style: dict[str, tuple[str, float]]) -> None:
