@@ -226,6 +226,30 @@ def test_cells_are_upright_at_their_places(twin: Twin) -> None:
     assert stats.kstest((angles + np.pi) / (2 * np.pi), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "fix"),
+    [
+        ("utilisation", 1.5, "a share from 0 to 1"),
+        ("u0", -0.1, "a share from 0 to 1"),
+        ("u0", "a", "a share from 0 to 1"),
+        ("u0", None, "a share from 0 to 1"),
+        ("utilisation", True, "a share from 0 to 1"),
+        ("depression_ms", -1.0, "a time"),
+        ("facilitation_ms", np.nan, "a time"),
+        ("inactivation_ms", np.inf, "a time"),
+        ("inactivation_ms", "3", "a time"),
+    ],
+)
+def test_plasticity_that_cannot_be(name: str, value: Any, fix: str) -> None:
+    with pytest.raises(InputError, match=f"^{name} of short-term plasticity is {value!r}; give {fix}"):
+        TsodyksMarkram(**{"utilisation": 0.5, name: value})
+
+
+def test_plasticity_of_another_class_is_refused(twin: Twin) -> None:
+    with pytest.raises(InputError, match=r"the plasticity is {'utilisation': 0.5}; give a TsodyksMarkram"):
+        connected(circuit_of(twin), "e", "i", InDegree(2), "excitatory", plasticity={"utilisation": 0.5})
+
+
 def test_plasticity_fills_its_columns(twin: Twin) -> None:
     kind = TsodyksMarkram(0.5, depression_ms=800.0, facilitation_ms=20.0, inactivation_ms=3.0, u0=0.1)
     p = connected(circuit_of(twin), "e", "i", InDegree(2), "excitatory", plasticity=kind)
@@ -292,7 +316,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "delay": (lambda c, t: c.connect("e", "i", InDegree(1), STRONG, delay_ms=0.001), "0.001 ms between cells is short"),
     "delay NaN": (lambda c, t: c.connect("e", "i", InDegree(1), STRONG, delay_ms=np.nan), "`delay_ms` is nan at 0"),
     "U": (
-        lambda c, t: c.connect("e", "i", InDegree(1), STRONG, plasticity=TsodyksMarkram(1.5, 0.0)), "share, 0 to 1"),
+        lambda c, t: c.connect("e", "i", InDegree(1), STRONG, plasticity=TsodyksMarkram(1.5, 0.0)), "from 0 to 1"),
     "given lengths": (lambda c, t: c.connect("e", "i", Given([1, 2], [1]), STRONG), r"`target` has shape \(1,\)"),
     "given floats": (lambda c, t: c.connect("e", "i", Given([0.5], [1]), STRONG), r"shape \(1,\) of float"),
     "given source": (lambda c, t: c.connect("e", "i", Given([60], [1]), STRONG), "source 60 is not there"),

@@ -161,9 +161,14 @@ def check_projection(p: Projection, target: Population, source: Population | Spi
     shares, times_ms = plastic[:, [0, 4]], plastic[:, 1:4]
     for name, share in zip(("utilisation U", "start u0"), shares.T, strict=True):
         if not ((share >= 0.0) & (share <= 1.0)).all():
-            raise InputError(f"{where}: the {name} of plasticity is a share, 0 to 1; one is {_first(share, 1.0):g}")
-    if not ((times_ms >= 0.0) & np.isfinite(times_ms)).all():
-        raise InputError(f"{where}: time constants of plasticity are finite and 0 or more ms, 0 for none; correct them")
+            raise InputError(
+                f"{where}: the {name} of plasticity is a share, 0 to 1; one is {_first(share, 1.0):g}; correct it"
+            )
+    wrong = times_ms[~((times_ms >= 0.0) & np.isfinite(times_ms))]
+    if len(wrong):
+        raise InputError(
+            f"{where}: a time constant of plasticity is {wrong[0]:g} ms; give finite ones from 0 ms, 0 for at once"
+        )
 
 
 def check_background(b: Background, cells: Population) -> None:

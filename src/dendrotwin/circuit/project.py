@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,10 @@ class TsodyksMarkram:
     Attributes:
         utilisation: U, 0..1; the share that a first spike uses where u starts at 0.
         depression_ms, facilitation_ms, inactivation_ms: time constants [ms]; 0 for at once.
-        u0: u at 0 ms, 0..1.
+        u0: u at 0 ms, 0..1; without facilitation it has no effect, since u is 0 at once.
+
+    Raises:
+        InputError: one of them is no number, or not in its range.
     """
 
     utilisation: float
@@ -41,6 +45,16 @@ class TsodyksMarkram:
     facilitation_ms: float = 0.0
     inactivation_ms: float = 0.0
     u0: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            high = np.inf if name.endswith("_ms") else 1.0
+            real = isinstance(value, Real) and not isinstance(value, bool)
+            if not real or not 0.0 <= float(value) <= high or not np.isfinite(float(value)):
+                raise InputError(
+                    f"{name} of short-term plasticity is {value!r}; give "
+                    + ("a time [ms], 0 for at once" if high > 1.0 else "a share from 0 to 1")
+                )
 
     def parameters(self) -> Floats:
         """(5,) its attributes, in their order."""
@@ -62,6 +76,10 @@ class Link:
     weight: Drawn
     delay_ms: Drawn
     plasticity: TsodyksMarkram | None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.plasticity, TsodyksMarkram | None):
+            raise InputError(f"the plasticity is {self.plasticity!r}; give a TsodyksMarkram(...), or None for none")
 
     def projection(
         self, origin: Population | SpikeTrains, cells: Population, seed: tuple[int, int], targets: Indices

@@ -248,7 +248,7 @@ class Run:
         """
         engine, exchange, settings = self.engine, self.exchange, self.settings
         self._saved = time.monotonic()
-        fired, began, began_at = 0, time.monotonic(), engine.slice
+        fired, began_at = 0, engine.slice
 
         def gather(node: Indices, time_ms: Floats) -> tuple[Indices, Floats]:
             nonlocal fired
@@ -270,8 +270,9 @@ class Run:
                 if self._now and engine.slice < engine.slices:
                     self._save()
                 if advance is not None:
-                    rate = fired / max(time.monotonic() - began, 1e-9)
-                    advance(min(engine.time_ms, settings.duration_ms) - before_ms, f"{rate:.0f} spikes/s")
+                    simulated_s = (engine.slice - began_at) * engine.slice_ms * 1e-3
+                    rate_hz = fired / max(engine.numbers.cells, 1) / simulated_s
+                    advance(min(engine.time_ms, settings.duration_ms) - before_ms, f"{rate_hz:.3g} spikes/s a cell")
         if began_at < engine.slices or not self.number:
             self._save()
         exchange.end()  # all have written what they recorded

@@ -54,7 +54,7 @@ def _network(
             print(*estimate.summary(simulation), sep="\n")
             print(
                 f"about {found.memory_bytes / 2**20:.0f} MiB in each process, beside Python's own, and "
-                f"{found.seconds:.0f} s, measured on {found.measured_ms:g} ms at the start"
+                f"{found.seconds:.1f} s, measured on {found.measured_ms:g} ms at the start, without writing and figures"
             )
         return
     done = simulation.is_done and not overwrite

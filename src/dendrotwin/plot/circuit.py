@@ -19,6 +19,7 @@ from dendrotwin.plot.style import SERIES, STYLE, Floats, Real, series_colours
 
 RATE_BIN_MS = 1.0
 MOST_TRACES = 24  # of contacts above each other that can be told apart
+MOST_ABOVE = 4.0  # spacings of contacts that the uppermost trace may take above its place
 TRACE_PERCENTILE = 99.8  # of absolute values that stay within their contact's room: spikes nearby would hide all else
 V_LIMITS_MV = (-75.0, -35.0)  # of the colours: what dendrites do; a spike is above
 COLUMNS, FRAME_IN = 4, 4.4  # frames of a movie beside each other, and the height of each [inches]
@@ -74,17 +75,24 @@ def _legend(axes: Axes, colours: Mapping[str, str]) -> None:
 
 @matplotlib.rc_context(STYLE)
 def figure_field(
-    time_ms: Real, z_um: Real, lfp_uV: Real, csd: Real | None = None, csd_z_um: Real | None = None
+    time_ms: Real,
+    z_um: Real,
+    lfp_uV: Real,
+    csd: Real | None = None,
+    csd_z_um: Real | None = None,
+    up: str = "z",
 ) -> Figure:
-    """Local field potentials at contacts over depth, and current sources (red) and sinks (blue) at their depths.
+    """Extracellular potentials at contacts over depth, and current sources (red) and sinks (blue) at their depths.
 
     Args:
         time_ms: (samples,) [ms].
         z_um: (contacts,) where they are [um].
         lfp_uV: (samples, contacts) [uV]; each trace is drawn at its contact's depth, about its own mean. Of more than
-            24 contacts evenly chosen ones are drawn. Spikes of cells nearby may leave their contact's room.
+            24 contacts evenly chosen ones are drawn, as the title says. Spikes of cells nearby may leave their
+            contact's room.
         csd: (samples, layers) current source density [uA/mm3], or None.
         csd_z_um: (layers,) evenly spaced, rising, where they are [um].
+        up: the axis of depth, "x", "y" or "z".
     """
     panels = 1 if csd is None else 2
     figure = Figure(figsize=(3.5 + 3.5 * panels, 5.5), layout="constrained")
@@ -98,7 +106,7 @@ def figure_field(
         )  # fmt: skip
         figure.colorbar(image, ax=axes[1], extend="both", pad=0.02).set_label("CSD (µA/mm³)")
         axes[1].set_title("current source density", loc="left")
-    axes[0].set_ylabel("z in the tissue (µm)")
+    axes[0].set_ylabel(f"{up} in the tissue (µm)")
     for panel in axes:
         panel.set_xlabel("time (ms)")
         panel.set_xlim(float(time_ms[0]), float(time_ms[-1]))
@@ -112,15 +120,18 @@ def _draw_traces(axes: Axes, time_ms: Real, z_um: Real, lfp_uV: Floats) -> None:
     spacing = float(np.diff(z_um[shown]).mean()) if len(shown) > 1 else 100.0
     largest = 2.0 * float(np.percentile(np.abs(traces), TRACE_PERCENTILE)) or 1.0
     scale = 1.5 * spacing / largest
-    axes.plot(time_ms, z_um[shown] + scale * traces, color=SERIES[0], linewidth=0.9)
+    drawn = z_um[shown] + scale * traces
+    axes.plot(time_ms, drawn, color=SERIES[0], linewidth=0.9)
     low, right = float(z_um[shown[0]]) - 2.2 * spacing, float(time_ms[-1])
-    axes.set_ylim(low - 0.2 * spacing, z_um[shown[-1]] + 1.2 * spacing)
+    high = float(np.clip(drawn.max() - z_um[shown[-1]], spacing, MOST_ABOVE * spacing))
+    axes.set_ylim(low - 0.2 * spacing, z_um[shown[-1]] + high + 0.2 * spacing)
     bar = round_down(1.5 * spacing / scale)
     axes.plot([right, right], [low, low + scale * bar], color="black", linewidth=2.5, solid_capstyle="butt")
     axes.annotate(
         f"{bar:g} µV", (right, low + scale * bar / 2), (-6, 0), textcoords="offset points", ha="right", va="center"
     )
-    axes.set_title("local field potential", loc="left")
+    some = f", {len(shown)} of {len(order)} contacts" if len(shown) < len(order) else ""
+    axes.set_title(f"extracellular potential{some}", loc="left")
 
 
 @matplotlib.rc_context(STYLE)

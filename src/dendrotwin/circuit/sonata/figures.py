@@ -49,7 +49,7 @@ def draw(simulation: Simulation, folder: Path) -> list[Path]:
         with h5py.File(outside.path) as file:
             values_uV = file["ecp/data"][()] * MV_TO_UV
         depth_um = outside.position_um[:, "xyz".index(up)]
-        found[outside.name] = plot.figure_field(outside.clock.times_ms(), depth_um, values_uV)
+        found[outside.name] = plot.figure_field(outside.clock.times_ms(), depth_um, values_uV, up=up)
     for report in plan.reports:
         if report.variable == "v":
             found[report.name] = _whole_cells(report, populations, "y" if up == "x" else up)
