@@ -147,7 +147,7 @@ def test_cluster_script_of_the_docs(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=400) == 0
     finally:
         os.killpg(process.pid, signal.SIGKILL)  # SLURM ends what a script leaves running
         output, _ = process.communicate()
