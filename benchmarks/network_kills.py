@@ -43,7 +43,7 @@ def work(folder: Path) -> None:
     try:
         with ends_with_a_line():
             storage = Storage(folder, EVERY_S)
-            result = run(network(CELLS), Settings(MILLISECONDS), [Potentials("excitatory")], storage=storage)
+            result = run(network(CELLS).part, Settings(MILLISECONDS), [Potentials("excitatory")], storage=storage)
     except DendrotwinError as error:
         print(f"{MARK}{error}", file=sys.stderr)
         raise SystemExit(2) from None
