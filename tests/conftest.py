@@ -7,6 +7,7 @@ import os
 # For tests/test_gpu.py, whose workers have imported Triton, which reads it then, for other tests already.
 os.environ["TRITON_INTERPRET"] = "1"
 
+import builtins
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -37,6 +38,19 @@ def _torch_globals_untouched() -> Any:
     before = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
     yield
     assert (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()) == before
+
+
+@pytest.fixture
+def without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs Triton cannot be imported."""
+
+    def absent(name: str, *arguments: Any) -> Any:
+        if name == "dendrotwin.solver.gpu":
+            raise ImportError("No module named 'triton'")
+        return real(name, *arguments)
+
+    real = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", absent)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import subprocess
 import sys
 from pathlib import Path
@@ -65,15 +64,9 @@ def test_a_device_that_is_not_there(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.usefixtures("without_triton")
 def test_triton_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str, *arguments: Any) -> Any:
-        if name == "dendrotwin.solver.gpu":
-            raise ImportError("No module named 'triton'")
-        return real(name, *arguments)
-
-    real = builtins.__import__
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(MissingPackageError, match=r"needs Triton on cuda:0 .* or of a network the device cpu"):
         device_of("cuda")
 

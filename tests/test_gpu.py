@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 import pickle
 import subprocess
@@ -310,14 +309,8 @@ def test_a_cable_knows_its_device() -> None:
     assert "gpu_stepper" not in vars(network)
 
 
-def test_triton_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str, *arguments: Any) -> Any:
-        if name == "dendrotwin.solver.gpu":
-            raise ImportError("No module named 'triton'")
-        return real(name, *arguments)
-
-    real = builtins.__import__
-    monkeypatch.setattr(builtins, "__import__", absent)
+@pytest.mark.usefixtures("without_triton")
+def test_triton_is_not_there() -> None:
     with pytest.raises(InputError, match=r"needs Triton on cuda:0 \(No module named 'triton'\); install triton, or"):
         gpu_stepper_class(torch.device("cuda:0"))
 

@@ -21,7 +21,7 @@ from dendrotwin.circuit.sonata.simulate import Simulation
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROWS = 256  # samples of a report that are read at once
+MOST_SAMPLES = 1000  # of a report, among which the moment is looked for
 MOST_COMPARTMENTS = 100_000  # that are drawn; of more, those of evenly chosen cells
 FRAMES_MS = (-1.0, 0.0, 1.0, 3.0)  # about the moment that is shown
 
@@ -75,32 +75,33 @@ def _spikes(simulation: Simulation, path: Path) -> dict[str, tuple[Ints, Floats]
 
 def _whole_cells(report: MembraneRecording, populations: Sequence[Population], up: str) -> Figure | None:
     """V on the cells of which the report has all compartments, about the moment at which it is highest on the whole."""
-    trees, columns, time_ms = [], [], report.clock.times_ms()
-    mean_mV, values = np.zeros(len(time_ms)), []
-    for elements in report.elements:
-        population = next(each for each in populations if each.name == elements.population)
-        whole = [
-            slice(a, z)
-            for a, z in itertools.pairwise(elements.pointer.tolist())
-            if z - a == population.twins[population.model[elements.node[a]]].tree.n
-        ]
-        trees += [placed_tree(population, int(elements.node[each.start])) for each in whole]
-        columns.append([(each, np.argsort(elements.compartment[each])) for each in whole])
-    every = -(-sum(tree.n for tree in trees) // MOST_COMPARTMENTS)
-    if not trees:
+    of_name = {population.name: population for population in populations}
+    whole = [
+        (elements, slice(a, z))
+        for elements in report.elements
+        for a, z in itertools.pairwise(elements.pointer.tolist())
+        if z - a == _tree_size(of_name[elements.population], int(elements.node[a]))
+    ]
+    if not whole:
         return None
+    shown = whole[:: -(-sum(part.stop - part.start for _, part in whole) // MOST_COMPARTMENTS)]
+    trees = [placed_tree(of_name[elements.population], int(elements.node[part.start])) for elements, part in shown]
+    time_ms = report.clock.times_ms()
+    sampled = np.unique(np.linspace(0, len(time_ms) - 1, MOST_SAMPLES).astype(int))
     with h5py.File(report.path) as file:
-        for elements in report.elements:
-            data = file[f"report/{elements.population}/data"]
-            for a in range(0, len(data), ROWS):
-                mean_mV[a : a + ROWS] += data[a : a + ROWS].sum(axis=1)
-        peak_ms = time_ms[mean_mV.argmax()]
+        data = {elements.population: file[f"report/{elements.population}/data"] for elements in report.elements}
+        sums_mV = [sum(float(values[row].sum()) for values in data.values()) for row in sampled.tolist()]
+        peak_ms = time_ms[sampled[np.argmax(sums_mV)]]
         rows = np.unique(np.abs(time_ms[:, None] - (peak_ms + np.array(FRAMES_MS))).argmin(axis=0))
-        for elements, cells in zip(report.elements, columns, strict=True):
-            frames = file[f"report/{elements.population}/data"][rows]
-            values += [frames[:, each][:, order] for each, order in cells]
-    v_mV = np.concatenate(values[::every], axis=1)
-    return plot.figure_potentials(trees[::every], v_mV, [round(t, 3) for t in time_ms[rows].tolist()], up=up)
+        frames = [
+            data[elements.population][rows, part][:, np.argsort(elements.compartment[part])] for elements, part in shown
+        ]
+    v_mV = np.concatenate(frames, axis=1)
+    return plot.figure_potentials(trees, v_mV, [round(t, 3) for t in time_ms[rows].tolist()], up=up)
+
+
+def _tree_size(population: Population, node: int) -> int:
+    return population.twins[int(population.model[node])].tree.n
 
 
 def rates(simulation: Simulation) -> list[str]:
